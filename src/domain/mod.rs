@@ -1,0 +1,20 @@
+//! What the gateway talks about: ids, ranges, sentences, vehicles, and why sessions end.
+//!
+//! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
+//! every other module may import this one, and this one imports none.
+
+mod device_id;
+mod disconnect_reason;
+mod sentence;
+mod timestamp;
+mod vehicle;
+mod vehicle_state;
+
+pub use device_id::{DeviceId, InvalidDeviceId};
+pub use disconnect_reason::DisconnectReason;
+pub use sentence::{DeviceSentence, GatewaySentence};
+pub use timestamp::Timestamp;
+pub use vehicle::{BlobInfo, Report, SessionKey, Vehicle};
+pub use vehicle_state::{
+    Battery, Degrees, Latitude, Longitude, OutOfRange, ReportInterval, Running, VehicleState,
+};

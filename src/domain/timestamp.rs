@@ -1,0 +1,55 @@
+//! Instants as the gateway stores and shows them.
+
+use std::{fmt, time::Duration};
+
+/// An instant in UTC with a resolution of one millisecond, which is what the database keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The wall clock. Informative: no decision of the gateway rests on it.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_millisecond())
+    }
+
+    /// From milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// This instant less `age`, at the earliest 1970.
+    #[must_use]
+    pub fn before(self, age: Duration) -> Self {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(age).max(0))
+    }
+}
+
+/// RFC 3339 in UTC, with milliseconds.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(timestamp) => write!(f, "{timestamp:.3}"),
+            Err(_) => write!(f, "{} ms since 1970", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_rfc_3339_with_milliseconds() {
+        let timestamp = Timestamp::from_millis(1_795_402_499_050);
+        assert_eq!(timestamp.to_string(), "2026-11-23T02:54:59.050Z");
+    }
+}
