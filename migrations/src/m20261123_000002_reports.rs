@@ -1,0 +1,63 @@
+//! Reports: the history of what vehicles told. No foreign key: the table grows without end and is
+//! purged in small steps.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[derive(DeriveIden)]
+enum Reports {
+    Table,
+    Id,
+    DeviceId,
+    ReceivedAt,
+    Latitude,
+    Longitude,
+    Battery,
+    Running,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .create_table(
+                Table::create()
+                    .table(Reports::Table)
+                    .col(
+                        ColumnDef::new(Reports::Id)
+                            .big_integer()
+                            .not_null()
+                            .auto_increment()
+                            .primary_key(),
+                    )
+                    .col(ColumnDef::new(Reports::DeviceId).string_len(64).not_null())
+                    .col(ColumnDef::new(Reports::ReceivedAt).big_integer().not_null())
+                    .col(ColumnDef::new(Reports::Latitude).double().not_null())
+                    .col(ColumnDef::new(Reports::Longitude).double().not_null())
+                    .col(ColumnDef::new(Reports::Battery).small_integer().not_null())
+                    .col(ColumnDef::new(Reports::Running).boolean().not_null())
+                    .take(),
+            )
+            .await?;
+        // Serves the history of one vehicle in both orders, with the id as tie-break.
+        manager
+            .create_index(
+                Index::create()
+                    .name("reports_of_vehicle")
+                    .table(Reports::Table)
+                    .col(Reports::DeviceId)
+                    .col(Reports::ReceivedAt)
+                    .col(Reports::Id)
+                    .take(),
+            )
+            .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table(Reports::Table).take())
+            .await
+    }
+}

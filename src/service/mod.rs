@@ -1,0 +1,100 @@
+//! The use cases, free of sockets, HTTP and SQL: what a login, a report, a query does.
+
+mod sessions;
+mod upkeep;
+mod vehicles;
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::Timestamp,
+    registry::Registry,
+    store::{Store, StoreError, Ticket},
+};
+
+pub use upkeep::Retention;
+
+/// Why a use case could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ServiceError {
+    /// The vehicle was never heard of, or is deleted.
+    #[error("there is no vehicle with this id")]
+    UnknownVehicle,
+    /// The vehicle has no debug blob with this id.
+    #[error("the vehicle has no debug blob with this id")]
+    UnknownDebugBlob,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// This process, as others know it.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// This life of the instance: new at every start; devices see it as `serverId`.
+    pub id: Uuid,
+    /// `instance.id`: the name that stays.
+    pub name: String,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+/// The use cases over the store and the sessions of this instance.
+#[derive(Debug)]
+pub struct Service {
+    store: Store,
+    registry: Arc<Registry>,
+    instance: Instance,
+    commit_timeout: Duration,
+}
+
+impl Service {
+    /// Puts the parts together; `commit_timeout` bounds every wait for the store.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        registry: Arc<Registry>,
+        instance: Instance,
+        commit_timeout: Duration,
+    ) -> Self {
+        Self {
+            store,
+            registry,
+            instance,
+            commit_timeout,
+        }
+    }
+
+    /// This instance.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// How many device connections this instance holds, logged in or not.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.registry.connections()
+    }
+
+    /// Whether the store commits and answers.
+    pub async fn check_store(&self) -> Result<(), StoreError> {
+        tokio::time::timeout(self.commit_timeout, self.store.check())
+            .await
+            .unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// Commits what is queued and closes the store.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
+    }
+
+    /// Waits for a write, but not for a database that hangs.
+    async fn settled<T>(&self, ticket: Ticket<T>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.commit_timeout, ticket)
+            .await
+            .unwrap_or(Err(StoreError::Unavailable))
+    }
+}

@@ -1,0 +1,94 @@
+//! What devices do: log in, report, leave.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+
+use super::Service;
+use crate::{
+    domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, Timestamp, VehicleState},
+    registry::{Mailbox, Overtaken, Session},
+    store::{Login, SessionWrite, StoreError, Ticket, Written},
+};
+
+/// A login that came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LoginError {
+    /// A newer login or the vehicle's deletion came first.
+    #[error("overtaken: {}", .0.0)]
+    Overtaken(Overtaken),
+    /// It could not be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Service {
+    /// Sends a login to the store. Whatever becomes of the ticket goes to [`Service::finish_login`].
+    pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> Ticket<Login> {
+        self.registry.begin_login(&device_id);
+        self.store.log_in(device_id, remote, Timestamp::now())
+    }
+
+    /// Makes a stored login the vehicle's session on this instance; older sessions are closed.
+    pub fn finish_login(
+        &self,
+        device_id: DeviceId,
+        stored: Result<Login, StoreError>,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Arc<Session>, LoginError> {
+        let login = stored.inspect_err(|_| self.registry.abandon_login(&device_id))?;
+        let session = Arc::new(Session::new(
+            SessionKey {
+                device_id,
+                epoch: login.epoch,
+            },
+            mailbox,
+        ));
+        self.registry
+            .activate(Arc::clone(&session))
+            .map_err(LoginError::Overtaken)?;
+        Ok(session)
+    }
+
+    /// Stores a report and the vehicle's state.
+    pub fn report(&self, session: &Session, state: VehicleState) -> Ticket<Written> {
+        self.write(session, SessionWrite::Report(state))
+    }
+
+    /// Stores a crash dump.
+    pub fn debug_blob(&self, session: &Session, content: Bytes) -> Ticket<Written> {
+        self.write(session, SessionWrite::DebugBlob(content))
+    }
+
+    /// Stores the interval that the vehicle says it keeps.
+    pub fn acknowledge_interval(
+        &self,
+        session: &Session,
+        interval: ReportInterval,
+    ) -> Ticket<Written> {
+        self.write(session, SessionWrite::KeepMePosted(interval))
+    }
+
+    /// Notes that the vehicle is alive; it reaches the store with the next flush.
+    pub fn heartbeat(&self, session: &Session) {
+        session.heartbeat(Timestamp::now());
+    }
+
+    /// Ends a session: at once on this instance, then, by the ticket, in the store.
+    pub fn end(&self, session: &Session, reason: DisconnectReason) -> Ticket<Written> {
+        self.registry.remove(session);
+        let last_heartbeat = session.take_heartbeat();
+        self.write(
+            session,
+            SessionWrite::End {
+                reason,
+                last_heartbeat,
+            },
+        )
+    }
+
+    fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {
+        self.store
+            .write(session.key.clone(), Timestamp::now(), write)
+    }
+}

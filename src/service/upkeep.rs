@@ -1,0 +1,78 @@
+//! What the gateway does by itself: recover at start, flush heartbeats, forget what is old.
+
+use std::time::Duration;
+
+use super::Service;
+use crate::{
+    domain::Timestamp,
+    store::{Purge, StoreError},
+};
+
+/// Vehicles a write intent of these tasks touches at most, so that reports never wait long.
+const STEP: usize = 500;
+
+/// How long rows are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Reports.
+    pub reports: Duration,
+    /// Debug blobs.
+    pub debug_blobs: Duration,
+}
+
+impl Service {
+    /// Sets vehicles offline that an earlier life of this process left online. For one process that
+    /// owns its database; to be done before devices may log in. Returns how many there were.
+    pub async fn end_lost_sessions(&self) -> Result<usize, StoreError> {
+        let lost = self.store.online_vehicles().await?;
+        for devices in lost.chunks(STEP) {
+            self.settled(self.store.end_lost(devices.to_vec(), Timestamp::now()))
+                .await?;
+        }
+        Ok(lost.len())
+    }
+
+    /// Stores the heartbeats since the last flush.
+    pub async fn flush_heartbeats(&self) -> Result<(), StoreError> {
+        for beats in self.registry.take_heartbeats().chunks(STEP) {
+            self.settled(self.store.write_heartbeats(beats.to_vec()))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what is older than it may be, and what deleted vehicles left, in small steps.
+    /// Returns how many rows it deleted.
+    pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
+        let now = Timestamp::now();
+        let mut deleted = self
+            .purge_all(Purge::Reports(now.before(retention.reports)))
+            .await?;
+        deleted += self
+            .purge_all(Purge::DebugBlobs(now.before(retention.debug_blobs)))
+            .await?;
+        loop {
+            let marks = self.store.to_forget(STEP as u64).await?;
+            if marks.is_empty() {
+                return Ok(deleted);
+            }
+            for (device_id, through) in marks {
+                deleted += self
+                    .purge_all(Purge::Forgotten(device_id.clone(), through))
+                    .await?;
+                self.settled(self.store.mark_forgotten(device_id, through))
+                    .await?;
+            }
+        }
+    }
+
+    async fn purge_all(&self, step: Purge) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            match self.settled(self.store.purge(step.clone())).await? {
+                0 => return Ok(deleted),
+                rows => deleted += rows,
+            }
+        }
+    }
+}

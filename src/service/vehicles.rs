@@ -1,0 +1,106 @@
+//! What operators ask: vehicles, their history, registration, deletion.
+
+use bytes::Bytes;
+
+use super::{Service, ServiceError};
+use crate::{
+    domain::{BlobInfo, DeviceId, DisconnectReason, Report, Timestamp, Vehicle, VehicleState},
+    store::{HistoryPage, Registered},
+};
+
+impl Service {
+    /// A vehicle, with the heartbeat that this instance heard last if the session is here.
+    pub async fn vehicle(&self, device_id: &DeviceId) -> Result<Vehicle, ServiceError> {
+        let vehicle = self
+            .store
+            .vehicle(device_id)
+            .await?
+            .ok_or(ServiceError::UnknownVehicle)?;
+        Ok(self.with_heartbeat(vehicle))
+    }
+
+    /// Up to `limit` vehicles in the order of their ids, from after the id `after` on.
+    pub async fn vehicles(
+        &self,
+        online: Option<bool>,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<Vehicle>, ServiceError> {
+        let vehicles = self.store.vehicles(online, after, limit).await?;
+        Ok(vehicles
+            .into_iter()
+            .map(|vehicle| self.with_heartbeat(vehicle))
+            .collect())
+    }
+
+    fn with_heartbeat(&self, mut vehicle: Vehicle) -> Vehicle {
+        if let Some(session) = self.registry.session(&vehicle.device_id) {
+            vehicle.last_heartbeat = vehicle.last_heartbeat.max(session.last_heartbeat());
+        }
+        vehicle
+    }
+
+    /// Reports of a vehicle, newest first.
+    pub async fn reports(
+        &self,
+        device_id: &DeviceId,
+        page: HistoryPage,
+    ) -> Result<Vec<Report>, ServiceError> {
+        self.store
+            .reports(device_id, page)
+            .await?
+            .ok_or(ServiceError::UnknownVehicle)
+    }
+
+    /// Debug blobs of a vehicle without their bytes, newest first.
+    pub async fn debug_blobs(
+        &self,
+        device_id: &DeviceId,
+        page: HistoryPage,
+    ) -> Result<Vec<BlobInfo>, ServiceError> {
+        self.store
+            .debug_blobs(device_id, page)
+            .await?
+            .ok_or(ServiceError::UnknownVehicle)
+    }
+
+    /// The bytes of one debug blob.
+    pub async fn debug_blob_content(
+        &self,
+        device_id: &DeviceId,
+        id: i64,
+    ) -> Result<Bytes, ServiceError> {
+        self.store
+            .debug_blob(device_id, id)
+            .await?
+            .ok_or(ServiceError::UnknownDebugBlob)
+    }
+
+    /// Makes a vehicle ahead of its first login; one that exists stays as it is.
+    pub async fn register(&self, device_id: DeviceId) -> Result<Registered, ServiceError> {
+        Ok(self
+            .settled(self.store.register(device_id, Timestamp::now()))
+            .await?)
+    }
+
+    /// Stores a report that came over HTTP; an unknown vehicle is made, `online` stays as it is.
+    pub async fn update_status(
+        &self,
+        device_id: DeviceId,
+        state: VehicleState,
+    ) -> Result<Vehicle, ServiceError> {
+        let ticket = self.store.update_status(device_id, state, Timestamp::now());
+        Ok(self.with_heartbeat(self.settled(ticket).await?))
+    }
+
+    /// Forgets a vehicle and closes its session.
+    pub async fn delete(&self, device_id: &DeviceId) -> Result<(), ServiceError> {
+        let deleted = self
+            .settled(self.store.delete(device_id.clone(), Timestamp::now()))
+            .await?;
+        let epoch = deleted.ok_or(ServiceError::UnknownVehicle)?;
+        self.registry
+            .end_through(device_id, epoch, DisconnectReason::Deleted);
+        Ok(())
+    }
+}

@@ -1,0 +1,371 @@
+//! One batch, one transaction: read the rows, fold the intents, write each row once.
+//!
+//! Cost for `n` intents on `v` vehicles: one SELECT a 512 vehicles, one INSERT a 256 changed rows of
+//! each table (in powers of two, so that a handful of prepared statements serves every size), one
+//! commit with its fsync.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+    sea_query::{IntoIden, OnConflict, Query, SimpleExpr},
+};
+
+use super::{
+    entities::{debug_blob, report, vehicle},
+    fold::{Change, Fold, NewBlob, NewReport, Row},
+    intent::{Intent, Purge, Queued},
+};
+use crate::domain::{DeviceId, Timestamp};
+
+/// Rows a statement writes at most. 22 columns × 256 stays far below SQLite's 32,766 parameters.
+const ROWS_PER_INSERT: usize = 256;
+/// Keys a SELECT asks for at most.
+const KEYS_PER_SELECT: usize = 512;
+/// Rows a purge step deletes at most, so that reports never wait long for it.
+const ROWS_PER_PURGE: u64 = 500;
+
+/// Applies `batch` and commits; on any error nothing of it is stored and it may be applied again.
+pub(super) async fn apply(
+    db: &DatabaseConnection,
+    instance_id: &str,
+    batch: &mut [Queued],
+) -> Result<(), DbErr> {
+    let transaction = db
+        .begin_with_options(TransactionOptions {
+            // A deferred transaction that reads first fails at once when it comes to write.
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await?;
+    match write(&transaction, instance_id, batch).await {
+        Ok(()) => transaction.commit().await,
+        Err(error) => {
+            if let Err(rollback) = transaction.rollback().await {
+                // SQLite ends the transaction by itself on a full disk; then there is none to roll back.
+                tracing::debug!(%rollback, "rollback after a failed batch");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn write(
+    db: &DatabaseTransaction,
+    instance_id: &str,
+    batch: &mut [Queued],
+) -> Result<(), DbErr> {
+    let rows = read_rows(db, batch).await?;
+    let mut fold = Fold::new(instance_id, rows);
+    for queued in batch.iter_mut() {
+        fold.apply(&mut queued.intent);
+    }
+    let Fold {
+        rows,
+        reports,
+        blobs,
+        ..
+    } = fold;
+    write_vehicles(db, rows).await?;
+    write_reports(db, &reports).await?;
+    write_blobs(db, blobs).await?;
+    for queued in batch {
+        if let Intent::Purge { step, reply } = &mut queued.intent {
+            reply.set(Ok(purge(db, step).await?));
+        }
+    }
+    Ok(())
+}
+
+async fn read_rows(
+    db: &DatabaseTransaction,
+    batch: &[Queued],
+) -> Result<HashMap<DeviceId, Row>, DbErr> {
+    // In the order of the key, which is the order in which rows are locked everywhere.
+    let ids: BTreeSet<&DeviceId> = batch
+        .iter()
+        .flat_map(|queued| queued.intent.devices())
+        .collect();
+    let ids: Vec<&DeviceId> = ids.into_iter().collect();
+    let mut rows = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(KEYS_PER_SELECT) {
+        // Repeats of the last key fill up to a power of two: few statements, prepared once.
+        let padded = chunk.len().next_power_of_two();
+        let keys = chunk
+            .iter()
+            .chain(std::iter::repeat_n(
+                &chunk[chunk.len() - 1],
+                padded - chunk.len(),
+            ))
+            .map(|id| id.as_str());
+        let mut found = HashMap::with_capacity(chunk.len());
+        for model in vehicle::Entity::find()
+            .filter(vehicle::Column::DeviceId.is_in(keys))
+            .all(db)
+            .await?
+        {
+            found.insert(model.device_id.clone(), model);
+        }
+        for id in chunk {
+            let model = found.remove(id.as_str());
+            rows.insert(
+                (*id).clone(),
+                Row {
+                    model,
+                    change: Change::None,
+                },
+            );
+        }
+    }
+    Ok(rows)
+}
+
+/// Cuts `items` into runs of powers of two, largest first.
+fn runs<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let largest = items.len().checked_ilog2().map(|log| 1 << log)?;
+        let (run, rest) = items.split_at(ROWS_PER_INSERT.min(largest));
+        items = rest;
+        Some(run)
+    })
+}
+
+async fn write_vehicles(
+    db: &DatabaseTransaction,
+    rows: HashMap<DeviceId, Row>,
+) -> Result<(), DbErr> {
+    let mut telemetry = Vec::new();
+    let mut all = Vec::new();
+    for row in rows.into_values() {
+        match (row.change, row.model) {
+            (Change::Telemetry, Some(model)) => telemetry.push(model),
+            (Change::All, Some(model)) => all.push(model),
+            _ => {}
+        }
+    }
+    for models in [&mut telemetry, &mut all] {
+        models.sort_unstable_by(|a, b| a.device_id.cmp(&b.device_id));
+    }
+    upsert(db, &telemetry, &TELEMETRY).await?;
+    let every_column: Vec<vehicle::Column> =
+        <vehicle::Column as sea_orm::Iterable>::iter().collect();
+    upsert(db, &all, &every_column).await
+}
+
+/// The key first, then what reports and heartbeats change.
+const TELEMETRY: [vehicle::Column; 8] = [
+    vehicle::Column::DeviceId,
+    vehicle::Column::Latitude,
+    vehicle::Column::Longitude,
+    vehicle::Column::Battery,
+    vehicle::Column::Running,
+    vehicle::Column::ReportedAt,
+    vehicle::Column::LastHeartbeat,
+    vehicle::Column::UpdatedAt,
+];
+
+async fn upsert(
+    db: &DatabaseTransaction,
+    models: &[vehicle::Model],
+    columns: &[vehicle::Column],
+) -> Result<(), DbErr> {
+    for run in runs(models) {
+        let mut insert = Query::insert();
+        insert
+            .into_table(vehicle::Entity)
+            .columns(columns.iter().copied());
+        for model in run {
+            insert
+                .values(columns.iter().map(|column| value(model, *column)))
+                .map_err(build_error)?;
+        }
+        insert.on_conflict(
+            OnConflict::column(vehicle::Column::DeviceId)
+                .update_columns(columns.iter().skip(1).map(|column| column.into_iden()))
+                .to_owned(),
+        );
+        db.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+fn build_error(error: sea_orm::sea_query::error::Error) -> DbErr {
+    DbErr::Type(error.to_string())
+}
+
+fn value(model: &vehicle::Model, column: vehicle::Column) -> SimpleExpr {
+    use vehicle::Column as C;
+    match column {
+        C::DeviceId => model.device_id.as_str().into(),
+        C::Online => model.online.into(),
+        C::SessionEpoch => model.session_epoch.into(),
+        C::InstanceId => model.instance_id.as_deref().into(),
+        C::ConnectedAt => model.connected_at.into(),
+        C::DisconnectedAt => model.disconnected_at.into(),
+        C::DisconnectReason => model.disconnect_reason.as_deref().into(),
+        C::OfflineDue => model.offline_due.into(),
+        C::RemoteAddr => model.remote_addr.as_deref().into(),
+        C::Latitude => model.latitude.into(),
+        C::Longitude => model.longitude.into(),
+        C::Battery => model.battery.into(),
+        C::Running => model.running.into(),
+        C::ReportedAt => model.reported_at.into(),
+        C::LastHeartbeat => model.last_heartbeat.into(),
+        C::UpdateFrequency => model.update_frequency.into(),
+        C::AcknowledgedUpdateFrequency => model.acknowledged_update_frequency.into(),
+        C::CreatedAt => model.created_at.into(),
+        C::UpdatedAt => model.updated_at.into(),
+        C::DeletedAt => model.deleted_at.into(),
+        C::ForgetThrough => model.forget_through.into(),
+    }
+}
+
+async fn write_reports(db: &DatabaseTransaction, reports: &[NewReport]) -> Result<(), DbErr> {
+    use report::Column as C;
+    for run in runs(reports) {
+        let mut insert = Query::insert();
+        insert.into_table(report::Entity).columns([
+            C::DeviceId,
+            C::ReceivedAt,
+            C::Latitude,
+            C::Longitude,
+            C::Battery,
+            C::Running,
+        ]);
+        for report in run {
+            let state = &report.state;
+            insert
+                .values([
+                    report.device_id.as_str().into(),
+                    report.received_at.into(),
+                    state.latitude.to_f64().into(),
+                    state.longitude.to_f64().into(),
+                    i16::from(state.battery.percent()).into(),
+                    state.running.is_running().into(),
+                ])
+                .map_err(build_error)?;
+        }
+        db.execute(&insert).await?;
+    }
+    Ok(())
+}
+
+// One statement a blob: they are few and may be large.
+async fn write_blobs(db: &DatabaseTransaction, blobs: Vec<NewBlob>) -> Result<(), DbErr> {
+    for blob in blobs {
+        let row = debug_blob::ActiveModel {
+            device_id: Set(blob.device_id.as_str().to_owned()),
+            received_at: Set(blob.received_at),
+            size: Set(i64::try_from(blob.content.len()).unwrap_or(i64::MAX)),
+            content: Set(blob.content.into()),
+            ..Default::default()
+        };
+        debug_blob::Entity::insert(row)
+            .exec_without_returning(db)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Deletes at most [`ROWS_PER_PURGE`] rows a table and says how many.
+async fn purge(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
+    use debug_blob::Column as B;
+    use report::Column as R;
+    match step {
+        // Ids ascend with time, so the oldest rows come first without an index on the time.
+        Purge::Reports(before) => {
+            let oldest: Vec<(i64, i64)> = report::Entity::find()
+                .select_only()
+                .columns([R::Id, R::ReceivedAt])
+                .order_by_asc(R::Id)
+                .limit(ROWS_PER_PURGE)
+                .into_tuple()
+                .all(db)
+                .await?;
+            delete_reports(db, expired(oldest, *before)).await
+        }
+        Purge::DebugBlobs(before) => {
+            let oldest: Vec<(i64, i64)> = debug_blob::Entity::find()
+                .select_only()
+                .columns([B::Id, B::ReceivedAt])
+                .order_by_asc(B::Id)
+                .limit(ROWS_PER_PURGE)
+                .into_tuple()
+                .all(db)
+                .await?;
+            delete_blobs(db, expired(oldest, *before)).await
+        }
+        Purge::Forgotten(device_id, through) => {
+            let reports: Vec<i64> = report::Entity::find()
+                .select_only()
+                .column(R::Id)
+                .filter(R::DeviceId.eq(device_id.as_str()))
+                .filter(R::ReceivedAt.lte(through.as_millis()))
+                .limit(ROWS_PER_PURGE)
+                .into_tuple()
+                .all(db)
+                .await?;
+            let blobs: Vec<i64> = debug_blob::Entity::find()
+                .select_only()
+                .column(B::Id)
+                .filter(B::DeviceId.eq(device_id.as_str()))
+                .filter(B::ReceivedAt.lte(through.as_millis()))
+                .limit(ROWS_PER_PURGE)
+                .into_tuple()
+                .all(db)
+                .await?;
+            Ok(delete_reports(db, reports).await? + delete_blobs(db, blobs).await?)
+        }
+    }
+}
+
+fn expired(oldest: Vec<(i64, i64)>, before: Timestamp) -> Vec<i64> {
+    oldest
+        .into_iter()
+        .filter(|(_, received_at)| *received_at < before.as_millis())
+        .map(|(id, _)| id)
+        .collect()
+}
+
+async fn delete_reports(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let deleted = report::Entity::delete_many()
+        .filter(report::Column::Id.is_in(ids))
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected)
+}
+
+async fn delete_blobs(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let deleted = debug_blob::Entity::delete_many()
+        .filter(debug_blob::Column::Id.is_in(ids))
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_powers_of_two_in_order_and_leave_nothing_out() {
+        for length in [0_usize, 1, 2, 3, 7, 255, 256, 257, 1000] {
+            let items: Vec<usize> = (0..length).collect();
+            let runs: Vec<&[usize]> = runs(&items).collect();
+            assert!(
+                runs.iter()
+                    .all(|run| run.len().is_power_of_two() && run.len() <= ROWS_PER_INSERT)
+            );
+            assert_eq!(runs.concat(), items);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Rows as the database has them. They never leave the store.
+
+pub(super) mod debug_blob;
+pub(super) mod report;
+pub(super) mod vehicle;

@@ -1,0 +1,94 @@
+//! What can go wrong with the store.
+
+use sea_orm::{DbErr, RuntimeErr, SqlxError};
+
+/// Why the store did not do what it was asked to.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not commit within `store.commit_timeout`, or the queue was full as long.
+    #[error("the database could not commit in time")]
+    Unavailable,
+    /// The database refused this one write, and would refuse it again.
+    #[error("the database refused the write: {0}")]
+    Rejected(DbErr),
+    /// A read failed.
+    #[error("the database could not be read: {0}")]
+    Read(DbErr),
+    /// A row holds what the gateway would never write.
+    #[error("column {column} of table {table} holds an impossible value")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// The writer has stopped: the gateway is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why the store could not be opened. Each is a sentence an operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns the file.
+    #[error(
+        "database {path} is in use by another vehicle-gateway (its lock file is {path}.lock); one process owns an SQLite file"
+    )]
+    InUse {
+        /// The database file.
+        path: String,
+    },
+    /// The lock file could not be made.
+    #[error(
+        "cannot lock database {path}: {source}; does its folder exist, and may this user write there?"
+    )]
+    Lock {
+        /// The database file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The database could not be opened.
+    #[error("cannot open database {url}: {source}")]
+    Connect {
+        /// The address as configured.
+        url: String,
+        /// What the driver said.
+        source: DbErr,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot migrate database {url}: {source}")]
+    Migrate {
+        /// The address as configured.
+        url: String,
+        /// What the migration said.
+        source: DbErr,
+    },
+}
+
+/// Whether a write that failed with `error` would fail alone and again, whatever else is written.
+///
+/// Only what the data itself can cause counts; anything else (locked, disk full, connection lost)
+/// may pass, and is retried.
+pub(super) fn is_poison(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
+        error
+    else {
+        return matches!(error, DbErr::Type(_) | DbErr::TryIntoErr { .. });
+    };
+    let SqlxError::Database(database) = source.as_ref() else {
+        return matches!(
+            source.as_ref(),
+            SqlxError::Encode(_) | SqlxError::ColumnDecode { .. }
+        );
+    };
+    // SQLite's primary result codes: https://www.sqlite.org/rescode.html
+    const TOO_BIG: u32 = 18;
+    const CONSTRAINT: u32 = 19;
+    const MISMATCH: u32 = 20;
+    const RANGE: u32 = 25;
+    database
+        .code()
+        .and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
+}

@@ -1,0 +1,338 @@
+//! What a batch of intents makes of the rows it touches: intents applied in arrival order, in
+//! memory, on rows that were read (and, on a shared database, locked) by the same transaction.
+//!
+//! Pure, so that the rules of presence can be tested without a database. Invariants kept here:
+//! the committed logins of a vehicle get distinct, consecutive epochs, over deletion too; a
+//! session's write counts only while the row names this instance and this epoch; what a vehicle's
+//! rows are stamped with never goes back.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{Login, Registered, SessionWrite, Written, entities::vehicle, intent::Intent};
+use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState};
+
+/// How much of a row has to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    None,
+    /// Only what reports and heartbeats change.
+    Telemetry,
+    All,
+}
+
+/// A vehicle's row during a batch; `model` is `None` while the vehicle was never heard of.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) model: Option<vehicle::Model>,
+    pub(super) change: Change,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct NewReport {
+    pub(super) device_id: DeviceId,
+    pub(super) received_at: i64,
+    pub(super) state: VehicleState,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) struct NewBlob {
+    pub(super) device_id: DeviceId,
+    pub(super) received_at: i64,
+    pub(super) content: Bytes,
+}
+
+/// The rows of a batch and what is to be written of it.
+#[derive(Debug)]
+pub(super) struct Fold<'a> {
+    instance_id: &'a str,
+    pub(super) rows: HashMap<DeviceId, Row>,
+    pub(super) reports: Vec<NewReport>,
+    pub(super) blobs: Vec<NewBlob>,
+}
+
+impl<'a> Fold<'a> {
+    /// Begins with the rows that exist; a vehicle that is not among them does not exist.
+    pub(super) fn new(instance_id: &'a str, rows: HashMap<DeviceId, Row>) -> Self {
+        Self {
+            instance_id,
+            rows,
+            reports: Vec::new(),
+            blobs: Vec::new(),
+        }
+    }
+
+    /// Applies one intent and sets its outcome.
+    pub(super) fn apply(&mut self, intent: &mut Intent) {
+        match intent {
+            Intent::Login {
+                device_id,
+                remote,
+                at,
+                reply,
+            } => {
+                let instance_id = self.instance_id.to_owned();
+                let model = self.row(device_id).living(device_id, *at);
+                let at = model.stamp(*at);
+                if model.instance_id.is_some() {
+                    model.disconnected_at = Some(at);
+                    model.disconnect_reason =
+                        Some(DisconnectReason::Superseded.as_str().to_owned());
+                }
+                model.session_epoch += 1;
+                model.online = true;
+                model.offline_due = None;
+                model.connected_at = Some(at);
+                model.remote_addr = Some(remote.to_string());
+                model.instance_id = Some(instance_id);
+                reply.set(Ok(Login {
+                    epoch: model.session_epoch,
+                }));
+            }
+            Intent::Session {
+                session,
+                at,
+                write,
+                reply,
+            } => {
+                reply.set(Ok(self.session_write(session, *at, write)));
+            }
+            Intent::Heartbeats { beats, reply } => {
+                for (session, at) in beats.iter() {
+                    if let Some(row) = self.held(session) {
+                        row.heartbeat(*at);
+                    }
+                }
+                reply.set(Ok(()));
+            }
+            Intent::EndLost { devices, at, reply } => {
+                for device_id in devices.iter() {
+                    let row = self.row(device_id);
+                    if row.model.as_ref().is_some_and(|model| model.online) {
+                        row.end(*at, DisconnectReason::InstanceLost);
+                    }
+                }
+                reply.set(Ok(()));
+            }
+            Intent::Register {
+                device_id,
+                at,
+                reply,
+            } => {
+                let row = self.row(device_id);
+                let created = !row.is_living();
+                let model = if created {
+                    row.living(device_id, *at).clone()
+                } else if let Some(model) = &row.model {
+                    model.clone()
+                } else {
+                    return;
+                };
+                reply.set(Vehicle::try_from(model).map(|vehicle| Registered { vehicle, created }));
+            }
+            Intent::StatusUpdate {
+                device_id,
+                at,
+                state,
+                reply,
+            } => {
+                let row = self.row(device_id);
+                if !row.is_living() {
+                    row.living(device_id, *at);
+                }
+                let received_at = row.report(*at, state);
+                let vehicle = row.model.clone().map(Vehicle::try_from);
+                if let Some(vehicle) = vehicle {
+                    reply.set(vehicle);
+                }
+                self.reports.push(NewReport {
+                    device_id: device_id.clone(),
+                    received_at,
+                    state: *state,
+                });
+            }
+            Intent::Delete {
+                device_id,
+                at,
+                reply,
+            } => {
+                let deleted = self.delete(device_id, *at);
+                reply.set(Ok(deleted));
+            }
+            Intent::Forgotten {
+                device_id,
+                through,
+                reply,
+            } => {
+                let row = self.row(device_id);
+                if let Some(model) = &mut row.model
+                    && model.forget_through == Some(through.as_millis())
+                {
+                    model.forget_through = None;
+                    row.change = Change::All;
+                }
+                reply.set(Ok(()));
+            }
+            // Touches no vehicle's row; the batch runs it as it is.
+            Intent::Purge { .. } => {}
+        }
+    }
+
+    fn row(&mut self, device_id: &DeviceId) -> &mut Row {
+        self.rows.entry(device_id.clone()).or_insert(Row {
+            model: None,
+            change: Change::None,
+        })
+    }
+
+    /// The row of `session`, if it still names it.
+    fn held(&mut self, session: &SessionKey) -> Option<&mut Row> {
+        let instance_id = self.instance_id;
+        let row = self.rows.get_mut(&session.device_id)?;
+        let model = row.model.as_ref()?;
+        let holds = model.deleted_at.is_none()
+            && model.session_epoch == session.epoch
+            && model.instance_id.as_deref() == Some(instance_id);
+        holds.then_some(row)
+    }
+
+    fn session_write(
+        &mut self,
+        session: &SessionKey,
+        at: Timestamp,
+        write: &SessionWrite,
+    ) -> Written {
+        let Some(row) = self.held(session) else {
+            return Written::Stale;
+        };
+        match write {
+            SessionWrite::Report(state) => {
+                let received_at = row.report(at, state);
+                self.reports.push(NewReport {
+                    device_id: session.device_id.clone(),
+                    received_at,
+                    state: *state,
+                });
+            }
+            SessionWrite::DebugBlob(content) => {
+                let received_at = row.stamp(at, Change::Telemetry);
+                self.blobs.push(NewBlob {
+                    device_id: session.device_id.clone(),
+                    received_at,
+                    content: content.clone(),
+                });
+            }
+            SessionWrite::KeepMePosted(interval) => {
+                row.stamp(at, Change::All);
+                if let Some(model) = &mut row.model {
+                    model.acknowledged_update_frequency = i16::try_from(interval.seconds()).ok();
+                }
+            }
+            SessionWrite::End {
+                reason,
+                last_heartbeat,
+            } => {
+                if let Some(beat) = last_heartbeat {
+                    row.heartbeat(*beat);
+                }
+                row.end(at, *reason);
+            }
+        }
+        Written::Stored
+    }
+
+    /// Leaves a tombstone: the epoch, so that it never goes back, and up to when to forget.
+    fn delete(&mut self, device_id: &DeviceId, at: Timestamp) -> Option<i64> {
+        let row = self.row(device_id);
+        let model = row
+            .model
+            .as_mut()
+            .filter(|model| model.deleted_at.is_none())?;
+        let at = model.stamp(at);
+        let epoch = model.session_epoch;
+        *model = vehicle::Model {
+            session_epoch: epoch,
+            created_at: model.created_at,
+            deleted_at: Some(at),
+            forget_through: Some(at),
+            ..vehicle::Model::new(device_id, at)
+        };
+        row.change = Change::All;
+        // What this batch was about to add to the vehicle's history is forgotten with the rest.
+        self.reports.retain(|report| report.device_id != *device_id);
+        self.blobs.retain(|blob| blob.device_id != *device_id);
+        Some(epoch)
+    }
+}
+
+impl vehicle::Model {
+    /// The time to put on a change: `at`, but never before the last one.
+    fn stamp(&mut self, at: Timestamp) -> i64 {
+        self.updated_at = self.updated_at.max(at.as_millis());
+        self.updated_at
+    }
+}
+
+impl Row {
+    fn is_living(&self) -> bool {
+        self.model
+            .as_ref()
+            .is_some_and(|model| model.deleted_at.is_none())
+    }
+
+    fn stamp(&mut self, at: Timestamp, change: Change) -> i64 {
+        self.change = self.change.max(change);
+        self.model
+            .as_mut()
+            .map_or(at.as_millis(), |model| model.stamp(at))
+    }
+
+    /// The row of a vehicle that exists from now on, made anew from nothing or from a tombstone.
+    fn living(&mut self, device_id: &DeviceId, at: Timestamp) -> &mut vehicle::Model {
+        self.change = Change::All;
+        let model = self
+            .model
+            .get_or_insert_with(|| vehicle::Model::new(device_id, at.as_millis()));
+        if let Some(deleted_at) = model.deleted_at {
+            // Strictly later than what is to be forgotten, so that one comparison tells them apart.
+            let reborn_at = at.as_millis().max(deleted_at + 1).max(model.updated_at + 1);
+            *model = vehicle::Model {
+                session_epoch: model.session_epoch,
+                forget_through: model.forget_through,
+                ..vehicle::Model::new(device_id, reborn_at)
+            };
+        }
+        model
+    }
+
+    fn report(&mut self, at: Timestamp, state: &VehicleState) -> i64 {
+        let at = self.stamp(at, Change::Telemetry);
+        if let Some(model) = &mut self.model {
+            model.latitude = Some(state.latitude.to_f64());
+            model.longitude = Some(state.longitude.to_f64());
+            model.battery = Some(i16::from(state.battery.percent()));
+            model.running = Some(state.running.is_running());
+            model.reported_at = Some(at);
+        }
+        at
+    }
+
+    // Leaves `updated_at` alone: heartbeats are flushed late and say nothing new of the vehicle.
+    fn heartbeat(&mut self, at: Timestamp) {
+        self.change = self.change.max(Change::Telemetry);
+        if let Some(model) = &mut self.model {
+            model.last_heartbeat = model.last_heartbeat.max(Some(at.as_millis()));
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, reason: DisconnectReason) {
+        let at = self.stamp(at, Change::All);
+        if let Some(model) = &mut self.model {
+            model.online = false;
+            model.instance_id = None;
+            model.disconnected_at = Some(at);
+            model.disconnect_reason = Some(reason.as_str().to_owned());
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What the writer is asked to do. Everything that changes a table is one of these.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::StoreError;
+use crate::domain::{
+    DeviceId, DisconnectReason, ReportInterval, SessionKey, Timestamp, Vehicle, VehicleState,
+};
+
+/// A login that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// The epoch of the new session.
+    pub epoch: i64,
+}
+
+/// What became of a write of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored.
+    Stored,
+    /// The vehicle's row no longer names this session: nothing is stored.
+    Stale,
+}
+
+/// A vehicle that was asked to exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The vehicle as it is now.
+    pub vehicle: Vehicle,
+    /// False if it was there before.
+    pub created: bool,
+}
+
+/// A write that is valid only while its session holds the vehicle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionWrite {
+    /// A report: a row of history, and the vehicle's state.
+    Report(VehicleState),
+    /// A crash dump.
+    DebugBlob(Bytes),
+    /// The report interval that the vehicle says it keeps.
+    KeepMePosted(ReportInterval),
+    /// The session is over.
+    End {
+        /// Why.
+        reason: DisconnectReason,
+        /// The last heartbeat, unless a flush has taken it already.
+        last_heartbeat: Option<Timestamp>,
+    },
+}
+
+/// One small step of forgetting old rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge {
+    /// Reports received before this time.
+    Reports(Timestamp),
+    /// Debug blobs received before this time.
+    DebugBlobs(Timestamp),
+    /// The history of a deleted life of a vehicle, up to and including this time.
+    Forgotten(DeviceId, Timestamp),
+}
+
+/// Something for the writer to do, with the place where its outcome goes.
+pub(super) enum Intent {
+    Login {
+        device_id: DeviceId,
+        remote: SocketAddr,
+        at: Timestamp,
+        reply: Reply<Login>,
+    },
+    Session {
+        session: SessionKey,
+        at: Timestamp,
+        write: SessionWrite,
+        reply: Reply<Written>,
+    },
+    Heartbeats {
+        beats: Vec<(SessionKey, Timestamp)>,
+        reply: Reply<()>,
+    },
+    /// Sessions that an earlier life of this process left behind.
+    EndLost {
+        devices: Vec<DeviceId>,
+        at: Timestamp,
+        reply: Reply<()>,
+    },
+    Register {
+        device_id: DeviceId,
+        at: Timestamp,
+        reply: Reply<Registered>,
+    },
+    StatusUpdate {
+        device_id: DeviceId,
+        at: Timestamp,
+        state: VehicleState,
+        reply: Reply<Vehicle>,
+    },
+    Delete {
+        device_id: DeviceId,
+        at: Timestamp,
+        /// The epoch of the deleted life, if there was a vehicle.
+        reply: Reply<Option<i64>>,
+    },
+    /// The history of a deleted life is gone; its mark may go as well.
+    Forgotten {
+        device_id: DeviceId,
+        through: Timestamp,
+        reply: Reply<()>,
+    },
+    Purge {
+        step: Purge,
+        reply: Reply<u64>,
+    },
+}
+
+impl Intent {
+    /// Bytes that the intent holds while it waits, in the queue's currency.
+    pub(super) fn weight(&self) -> usize {
+        const BASE: usize = 256;
+        BASE + match self {
+            Self::Session {
+                write: SessionWrite::DebugBlob(content),
+                ..
+            } => content.len(),
+            Self::Heartbeats { beats, .. } => size_of_val(beats.as_slice()),
+            Self::EndLost { devices, .. } => devices.len() * 96,
+            _ => 0,
+        }
+    }
+
+    /// Whether room is kept for it when reports and blobs flood the queue.
+    pub(super) fn is_urgent(&self) -> bool {
+        match self {
+            Self::Login { .. }
+            | Self::EndLost { .. }
+            | Self::Register { .. }
+            | Self::Delete { .. }
+            | Self::Session {
+                write: SessionWrite::End { .. },
+                ..
+            } => true,
+            Self::Session { .. }
+            | Self::Heartbeats { .. }
+            | Self::StatusUpdate { .. }
+            | Self::Forgotten { .. }
+            | Self::Purge { .. } => false,
+        }
+    }
+
+    /// The vehicles whose rows it reads and writes.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        let (one, beats, many): (Option<&DeviceId>, &[(SessionKey, Timestamp)], &[DeviceId]) =
+            match self {
+                Self::Login { device_id, .. }
+                | Self::Register { device_id, .. }
+                | Self::StatusUpdate { device_id, .. }
+                | Self::Delete { device_id, .. }
+                | Self::Forgotten { device_id, .. } => (Some(device_id), &[], &[]),
+                Self::Session { session, .. } => (Some(&session.device_id), &[], &[]),
+                Self::Heartbeats { beats, .. } => (None, beats, &[]),
+                Self::EndLost { devices, .. } => (None, &[], devices),
+                Self::Purge { .. } => (None, &[], &[]),
+            };
+        one.into_iter()
+            .chain(beats.iter().map(|(session, _)| &session.device_id))
+            .chain(many)
+    }
+
+    /// Tells whoever waits that the batch is committed.
+    pub(super) fn complete(self) {
+        match self {
+            Self::Login { reply, .. } => reply.send(),
+            Self::Session { reply, .. } => reply.send(),
+            Self::Heartbeats { reply, .. }
+            | Self::EndLost { reply, .. }
+            | Self::Forgotten { reply, .. } => reply.send(),
+            Self::Register { reply, .. } => reply.send(),
+            Self::StatusUpdate { reply, .. } => reply.send(),
+            Self::Delete { reply, .. } => reply.send(),
+            Self::Purge { reply, .. } => reply.send(),
+        }
+    }
+
+    /// Tells whoever waits that nothing of this intent is stored.
+    pub(super) fn reject(self, error: StoreError) {
+        match self {
+            Self::Login { reply, .. } => reply.fail(error),
+            Self::Session { reply, .. } => reply.fail(error),
+            Self::Heartbeats { reply, .. }
+            | Self::EndLost { reply, .. }
+            | Self::Forgotten { reply, .. } => reply.fail(error),
+            Self::Register { reply, .. } => reply.fail(error),
+            Self::StatusUpdate { reply, .. } => reply.fail(error),
+            Self::Delete { reply, .. } => reply.fail(error),
+            Self::Purge { reply, .. } => reply.fail(error),
+        }
+    }
+}
+
+/// Where an intent's outcome goes: set by every attempt, sent once after the commit.
+pub(super) struct Reply<T> {
+    sender: oneshot::Sender<Result<T, StoreError>>,
+    outcome: Option<Result<T, StoreError>>,
+}
+
+impl<T> Reply<T> {
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (
+            Self {
+                sender,
+                outcome: None,
+            },
+            receiver,
+        )
+    }
+
+    /// What the attempt under way makes of the intent; a repeated attempt overwrites it.
+    pub(super) fn set(&mut self, outcome: Result<T, StoreError>) {
+        self.outcome = Some(outcome);
+    }
+
+    // A receiver that is gone has lost interest, which is its right: the write happened all the same.
+    fn send(self) {
+        let outcome = self.outcome.unwrap_or(Err(StoreError::Closed));
+        let _uninterested = self.sender.send(outcome);
+    }
+
+    fn fail(self, error: StoreError) {
+        let _uninterested = self.sender.send(Err(error));
+    }
+}
+
+/// An intent in the queue.
+pub(super) struct Queued {
+    pub(super) intent: Intent,
+    /// When the writer gives it up.
+    pub(super) deadline: Instant,
+    /// Its share of the queue, given back when it is dropped.
+    pub(super) _room: tokio::sync::OwnedSemaphorePermit,
+}

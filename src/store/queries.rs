@@ -1,0 +1,216 @@
+//! Reads. Lists are paged by key, so that a page is stable while rows are added.
+
+use bytes::Bytes;
+use sea_orm::{
+    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use super::{
+    Store, StoreError,
+    entities::{debug_blob, report, vehicle},
+};
+use crate::domain::{BlobInfo, DeviceId, Report, Timestamp, Vehicle};
+
+/// A place in a history that runs from new to old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// When the entry was received.
+    pub received_at: Timestamp,
+    /// Its id, which tells entries of one millisecond apart.
+    pub id: i64,
+}
+
+/// Which part of a vehicle's history to read, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryPage {
+    /// Received at this time or later.
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    pub to: Option<Timestamp>,
+    /// Only what is older than this entry.
+    pub older_than: Option<Position>,
+    /// At most this many.
+    pub limit: u64,
+}
+
+impl Store {
+    /// A vehicle, unless it was never heard of or deleted.
+    pub async fn vehicle(&self, device_id: &DeviceId) -> Result<Option<Vehicle>, StoreError> {
+        let row = living(&self.reader, device_id).await?;
+        row.map(Vehicle::try_from).transpose()
+    }
+
+    /// Vehicles in the order of their ids, from after `after` on.
+    pub async fn vehicles(
+        &self,
+        online: Option<bool>,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<Vehicle>, StoreError> {
+        use vehicle::Column as C;
+        let mut query = vehicle::Entity::find().filter(C::DeletedAt.is_null());
+        if let Some(online) = online {
+            query = query.filter(C::Online.eq(online));
+        }
+        if let Some(after) = after {
+            query = query.filter(C::DeviceId.gt(after));
+        }
+        let rows = query
+            .order_by_asc(C::DeviceId)
+            .limit(limit)
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        rows.into_iter().map(Vehicle::try_from).collect()
+    }
+
+    /// The vehicles that are online, ids only.
+    pub async fn online_vehicles(&self) -> Result<Vec<DeviceId>, StoreError> {
+        use vehicle::Column as C;
+        let ids: Vec<String> = vehicle::Entity::find()
+            .select_only()
+            .column(C::DeviceId)
+            .filter(C::Online.eq(true))
+            .order_by_asc(C::DeviceId)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        ids.iter().map(|id| parse_id(id)).collect()
+    }
+
+    /// Deleted lives whose history is still there: the vehicle and up to when to forget.
+    pub async fn to_forget(&self, limit: u64) -> Result<Vec<(DeviceId, Timestamp)>, StoreError> {
+        use vehicle::Column as C;
+        let marks: Vec<(String, i64)> = vehicle::Entity::find()
+            .select_only()
+            .columns([C::DeviceId, C::ForgetThrough])
+            .filter(C::ForgetThrough.is_not_null())
+            .order_by_asc(C::ForgetThrough)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        marks
+            .into_iter()
+            .map(|(id, through)| Ok((parse_id(&id)?, Timestamp::from_millis(through))))
+            .collect()
+    }
+
+    /// Reports of a vehicle, newest first; `None` if there is no such vehicle.
+    pub async fn reports(
+        &self,
+        device_id: &DeviceId,
+        page: HistoryPage,
+    ) -> Result<Option<Vec<Report>>, StoreError> {
+        use report::Column as C;
+        let Some(vehicle) = living(&self.reader, device_id).await? else {
+            return Ok(None);
+        };
+        let rows = report::Entity::find()
+            .filter(C::DeviceId.eq(device_id.as_str()))
+            .filter(page.condition(C::ReceivedAt, C::Id, vehicle.forget_through))
+            .order_by_desc(C::ReceivedAt)
+            .order_by_desc(C::Id)
+            .limit(page.limit)
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        rows.into_iter()
+            .map(Report::try_from)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// Debug blobs of a vehicle without their bytes, newest first; `None` if there is no such vehicle.
+    pub async fn debug_blobs(
+        &self,
+        device_id: &DeviceId,
+        page: HistoryPage,
+    ) -> Result<Option<Vec<BlobInfo>>, StoreError> {
+        use debug_blob::Column as C;
+        let Some(vehicle) = living(&self.reader, device_id).await? else {
+            return Ok(None);
+        };
+        let rows: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
+            .select_only()
+            .columns([C::Id, C::ReceivedAt, C::Size])
+            .filter(C::DeviceId.eq(device_id.as_str()))
+            .filter(page.condition(C::ReceivedAt, C::Id, vehicle.forget_through))
+            .order_by_desc(C::ReceivedAt)
+            .order_by_desc(C::Id)
+            .limit(page.limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        let blobs = rows.into_iter().map(|(id, received_at, size)| BlobInfo {
+            id,
+            device_id: device_id.clone(),
+            received_at: Timestamp::from_millis(received_at),
+            size: size.unsigned_abs(),
+        });
+        Ok(Some(blobs.collect()))
+    }
+
+    /// The bytes of one debug blob.
+    pub async fn debug_blob(
+        &self,
+        device_id: &DeviceId,
+        id: i64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let Some(vehicle) = living(&self.reader, device_id).await? else {
+            return Ok(None);
+        };
+        let row = debug_blob::Entity::find_by_id(id)
+            .filter(debug_blob::Column::DeviceId.eq(device_id.as_str()))
+            .filter(debug_blob::Column::ReceivedAt.gt(vehicle.forget_through.unwrap_or(i64::MIN)))
+            .one(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        Ok(row.map(|row| Bytes::from(row.content)))
+    }
+}
+
+impl HistoryPage {
+    fn condition<C: ColumnTrait>(
+        &self,
+        received_at: C,
+        id: C,
+        forget_through: Option<i64>,
+    ) -> Condition {
+        Condition::all()
+            .add_option(forget_through.map(|through| received_at.gt(through)))
+            .add_option(self.from.map(|from| received_at.gte(from.as_millis())))
+            .add_option(self.to.map(|to| received_at.lt(to.as_millis())))
+            .add_option(self.older_than.map(|position| {
+                let at = position.received_at.as_millis();
+                // The first comparison alone lets the index find the place.
+                Condition::all().add(received_at.lte(at)).add(
+                    Condition::any()
+                        .add(received_at.lt(at))
+                        .add(id.lt(position.id)),
+                )
+            }))
+    }
+}
+
+async fn living(
+    reader: &DatabaseConnection,
+    device_id: &DeviceId,
+) -> Result<Option<vehicle::Model>, StoreError> {
+    vehicle::Entity::find_by_id(device_id.as_str())
+        .filter(vehicle::Column::DeletedAt.is_null())
+        .one(reader)
+        .await
+        .map_err(|error: DbErr| StoreError::Read(error))
+}
+
+fn parse_id(id: &str) -> Result<DeviceId, StoreError> {
+    DeviceId::parse(id).map_err(|_| StoreError::Corrupt {
+        table: "vehicles",
+        column: "device_id",
+    })
+}

@@ -1,0 +1,128 @@
+//! Opening an SQLite file: one owner, one connection that writes, several that read.
+
+use std::{
+    fs::{File, TryLockError},
+    str::FromStr,
+    time::Duration,
+};
+
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr,
+    sqlx::sqlite::SqliteConnectOptions,
+};
+use vehicle_gateway_migrations::{Migrator, MigratorTrait};
+
+use super::OpenError;
+
+/// How long a statement waits for a lock that someone else (a shell, a backup) holds. Short, since
+/// the writer tries again by itself until `store.commit_timeout`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a read waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) struct Opened {
+    pub(super) write_connection: DatabaseConnection,
+    pub(super) reader: DatabaseConnection,
+    pub(super) lock: FileLock,
+}
+
+/// Held as long as this process owns the file; the operating system lets go of it if the process
+/// dies.
+#[derive(Debug)]
+pub(super) struct FileLock {
+    _file: File,
+}
+
+/// Opens `url` for this process alone and migrates it.
+pub(super) async fn open(url: &str, readers: u32) -> Result<Opened, OpenError> {
+    let lock = take_file(url)?;
+    let connect = |source| OpenError::Connect {
+        url: url.to_owned(),
+        source,
+    };
+    let write_connection = Database::connect(options(url, 1)).await.map_err(connect)?;
+    Migrator::up(&write_connection, None)
+        .await
+        .map_err(|source| OpenError::Migrate {
+            url: url.to_owned(),
+            source,
+        })?;
+    let mut read_only = options(url, readers);
+    read_only.map_sqlx_sqlite_opts(|options| base(options).pragma("query_only", "ON"));
+    let reader = Database::connect(read_only).await.map_err(connect)?;
+    Ok(Opened {
+        write_connection,
+        reader,
+        lock,
+    })
+}
+
+/// Brings the schema of `url` up to date and does nothing else.
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let Opened {
+        write_connection,
+        reader,
+        ..
+    } = open(url, 1).await?;
+    for connection in [reader, write_connection] {
+        connection
+            .close()
+            .await
+            .map_err(|source| OpenError::Connect {
+                url: url.to_owned(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // An SQLite connection is a file handle: nothing is won by closing or testing it.
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(base);
+    options
+}
+
+fn base(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .create_if_missing(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("journal_mode", "WAL")
+        // FULL syncs the log at every commit: what was thanked survives a power cut.
+        .pragma("synchronous", "FULL")
+        // 16 MiB of log between checkpoints (the default is 4): fewer syncs of the main file.
+        .pragma("wal_autocheckpoint", "4096")
+        .pragma("temp_store", "MEMORY")
+}
+
+fn take_file(url: &str) -> Result<FileLock, OpenError> {
+    let parsed = SqliteConnectOptions::from_str(url).map_err(|source| OpenError::Connect {
+        url: url.to_owned(),
+        source: DbErr::Conn(RuntimeErr::SqlxError(source.into())),
+    })?;
+    let path = parsed.get_filename().display().to_string();
+    let lock = |source| OpenError::Lock {
+        path: path.clone(),
+        source,
+    };
+    let mut lock_file = parsed.get_filename().as_os_str().to_owned();
+    lock_file.push(".lock");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(lock_file)
+        .map_err(lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FileLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(lock(source)),
+    }
+}

@@ -1,0 +1,279 @@
+//! The one task that writes: it takes what waits in the queue, applies it as one transaction, and
+//! answers each intent after the commit. Latency is one commit; throughput grows with load; a full
+//! queue holds back whoever wants to write.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    StoreError, StoreOptions, batch,
+    error::is_poison,
+    intent::{Intent, Queued, Reply},
+};
+
+/// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
+const BATCH_INTENTS: usize = 2_000;
+const BATCH_BYTES: usize = 8 << 20;
+/// The queue's unit of account, in bytes: what an intent without a payload weighs.
+const UNIT: usize = 256;
+/// Share of the queue that only logins, ends and the like may use: a quarter.
+const URGENT_SHARE: usize = 4;
+/// Pauses between attempts of a batch that the database cannot commit now.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The way into the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    queue: mpsc::UnboundedSender<Queued>,
+    /// Room in the queue, in units; the queue itself needs no bound of its own.
+    room: Arc<Semaphore>,
+    urgent_room: Arc<Semaphore>,
+    /// Written by the writer task alone: whether its last attempt committed.
+    healthy: Arc<AtomicBool>,
+    commit_timeout: Duration,
+}
+
+impl Writer {
+    /// The way into the queue, and the task behind it, which ends when it is told to and has dealt
+    /// with what is queued.
+    pub(super) fn new(
+        options: &StoreOptions,
+        db: DatabaseConnection,
+        closing: CancellationToken,
+    ) -> (Self, Task) {
+        let (queue, intents) = mpsc::unbounded_channel();
+        let units = options.queue_bytes / UNIT;
+        let writer = Self {
+            queue,
+            room: Arc::new(Semaphore::new(units - units / URGENT_SHARE)),
+            urgent_room: Arc::new(Semaphore::new(units / URGENT_SHARE)),
+            healthy: Arc::new(AtomicBool::new(true)),
+            commit_timeout: options.commit_timeout,
+        };
+        let task = Task {
+            db,
+            instance_id: options.instance_id.clone(),
+            intents,
+            closing,
+            healthy: Arc::clone(&writer.healthy),
+        };
+        (writer, task)
+    }
+
+    /// Whether the last attempt to commit succeeded.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Queues an intent. With room in the queue this costs one allocation and no wait.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        intent: impl FnOnce(Reply<T>) -> Intent,
+    ) -> Ticket<T> {
+        let (reply, outcome) = Reply::channel();
+        let intent = intent(reply);
+        let units = u32::try_from(intent.weight().div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = if intent.is_urgent() {
+            &self.urgent_room
+        } else {
+            &self.room
+        };
+        let deadline = Instant::now() + self.commit_timeout;
+        match Arc::clone(room).try_acquire_many_owned(units) {
+            Ok(permit) => {
+                self.enqueue(intent, deadline, permit);
+                Ticket(Stage::Queued(outcome))
+            }
+            Err(_full) => {
+                let writer = self.clone();
+                let room = Arc::clone(room);
+                Ticket(Stage::Waiting(Box::pin(async move {
+                    let acquired =
+                        tokio::time::timeout_at(deadline, room.acquire_many_owned(units));
+                    let Ok(Ok(permit)) = acquired.await else {
+                        return Err(StoreError::Unavailable);
+                    };
+                    writer.enqueue(intent, deadline, permit);
+                    drop(writer);
+                    outcome.await.unwrap_or(Err(StoreError::Closed))
+                })))
+            }
+        }
+    }
+
+    fn enqueue(&self, intent: Intent, deadline: Instant, room: OwnedSemaphorePermit) {
+        // A writer that is gone drops the intent and with it the sender: its ticket says `Closed`.
+        let _closed = self.queue.send(Queued {
+            intent,
+            deadline,
+            _room: room,
+        });
+    }
+}
+
+/// Resolves when the intent is committed, or will not be.
+#[derive(Debug)]
+#[must_use = "an outcome that nobody looks at may be a failure"]
+pub struct Ticket<T>(Stage<T>);
+
+enum Stage<T> {
+    /// Waits for room in the queue, and then for its outcome.
+    Waiting(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>),
+    Queued(oneshot::Receiver<Result<T, StoreError>>),
+}
+
+impl<T> std::fmt::Debug for Stage<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Waiting(_) => "Waiting",
+            Self::Queued(_) => "Queued",
+        })
+    }
+}
+
+impl<T> Ticket<T> {
+    /// Whether the intent has its place in the queue. Until then nothing that must come after it
+    /// may be submitted.
+    #[must_use]
+    pub fn is_queued(&self) -> bool {
+        matches!(self.0, Stage::Queued(_))
+    }
+}
+
+impl<T> Future for Ticket<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.get_mut().0 {
+            Stage::Waiting(future) => future.as_mut().poll(context),
+            Stage::Queued(outcome) => Pin::new(outcome)
+                .poll(context)
+                .map(|sent| sent.unwrap_or(Err(StoreError::Closed))),
+        }
+    }
+}
+
+/// What [`Writer`] feeds.
+pub(super) struct Task {
+    db: DatabaseConnection,
+    instance_id: String,
+    intents: mpsc::UnboundedReceiver<Queued>,
+    closing: CancellationToken,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Task {
+    pub(super) async fn run(mut self) {
+        let mut held_over = None;
+        loop {
+            let first = match held_over.take() {
+                Some(intent) => intent,
+                None => match self.next().await {
+                    Some(intent) => intent,
+                    None => return,
+                },
+            };
+            let mut bytes = first.intent.weight();
+            let mut batch = vec![first];
+            while batch.len() < BATCH_INTENTS
+                && let Ok(next) = self.intents.try_recv()
+            {
+                bytes += next.intent.weight();
+                if bytes > BATCH_BYTES {
+                    held_over = Some(next);
+                    break;
+                }
+                batch.push(next);
+            }
+            self.settle(batch).await;
+        }
+    }
+
+    async fn next(&mut self) -> Option<Queued> {
+        tokio::select! {
+            biased;
+            next = self.intents.recv() => next,
+            () = self.closing.cancelled() => {
+                // What is queued already is still handed out.
+                self.intents.close();
+                self.intents.recv().await
+            }
+        }
+    }
+
+    /// Applies `batch` until every intent in it is committed, rejected or past its deadline.
+    async fn settle(&self, batch: Vec<Queued>) {
+        // A stack of pieces still to do, the earliest on top, so that bisecting keeps the order.
+        let mut pieces = vec![batch];
+        while let Some(mut piece) = pieces.pop() {
+            let Some(error) = self.attempt(&mut piece).await else {
+                piece
+                    .into_iter()
+                    .for_each(|queued| queued.intent.complete());
+                continue;
+            };
+            if piece.len() > 1 {
+                let later = piece.split_off(piece.len() / 2);
+                pieces.push(later);
+                pieces.push(piece);
+            } else {
+                for queued in piece {
+                    tracing::error!(%error, "the database refused a write; it is dropped");
+                    queued.intent.reject(StoreError::Rejected(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Retries until the piece is committed (`None`), empty (`None`), or found to be poisoned.
+    async fn attempt(&self, piece: &mut Vec<Queued>) -> Option<DbErr> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            give_up_expired(piece);
+            if piece.is_empty() {
+                return None;
+            }
+            match batch::apply(&self.db, &self.instance_id, piece).await {
+                Ok(()) => {
+                    if !self.healthy.swap(true, Ordering::Relaxed) {
+                        tracing::info!("the database commits again");
+                    }
+                    return None;
+                }
+                Err(error) if is_poison(&error) => return Some(error),
+                Err(error) => {
+                    if self.healthy.swap(false, Ordering::Relaxed) {
+                        tracing::error!(%error, waiting = piece.len(), "the database cannot commit; nothing is acknowledged until it does");
+                    } else {
+                        tracing::debug!(%error, waiting = piece.len(), "the database still cannot commit");
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn give_up_expired(piece: &mut Vec<Queued>) {
+    let now = Instant::now();
+    for expired in piece.extract_if(.., |queued| queued.deadline <= now) {
+        expired.intent.reject(StoreError::Unavailable);
+    }
+}
