@@ -4,6 +4,7 @@
     expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")
 )]
 
+pub mod config;
 pub mod domain;
 pub mod registry;
 pub mod service;

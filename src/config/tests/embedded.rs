@@ -1,0 +1,150 @@
+//! The embedded file, the code that reads it and the page that tells of it say the same.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use figment::{
+    providers::{Format, Toml},
+    value::Dict,
+};
+
+use super::given;
+use crate::config::{
+    Problem, layers,
+    settings::{DeviceSettings, LogFormat},
+};
+
+const PAGE: &str = include_str!("../../../docs/configuration.md");
+
+/// Every key of the embedded file, with its default as it is written there.
+pub(super) fn defaults() -> BTreeMap<String, String> {
+    let mut defaults = BTreeMap::new();
+    let mut section = "";
+    for line in layers::DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let (false, Some((key, value))) = (line.starts_with('#'), line.split_once(" = "))
+        {
+            defaults.insert(format!("{section}.{key}"), value.to_owned());
+        }
+    }
+    defaults
+}
+
+/// What each setting allows by itself, learnt by giving all of them a character none accepts.
+fn allowed() -> BTreeMap<String, String> {
+    let mut given = given();
+    for key in defaults().keys() {
+        given = given.set(&format!("{key}=\u{1}"));
+    }
+    let problems = given.problems();
+    let value = |problem: &Problem| match problem {
+        Problem::Value { key, allowed, .. } => (key.clone(), allowed.clone()),
+        other => unreachable!("{other}"),
+    };
+    problems.as_slice().iter().map(value).collect()
+}
+
+#[test]
+fn the_embedded_defaults_are_valid() {
+    let settings = given().settings();
+    assert_eq!(
+        settings.http.listen,
+        SocketAddr::from(([127, 0, 0, 1], 3000))
+    );
+    assert_eq!(settings.http.max_body, 65_536);
+    assert_eq!(
+        settings.device,
+        DeviceSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            login_timeout: Duration::from_mins(1),
+            silence_timeout: Duration::from_secs(90),
+            write_timeout: Duration::from_secs(10),
+            greeting_delay: Duration::from_millis(200),
+            max_connections: 18_000,
+            max_bad_sentences: 20,
+            max_sentence: 4_096,
+            max_blob: 1_048_576,
+            buffer_budget: 67_108_864,
+            pipeline: 64,
+        }
+    );
+    assert_eq!(settings.database.url.file(), "vehicle-gateway.db");
+    assert_eq!(settings.retention.reports, Duration::from_hours(24 * 90));
+    assert_eq!(settings.log.format, LogFormat::Human);
+}
+
+#[test]
+fn every_key_of_the_embedded_file_is_read_and_nothing_else_is() {
+    let in_file: Dict = <Toml as Format>::from_str(layers::DEFAULTS).unwrap();
+    let in_file: Vec<_> = in_file
+        .into_iter()
+        .flat_map(|(section, keys)| {
+            let keys = keys.into_dict().unwrap().into_keys();
+            keys.map(move |key| format!("{section}.{key}"))
+        })
+        .collect();
+    // A key that is read without being in the file would be a problem in the defaults, see above;
+    // a key that is in the file without being read would refuse nothing.
+    assert_eq!(in_file, allowed().into_keys().collect::<Vec<_>>());
+    assert_eq!(in_file, defaults().into_keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_name_that_others_rely_on_exists() {
+    let defaults = defaults();
+    for key in [
+        "instance.id",
+        "http.listen",
+        "device.listen",
+        "device.login_timeout",
+        "device.silence_timeout",
+        "device.greeting_delay",
+        "device.max_connections",
+        "database.url",
+        "retention.reports",
+        "shutdown.grace",
+        "log.format",
+        "log.filter",
+    ] {
+        assert!(defaults.contains_key(key), "{key}");
+    }
+}
+
+#[test]
+fn every_key_of_the_embedded_file_has_a_comment_that_tells_what_is_allowed_and_why_the_default() {
+    let allowed = allowed();
+    let mut section = "";
+    let mut comment = String::new();
+    for line in layers::DEFAULTS.lines() {
+        if let Some(text) = line.strip_prefix('#') {
+            comment.push_str(text);
+        } else if line.is_empty() {
+            comment.clear();
+        } else if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            let key = format!("{section}.{key}");
+            let allowed = format!(" Allowed: {}", allowed[&key]);
+            assert!(comment.contains(&allowed), "{key}:{allowed}");
+            assert!(comment.contains(" Default: "), "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_the_documentation_has_every_key_with_its_default_and_what_is_allowed() {
+    let rows: BTreeMap<_, Vec<_>> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|row| row.split_once("` | "))
+        .map(|(key, row)| (key.to_owned(), row.split(" | ").collect()))
+        .collect();
+    let (defaults, allowed) = (defaults(), allowed());
+    for (key, default) in &defaults {
+        assert!(rows.contains_key(key), "{key} is not in the table");
+        let row = &rows[key];
+        assert_eq!(row[0], format!("`{default}`"), "{key}");
+        assert!(row[1].starts_with(&allowed[key]), "{key}: {}", allowed[key]);
+    }
+    assert_eq!(rows.len(), defaults.len(), "the table has keys of its own");
+}
