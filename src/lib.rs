@@ -4,8 +4,12 @@
     expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")
 )]
 
+pub mod app;
 pub mod config;
+pub mod device;
 pub mod domain;
+pub mod protocol;
 pub mod registry;
 pub mod service;
 pub mod store;
+pub mod telemetry;

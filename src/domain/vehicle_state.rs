@@ -63,7 +63,7 @@ impl<const LIMIT: i64> Degrees<LIMIT> {
     /// From a floating-point number, as JSON and SQL have them.
     pub fn from_f64(degrees: f64) -> Result<Self, OutOfRange> {
         #[expect(clippy::cast_precision_loss, reason = "LIMIT is 90 or 180")]
-        if !(degrees.abs() <= LIMIT as f64) {
+        if degrees.is_nan() || degrees.abs() > LIMIT as f64 {
             return Err(Self::OUT_OF_RANGE);
         }
         #[expect(

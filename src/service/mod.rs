@@ -14,6 +14,7 @@ use crate::{
     store::{Store, StoreError, Ticket},
 };
 
+pub use sessions::LoginError;
 pub use upkeep::Retention;
 
 /// Why a use case could not do what was asked.

@@ -74,17 +74,32 @@ impl Service {
         session.heartbeat(Timestamp::now());
     }
 
-    /// Ends a session: at once on this instance, then, by the ticket, in the store.
-    pub fn end(&self, session: &Session, reason: DisconnectReason) -> Ticket<Written> {
+    /// Takes a session off this instance, before its socket is shut; a newer one stays.
+    pub fn leave(&self, session: &Session) {
         self.registry.remove(session);
+    }
+
+    /// Stores that a session is over, however long it takes: while the database is away its vehicle
+    /// would otherwise stay online for ever. Ends early only when the store is closed.
+    pub async fn end(&self, session: &Session, reason: DisconnectReason) {
+        self.leave(session);
         let last_heartbeat = session.take_heartbeat();
-        self.write(
-            session,
-            SessionWrite::End {
+        loop {
+            let end = SessionWrite::End {
                 reason,
                 last_heartbeat,
-            },
-        )
+            };
+            match self.write(session, end).await {
+                // Stale: the vehicle has a newer session, or is deleted, and that is the truth.
+                Ok(Written::Stored | Written::Stale) => return,
+                // The store has tried for its whole time-out; no pause is needed.
+                Err(StoreError::Unavailable) => {}
+                Err(error) => {
+                    tracing::error!(device_id = %session.key.device_id, %error, "the end of a session is not stored");
+                    return;
+                }
+            }
+        }
     }
 
     fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {

@@ -1,0 +1,316 @@
+//! Builds the parts, starts them, and stops them in order.
+
+use std::{
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::Settings,
+    device::{self, Budget, DeviceOptions},
+    domain::Timestamp,
+    protocol::Limits,
+    registry::Registry,
+    service::{Instance, Retention, Service},
+    store::{OpenError, Store, StoreError, StoreOptions},
+};
+
+/// Files the process has open beside its device connections: HTTP, database, log, listeners.
+const OTHER_FILES: u64 = 128;
+/// Connections the operating system may complete before they are accepted.
+const BACKLOG: u32 = 16_384;
+
+/// Why the gateway could not start. Each is one line that an operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store was opened and does not work.
+    #[error("cannot set vehicles offline that an earlier life left online: {0}")]
+    Recover(StoreError),
+    /// A port could not be opened.
+    #[error("cannot listen on {key} = {address}: {source}")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Signals could not be watched.
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    /// The operating system allows fewer open files than the settings need.
+    #[error(
+        "device.max_connections = {wanted} needs {needed} open files, but this process may open {allowed}; lower it to {possible} or raise the limit (ulimit -n)"
+    )]
+    OpenFiles {
+        /// `device.max_connections`.
+        wanted: usize,
+        /// Files for that and the rest.
+        needed: u64,
+        /// The hard limit.
+        allowed: u64,
+        /// What would fit.
+        possible: u64,
+    },
+}
+
+/// Runs the gateway until a signal ends it.
+pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
+    let started = Instant::now();
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    raise_open_files(&settings)?;
+    let instance = Instance {
+        id: Uuid::new_v4(),
+        name: settings.instance.id.clone(),
+        started_at: Timestamp::now(),
+    };
+    let store = Store::open(StoreOptions {
+        url: settings.database.url.as_str().to_owned(),
+        readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
+        instance_id: instance.id.to_string(),
+        queue_bytes: settings.store.queue,
+        commit_timeout: settings.store.commit_timeout,
+    })
+    .await?;
+    let registry = Arc::new(Registry::default());
+    let service = Arc::new(Service::new(
+        store,
+        Arc::clone(&registry),
+        instance,
+        settings.store.commit_timeout,
+    ));
+    let lost = service
+        .end_lost_sessions()
+        .await
+        .map_err(StartError::Recover)?;
+    if lost > 0 {
+        tracing::warn!(
+            vehicles = lost,
+            "set offline what an earlier life of this process left online (instance-lost)"
+        );
+    }
+    let device_listener = listen("device.listen", settings.device.listen)?;
+    let http_listener = listen("http.listen", settings.http.listen)?;
+    tracing::info!(
+        device = %local(&device_listener, settings.device.listen),
+        http = %local(&http_listener, settings.http.listen),
+        instance = %service.instance().name,
+        id = %service.instance().id,
+        database = %settings.database.url,
+        after = ?started.elapsed(),
+        "ready"
+    );
+    if !settings.http.listen.ip().is_loopback() {
+        tracing::warn!(listen = %settings.http.listen, "the API has no keys and is open to whoever reaches this address");
+    }
+
+    let stop = CancellationToken::new();
+    let retention = Retention {
+        reports: settings.retention.reports,
+        debug_blobs: settings.retention.debug_blobs,
+    };
+    let upkeep = [
+        tokio::spawn(flush_heartbeats(
+            Arc::clone(&service),
+            settings.store.heartbeat_flush,
+            stop.clone(),
+        )),
+        tokio::spawn(purge(
+            Arc::clone(&service),
+            retention,
+            settings.retention.interval,
+            stop.clone(),
+        )),
+    ];
+    let devices = tokio::spawn(device::serve(
+        device_listener,
+        Arc::clone(&service),
+        registry,
+        device_options(&settings),
+        stop.clone(),
+    ));
+    let signal = signals.next().await;
+    tracing::info!(signal, grace = ?settings.shutdown.grace, "stopping: no new connections, finishing what is in flight");
+    stop.cancel();
+    tokio::select! {
+        finished = finish(&service, devices, upkeep, settings.shutdown.grace) => {
+            if finished {
+                tracing::info!("stopped");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: exiting at once");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Waits for everything to end, at most `grace`; true if it did.
+async fn finish(
+    service: &Service,
+    devices: JoinHandle<()>,
+    upkeep: [JoinHandle<()>; 2],
+    grace: Duration,
+) -> bool {
+    let all = async {
+        log_panic("device port", devices.await);
+        for task in upkeep {
+            log_panic("upkeep", task.await);
+        }
+        if let Err(error) = service.flush_heartbeats().await {
+            tracing::warn!(%error, "last heartbeats are not stored");
+        }
+    };
+    let in_time = tokio::time::timeout(grace, all).await.is_ok();
+    if !in_time {
+        tracing::warn!(
+            connections = service.connections(),
+            ?grace,
+            "shutdown.grace is over; closing the rest without words"
+        );
+    }
+    if let Err(error) = service.close().await {
+        tracing::error!(%error, "the store did not close well");
+    }
+    in_time
+}
+
+fn log_panic(part: &str, ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(part, %error, "a part of the gateway ended badly");
+    }
+}
+
+fn device_options(settings: &Settings) -> DeviceOptions {
+    let device = &settings.device;
+    DeviceOptions {
+        limits: Limits {
+            sentence: device.max_sentence,
+            blob: device.max_blob,
+        },
+        max_connections: device.max_connections,
+        max_bad_sentences: u32::try_from(device.max_bad_sentences).unwrap_or(u32::MAX),
+        pipeline: device.pipeline,
+        greeting_delay: device.greeting_delay,
+        login_timeout: device.login_timeout,
+        silence_timeout: device.silence_timeout,
+        write_timeout: device.write_timeout,
+        commit_timeout: settings.store.commit_timeout,
+        budget: Budget::new(device.buffer_budget),
+    }
+}
+
+async fn flush_heartbeats(service: Arc<Service>, every: Duration, stop: CancellationToken) {
+    let mut ticks = ticks(every);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = service.flush_heartbeats().await {
+            tracing::warn!(%error, "heartbeats are not stored");
+        }
+    }
+}
+
+async fn purge(
+    service: Arc<Service>,
+    retention: Retention,
+    every: Duration,
+    stop: CancellationToken,
+) {
+    let mut ticks = ticks(every);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match service.purge(retention).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "deleted what is older than its retention"),
+            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+        }
+    }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A port of a process that just ended may be taken again at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| StartError::Listen {
+        key,
+        address,
+        source,
+    })
+}
+
+fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+/// Raises the soft limit of open files to the hard one, and checks that it suffices.
+fn raise_open_files(settings: &Settings) -> Result<(), StartError> {
+    let allowed = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(allowed) => allowed,
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            return Ok(());
+        }
+    };
+    let wanted = settings.device.max_connections;
+    let other = OTHER_FILES + settings.http.max_connections as u64;
+    let needed = wanted as u64 + other;
+    if needed > allowed {
+        return Err(StartError::OpenFiles {
+            wanted,
+            needed,
+            allowed,
+            possible: allowed.saturating_sub(other),
+        });
+    }
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The device port: accepting connections, and talking to one device on each.
+//!
+//! `listener` accepts; `connection` moves bytes and watches deadlines; `talk` decides what a sentence
+//! calls for; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
+
+mod budget;
+mod connection;
+mod listener;
+mod talk;
+
+use std::time::Duration;
+
+use crate::protocol::Limits;
+
+pub use budget::Budget;
+pub use listener::serve;
+
+/// How the device port treats its peers.
+#[derive(Debug, Clone)]
+pub struct DeviceOptions {
+    /// Caps on sentences and blobs.
+    pub limits: Limits,
+    /// Connections that are held at once; further ones are closed at once.
+    pub max_connections: usize,
+    /// Bad sentences in a row after which the connection is closed.
+    pub max_bad_sentences: u32,
+    /// Replies that may wait for commits before the next sentence of a device is handled.
+    pub pipeline: usize,
+    /// How long the gateway listens before it says the `connected` object into silence.
+    pub greeting_delay: Duration,
+    /// How long a connection may stay without a login.
+    pub login_timeout: Duration,
+    /// How long a vehicle may stay without saying anything that is understood.
+    pub silence_timeout: Duration,
+    /// How long a device may take to accept what is written to it.
+    pub write_timeout: Duration,
+    /// How long the store tries to commit.
+    pub commit_timeout: Duration,
+    /// The memory that large input of all devices together may take.
+    pub budget: Budget,
+}

@@ -1,0 +1,25 @@
+//! What the daemon writes for its operators: one line an event, on standard error.
+
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+use crate::config::settings::{LogFormat, LogSettings};
+
+/// Sends the process's log lines to standard error from now on.
+pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
+    // The migration tool tells at `info` that it has nothing to do.
+    let quiet = "sea_orm_migration=warn,";
+    let filter = EnvFilter::builder().parse(format!("{quiet}{}", settings.filter))?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.format {
+        LogFormat::Human => lines.with_target(false).init(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
+    }
+    Ok(())
+}

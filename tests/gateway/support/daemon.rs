@@ -1,0 +1,276 @@
+//! Starting, watching and ending the daemon.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::Instant,
+};
+
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Device, PATIENCE};
+
+/// What the daemon said, line by line, as it says it.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<Value>, bool)>,
+    more: Condvar,
+}
+
+impl Log {
+    fn follow(self: Arc<Self>, stderr: ChildStderr) {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                self.lines.lock().unwrap().0.push(line);
+                self.more.notify_all();
+            }
+            self.lines.lock().unwrap().1 = true;
+            self.more.notify_all();
+        });
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        let mut lines = self.lines.lock().unwrap();
+        let mut seen = 0;
+        loop {
+            if let Some(line) = lines.0[seen..].iter().find(|line| wanted(line)) {
+                return line.clone();
+            }
+            seen = lines.0.len();
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            assert!(
+                !left.is_zero() && !lines.1,
+                "the log never said: {what}\n{:#?}",
+                lines.0
+            );
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// How a daemon is to be started.
+pub struct Builder {
+    folder: Arc<TempDir>,
+    settings: Vec<String>,
+    wrapper: Option<String>,
+}
+
+impl Builder {
+    /// One more setting, as `key=value`.
+    pub fn set(mut self, setting: &str) -> Self {
+        self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// Starts it by a shell that first does this.
+    pub fn after(mut self, shell: &str) -> Self {
+        self.wrapper = Some(shell.to_owned());
+        self
+    }
+
+    fn command(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_vehicle-gateway");
+        let mut command = match &self.wrapper {
+            None => Command::new(binary),
+            Some(shell) => {
+                let mut command = Command::new("sh");
+                command
+                    .args(["-c", &format!("{shell}; exec \"$@\""), "sh"])
+                    .arg(binary);
+                command
+            }
+        };
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        for setting in [
+            "http.listen=127.0.0.1:0",
+            "device.listen=127.0.0.1:0",
+            "log.format=json",
+            "device.max_connections=1000",
+        ] {
+            command.args(["--set", setting]);
+        }
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command
+    }
+
+    /// Starts it and waits until both ports are open.
+    #[track_caller]
+    pub fn start(self) -> Daemon {
+        let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        Arc::clone(&log).follow(child.stderr.take().unwrap());
+        let ready = log.wait_for("ready", |line| line["message"] == "ready");
+        let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
+        Daemon {
+            device: address("device"),
+            http: address("http"),
+            id: ready["id"].as_str().unwrap().to_owned(),
+            client: Client::builder().timeout(PATIENCE).build().unwrap(),
+            child,
+            log,
+            builder: self,
+        }
+    }
+
+    /// Starts what is expected to fail, and returns its exit status and what it said.
+    pub fn fail(self) -> (ExitStatus, String) {
+        let output = self.command().output().unwrap();
+        (
+            output.status,
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    }
+}
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    pub device: SocketAddr,
+    pub http: SocketAddr,
+    /// The `serverId` that devices see.
+    pub id: String,
+    client: Client,
+    child: Child,
+    log: Arc<Log>,
+    builder: Builder,
+}
+
+impl Daemon {
+    /// A daemon in a folder of its own.
+    pub fn builder() -> Builder {
+        Builder {
+            folder: Arc::new(TempDir::new().unwrap()),
+            settings: Vec::new(),
+            wrapper: None,
+        }
+    }
+
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.builder.folder.path().join("vehicle-gateway.db")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.builder.folder.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A device that has connected and said nothing yet.
+    pub fn connect(&self) -> Device {
+        Device::connect(self.device)
+    }
+
+    /// A text device that has logged in.
+    #[track_caller]
+    pub fn log_in(&self, device_id: &str) -> Device {
+        let mut device = self.connect();
+        device.say(&super::hello(device_id));
+        device.expect("HI, NICE TO MEET YOU!");
+        device
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().unwrap()
+    }
+
+    /// The JSON behind `path`, which must be there.
+    #[track_caller]
+    pub fn json(&self, path: &str) -> Value {
+        let response = self.get(path);
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().unwrap()
+    }
+
+    pub fn vehicle(&self, device_id: &str) -> Value {
+        self.json(&format!("/vehicles/{device_id}"))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        self.client.post(self.url(path)).json(body).send().unwrap()
+    }
+
+    pub fn delete(&self, path: &str) -> Response {
+        self.client.delete(self.url(path)).send().unwrap()
+    }
+
+    /// Waits for a log line with this message.
+    #[track_caller]
+    pub fn logged(&self, message: &str) -> Value {
+        self.log
+            .wait_for(message, |line| line["message"] == message)
+    }
+
+    /// Waits for the line that tells why this vehicle's session ended.
+    #[track_caller]
+    pub fn disconnected(&self, device_id: &str) -> Value {
+        self.log.wait_for("vehicle disconnected", |line| {
+            line["message"] == "vehicle disconnected" && line["device_id"] == device_id
+        })
+    }
+
+    /// Every line so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lines.lock().unwrap().0.clone()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        super::wait_until("the daemon ends", || self.child.try_wait().unwrap())
+    }
+
+    /// SIGKILL, and the same daemon again on the same folder.
+    #[track_caller]
+    pub fn kill_and_restart(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.again().start()
+    }
+
+    /// Another start on the same folder with the same settings.
+    pub fn again(&self) -> Builder {
+        Builder {
+            folder: Arc::clone(&self.builder.folder),
+            settings: self.builder.settings.clone(),
+            wrapper: None,
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

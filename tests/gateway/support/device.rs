@@ -1,0 +1,111 @@
+//! A device on a real socket.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+};
+
+use serde_json::{Value, json};
+
+use super::PATIENCE;
+
+/// The login sentence of a text device.
+pub fn hello(device_id: &str) -> String {
+    format!("HELLO, I'M {device_id}!")
+}
+
+/// What a text device says to be known, before anything else.
+pub const HANDSHAKE: &str = "HI, NICE TO MEET YOU!";
+
+/// The envelope of a JSON device.
+pub fn json(message: &str, client_id: &str) -> String {
+    json!({"type": "message", "message": message, "clientId": client_id}).to_string()
+}
+
+/// One connection to the device port.
+pub struct Device {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Device {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// The underlying socket, for what a well-behaved device would not do.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    #[track_caller]
+    pub fn say(&mut self, text: &str) {
+        self.send(text.as_bytes());
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// The device has nothing more to say, and still listens.
+    pub fn half_close(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// The next line from the gateway; `None` once it has closed.
+    #[track_caller]
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return Some(String::from_utf8(line[..end].to_vec()).unwrap());
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => {
+                    assert_eq!(self.received, b"", "the gateway closed within a sentence");
+                    return None;
+                }
+                Ok(read) => self.received.extend_from_slice(&chunk[..read]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing from the gateway within {PATIENCE:?}: {error}"),
+            }
+        }
+    }
+
+    /// The next line is this sentence.
+    #[track_caller]
+    pub fn expect(&mut self, sentence: &str) {
+        assert_eq!(self.line().as_deref(), Some(sentence));
+    }
+
+    /// The next line as JSON.
+    #[track_caller]
+    pub fn object(&mut self) -> Value {
+        let line = self.line().expect("the gateway closed");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// The next line is a reply with this message.
+    #[track_caller]
+    pub fn expect_reply(&mut self, message: &str) {
+        assert_eq!(
+            self.line(),
+            Some(format!(r#"{{"type":"reply","message":"{message}"}}"#))
+        );
+    }
+
+    /// The gateway has closed and said nothing more.
+    #[track_caller]
+    pub fn expect_closed(&mut self) {
+        assert_eq!(self.line(), None);
+    }
+}
