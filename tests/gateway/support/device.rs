@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,9 +14,6 @@ use super::PATIENCE;
 pub fn hello(device_id: &str) -> String {
     format!("HELLO, I'M {device_id}!")
 }
-
-/// What a text device says to be known, before anything else.
-pub const HANDSHAKE: &str = "HI, NICE TO MEET YOU!";
 
 /// The envelope of a JSON device.
 pub fn json(message: &str, client_id: &str) -> String {
@@ -101,6 +99,22 @@ impl Device {
             self.line(),
             Some(format!(r#"{{"type":"reply","message":"{message}"}}"#))
         );
+    }
+
+    /// Says nothing and hears nothing for this long.
+    #[track_caller]
+    pub fn expect_silence(&mut self, length: Duration) {
+        assert_eq!(self.received, b"");
+        self.stream.set_read_timeout(Some(length)).unwrap();
+        let heard = self.stream.read(&mut [0; 1]);
+        assert!(
+            heard.as_ref().is_err_and(|error| matches!(
+                error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut
+            )),
+            "the gateway was to be silent: {heard:?}"
+        );
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// The gateway has closed and said nothing more.

@@ -5,5 +5,5 @@ mod device;
 mod wait;
 
 pub use daemon::{Builder, Daemon};
-pub use device::{Device, HANDSHAKE, hello, json};
+pub use device::{Device, hello, json};
 pub use wait::{PATIENCE, wait_until};

@@ -1,0 +1,17 @@
+//! The daemon as its peers see it: every test starts the real binary and talks to it over sockets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod support;
+
+mod durability;
+mod hostile;
+mod house;
+mod json;
+mod operation;
+mod presence;
+mod text;
+mod transcript;

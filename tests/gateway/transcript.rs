@@ -1,0 +1,102 @@
+//! A session of two devices of the field, recorded on the wire, replayed.
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Device};
+
+struct Recording {
+    /// What the device sent, as its reads and writes cut it.
+    chunks: Vec<Vec<u8>>,
+    /// What the old system answered, commands left out.
+    replies: Vec<Value>,
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        match rest.next().unwrap() {
+            b'\\' => bytes.push(b'\\'),
+            b'n' => bytes.push(b'\n'),
+            other => panic!("unexpected escape {other}"),
+        }
+    }
+    bytes
+}
+
+/// One connection of the recording, up to its first `SEE YA!`.
+fn recording(connection: &str) -> Recording {
+    let mut recording = Recording { chunks: Vec::new(), replies: Vec::new() };
+    for line in include_str!("transcripts/json-session.txt").lines() {
+        let fields: Vec<&str> = line.splitn(5, ' ').collect();
+        let [_, name, direction, size, text] = fields[..] else {
+            continue;
+        };
+        if name != connection {
+            continue;
+        }
+        let bytes = unescape(text);
+        assert_eq!(size, format!("{}B", bytes.len()));
+        let object: Value = serde_json::from_slice(&bytes).unwrap();
+        if direction == "C>S" {
+            recording.chunks.push(bytes);
+        } else if object["type"] != "command" {
+            recording.replies.push(object.clone());
+        }
+        if object["message"] == "SEE YA!" {
+            break;
+        }
+    }
+    recording
+}
+
+#[track_caller]
+fn expect_replies(device: &mut Device, recording: &Recording, server_id: &str) {
+    for recorded in &recording.replies {
+        let mut expected = recorded.clone();
+        if expected["type"] == "connected" {
+            expected["serverId"] = server_id.into();
+        }
+        assert_eq!(device.object(), expected);
+    }
+}
+
+fn replay(cut: impl Fn(&Recording) -> Vec<Vec<u8>>) {
+    let daemon = Daemon::start();
+    for connection in ["conn1", "conn2"] {
+        let recording = recording(connection);
+        assert!(recording.chunks.len() > 4 && recording.replies.len() > 2);
+        let mut device = daemon.connect();
+        for chunk in cut(&recording) {
+            device.send(&chunk);
+        }
+        expect_replies(&mut device, &recording, &daemon.id);
+        if connection == "conn1" {
+            device.expect_closed();
+        }
+    }
+    let vehicle = daemon.offline("b5fb448e-d1b0-40ca-a783-24e127cbf76a");
+    assert_eq!(vehicle["latitude"], 43.021_561_65);
+    assert_eq!(vehicle["disconnectReason"], "goodbye");
+    let blobs = daemon.json("/vehicles/b5fb448e-d1b0-40ca-a783-24e127cbf76a/debug-blobs");
+    assert_eq!(blobs["items"][0]["size"], 13);
+}
+
+#[test]
+fn the_recorded_session_replays_in_its_own_chunks() {
+    replay(|recording| recording.chunks.clone());
+}
+
+#[test]
+fn the_recorded_session_replays_byte_by_byte() {
+    replay(|recording| recording.chunks.concat().chunks(1).map(<[u8]>::to_vec).collect());
+}
+
+#[test]
+fn the_recorded_session_replays_in_one_write() {
+    replay(|recording| vec![recording.chunks.concat()]);
+}
