@@ -1,0 +1,241 @@
+//! From bytes as the socket returned them to sentences, whatever the dialect.
+
+use super::{
+    Decoded, Dialect, Limits, blanks, buffer::Buffer, json::JsonFraming, text::TextFraming,
+};
+
+/// Finds the sentences in what one device sends.
+///
+/// Push a chunk, then take [`next`](Self::next) until it is [`Decoded::Incomplete`]. What comes
+/// out does not depend on where the input was split.
+pub struct Decoder {
+    limits: Limits,
+    buffer: Buffer,
+    framing: Framing,
+}
+
+enum Framing {
+    /// Nothing but blanks has come.
+    Undecided,
+    Text(TextFraming),
+    Json(JsonFraming),
+    /// Something was above its cap: everything is dropped.
+    Closed(Dialect),
+}
+
+impl Decoder {
+    /// A decoder for a new connection; takes no memory until bytes come.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            buffer: Buffer::default(),
+            framing: Framing::Undecided,
+        }
+    }
+
+    /// Takes in what the socket returned. White space between sentences and bytes that are being
+    /// skipped are dropped at once.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
+        if self.buffer.is_empty() {
+            bytes = &bytes[self.framing.skip(bytes)..];
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        let bound = match &self.framing {
+            Framing::Undecided => self.limits.sentence,
+            Framing::Text(text) => text.bound(&self.limits),
+            Framing::Json(_) => self.limits.json_object(),
+            Framing::Closed(_) => return,
+        };
+        self.buffer.push(bytes, bound);
+    }
+
+    /// What the bytes held so far amount to next. To be called after every [`push`](Self::push)
+    /// until it returns [`Decoded::Incomplete`].
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "`Incomplete` is a pause, not the end of an iteration"
+    )]
+    pub fn next(&mut self) -> Decoded {
+        let useless = self.framing.skip(self.buffer.pending());
+        self.buffer.consume(useless);
+        let decoded = match self.buffer.pending().first() {
+            None => Decoded::Incomplete,
+            Some(&first) => {
+                self.framing.decide(first);
+                match &mut self.framing {
+                    Framing::Text(text) => text.next(&mut self.buffer, &self.limits),
+                    Framing::Json(json) => json.next(&mut self.buffer, &self.limits),
+                    Framing::Undecided | Framing::Closed(_) => Decoded::Incomplete,
+                }
+            }
+        };
+        match decoded {
+            Decoded::Incomplete => self.buffer.settle(),
+            Decoded::TooLarge(_) => {
+                self.buffer = Buffer::default();
+                self.framing.close();
+            }
+            Decoded::Message(_) | Decoded::Bad(_) => {}
+        }
+        decoded
+    }
+
+    /// Tells that 200 ms went by without a byte: garbage of the text dialect ends here, so that a
+    /// device that never sends a newline is heard again.
+    pub fn quiet(&mut self) {
+        let useless = self.framing.skip(self.buffer.pending());
+        self.buffer.consume(useless);
+        if let Framing::Text(text) = &mut self.framing {
+            text.quiet();
+        }
+    }
+
+    /// Whether garbage of the text dialect is being skipped: only then is [`quiet`](Self::quiet)
+    /// of any use.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        matches!(&self.framing, Framing::Text(text) if text.is_skipping())
+    }
+
+    /// Whether what comes next belongs to a debug blob. Text: between the announcement and the
+    /// blob's last byte. JSON: in an object already longer than any sentence, as only that of a
+    /// blob can be.
+    #[must_use]
+    pub fn in_blob(&self) -> bool {
+        match &self.framing {
+            Framing::Text(text) => text.in_blob(),
+            Framing::Json(json) => {
+                json.in_object() && self.buffer.pending().len() > self.limits.sentence
+            }
+            Framing::Undecided | Framing::Closed(_) => false,
+        }
+    }
+
+    /// The dialect, once the first non-blank byte was seen by [`next`](Self::next).
+    #[must_use]
+    pub fn dialect(&self) -> Option<Dialect> {
+        match self.framing {
+            Framing::Undecided => None,
+            Framing::Text(_) => Some(Dialect::Text),
+            Framing::Json(_) => Some(Dialect::Json),
+            Framing::Closed(dialect) => Some(dialect),
+        }
+    }
+
+    /// Bytes of heap held for input: at most the cap of what is under way and one pushed chunk.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Whether the device is between sentences: no part of a sentence, object or blob is held,
+    /// and no garbage of the text dialect is being skipped.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.buffer.is_empty() && !self.is_skipping() && !self.in_blob()
+    }
+}
+
+impl Framing {
+    /// How many of `bytes`, the next ones, need not be kept.
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Undecided => blanks(bytes),
+            Self::Text(text) => text.skip(bytes),
+            Self::Json(json) => json.skip(bytes),
+            Self::Closed(_) => bytes.len(),
+        }
+    }
+
+    fn decide(&mut self, first: u8) {
+        if let Self::Undecided = self {
+            *self = if first == b'{' {
+                Self::Json(JsonFraming::default())
+            } else {
+                Self::Text(TextFraming::default())
+            };
+        }
+    }
+
+    fn close(&mut self) {
+        *self = Self::Closed(match self {
+            Self::Json(_) => Dialect::Json,
+            Self::Undecided | Self::Text(_) => Dialect::Text,
+            Self::Closed(dialect) => *dialect,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::DeviceSentence, protocol::Message};
+
+    #[test]
+    fn the_first_non_blank_byte_decides_the_dialect_for_good() {
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.push(b" \r\n\t");
+        assert_eq!(decoder.next(), Decoded::Incomplete);
+        assert_eq!((decoder.dialect(), decoder.buffered()), (None, 0));
+        decoder.push(b"P");
+        assert_eq!(decoder.next(), Decoded::Incomplete);
+        assert_eq!(decoder.dialect(), Some(Dialect::Text));
+        decoder.push(br#"ING.{"message":"PING."}"#);
+        assert_eq!(
+            decoder.next(),
+            Decoded::Message(Message::from(DeviceSentence::Ping))
+        );
+        assert!(matches!(decoder.next(), Decoded::Bad(_)));
+
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.push(br#"  {"message":"PING."}PING."#);
+        assert_eq!(
+            decoder.next(),
+            Decoded::Message(Message::from(DeviceSentence::Ping))
+        );
+        assert_eq!(decoder.dialect(), Some(Dialect::Json));
+        assert!(matches!(decoder.next(), Decoded::Bad(_)));
+    }
+
+    #[test]
+    fn after_something_too_large_nothing_is_read_or_kept() {
+        for (input, dialect) in [
+            (&b"WTF! 1048577\nPING."[..], Dialect::Text),
+            (
+                br#"{"message":"WTF! 1048577\n0"}{"message":"PING."}"#,
+                Dialect::Json,
+            ),
+        ] {
+            let mut decoder = Decoder::new(Limits::default());
+            decoder.push(input);
+            assert!(matches!(decoder.next(), Decoded::TooLarge(_)));
+            decoder.push(b"PING.");
+            assert_eq!(decoder.next(), Decoded::Incomplete);
+            assert_eq!(decoder.buffered(), 0);
+            assert_eq!(decoder.dialect(), Some(dialect));
+        }
+    }
+
+    #[test]
+    fn idle_is_between_sentences() {
+        let mut decoder = Decoder::new(Limits::default());
+        assert!(decoder.is_idle());
+        for (input, idle) in [
+            (&b"PIN"[..], false),
+            (b"G.\r\n", true),
+            (b"garbage", false),
+            (b"\n", true),
+            (b"WTF! 2\n", false),
+            (b"x", false),
+            (b"x", true),
+        ] {
+            decoder.push(input);
+            while decoder.next() != Decoded::Incomplete {}
+            assert_eq!(decoder.is_idle(), idle, "{input:?}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sentences to bytes: the gateway's, and for simulators and tests the device's.
+
+use bytes::{BufMut, BytesMut};
+use uuid::Uuid;
+
+use super::{Dialect, Message};
+use crate::domain::{DeviceSentence, GatewaySentence, Running, VehicleState};
+
+// The JSON is put together by hand: keys in the order that PROTOCOL §2 shows, compact, because
+// some firmware matches on the text. No sentence, id or UUID has a character to be escaped.
+
+/// Appends what the gateway says, ended by a newline.
+pub fn encode(sentence: GatewaySentence, dialect: Dialect, server_id: &Uuid, out: &mut BytesMut) {
+    match dialect {
+        Dialect::Text => put_gateway_sentence(sentence, out),
+        Dialect::Json if sentence.is_command() => {
+            out.put_slice(br#"{"type":"command","message":""#);
+            put_gateway_sentence(sentence, out);
+            out.put_slice(br#"","serverId":""#);
+            put_uuid(server_id, out);
+            out.put_slice(br#""}"#);
+        }
+        Dialect::Json => {
+            out.put_slice(br#"{"type":"reply","message":""#);
+            put_gateway_sentence(sentence, out);
+            out.put_slice(br#""}"#);
+        }
+    }
+    out.put_u8(b'\n');
+}
+
+/// Appends the object that greets a JSON device, ended by a newline.
+pub fn encode_connected(server_id: &Uuid, out: &mut BytesMut) {
+    out.put_slice(br#"{"type":"connected","message":"Connected to server","serverId":""#);
+    put_uuid(server_id, out);
+    out.put_slice(b"\"}\n");
+}
+
+/// Appends what a device says.
+///
+/// In text a sentence is ended by a newline and a blob by nothing; the envelope does not travel.
+/// In JSON there is no delimiter, as with the devices in the field.
+pub fn encode_device(
+    message: &Message,
+    dialect: Dialect,
+    server_id: Option<&Uuid>,
+    out: &mut BytesMut,
+) {
+    let sentence = &message.sentence;
+    match dialect {
+        Dialect::Text => {
+            put_device_sentence(sentence, out);
+            out.put_u8(b'\n');
+            if let DeviceSentence::DebugBlob(blob) = sentence {
+                out.put_slice(blob);
+            }
+        }
+        Dialect::Json => {
+            let kind = if message.is_reply { "reply" } else { "message" };
+            out.put_slice(br#"{"type":""#);
+            out.put_slice(kind.as_bytes());
+            out.put_slice(br#"","message":""#);
+            put_device_sentence(sentence, out);
+            if let DeviceSentence::DebugBlob(blob) = sentence {
+                put_decimal_blob(blob, out);
+            }
+            if let Some(id) = &message.client_id {
+                out.put_slice(br#"","clientId":""#);
+                out.put_slice(id.as_str().as_bytes());
+            }
+            if let Some(server_id) = server_id {
+                out.put_slice(br#"","serverId":""#);
+                put_uuid(server_id, out);
+            }
+            out.put_slice(br#""}"#);
+        }
+    }
+}
+
+fn put_gateway_sentence(sentence: GatewaySentence, out: &mut BytesMut) {
+    out.put_slice(match sentence {
+        GatewaySentence::Greeting => b"HI, NICE TO MEET YOU!",
+        GatewaySentence::Pong => b"PONG.",
+        GatewaySentence::Thanks => b"OK, THANKS!",
+        GatewaySentence::BlobReported => b"DAAAMN! ISSUE REPORTED ON JIRA",
+        GatewaySentence::SeeYa => b"SEE YA!",
+        GatewaySentence::SureIWill => b"SURE, I WILL!",
+        GatewaySentence::Bad => b"SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.",
+        GatewaySentence::DontKnowYou => b"I DON'T KNOW YOU!",
+        GatewaySentence::AskState => b"HOW'S IT GOING?",
+        GatewaySentence::KeepMePosted(interval) => {
+            let seconds = interval.seconds();
+            return put(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."), out);
+        }
+        GatewaySentence::Run => b"HEY YOU, RUN!",
+        GatewaySentence::Rest => b"HEY YOU, REST!",
+        GatewaySentence::Goodbye => b"GOTTA GO.",
+    });
+}
+
+/// The sentence without terminator; of a blob only its announcement, without the newline.
+fn put_device_sentence(sentence: &DeviceSentence, out: &mut BytesMut) {
+    match sentence {
+        DeviceSentence::Hello(id) => put(&format!("HELLO, I'M {id}!"), out),
+        DeviceSentence::Ping => put("PING.", out),
+        DeviceSentence::Report(state) => put_state("REPORT.", state, out),
+        DeviceSentence::Fine(state) => put_state("FINE.", state, out),
+        DeviceSentence::DebugBlob(blob) => put(&format!("WTF! {}", blob.len()), out),
+        DeviceSentence::Goodbye => put("GOTTA GO.", out),
+        DeviceSentence::KeepMePosted(interval) => {
+            let seconds = interval.seconds();
+            put(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."), out);
+        }
+        DeviceSentence::Done => put("DONE!", out),
+        DeviceSentence::CannotSorry => put("I CAN'T, SORRY.", out),
+        DeviceSentence::SureIWill => put("SURE, I WILL!", out),
+        DeviceSentence::SeeYa => put("SEE YA!", out),
+    }
+}
+
+fn put_state(opening: &str, state: &VehicleState, out: &mut BytesMut) {
+    let VehicleState {
+        latitude,
+        longitude,
+        ..
+    } = state;
+    let running = match state.running {
+        Running::Resting => "RESTING",
+        Running::Running => "RUNNING",
+    };
+    let battery = state.battery.percent();
+    let text =
+        format!("{opening} I'M HERE {latitude} {longitude}, {running} AND CHARGED AT {battery}%.");
+    put(&text, out);
+}
+
+/// An escaped newline and the bytes as decimal numbers; nothing at all for an empty blob.
+fn put_decimal_blob(blob: &[u8], out: &mut BytesMut) {
+    for (index, &byte) in blob.iter().enumerate() {
+        out.put_slice(if index == 0 { br"\n" } else { b"," });
+        if byte >= 100 {
+            out.put_u8(b'0' + byte / 100);
+        }
+        if byte >= 10 {
+            out.put_u8(b'0' + byte / 10 % 10);
+        }
+        out.put_u8(b'0' + byte % 10);
+    }
+}
+
+fn put_uuid(uuid: &Uuid, out: &mut BytesMut) {
+    let mut text = Uuid::encode_buffer();
+    put(uuid.hyphenated().encode_lower(&mut text), out);
+}
+
+fn put(text: &str, out: &mut BytesMut) {
+    out.put_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;
