@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_small_does_not_pin_a_large_allocation() {
         let mut buffer = Buffer::default();
-        buffer.push(&[b'x'; 60_000], 60_000);
+        buffer.push(&vec![b'x'; 60_000], 60_000);
         buffer.consume(10);
         assert_eq!(&buffer.take(3)[..], b"xxx");
         buffer.consume(59_980);
