@@ -1,7 +1,7 @@
 //! The device protocol: bytes to sentences and back, in both dialects.
 //!
 //! A [`Decoder`] is fed whatever the socket returned and hands out what it understood, one
-//! [`Decoded`] at a time; [`encode`] writes what the gateway says. Everything is synchronous and
+//! [`Decoded`] at a time; [`encode()`] writes what the gateway says. Everything is synchronous and
 //! pure: there is no socket, no clock, no session state and no log here, and this module imports
 //! `domain`, `std`, `bytes`, `serde`, `serde_json` and `uuid` only. What a sentence *does* (who may
 //! say it, what is stored, what is answered) is the session's business.
