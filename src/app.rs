@@ -22,7 +22,6 @@ use crate::{
     device::{self, Budget, DeviceOptions},
     domain::Timestamp,
     protocol::Limits,
-    registry::Registry,
     service::{Instance, Retention, Service},
     store::{OpenError, Store, StoreError, StoreOptions},
 };
@@ -88,13 +87,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         commit_timeout: settings.store.commit_timeout,
     })
     .await?;
-    let registry = Arc::new(Registry::default());
-    let service = Arc::new(Service::new(
-        store,
-        Arc::clone(&registry),
-        instance,
-        settings.store.commit_timeout,
-    ));
+    let service = Arc::new(Service::new(store, instance, settings.store.commit_timeout));
     let lost = service
         .end_lost_sessions()
         .await
@@ -141,7 +134,6 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let devices = tokio::spawn(device::serve(
         device_listener,
         Arc::clone(&service),
-        registry,
         device_options(&settings),
         stop.clone(),
     ));

@@ -34,7 +34,7 @@ enum Command {
     CheckConfig,
     /// Bring the database's schema up to date and exit
     Migrate,
-    /// Print the OpenAPI document
+    /// Print the `OpenAPI` document
     Openapi,
 }
 

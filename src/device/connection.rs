@@ -6,7 +6,6 @@
 //! a write and no timer operation; a report costs one allocation for its ticket besides.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
     mem::MaybeUninit,
     net::SocketAddr,
@@ -16,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -25,45 +23,23 @@ use tokio::{
 use super::{
     DeviceOptions,
     budget::Share,
+    replies::{Replies, Wait},
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
-    domain::{DeviceId, DisconnectReason, GatewaySentence},
-    protocol::{BadInput, Decoded, Decoder, Dialect, Message, encode, encode_connected},
-    registry::{Mailbox, Session},
-    service::{LoginError, Service},
-    store::{Login, StoreError, Ticket, Written},
+    domain::{DeviceId, DisconnectReason, GatewaySentence, SessionKey},
+    protocol::{BadInput, Decoded, Decoder, Dialect, Message},
+    service::{Login, LoginError, Mailbox, Service, Session, Ticket},
 };
 
 /// What one read takes at most; on the stack, so that it costs an idle connection nothing.
 const READ_SIZE: usize = 16 << 10;
-/// Replies of a text device that are ready go out in one write up to this size.
-const WRITE_SIZE: usize = 1 << 10;
-/// Capacity an empty outgoing buffer may keep.
-const KEPT_CAPACITY: usize = 256;
 /// Without bytes for this long, garbage of a text device is over.
 const QUIET: Duration = Duration::from_millis(200);
-/// Some devices die on two objects in one read: a command keeps this distance to what was written
-/// before it.
-const COMMAND_GAP: Duration = Duration::from_millis(20);
 /// How long a device that was told goodbye may take to answer.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the store is given beyond its own time-out before a connection stops waiting for it.
 const STORE_SLACK: Duration = Duration::from_secs(1);
-
-/// A place in the queue of what is to be written.
-#[derive(Debug)]
-enum Reply {
-    Connected,
-    Say(GatewaySentence),
-    /// Say it once the write is committed.
-    WhenStored {
-        ticket: Ticket<Written>,
-        say: Option<GatewaySentence>,
-        since: Instant,
-    },
-    Close(DisconnectReason),
-}
 
 #[derive(Debug)]
 struct PendingLogin {
@@ -108,25 +84,17 @@ struct Connection<S> {
     talk: Talk,
     session: Option<Arc<Session>>,
     login: Option<PendingLogin>,
-    replies: VecDeque<Reply>,
-    out: BytesMut,
+    replies: Replies,
     share: Share,
-    /// Bytes of a blob that waits for room in the store's queue.
-    waiting_blob: usize,
     timer: Pin<Box<Sleep>>,
     opened: Instant,
     last_understood: Instant,
     last_read: Instant,
-    last_write: Option<Instant>,
-    /// Since when the device has not taken what is in `out`.
-    write_stalled: Option<Instant>,
     /// Since when reading waits for room for more of a blob.
     short_of_room: Option<Instant>,
     /// The `connected` object was sent, or it is settled that it will not be.
     greeted: bool,
     end_of_input: bool,
-    /// A [`Reply::Close`] is queued: nothing more is read or handled.
-    parting: bool,
     /// The gateway said goodbye for this reason and waits for the answer.
     goodbye: Option<(DisconnectReason, Instant)>,
     said_what_was_bad: bool,
@@ -150,21 +118,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             talk: Talk::new(options.max_bad_sentences),
             session: None,
             login: None,
-            replies: VecDeque::new(),
-            out: BytesMut::new(),
+            replies: Replies::default(),
             share: options.budget.share(),
-            waiting_blob: 0,
             timer: Box::pin(sleep_until(now + options.greeting_delay)),
             options,
             opened: now,
             last_understood: now,
             last_read: now,
-            last_write: None,
-            write_stalled: None,
             short_of_room: None,
             greeted: false,
             end_of_input: false,
-            parting: false,
             goodbye: None,
             said_what_was_bad: false,
         }
@@ -200,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn is_quiescent(&self) -> bool {
-        self.login.is_none() && self.replies.is_empty() && self.out.is_empty()
+        self.login.is_none() && self.replies.is_empty()
     }
 
     /// Does what the rest of the gateway asks for.
@@ -216,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(reason);
         }
         self.goodbye = Some((reason, Instant::now()));
-        self.replies.push_back(Reply::Say(GatewaySentence::Goodbye));
+        self.replies.say(GatewaySentence::Goodbye);
         Ok(true)
     }
 
@@ -237,15 +200,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let session = self
             .service
             .finish_login(device_id.clone(), stored, mailbox)
-            .map_err(|error| self.login_failed(&device_id, &error))?;
+            .map_err(|error| login_failed(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
         self.session = Some(session);
         self.talk.logged_in(device_id);
         self.last_understood = Instant::now();
         match then {
-            None => self
-                .replies
-                .push_back(Reply::Say(GatewaySentence::Greeting)),
+            None => self.replies.say(GatewaySentence::Greeting),
             Some(message) => {
                 let step = self.talk.on_message(message);
                 self.take(step);
@@ -254,111 +215,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(true)
     }
 
-    fn login_failed(&self, device_id: &DeviceId, error: &LoginError) -> Ended {
-        match error {
-            LoginError::Overtaken(overtaken) => overtaken.0,
-            LoginError::Store(error) => {
-                tracing::warn!(%device_id, %error, "a login could not be stored");
-                DisconnectReason::StoreUnavailable
-            }
-        }
-    }
-
-    /// Writes what is ready to be written, in order.
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut progress = false;
-        loop {
-            if self.out.is_empty() && !self.fill(context)? {
-                return Ok(progress);
-            }
-            progress = true;
-            match Pin::new(&mut self.stream).poll_write(context, &self.out) {
-                Poll::Ready(Ok(written)) if written > 0 => {
-                    self.write_stalled = None;
-                    self.out.advance(written);
-                    if self.out.is_empty() {
-                        self.last_write = Some(Instant::now());
-                        if self.out.capacity() > KEPT_CAPACITY {
-                            self.out = BytesMut::new();
-                        }
-                    }
-                }
-                Poll::Ready(_) => return Err(DisconnectReason::ConnectionLost),
-                Poll::Pending => {
-                    let stalled = self.write_stalled.is_some();
-                    self.write_stalled.get_or_insert_with(Instant::now);
-                    return Ok(!stalled);
-                }
-            }
-        }
-    }
-
-    /// Puts the next replies into the empty `out`: one object of a JSON device (each is to be a write
-    /// of its own), or what is ready of a text device. `false` if nothing is ready.
-    fn fill(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
         let dialect = self.decoder.dialect().unwrap_or(Dialect::Text);
-        while self.out.is_empty() || (dialect == Dialect::Text && self.out.len() < WRITE_SIZE) {
-            let Some(reply) = self.replies.front_mut() else {
-                break;
-            };
-            let say = match reply {
-                Reply::Connected => {
-                    encode_connected(&self.service.instance().id, &mut self.out);
-                    None
-                }
-                Reply::Say(sentence) => {
-                    if sentence.is_command()
-                        && (!self.out.is_empty() || command_due(self.last_write).is_some())
-                    {
-                        break;
-                    }
-                    Some(*sentence)
-                }
-                Reply::WhenStored { ticket, say, .. } => {
-                    let Poll::Ready(outcome) = Pin::new(ticket).poll(context) else {
-                        break;
-                    };
-                    self.waiting_blob = 0;
-                    match outcome {
-                        Ok(Written::Stored) => *say,
-                        Ok(Written::Stale) => return Err(DisconnectReason::Superseded),
-                        Err(StoreError::Unavailable | StoreError::Closed) => {
-                            return Err(DisconnectReason::StoreUnavailable);
-                        }
-                        // Logged by the store. Not thanked, since it is not stored.
-                        Err(_) => Some(GatewaySentence::Bad),
-                    }
-                }
-                Reply::Close(reason) => {
-                    if self.out.is_empty() {
-                        return Err(*reason);
-                    }
-                    break;
-                }
-            };
-            self.replies.pop_front();
-            if let Some(sentence) = say {
-                encode(
-                    sentence,
-                    dialect,
-                    &self.service.instance().id,
-                    &mut self.out,
-                );
-            }
-        }
-        if self.replies.is_empty() && self.replies.capacity() > 8 {
-            self.replies = VecDeque::new();
-        }
-        Ok(!self.out.is_empty())
+        let server_id = &self.service.instance().id;
+        self.replies
+            .write(context, &mut self.stream, dialect, server_id)
     }
 
     /// Whether another sentence may be handled: the queue of replies is bounded, a login must be
     /// stored first, and what comes after a write must queue behind it.
     fn may_handle(&self) -> bool {
         self.login.is_none()
-            && !self.parting
             && self.replies.len() < self.options.pipeline
-            && !matches!(self.replies.back(), Some(Reply::WhenStored { ticket, .. }) if !ticket.is_queued())
+            && !self.replies.is_closing()
+            && !self.replies.is_held_up()
     }
 
     /// Handles the complete sentences that were read.
@@ -389,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.greeted && self.decoder.dialect().is_some() {
             self.greeted = true;
             if self.decoder.dialect() == Some(Dialect::Json) {
-                self.replies.push_back(Reply::Connected);
+                self.replies.connected();
             }
         }
     }
@@ -410,27 +280,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what a sentence calls for.
     fn take(&mut self, step: Step) {
-        let bad = matches!(
-            step,
-            Step::Say(GatewaySentence::Bad | GatewaySentence::DontKnowYou)
-                | Step::Part(GatewaySentence::Bad | GatewaySentence::DontKnowYou, _)
-        );
-        if !bad {
+        if !step.is_bad() {
             self.last_understood = Instant::now();
         }
         match step {
             Step::Ignore => self.ignored(),
-            Step::Say(sentence) => self.replies.push_back(Reply::Say(sentence)),
+            Step::Say(sentence) => self.replies.say(sentence),
             Step::Part(sentence, reason) => {
-                self.replies.push_back(Reply::Say(sentence));
-                self.replies.push_back(Reply::Close(reason));
-                self.parting = true;
+                self.replies.say(sentence);
+                self.replies.close(reason);
             }
             Step::Heartbeat(sentence) => {
                 if let Some(session) = &self.session {
                     self.service.heartbeat(session);
                 }
-                self.replies.push_back(Reply::Say(sentence));
+                self.replies.say(sentence);
             }
             Step::LogIn(log_in) => {
                 let LogIn { device_id, then } = *log_in;
@@ -447,12 +311,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn ignored(&mut self) {
-        match self.goodbye {
-            Some((reason, _)) => {
-                self.replies.push_back(Reply::Close(reason));
-                self.parting = true;
-            }
-            None => tracing::debug!(remote = %self.remote, "an answer to nothing that was asked"),
+        if let Some((reason, _)) = self.goodbye {
+            self.replies.close(reason);
+        } else {
+            tracing::debug!(remote = %self.remote, "an answer to nothing that was asked");
         }
     }
 
@@ -469,14 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Record::KeepMePosted(interval) => self.service.acknowledge_interval(session, interval),
         };
-        if !ticket.is_queued() {
-            self.waiting_blob = blob_size;
-        }
-        self.replies.push_back(Reply::WhenStored {
-            ticket,
-            say,
-            since: Instant::now(),
-        });
+        self.replies.when_stored(ticket, say, blob_size);
     }
 
     /// Reads once, if there is room for what may come and someone to handle it.
@@ -506,7 +361,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether this connection's share of the memory for large input covers what it holds.
     fn has_room(&mut self, context: &mut Context<'_>) -> bool {
-        let held = self.decoder.buffered() + self.waiting_blob;
+        let held = self.decoder.buffered() + self.replies.waiting_blob();
         if self.share.poll_cover(context, held).is_ready() {
             self.short_of_room = None;
             true
@@ -544,29 +399,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.decoder.is_skipping() {
             also(self.last_read + QUIET, Due::EndOfGarbage);
         }
-        if let Some(stalled) = self.write_stalled {
-            also(
-                stalled + options.write_timeout,
-                Due::Close(DisconnectReason::SlowReader),
-            );
-        }
         if let Some(short) = self.short_of_room {
             also(
                 short + options.write_timeout,
                 Due::Close(DisconnectReason::OverCapacity),
             );
         }
-        match self.replies.front() {
-            Some(Reply::WhenStored { since, .. }) => also(
-                *since + options.commit_timeout + STORE_SLACK,
+        match self.replies.wait() {
+            Some(Wait::Device(since)) => also(
+                since + options.write_timeout,
+                Due::Close(DisconnectReason::SlowReader),
+            ),
+            Some(Wait::Store(since)) => also(
+                since + options.commit_timeout + STORE_SLACK,
                 Due::Close(DisconnectReason::StoreUnavailable),
             ),
-            Some(Reply::Say(sentence)) if sentence.is_command() => {
-                if let Some(at) = command_due(self.last_write) {
-                    also(at, Due::Command);
-                }
-            }
-            _ => {}
+            Some(Wait::CommandGap(until)) => also(until, Due::Command),
+            None => {}
         }
         if let Some((reason, since)) = self.goodbye {
             also(since + GOODBYE_TIMEOUT, Due::Close(reason));
@@ -582,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match due {
                 Due::Greet => {
                     self.greeted = true;
-                    self.replies.push_back(Reply::Connected);
+                    self.replies.connected();
                 }
                 Due::EndOfGarbage => self.decoder.quiet(),
                 Due::Command => {}
@@ -612,12 +461,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mailbox = Arc::clone(&self.mailbox);
             self.session = self.service.finish_login(device_id, stored, mailbox).ok();
         }
-        match self.session.take() {
-            Some(session) => {
-                tracing::info!(device_id = %session.key.device_id, epoch = session.key.epoch, remote = %self.remote, %reason, "vehicle disconnected");
-                self.service.end(&session, reason).await;
-            }
-            None => tracing::debug!(remote = %self.remote, %reason, "connection closed"),
+        let remote = self.remote;
+        if let Some(session) = self.session.take() {
+            let SessionKey { device_id, epoch } = &session.key;
+            tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
+            self.service.end(&session, reason).await;
+        } else {
+            tracing::debug!(%remote, %reason, "connection closed");
         }
     }
 
@@ -661,9 +511,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// When a command may be written, if not now.
-fn command_due(last_write: Option<Instant>) -> Option<Instant> {
-    last_write
-        .map(|at| at + COMMAND_GAP)
-        .filter(|due| *due > Instant::now())
+fn login_failed(device_id: &DeviceId, error: &LoginError) -> Ended {
+    match error {
+        LoginError::Overtaken(overtaken) => overtaken.0,
+        LoginError::Store(error) => {
+            tracing::warn!(%device_id, %error, "a login could not be stored");
+            DisconnectReason::StoreUnavailable
+        }
+    }
 }

@@ -12,8 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{DeviceOptions, connection};
 use crate::{
     domain::DisconnectReason,
-    registry::{Mailbox, Registry},
-    service::Service,
+    service::{Mailbox, Service},
 };
 
 /// Pauses after a failed accept: out of files or memory does not pass within microseconds.
@@ -26,7 +25,6 @@ const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
-    registry: Arc<Registry>,
     options: DeviceOptions,
     stop: CancellationToken,
 ) {
@@ -43,7 +41,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, remote)) => {
                 pause = FIRST_PAUSE;
-                if registry.connections() >= options.max_connections {
+                if service.connections() >= options.max_connections {
                     refusals.count(remote, options.max_connections);
                     continue;
                 }
@@ -53,7 +51,7 @@ pub async fn serve(
                     continue;
                 }
                 let mailbox = Arc::new(Mailbox::default());
-                let guard = registry.connect(Arc::clone(&mailbox));
+                let guard = service.connect(Arc::clone(&mailbox));
                 let (service, options) = (Arc::clone(&service), Arc::clone(&options));
                 connections.spawn(async move {
                     connection::serve(stream, remote, service, options, mailbox).await;
@@ -69,7 +67,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    registry.close_all(DisconnectReason::Shutdown);
+    service.close_connections(DisconnectReason::Shutdown);
     connections.close();
     connections.wait().await;
 }
@@ -88,7 +86,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(
         &TcpKeepalive::new()
-            .with_time(Duration::from_secs(60))
+            .with_time(Duration::from_mins(1))
             .with_interval(Duration::from_secs(15)),
     )
 }

@@ -1,11 +1,12 @@
 //! The device port: accepting connections, and talking to one device on each.
 //!
 //! `listener` accepts; `connection` moves bytes and watches deadlines; `talk` decides what a sentence
-//! calls for; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
+//! calls for; `replies` puts answers in order; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
 
 mod budget;
 mod connection;
 mod listener;
+mod replies;
 mod talk;
 
 use std::time::Duration;

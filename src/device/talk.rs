@@ -28,6 +28,16 @@ pub(super) enum Step {
     Store(Record, Option<GatewaySentence>),
 }
 
+impl Step {
+    /// Whether the sentence was not understood, or came from a stranger.
+    pub(super) fn is_bad(&self) -> bool {
+        let (Self::Say(answer) | Self::Part(answer, _)) = self else {
+            return false;
+        };
+        matches!(answer, GatewaySentence::Bad | GatewaySentence::DontKnowYou)
+    }
+}
+
 /// A login to store.
 #[derive(Debug, PartialEq)]
 pub(super) struct LogIn {
@@ -80,15 +90,12 @@ impl Talk {
             Who::Stranger => self.on_stranger(message),
             // The caller promised to wait; refusing is the harmless way out.
             Who::LoggingIn => return self.on_bad(),
-            Who::Vehicle(id) => match id.clone() {
-                id => self.on_vehicle(&id, message),
-            },
+            Who::Vehicle(id) => {
+                let id = id.clone();
+                self.on_vehicle(&id, message)
+            }
         };
-        if !matches!(
-            step,
-            Step::Say(GatewaySentence::Bad | GatewaySentence::DontKnowYou)
-                | Step::Part(GatewaySentence::Bad | GatewaySentence::DontKnowYou, _)
-        ) {
+        if !step.is_bad() {
             self.bad_in_a_row = 0;
         }
         step

@@ -9,11 +9,16 @@ use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 use crate::{
-    domain::Timestamp,
-    registry::Registry,
-    store::{Store, StoreError, Ticket},
+    domain::{DisconnectReason, Timestamp},
+    registry::{ConnectionGuard, Registry},
+    store::Store,
 };
 
+// What the edges need of the parts below: they see the rest of the gateway through here.
+pub use crate::{
+    registry::{Mailbox, Overtaken, Session},
+    store::{HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
+};
 pub use sessions::LoginError;
 pub use upkeep::Retention;
 
@@ -54,15 +59,10 @@ pub struct Service {
 impl Service {
     /// Puts the parts together; `commit_timeout` bounds every wait for the store.
     #[must_use]
-    pub fn new(
-        store: Store,
-        registry: Arc<Registry>,
-        instance: Instance,
-        commit_timeout: Duration,
-    ) -> Self {
+    pub fn new(store: Store, instance: Instance, commit_timeout: Duration) -> Self {
         Self {
             store,
-            registry,
+            registry: Arc::default(),
             instance,
             commit_timeout,
         }
@@ -72,6 +72,16 @@ impl Service {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// Counts a device connection in until the guard is dropped; `mailbox` reaches it.
+    pub fn connect(&self, mailbox: Arc<Mailbox>) -> ConnectionGuard {
+        self.registry.connect(mailbox)
+    }
+
+    /// Asks every device connection to close.
+    pub fn close_connections(&self, reason: DisconnectReason) {
+        self.registry.close_all(reason);
     }
 
     /// How many device connections this instance holds, logged in or not.

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::domain::{DeviceId, Timestamp};
 
-/// Rows a statement writes at most. 22 columns × 256 stays far below SQLite's 32,766 parameters.
+/// Rows a statement writes at most. 22 columns × 256 stays far below the
+/// 32,766 parameters that `SQLite` allows.
 const ROWS_PER_INSERT: usize = 256;
 /// Keys a SELECT asks for at most.
 const KEYS_PER_SELECT: usize = 512;
@@ -180,7 +181,7 @@ async fn upsert(
         for model in run {
             insert
                 .values(columns.iter().map(|column| value(model, *column)))
-                .map_err(build_error)?;
+                .map_err(|error| DbErr::Type(error.to_string()))?;
         }
         insert.on_conflict(
             OnConflict::column(vehicle::Column::DeviceId)
@@ -190,10 +191,6 @@ async fn upsert(
         db.execute(&insert).await?;
     }
     Ok(())
-}
-
-fn build_error(error: sea_orm::sea_query::error::Error) -> DbErr {
-    DbErr::Type(error.to_string())
 }
 
 fn value(model: &vehicle::Model, column: vehicle::Column) -> SimpleExpr {
@@ -246,7 +243,7 @@ async fn write_reports(db: &DatabaseTransaction, reports: &[NewReport]) -> Resul
                     i16::from(state.battery.percent()).into(),
                     state.running.is_running().into(),
                 ])
-                .map_err(build_error)?;
+                .map_err(|error| DbErr::Type(error.to_string()))?;
         }
         db.execute(&insert).await?;
     }

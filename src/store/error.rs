@@ -66,6 +66,12 @@ pub enum OpenError {
     },
 }
 
+// SQLite's primary result codes: https://www.sqlite.org/rescode.html
+const TOO_BIG: u32 = 18;
+const CONSTRAINT: u32 = 19;
+const MISMATCH: u32 = 20;
+const RANGE: u32 = 25;
+
 /// Whether a write that failed with `error` would fail alone and again, whatever else is written.
 ///
 /// Only what the data itself can cause counts; anything else (locked, disk full, connection lost)
@@ -82,11 +88,6 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
             SqlxError::Encode(_) | SqlxError::ColumnDecode { .. }
         );
     };
-    // SQLite's primary result codes: https://www.sqlite.org/rescode.html
-    const TOO_BIG: u32 = 18;
-    const CONSTRAINT: u32 = 19;
-    const MISMATCH: u32 = 20;
-    const RANGE: u32 = 25;
     database
         .code()
         .and_then(|code| code.parse::<u32>().ok())

@@ -6,11 +6,13 @@
 //! session's write counts only while the row names this instance and this epoch; what a vehicle's
 //! rows are stamped with never goes back.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 
-use super::{Login, Registered, SessionWrite, Written, entities::vehicle, intent::Intent};
+use super::{
+    Login, Registered, SessionWrite, StoreError, Written, entities::vehicle, intent::Intent,
+};
 use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState};
 
 /// How much of a row has to be written.
@@ -71,33 +73,13 @@ impl<'a> Fold<'a> {
                 remote,
                 at,
                 reply,
-            } => {
-                let instance_id = self.instance_id.to_owned();
-                let model = self.row(device_id).living(device_id, *at);
-                let at = model.stamp(*at);
-                if model.instance_id.is_some() {
-                    model.disconnected_at = Some(at);
-                    model.disconnect_reason =
-                        Some(DisconnectReason::Superseded.as_str().to_owned());
-                }
-                model.session_epoch += 1;
-                model.online = true;
-                model.offline_due = None;
-                model.connected_at = Some(at);
-                model.remote_addr = Some(remote.to_string());
-                model.instance_id = Some(instance_id);
-                reply.set(Ok(Login {
-                    epoch: model.session_epoch,
-                }));
-            }
+            } => reply.set(Ok(self.log_in(device_id, *remote, *at))),
             Intent::Session {
                 session,
                 at,
                 write,
                 reply,
-            } => {
-                reply.set(Ok(self.session_write(session, *at, write)));
-            }
+            } => reply.set(Ok(self.session_write(session, *at, write))),
             Intent::Heartbeats { beats, reply } => {
                 for (session, at) in beats.iter() {
                     if let Some(row) = self.held(session) {
@@ -119,63 +101,85 @@ impl<'a> Fold<'a> {
                 device_id,
                 at,
                 reply,
-            } => {
-                let row = self.row(device_id);
-                let created = !row.is_living();
-                let model = if created {
-                    row.living(device_id, *at).clone()
-                } else if let Some(model) = &row.model {
-                    model.clone()
-                } else {
-                    return;
-                };
-                reply.set(Vehicle::try_from(model).map(|vehicle| Registered { vehicle, created }));
-            }
+            } => reply.set(self.register(device_id, *at)),
             Intent::StatusUpdate {
                 device_id,
                 at,
                 state,
                 reply,
-            } => {
-                let row = self.row(device_id);
-                if !row.is_living() {
-                    row.living(device_id, *at);
-                }
-                let received_at = row.report(*at, state);
-                let vehicle = row.model.clone().map(Vehicle::try_from);
-                if let Some(vehicle) = vehicle {
-                    reply.set(vehicle);
-                }
-                self.reports.push(NewReport {
-                    device_id: device_id.clone(),
-                    received_at,
-                    state: *state,
-                });
-            }
+            } => reply.set(self.update_status(device_id, *at, state)),
             Intent::Delete {
                 device_id,
                 at,
                 reply,
-            } => {
-                let deleted = self.delete(device_id, *at);
-                reply.set(Ok(deleted));
-            }
+            } => reply.set(Ok(self.delete(device_id, *at))),
             Intent::Forgotten {
                 device_id,
                 through,
                 reply,
             } => {
-                let row = self.row(device_id);
-                if let Some(model) = &mut row.model
-                    && model.forget_through == Some(through.as_millis())
-                {
-                    model.forget_through = None;
-                    row.change = Change::All;
-                }
+                self.forgotten(device_id, *through);
                 reply.set(Ok(()));
             }
             // Touches no vehicle's row; the batch runs it as it is.
             Intent::Purge { .. } => {}
+        }
+    }
+
+    fn log_in(&mut self, device_id: &DeviceId, remote: SocketAddr, at: Timestamp) -> Login {
+        let instance_id = self.instance_id.to_owned();
+        let model = self.row(device_id).living(device_id, at);
+        let at = model.stamp(at);
+        if model.instance_id.is_some() {
+            model.disconnected_at = Some(at);
+            model.disconnect_reason = Some(DisconnectReason::Superseded.as_str().to_owned());
+        }
+        model.session_epoch += 1;
+        model.instance_id = Some(instance_id);
+        model.online = true;
+        model.offline_due = None;
+        model.connected_at = Some(at);
+        model.remote_addr = Some(remote.to_string());
+        Login {
+            epoch: model.session_epoch,
+        }
+    }
+
+    fn register(&mut self, device_id: &DeviceId, at: Timestamp) -> Result<Registered, StoreError> {
+        let row = self.row(device_id);
+        let (model, created) = match &row.model {
+            Some(model) if model.deleted_at.is_none() => (model.clone(), false),
+            _ => (row.living(device_id, at).clone(), true),
+        };
+        let vehicle = Vehicle::try_from(model)?;
+        Ok(Registered { vehicle, created })
+    }
+
+    fn update_status(
+        &mut self,
+        device_id: &DeviceId,
+        at: Timestamp,
+        state: &VehicleState,
+    ) -> Result<Vehicle, StoreError> {
+        let row = self.row(device_id);
+        row.living(device_id, at);
+        let received_at = row.report(at, state);
+        let vehicle = row.living(device_id, at).clone();
+        self.reports.push(NewReport {
+            device_id: device_id.clone(),
+            received_at,
+            state: *state,
+        });
+        Vehicle::try_from(vehicle)
+    }
+
+    fn forgotten(&mut self, device_id: &DeviceId, through: Timestamp) {
+        let row = self.row(device_id);
+        if let Some(model) = &mut row.model
+            && model.forget_through == Some(through.as_millis())
+        {
+            model.forget_through = None;
+            row.change = Change::All;
         }
     }
 
@@ -275,12 +279,6 @@ impl vehicle::Model {
 }
 
 impl Row {
-    fn is_living(&self) -> bool {
-        self.model
-            .as_ref()
-            .is_some_and(|model| model.deleted_at.is_none())
-    }
-
     fn stamp(&mut self, at: Timestamp, change: Change) -> i64 {
         self.change = self.change.max(change);
         self.model

@@ -1,4 +1,4 @@
-//! Opening an SQLite file: one owner, one connection that writes, several that read.
+//! Opening an `SQLite` file: one owner, one connection that writes, several that read.
 
 use std::{
     fs::{File, TryLockError},

@@ -223,9 +223,9 @@ impl Task {
         let mut pieces = vec![batch];
         while let Some(mut piece) = pieces.pop() {
             let Some(error) = self.attempt(&mut piece).await else {
-                piece
-                    .into_iter()
-                    .for_each(|queued| queued.intent.complete());
+                for queued in piece {
+                    queued.intent.complete();
+                }
                 continue;
             };
             if piece.len() > 1 {

@@ -59,7 +59,10 @@ fn a_device_may_skip_hello_and_is_logged_in_by_its_client_id() {
     device.object();
     device.expect_reply("OK, THANKS!");
     let vehicle = daemon.vehicle("truck");
-    assert_eq!((&vehicle["online"], &vehicle["battery"]), (&json!(true), &json!(3)));
+    assert_eq!(
+        (&vehicle["online"], &vehicle["battery"]),
+        (&json!(true), &json!(3))
+    );
 }
 
 #[test]
@@ -99,7 +102,10 @@ fn hello_as_another_than_the_client_id_is_bad() {
 fn a_client_id_other_than_the_one_logged_in_is_bad_and_none_is_fine() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
-    device.say(&envelope("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.", "thief"));
+    device.say(&envelope(
+        "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.",
+        "thief",
+    ));
     device.expect_reply(BAD);
     device.say(r#"{"message":"PING."}"#);
     device.expect_reply("PONG.");
@@ -127,7 +133,13 @@ fn fine_of_type_reply_is_stored_without_a_word_and_of_type_message_is_thanked() 
     assert_eq!(daemon.vehicle("truck")["latitude"], 45.021_561_65);
     device.say(&envelope(FINE, "truck"));
     device.expect_reply("OK, THANKS!");
-    assert_eq!(daemon.json("/vehicles/truck/reports")["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        daemon.json("/vehicles/truck/reports")["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -34,9 +34,7 @@ fn a_heartbeat_is_answered_and_noted() {
 
 #[test]
 fn heartbeats_reach_the_database_with_the_flush_and_at_the_end_of_the_session() {
-    let daemon = Daemon::builder()
-        .set("store.heartbeat_flush=100ms")
-        .start();
+    let daemon = Daemon::builder().set("store.heartbeat_flush=100ms").start();
     let mut device = daemon.log_in("truck");
     device.say("PING.");
     device.expect("PONG.");
@@ -95,7 +93,10 @@ fn an_empty_debug_blob_is_valid() {
     let mut device = daemon.log_in("truck");
     device.say("WTF! 0\n");
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    assert_eq!(daemon.json("/vehicles/truck/debug-blobs")["items"][0]["size"], 0);
+    assert_eq!(
+        daemon.json("/vehicles/truck/debug-blobs")["items"][0]["size"],
+        0
+    );
 }
 
 #[test]
@@ -156,7 +157,10 @@ fn before_the_login_nothing_but_hello_and_goodbye_is_known() {
     device.expect("I DON'T KNOW YOU!");
     device.say(&hello("truck"));
     device.expect("HI, NICE TO MEET YOU!");
-    assert_eq!(daemon.json("/vehicles/truck/debug-blobs")["items"], json!([]));
+    assert_eq!(
+        daemon.json("/vehicles/truck/debug-blobs")["items"],
+        json!([])
+    );
     assert_eq!(daemon.json("/vehicles/truck/reports")["items"], json!([]));
 }
 
@@ -196,7 +200,10 @@ fn the_twentieth_bad_sentence_in_a_row_is_answered_and_the_connection_closed() {
         device.expect(BAD);
     }
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "too-many-bad-sentences");
+    assert_eq!(
+        daemon.disconnected("truck")["reason"],
+        "too-many-bad-sentences"
+    );
 }
 
 #[test]
@@ -251,7 +258,10 @@ fn a_device_that_half_closes_gets_all_its_answers_and_then_the_gateway_closes() 
         device.expect(answer);
     }
     device.expect_closed();
-    assert_eq!(daemon.offline("truck")["disconnectReason"], "connection-closed");
+    assert_eq!(
+        daemon.offline("truck")["disconnectReason"],
+        "connection-closed"
+    );
 }
 
 #[test]

@@ -30,7 +30,10 @@ fn unescape(text: &str) -> Vec<u8> {
 
 /// One connection of the recording, up to its first `SEE YA!`.
 fn recording(connection: &str) -> Recording {
-    let mut recording = Recording { chunks: Vec::new(), replies: Vec::new() };
+    let mut recording = Recording {
+        chunks: Vec::new(),
+        replies: Vec::new(),
+    };
     for line in include_str!("transcripts/json-session.txt").lines() {
         let fields: Vec<&str> = line.splitn(5, ' ').collect();
         let [_, name, direction, size, text] = fields[..] else {
@@ -93,7 +96,14 @@ fn the_recorded_session_replays_in_its_own_chunks() {
 
 #[test]
 fn the_recorded_session_replays_byte_by_byte() {
-    replay(|recording| recording.chunks.concat().chunks(1).map(<[u8]>::to_vec).collect());
+    replay(|recording| {
+        recording
+            .chunks
+            .concat()
+            .chunks(1)
+            .map(<[u8]>::to_vec)
+            .collect()
+    });
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Log {
 }
 
 /// How a daemon is to be started.
-pub struct Builder {
+pub(crate) struct Builder {
     folder: Arc<TempDir>,
     settings: Vec<String>,
     wrapper: Option<String>,
@@ -65,13 +65,13 @@ pub struct Builder {
 
 impl Builder {
     /// One more setting, as `key=value`.
-    pub fn set(mut self, setting: &str) -> Self {
+    pub(crate) fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
     }
 
     /// Starts it by a shell that first does this.
-    pub fn after(mut self, shell: &str) -> Self {
+    pub(crate) fn after(mut self, shell: &str) -> Self {
         self.wrapper = Some(shell.to_owned());
         self
     }
@@ -105,7 +105,7 @@ impl Builder {
 
     /// Starts it and waits until both ports are open.
     #[track_caller]
-    pub fn start(self) -> Daemon {
+    pub(crate) fn start(self) -> Daemon {
         let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         Arc::clone(&log).follow(child.stderr.take().unwrap());
@@ -123,21 +123,18 @@ impl Builder {
     }
 
     /// Starts what is expected to fail, and returns its exit status and what it said.
-    pub fn fail(self) -> (ExitStatus, String) {
+    pub(crate) fn fail(self) -> (ExitStatus, String) {
         let output = self.command().output().unwrap();
-        (
-            output.status,
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        (output.status, String::from_utf8(output.stderr).unwrap())
     }
 }
 
 /// A running daemon; killed when dropped.
-pub struct Daemon {
-    pub device: SocketAddr,
-    pub http: SocketAddr,
+pub(crate) struct Daemon {
+    pub(crate) device: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// The `serverId` that devices see.
-    pub id: String,
+    pub(crate) id: String,
     client: Client,
     child: Child,
     log: Arc<Log>,
@@ -146,7 +143,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// A daemon in a folder of its own.
-    pub fn builder() -> Builder {
+    pub(crate) fn builder() -> Builder {
         Builder {
             folder: Arc::new(TempDir::new().unwrap()),
             settings: Vec::new(),
@@ -155,87 +152,133 @@ impl Daemon {
     }
 
     #[track_caller]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::builder().start()
     }
 
     /// The database file.
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.builder.folder.path().join("vehicle-gateway.db")
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.builder.folder.path()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// A device that has connected and said nothing yet.
-    pub fn connect(&self) -> Device {
+    pub(crate) fn connect(&self) -> Device {
         Device::connect(self.device)
     }
 
     /// A text device that has logged in.
     #[track_caller]
-    pub fn log_in(&self, device_id: &str) -> Device {
+    pub(crate) fn log_in(&self, device_id: &str) -> Device {
         let mut device = self.connect();
         device.say(&super::hello(device_id));
         device.expect("HI, NICE TO MEET YOU!");
         device
     }
 
-    pub fn url(&self, path: &str) -> String {
+    /// A text device that has logged in, unless the gateway cannot have it now.
+    pub(crate) fn log_in_if_possible(&self, device_id: &str) -> Option<Device> {
+        let mut device = self.connect();
+        device.say(&super::hello(device_id));
+        device.line().map(|_greeting| device)
+    }
+
+    /// How many device connections it holds.
+    pub(crate) fn held(&self) -> u64 {
+        self.json("/")["devicesConnected"].as_u64().unwrap()
+    }
+
+    /// From now on the process may open this many files.
+    pub(crate) fn limit_open_files(&self, files: u64) {
+        self.limit(rlimit::Resource::NOFILE, files);
+    }
+
+    /// Lifts what `ulimit -f` set at its start.
+    pub(crate) fn lift_file_size_limit(&self) {
+        self.limit(rlimit::Resource::FSIZE, rlimit::INFINITY);
+    }
+
+    fn limit(&self, resource: rlimit::Resource, limit: u64) {
+        let pid = self.pid().try_into().unwrap();
+        rlimit::prlimit(pid, resource, Some((limit, limit)), None).unwrap();
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.http)
     }
 
-    pub fn get(&self, path: &str) -> Response {
+    pub(crate) fn get(&self, path: &str) -> Response {
         self.client.get(self.url(path)).send().unwrap()
     }
 
     /// The JSON behind `path`, which must be there.
     #[track_caller]
-    pub fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         let response = self.get(path);
         assert_eq!(response.status(), 200, "{path}");
         response.json().unwrap()
     }
 
-    pub fn vehicle(&self, device_id: &str) -> Value {
+    pub(crate) fn vehicle(&self, device_id: &str) -> Value {
         self.json(&format!("/vehicles/{device_id}"))
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Response {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Response {
         self.client.post(self.url(path)).json(body).send().unwrap()
     }
 
-    pub fn delete(&self, path: &str) -> Response {
+    pub(crate) fn delete(&self, path: &str) -> Response {
         self.client.delete(self.url(path)).send().unwrap()
+    }
+
+    /// The vehicle once it is offline.
+    #[track_caller]
+    pub(crate) fn offline(&self, device_id: &str) -> Value {
+        super::wait_until("the vehicle is offline", || {
+            Some(self.vehicle(device_id)).filter(|vehicle| vehicle["online"] == false)
+        })
+    }
+
+    /// The one column that `sql` selects from the database, as text.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        super::query(&self.database(), sql)
     }
 
     /// Waits for a log line with this message.
     #[track_caller]
-    pub fn logged(&self, message: &str) -> Value {
+    pub(crate) fn logged(&self, message: &str) -> Value {
         self.log
             .wait_for(message, |line| line["message"] == message)
     }
 
+    /// Waits for a log line in which this field is this text.
+    #[track_caller]
+    pub(crate) fn logged_with(&self, field: &str, text: &str) -> Value {
+        self.log.wait_for(text, |line| line[field] == text)
+    }
+
     /// Waits for the line that tells why this vehicle's session ended.
     #[track_caller]
-    pub fn disconnected(&self, device_id: &str) -> Value {
+    pub(crate) fn disconnected(&self, device_id: &str) -> Value {
         self.log.wait_for("vehicle disconnected", |line| {
             line["message"] == "vehicle disconnected" && line["device_id"] == device_id
         })
     }
 
     /// Every line so far.
-    pub fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lines.lock().unwrap().0.clone()
     }
 
     /// Sends a signal by name, such as `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .args([&format!("-{name}"), &self.pid().to_string()])
             .status()
@@ -245,20 +288,20 @@ impl Daemon {
 
     /// Waits for the end of the process.
     #[track_caller]
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         super::wait_until("the daemon ends", || self.child.try_wait().unwrap())
     }
 
     /// SIGKILL, and the same daemon again on the same folder.
     #[track_caller]
-    pub fn kill_and_restart(mut self) -> Self {
+    pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.again().start()
     }
 
     /// Another start on the same folder with the same settings.
-    pub fn again(&self) -> Builder {
+    pub(crate) fn again(&self) -> Builder {
         Builder {
             folder: Arc::clone(&self.builder.folder),
             settings: self.builder.settings.clone(),

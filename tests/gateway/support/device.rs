@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 use super::PATIENCE;
 
 /// The login sentence of a text device.
-pub fn hello(device_id: &str) -> String {
+pub(crate) fn hello(device_id: &str) -> String {
     format!("HELLO, I'M {device_id}!")
 }
 
 /// The envelope of a JSON device.
-pub fn json(message: &str, client_id: &str) -> String {
+pub(crate) fn json(message: &str, client_id: &str) -> String {
     json!({"type": "message", "message": message, "clientId": client_id}).to_string()
 }
 
 /// One connection to the device port.
-pub struct Device {
+pub(crate) struct Device {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Device {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -39,28 +39,28 @@ impl Device {
     }
 
     /// The underlying socket, for what a well-behaved device would not do.
-    pub fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
     #[track_caller]
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.send(text.as_bytes());
     }
 
     #[track_caller]
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// The device has nothing more to say, and still listens.
-    pub fn half_close(&mut self) {
+    pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// The next line from the gateway; `None` once it has closed.
     #[track_caller]
-    pub fn line(&mut self) -> Option<String> {
+    pub(crate) fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
@@ -81,20 +81,20 @@ impl Device {
 
     /// The next line is this sentence.
     #[track_caller]
-    pub fn expect(&mut self, sentence: &str) {
+    pub(crate) fn expect(&mut self, sentence: &str) {
         assert_eq!(self.line().as_deref(), Some(sentence));
     }
 
     /// The next line as JSON.
     #[track_caller]
-    pub fn object(&mut self) -> Value {
+    pub(crate) fn object(&mut self) -> Value {
         let line = self.line().expect("the gateway closed");
         serde_json::from_str(&line).unwrap()
     }
 
     /// The next line is a reply with this message.
     #[track_caller]
-    pub fn expect_reply(&mut self, message: &str) {
+    pub(crate) fn expect_reply(&mut self, message: &str) {
         assert_eq!(
             self.line(),
             Some(format!(r#"{{"type":"reply","message":"{message}"}}"#))
@@ -103,7 +103,7 @@ impl Device {
 
     /// Says nothing and hears nothing for this long.
     #[track_caller]
-    pub fn expect_silence(&mut self, length: Duration) {
+    pub(crate) fn expect_silence(&mut self, length: Duration) {
         assert_eq!(self.received, b"");
         self.stream.set_read_timeout(Some(length)).unwrap();
         let heard = self.stream.read(&mut [0; 1]);
@@ -119,7 +119,7 @@ impl Device {
 
     /// The gateway has closed and said nothing more.
     #[track_caller]
-    pub fn expect_closed(&mut self) {
+    pub(crate) fn expect_closed(&mut self) {
         assert_eq!(self.line(), None);
     }
 }

@@ -1,9 +1,11 @@
 //! The real daemon on free ports with a folder of its own, and the peers that talk to it.
 
 mod daemon;
+mod database;
 mod device;
 mod wait;
 
-pub use daemon::{Builder, Daemon};
-pub use device::{Device, hello, json};
-pub use wait::{PATIENCE, wait_until};
+pub(crate) use daemon::Daemon;
+pub(crate) use database::{Lock, query};
+pub(crate) use device::{Device, hello, json};
+pub(crate) use wait::{PATIENCE, wait_until};

@@ -1,0 +1,144 @@
+//! A server in a process of its own, and what the operating system says of it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use sea_orm::{ConnectionTrait, Database, DbBackend, Statement};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::bare;
+
+pub(crate) struct Server {
+    pub(crate) device: SocketAddr,
+    pub(crate) started_in: Duration,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Server {
+    /// The reference.
+    pub(crate) fn bare() -> Self {
+        let started = Instant::now();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .env(bare::SWITCH, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            device: line.trim().parse().unwrap(),
+            started_in: started.elapsed(),
+            child,
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    /// The gateway with its defaults, on a database of its own.
+    pub(crate) fn gateway() -> Self {
+        // Beside the build, not in a memory file system: the disk is part of what is measured.
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let started = Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"));
+        for setting in [
+            "http.listen=127.0.0.1:0",
+            "device.listen=127.0.0.1:0",
+            "log.format=json",
+            // One line a login of 15,000 devices is the pipe's speed, not the gateway's.
+            "log.filter=warn,vehicle_gateway::app=info",
+        ] {
+            command.args(["--set", setting]);
+        }
+        let mut child = command
+            .current_dir(folder.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let device = loop {
+            let line = lines.next().unwrap().unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            if line["message"] == "ready" {
+                break line["device"].as_str().unwrap().parse().unwrap();
+            }
+        };
+        let started_in = started.elapsed();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self {
+            device,
+            started_in,
+            child,
+            folder,
+        }
+    }
+
+    /// How many reports are stored.
+    pub(crate) fn rows(&self) -> u64 {
+        let url = format!(
+            "sqlite://{}",
+            self.folder.path().join("vehicle-gateway.db").display()
+        );
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let database = Database::connect(url).await.unwrap();
+                let count =
+                    Statement::from_string(DbBackend::Sqlite, "SELECT count(*) FROM reports");
+                let row = database.query_one_raw(count).await.unwrap().unwrap();
+                u64::try_from(row.try_get_by_index::<i64>(0).unwrap()).unwrap()
+            })
+        })
+        .join()
+        .unwrap()
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        const TICKS_PER_SECOND: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks: u64 = fields[11..=12]
+            .iter()
+            .map(|field| field.parse::<u64>().unwrap())
+            .sum();
+        Duration::from_secs_f64(ticks as f64 / TICKS_PER_SECOND)
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn rss(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}

@@ -1,0 +1,237 @@
+//! What is to be written to a device: replies in the order of the sentences they answer, each when
+//! it may be said.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{io::AsyncWrite, time::Instant};
+use uuid::Uuid;
+
+use crate::{
+    domain::{DisconnectReason, GatewaySentence},
+    protocol::{Dialect, encode, encode_connected},
+    service::{StoreError, Ticket, Written},
+};
+
+/// Replies of a text device that are ready go out in one write up to this size.
+const WRITE_SIZE: usize = 1 << 10;
+/// Capacity an empty outgoing buffer may keep.
+const KEPT_CAPACITY: usize = 256;
+/// Places an empty queue may keep.
+const KEPT_PLACES: usize = 8;
+/// Some devices die on two objects in one read: a command keeps this distance to what was written
+/// before it.
+const COMMAND_GAP: Duration = Duration::from_millis(20);
+
+#[derive(Debug)]
+enum Reply {
+    Connected,
+    Say(GatewaySentence),
+    /// Said once the write is committed.
+    WhenStored {
+        ticket: Ticket<Written>,
+        say: Option<GatewaySentence>,
+        since: Instant,
+    },
+    Close(DisconnectReason),
+}
+
+/// What the front of the queue waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait {
+    /// The device does not take what is being written, since this instant.
+    Device(Instant),
+    /// The store has not committed, since this instant.
+    Store(Instant),
+    /// A command may be written at this instant.
+    CommandGap(Instant),
+}
+
+/// The queue of replies of one connection, and the bytes being written.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    queue: VecDeque<Reply>,
+    out: BytesMut,
+    last_write: Option<Instant>,
+    stalled: Option<Instant>,
+    waiting_blob: usize,
+}
+
+impl Replies {
+    /// The `connected` object.
+    pub(super) fn connected(&mut self) {
+        self.queue.push_back(Reply::Connected);
+    }
+
+    pub(super) fn say(&mut self, sentence: GatewaySentence) {
+        self.queue.push_back(Reply::Say(sentence));
+    }
+
+    /// Says `say` once the write of `size` bytes behind `ticket` is committed.
+    pub(super) fn when_stored(
+        &mut self,
+        ticket: Ticket<Written>,
+        say: Option<GatewaySentence>,
+        size: usize,
+    ) {
+        if !ticket.is_queued() {
+            self.waiting_blob = size;
+        }
+        let since = Instant::now();
+        self.queue
+            .push_back(Reply::WhenStored { ticket, say, since });
+    }
+
+    /// Ends the connection once everything before is written.
+    pub(super) fn close(&mut self, reason: DisconnectReason) {
+        self.queue.push_back(Reply::Close(reason));
+    }
+
+    /// Whether the connection ends once everything is written: nothing may be added.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.queue.back(), Some(Reply::Close(_)))
+    }
+
+    /// Whether the last write waits for room at the store: what comes after must wait as well.
+    pub(super) fn is_held_up(&self) -> bool {
+        matches!(self.queue.back(), Some(Reply::WhenStored { ticket, .. }) if !ticket.is_queued())
+    }
+
+    /// Bytes of a blob that waits for room at the store.
+    pub(super) fn waiting_blob(&self) -> usize {
+        self.waiting_blob
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether everything is written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.out.is_empty()
+    }
+
+    /// What holds up the next byte, if something does.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        if let Some(since) = self.stalled {
+            return Some(Wait::Device(since));
+        }
+        match self.queue.front()? {
+            Reply::WhenStored { since, .. } => Some(Wait::Store(*since)),
+            Reply::Say(sentence) if sentence.is_command() => {
+                self.command_due().map(Wait::CommandGap)
+            }
+            _ => None,
+        }
+    }
+
+    fn command_due(&self) -> Option<Instant> {
+        self.last_write
+            .map(|at| at + COMMAND_GAP)
+            .filter(|due| *due > Instant::now())
+    }
+
+    /// Writes what is ready; true if anything moved, an error once the connection is to end.
+    pub(super) fn write<S: AsyncWrite + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut S,
+        dialect: Dialect,
+        server_id: &Uuid,
+    ) -> Result<bool, DisconnectReason> {
+        let mut progress = false;
+        loop {
+            if self.out.is_empty() && !self.fill(context, dialect, server_id)? {
+                return Ok(progress);
+            }
+            match Pin::new(&mut *stream).poll_write(context, &self.out) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    progress = true;
+                    self.written(written);
+                }
+                Poll::Ready(_) => return Err(DisconnectReason::ConnectionLost),
+                Poll::Pending => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return Ok(progress);
+                }
+            }
+        }
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.stalled = None;
+        self.out.advance(bytes);
+        if self.out.is_empty() {
+            self.last_write = Some(Instant::now());
+            if self.out.capacity() > KEPT_CAPACITY {
+                self.out = BytesMut::new();
+            }
+            if self.queue.is_empty() && self.queue.capacity() > KEPT_PLACES {
+                self.queue = VecDeque::new();
+            }
+        }
+    }
+
+    /// Puts the next replies into the empty `out`: one object of a JSON device (each is to be a
+    /// write of its own), or what is ready of a text device. False if nothing is ready.
+    fn fill(
+        &mut self,
+        context: &mut Context<'_>,
+        dialect: Dialect,
+        server_id: &Uuid,
+    ) -> Result<bool, DisconnectReason> {
+        let one_by_one = dialect == Dialect::Json;
+        while self.out.is_empty() || (!one_by_one && self.out.len() < WRITE_SIZE) {
+            let command_due = self.command_due();
+            let say = match self.queue.front_mut() {
+                None => break,
+                Some(Reply::Connected) => {
+                    encode_connected(server_id, &mut self.out);
+                    None
+                }
+                Some(Reply::Say(sentence)) => {
+                    if sentence.is_command() && (!self.out.is_empty() || command_due.is_some()) {
+                        break;
+                    }
+                    Some(*sentence)
+                }
+                Some(Reply::WhenStored { ticket, say, .. }) => {
+                    let Poll::Ready(outcome) = Pin::new(ticket).poll(context) else {
+                        break;
+                    };
+                    self.waiting_blob = 0;
+                    if_stored(&outcome, *say)?
+                }
+                Some(Reply::Close(_)) if !self.out.is_empty() => break,
+                Some(Reply::Close(reason)) => return Err(*reason),
+            };
+            self.queue.pop_front();
+            if let Some(sentence) = say {
+                encode(sentence, dialect, server_id, &mut self.out);
+            }
+        }
+        Ok(!self.out.is_empty())
+    }
+}
+
+/// What is said of a write: the sentence only if it is stored.
+fn if_stored(
+    outcome: &Result<Written, StoreError>,
+    say: Option<GatewaySentence>,
+) -> Result<Option<GatewaySentence>, DisconnectReason> {
+    match outcome {
+        Ok(Written::Stored) => Ok(say),
+        Ok(Written::Stale) => Err(DisconnectReason::Superseded),
+        Err(StoreError::Unavailable | StoreError::Closed) => {
+            Err(DisconnectReason::StoreUnavailable)
+        }
+        // Logged by the store, which refuses just this.
+        Err(_) => Ok(Some(GatewaySentence::Bad)),
+    }
+}

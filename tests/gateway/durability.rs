@@ -1,0 +1,203 @@
+//! Acknowledged means stored.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Device, Lock, hello, wait_until};
+
+const THANKS: &str = "OK, THANKS!";
+
+fn report(battery: usize) -> String {
+    format!("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.")
+}
+
+/// What one device was thanked for when the gateway died.
+#[derive(Default)]
+struct Thanked {
+    greeted: bool,
+    reports: usize,
+    blobs: usize,
+}
+
+/// Reports and dumps as fast as it is answered, until the connection breaks.
+fn talk_until_it_breaks(mut device: Device, id: &str, thanked: &AtomicUsize) -> Thanked {
+    let mut seen = Thanked::default();
+    device.say(&hello(id));
+    seen.greeted = device.line().is_some();
+    while seen.greeted {
+        let sentence = if seen.reports % 8 == 7 && seen.blobs <= seen.reports / 8 {
+            "WTF! 3\nabc".to_owned()
+        } else {
+            report(seen.reports % 100)
+        };
+        if std::io::Write::write_all(&mut device.stream(), sentence.as_bytes()).is_err() {
+            break;
+        }
+        match device.line().as_deref() {
+            Some(THANKS) => seen.reports += 1,
+            Some(_) => seen.blobs += 1,
+            None => break,
+        }
+        thanked.fetch_add(1, Ordering::Relaxed);
+    }
+    seen
+}
+
+fn kill_under_load(rounds: usize) {
+    const DEVICES: usize = 16;
+    let mut daemon = Daemon::start();
+    for round in 0..rounds {
+        let thanked = AtomicUsize::new(0);
+        let id = |device: usize| format!("truck-{round}-{device}");
+        let seen: Vec<Thanked> = thread::scope(|scope| {
+            let devices: Vec<_> = (0..DEVICES)
+                .map(|index| {
+                    let (device, thanked) = (daemon.connect(), &thanked);
+                    scope.spawn(move || talk_until_it_breaks(device, &id(index), thanked))
+                })
+                .collect();
+            // Right after a thank-you, at another one each round.
+            let enough = 20 + 37 * (round % 20);
+            wait_until("enough thank-yous", || {
+                (thanked.load(Ordering::Relaxed) >= enough).then_some(())
+            });
+            daemon.signal("KILL");
+            devices
+                .into_iter()
+                .map(|device| device.join().unwrap())
+                .collect()
+        });
+        daemon.wait();
+        daemon = daemon.again().start();
+        assert_eq!(
+            daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
+            ["ok"]
+        );
+        for (index, seen) in seen.iter().enumerate() {
+            let id = id(index);
+            let count = |table: &str| -> usize {
+                daemon.query(&format!(
+                    "SELECT count(*) FROM {table} WHERE device_id = '{id}'"
+                ))[0]
+                    .parse()
+                    .unwrap()
+            };
+            assert_eq!(
+                count("vehicles"),
+                usize::from(seen.greeted),
+                "round {round}, {id}"
+            );
+            // One more may be committed than was thanked: the answer to it died with the process.
+            let reports = count("reports");
+            assert!(
+                (seen.reports..=seen.reports + 1).contains(&reports),
+                "round {round}, {id}: thanked for {} reports, {reports} are stored",
+                seen.reports
+            );
+            let blobs = count("debug_blobs");
+            assert!(
+                (seen.blobs..=seen.blobs + 1).contains(&blobs),
+                "round {round}, {id}"
+            );
+        }
+    }
+}
+
+#[test]
+fn whatever_was_thanked_is_stored_after_a_kill() {
+    kill_under_load(3);
+}
+
+/// `KILLS=100` for a long run.
+#[test]
+fn long_whatever_was_thanked_is_stored_after_each_of_many_kills() {
+    let rounds = std::env::var("KILLS").map_or(20, |kills| kills.parse().unwrap());
+    kill_under_load(rounds);
+}
+
+#[test]
+fn while_the_database_is_locked_nothing_is_thanked_and_what_waited_is_stored_after() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    let lock = Lock::take(&daemon.database());
+    device.say(&report(50));
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    assert_eq!(daemon.get("/ready").status(), 503);
+    assert_eq!(daemon.get("/health").status(), 200);
+    drop(lock);
+    device.expect(THANKS);
+    assert_eq!(daemon.vehicle("truck")["battery"], 50);
+    daemon.logged("the database commits again");
+    assert_eq!(daemon.get("/ready").status(), 200);
+}
+
+#[test]
+fn a_database_that_stays_locked_ends_sessions_unthanked_and_the_daemon_heals_by_itself() {
+    let daemon = Daemon::builder().set("store.commit_timeout=500ms").start();
+    let mut reporting = daemon.log_in("reporting");
+    let lock = Lock::take(&daemon.database());
+    let mut entering = daemon.connect();
+    entering.say(&hello("entering"));
+    reporting.say(&report(50));
+    reporting.expect_closed();
+    entering.expect_closed();
+    assert_eq!(
+        daemon.disconnected("reporting")["reason"],
+        "store-unavailable"
+    );
+    let response = daemon.post("/vehicles", &serde_json::json!({"deviceId": "x"}));
+    assert_eq!(response.status(), 503);
+    drop(lock);
+
+    // The end of the session is not forgotten, however long the database was away.
+    let vehicle = daemon.offline("reporting");
+    assert_eq!(vehicle["disconnectReason"], "store-unavailable");
+    assert_eq!(vehicle["battery"], Value::Null);
+    let mut device = daemon.log_in("reporting");
+    device.say(&report(51));
+    device.expect(THANKS);
+    assert_eq!(daemon.query("SELECT battery FROM reports"), ["51"]);
+}
+
+#[test]
+fn a_full_disk_thanks_nobody_and_space_heals_it() {
+    // The limit stands for the disk: writes beyond it fail, and it can be lifted from outside.
+    let daemon = Daemon::builder()
+        .set("store.commit_timeout=500ms")
+        .after("trap '' XFSZ; ulimit -S -f 2000")
+        .start();
+    let mut stored = 0;
+    let refused = (0..200).any(|_| {
+        let mut device = daemon.log_in_if_possible("truck");
+        while let Some(open) = &mut device {
+            open.say("WTF! 20000\n");
+            open.send(&[b'x'; 20_000]);
+            if open.line().is_none() {
+                return true;
+            }
+            stored += 1;
+        }
+        true
+    });
+    assert!(refused && stored > 0);
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.lift_file_size_limit();
+    let mut device = wait_until("logins work again", || daemon.log_in_if_possible("truck"));
+    device.say(&report(7));
+    device.expect(THANKS);
+    let blobs: usize = daemon.query("SELECT count(*) FROM debug_blobs")[0]
+        .parse()
+        .unwrap();
+    assert!(
+        blobs >= stored,
+        "thanked for {stored} blobs, {blobs} are stored"
+    );
+    assert_eq!(
+        daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
+        ["ok"]
+    );
+}

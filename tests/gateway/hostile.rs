@@ -1,0 +1,134 @@
+//! Peers that mean harm, or know no better.
+
+use std::{
+    io::{ErrorKind, Write},
+    time::Duration,
+};
+
+use socket2::SockRef;
+
+use crate::support::{Daemon, PATIENCE, hello, wait_until};
+
+#[test]
+fn health_checks_that_connect_and_leave_harm_nobody() {
+    let daemon = Daemon::start();
+    for _ in 0..200 {
+        drop(daemon.connect());
+        let reset = daemon.connect();
+        SockRef::from(reset.stream())
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    daemon.log_in("truck");
+    wait_until("the connections are gone", || {
+        (daemon.held() <= 1).then_some(())
+    });
+}
+
+#[test]
+fn beyond_the_cap_a_connection_is_closed_without_words_and_others_stay() {
+    let daemon = Daemon::builder().set("device.max_connections=3").start();
+    let mut held: Vec<_> = (0..3)
+        .map(|index| daemon.log_in(&format!("truck-{index}")))
+        .collect();
+    daemon.connect().expect_closed();
+    daemon.logged("device refused: device.max_connections are connected");
+    for device in &mut held {
+        device.say("PING.");
+        device.expect("PONG.");
+    }
+    held.pop();
+    wait_until("there is room again", || daemon.log_in_if_possible("late"));
+}
+
+#[test]
+fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
+    let daemon = Daemon::builder().set("device.write_timeout=300ms").start();
+    let flooding = daemon.log_in("flooding");
+    let mut polite = daemon.log_in("polite");
+    flooding
+        .stream()
+        .set_write_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let pings = "PING.".repeat(10_000);
+    wait_until("the flood stops", || {
+        polite.say("PING.");
+        polite.expect("PONG.");
+        match flooding.stream().write(pings.as_bytes()) {
+            Ok(_) => None,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let gone = daemon.vehicle("flooding")["online"] == false;
+                gone.then_some(())
+            }
+            Err(_reset) => Some(()),
+        }
+    });
+    assert_eq!(daemon.disconnected("flooding")["reason"], "slow-reader");
+}
+
+#[test]
+fn blobs_under_way_share_a_bounded_memory() {
+    let daemon = Daemon::builder()
+        .set("device.max_blob=64 KiB")
+        .set("device.buffer_budget=320 KiB")
+        .set("device.write_timeout=2s")
+        .start();
+    // More announced and begun than there is room for; none is finished.
+    let mut greedy: Vec<_> = (0..40)
+        .map(|index| daemon.log_in(&format!("greedy-{index}")))
+        .collect();
+    for device in &mut greedy {
+        device.say("WTF! 65536\n");
+        device.stream().set_nonblocking(true).unwrap();
+        let _full = device.stream().write(&[b'x'; 60_000]);
+        device.stream().set_nonblocking(false).unwrap();
+    }
+    daemon.logged_with("reason", "over-capacity");
+    // Sentences need no room.
+    let mut polite = daemon.log_in("polite");
+    polite.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    polite.expect("OK, THANKS!");
+}
+
+#[test]
+fn device_text_is_escaped_in_the_log() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    device.send(b"\x1b[2J\"forged\" \xff\r\nPING.");
+    device.expect("SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.");
+    let line = daemon.logged("not understood; more of this connection at debug");
+    let excerpt = line["excerpt"].as_str().unwrap();
+    assert!(excerpt.starts_with(r"\x1b[2J"), "{excerpt}");
+    assert!(excerpt.is_ascii() && !excerpt.contains('\u{1b}'));
+}
+
+#[test]
+fn out_of_open_files_the_gateway_goes_on_accepting_when_there_are_some_again() {
+    let daemon = Daemon::builder()
+        .set("device.max_connections=20")
+        .set("http.max_connections=10")
+        .start();
+    daemon.limit_open_files(40);
+    let held: Vec<_> = (0..40).map(|_| daemon.connect()).collect();
+    daemon.logged("cannot accept devices; trying again");
+    drop(held);
+    wait_until("logins work again", || daemon.log_in_if_possible("truck"));
+}
+
+#[test]
+fn a_login_whose_device_is_gone_before_its_commit_leaves_nobody_online() {
+    let daemon = Daemon::start();
+    daemon.log_in("truck");
+    daemon.offline("truck");
+    let lock = crate::support::Lock::take(&daemon.database());
+    let mut device = daemon.connect();
+    device.say(&hello("truck"));
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    drop(device);
+    drop(lock);
+    wait_until("the login and its end are stored", || {
+        let row = daemon.query("SELECT session_epoch || ' ' || online FROM vehicles");
+        (row == ["2 0"]).then_some(())
+    });
+    assert!(PATIENCE > Duration::ZERO);
+}

@@ -1,0 +1,213 @@
+//! Running it: the command line, start, stop, and what it says.
+
+use std::{net::TcpListener, process::Command};
+
+use serde_json::json;
+
+use crate::support::{Daemon, wait_until};
+
+#[test]
+fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean() {
+    let mut daemon = Daemon::start();
+    let mut text = daemon.log_in("text");
+    let mut json = daemon.connect();
+    json.say(&crate::support::json("PING.", "json"));
+    json.object();
+    json.expect_reply("PONG.");
+    daemon.signal("TERM");
+    text.expect("GOTTA GO.");
+    text.say("SEE YA!");
+    text.expect_closed();
+    assert_eq!(
+        json.line(),
+        Some(format!(
+            r#"{{"type":"command","message":"GOTTA GO.","serverId":"{}"}}"#,
+            daemon.id
+        ))
+    );
+    json.say(r#"{"type":"reply","message":"SEE YA!","clientId":"json"}"#);
+    json.expect_closed();
+    assert!(daemon.wait().success());
+    for reason in daemon.query("SELECT online || disconnect_reason FROM vehicles") {
+        assert_eq!(reason, "0shutdown");
+    }
+}
+
+#[test]
+fn a_report_in_flight_at_sigterm_is_stored_and_thanked() {
+    let mut daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    let lock = crate::support::Lock::take(&daemon.database());
+    device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.signal("TERM");
+    daemon.logged("stopping: no new connections, finishing what is in flight");
+    drop(lock);
+    device.expect("OK, THANKS!");
+    device.expect("GOTTA GO.");
+    drop(device);
+    assert!(daemon.wait().success());
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
+}
+
+#[test]
+fn a_vehicle_that_does_not_answer_the_goodbye_holds_nobody_up_beyond_the_grace() {
+    let mut daemon = Daemon::builder().set("shutdown.grace=500ms").start();
+    let mut device = daemon.log_in("truck");
+    daemon.signal("INT");
+    device.expect("GOTTA GO.");
+    assert!(daemon.wait().success());
+    device.expect_closed();
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let mut daemon = Daemon::builder().set("shutdown.grace=60s").start();
+    let mut device = daemon.log_in("truck");
+    daemon.signal("TERM");
+    device.expect("GOTTA GO.");
+    daemon.signal("TERM");
+    assert!(!daemon.wait().success());
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line_and_a_failure() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for key in ["http.listen", "device.listen"] {
+        let (status, said) = Daemon::builder().set(&format!("{key}={address}")).fail();
+        assert!(!status.success());
+        let said: Vec<&str> = said.lines().collect();
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].contains(key) && said[0].contains("in use"),
+            "{said:?}"
+        );
+    }
+}
+
+#[test]
+fn a_second_process_on_the_same_database_refuses_to_start() {
+    let daemon = Daemon::start();
+    let (status, said) = daemon.again().fail();
+    assert!(!status.success());
+    assert!(said.contains("in use by another vehicle-gateway"), "{said}");
+    daemon.log_in("truck");
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_is_one_clear_line_and_a_failure() {
+    for (url, reason) in [
+        ("sqlite:///nowhere/at/all.db", "does its folder exist"),
+        ("mysql://root@localhost/fleet", "database.url"),
+        ("nonsense", "database.url"),
+    ] {
+        let (status, said) = Daemon::builder().set(&format!("database.url={url}")).fail();
+        assert!(!status.success());
+        assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_left_alone_and_reported() {
+    let daemon = Daemon::start();
+    let other = daemon.folder().join("other.db");
+    std::fs::write(
+        &other,
+        "this is not a database, but something of value".repeat(50),
+    )
+    .unwrap();
+    let (status, said) = daemon.again().set("database.url=sqlite://other.db").fail();
+    assert!(!status.success());
+    assert!(said.contains("not a database"), "{said}");
+    assert!(
+        std::fs::read_to_string(&other)
+            .unwrap()
+            .starts_with("this is not")
+    );
+}
+
+#[test]
+fn all_mistakes_in_the_settings_are_reported_at_once() {
+    let (status, said) = Daemon::builder()
+        .set("device.silence_timout=90s")
+        .set("http.listen=localhost")
+        .set("store.commit_timeout=soon")
+        .fail();
+    assert!(!status.success());
+    for key in [
+        "device.silence_timout",
+        "http.listen",
+        "store.commit_timeout",
+    ] {
+        assert!(said.contains(key), "{said}");
+    }
+}
+
+#[test]
+fn more_connections_than_open_files_is_refused_at_start() {
+    let (status, said) = Daemon::builder()
+        .set("device.max_connections=10000000")
+        .fail();
+    assert!(!status.success());
+    assert!(said.contains("open files"), "{said}");
+}
+
+#[test]
+fn check_config_prints_the_effective_settings_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+        .args(["check-config", "--set", "device.silence_timeout=2m"])
+        .env("GATEWAY_HTTP__LISTEN", "127.0.0.1:3999")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let settings = String::from_utf8(output.stdout).unwrap();
+    assert!(settings.contains(r#"silence_timeout = "2m""#), "{settings}");
+    assert!(settings.contains("127.0.0.1:3999"), "{settings}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn migrate_makes_the_schema_and_exits() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let status = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+            .arg("migrate")
+            .current_dir(folder.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let database = folder.path().join("vehicle-gateway.db");
+    let tables = crate::support::query(
+        &database,
+        "SELECT name FROM sqlite_master WHERE name IN ('vehicles', 'reports', 'debug_blobs')",
+    );
+    assert_eq!(tables.len(), 3);
+}
+
+#[test]
+fn heartbeats_leave_no_line_in_the_log_at_info() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    let before = daemon.log().len();
+    for _ in 0..100 {
+        device.say("PING.");
+        device.expect("PONG.");
+    }
+    device.say("GOTTA GO.");
+    device.expect("SEE YA!");
+    daemon.disconnected("truck");
+    assert_eq!(daemon.log().len(), before + 1);
+}
+
+#[test]
+fn the_server_page_knows_how_many_devices_are_connected() {
+    let daemon = Daemon::start();
+    let _devices = [daemon.log_in("a"), daemon.log_in("b")];
+    let page = daemon.json("/");
+    assert_eq!(page["devicesConnected"], json!(2));
+    wait_until("uptime is a number", || page["uptimeSeconds"].as_u64());
+}

@@ -1,0 +1,198 @@
+//! Who is online, and why no more.
+
+use std::{sync::Barrier, thread};
+
+use serde_json::json;
+use socket2::SockRef;
+
+use crate::support::{Daemon, hello, wait_until};
+
+#[test]
+fn the_newest_login_wins_and_the_old_connection_is_closed_without_words() {
+    let daemon = Daemon::start();
+    let mut old = daemon.log_in("truck");
+    let mut new = daemon.log_in("truck");
+    old.expect_closed();
+    assert_eq!(daemon.disconnected("truck")["reason"], "superseded");
+    assert_eq!(daemon.vehicle("truck")["online"], true);
+    new.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    new.expect("OK, THANKS!");
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
+
+#[test]
+fn an_old_connection_that_closes_late_does_not_set_the_vehicle_offline() {
+    let daemon = Daemon::start();
+    let old = daemon.log_in("truck");
+    let mut new = daemon.log_in("truck");
+    drop(old);
+    daemon.disconnected("truck");
+    new.say("PING.");
+    new.expect("PONG.");
+    assert_eq!(daemon.vehicle("truck")["online"], true);
+}
+
+#[test]
+fn a_vehicle_that_closes_its_connection_is_offline() {
+    let daemon = Daemon::start();
+    drop(daemon.log_in("truck"));
+    assert_eq!(
+        daemon.offline("truck")["disconnectReason"],
+        "connection-closed"
+    );
+}
+
+#[test]
+fn a_vehicle_whose_connection_is_reset_is_offline_and_the_daemon_lives() {
+    let daemon = Daemon::start();
+    let device = daemon.log_in("truck");
+    SockRef::from(device.stream())
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(device);
+    assert_eq!(
+        daemon.offline("truck")["disconnectReason"],
+        "connection-lost"
+    );
+    daemon.log_in("other");
+}
+
+#[test]
+fn a_silent_vehicle_is_closed_without_words_and_offline() {
+    let daemon = Daemon::builder()
+        .set("device.silence_timeout=300ms")
+        .start();
+    let mut device = daemon.log_in("truck");
+    device.expect_closed();
+    assert_eq!(daemon.offline("truck")["disconnectReason"], "silent");
+}
+
+#[test]
+fn bad_sentences_are_no_sign_of_life_and_blob_bytes_are() {
+    let daemon = Daemon::builder()
+        .set("device.silence_timeout=500ms")
+        .start();
+    let babbling = daemon.log_in("babbling");
+    let mut dumping = daemon.log_in("dumping");
+    dumping.say("WTF! 1000000\n");
+    wait_until("the babbling vehicle is silent", || {
+        let _closed = std::io::Write::write_all(&mut babbling.stream(), b"NONSENSE\n");
+        dumping.say("x");
+        (daemon.vehicle("babbling")["online"] == false).then_some(())
+    });
+    assert_ne!(daemon.vehicle("babbling")["disconnectReason"], json!(null));
+    assert_eq!(daemon.vehicle("dumping")["online"], true);
+}
+
+#[test]
+fn a_connection_that_does_not_log_in_is_closed() {
+    let daemon = Daemon::builder()
+        .set("device.login_timeout=300ms")
+        .set("device.greeting_delay=0s")
+        .start();
+    let mut device = daemon.connect();
+    device.object();
+    device.say("PING.");
+    device.expect("I DON'T KNOW YOU!");
+    device.expect_closed();
+    assert_eq!(daemon.json("/vehicles")["items"], json!([]));
+}
+
+#[test]
+fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session() {
+    const LOGINS: usize = 50;
+    let daemon = Daemon::start();
+    let barrier = Barrier::new(LOGINS);
+    let survivors: usize = thread::scope(|scope| {
+        let logins: Vec<_> = (0..LOGINS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut device = daemon.connect();
+                    barrier.wait();
+                    device.say(&hello("truck"));
+                    // Superseded logins are closed, greeted or not.
+                    let mut alive = device.line().is_some();
+                    while alive {
+                        device.say("PING.");
+                        match device.line() {
+                            None => alive = false,
+                            Some(_) => {
+                                let epochs = daemon.query("SELECT session_epoch FROM vehicles");
+                                if epochs == [LOGINS.to_string()] && daemon.held() == 1 {
+                                    break;
+                                }
+                            }
+                        }
+                    }
+                    usize::from(alive)
+                })
+            })
+            .collect();
+        logins.into_iter().map(|login| login.join().unwrap()).sum()
+    });
+    assert_eq!(survivors, 1);
+    assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["1"]);
+}
+
+#[test]
+fn ids_are_case_sensitive_and_odd_ones_are_ordinary() {
+    let daemon = Daemon::start();
+    for id in ["truck", "Truck", "__proto__", "constructor", "a:b.c-d_e"] {
+        daemon.log_in(id);
+        assert_eq!(daemon.vehicle(id)["deviceId"], id);
+    }
+    assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["5"]);
+}
+
+#[test]
+fn after_a_kill_vehicles_left_online_are_offline_before_the_ports_open() {
+    let daemon = Daemon::start();
+    let _device = daemon.log_in("truck");
+    let daemon = daemon.kill_and_restart();
+    let vehicle = daemon.vehicle("truck");
+    assert_eq!(vehicle["online"], false);
+    assert_eq!(vehicle["disconnectReason"], "instance-lost");
+    assert_eq!(vehicle["instanceId"], json!(null));
+    daemon.log_in("truck");
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
+
+#[test]
+fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    device.expect("OK, THANKS!");
+    assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
+    device.expect_closed();
+    assert_eq!(daemon.disconnected("truck")["reason"], "deleted");
+    assert_eq!(daemon.get("/vehicles/truck").status(), 404);
+    assert_eq!(daemon.get("/vehicles/truck/reports").status(), 404);
+    assert_eq!(daemon.delete("/vehicles/truck").status(), 404);
+
+    let mut device = daemon.log_in("truck");
+    assert_eq!(daemon.vehicle("truck")["battery"], json!(null));
+    assert_eq!(daemon.json("/vehicles/truck/reports")["items"], json!([]));
+    device.say("REPORT. I'M HERE 4 5, RUNNING AND CHARGED AT 6%.");
+    device.expect("OK, THANKS!");
+    let reports = daemon.json("/vehicles/truck/reports");
+    assert_eq!(reports["items"].as_array().unwrap().len(), 1);
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
+
+#[test]
+fn what_a_deleted_vehicle_left_is_purged_and_nothing_else() {
+    let daemon = Daemon::builder().set("retention.interval=1s").start();
+    for id in ["gone", "kept"] {
+        let mut device = daemon.log_in(id);
+        device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 1\nx");
+        device.expect("OK, THANKS!");
+        device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    }
+    assert_eq!(daemon.delete("/vehicles/gone").status(), 204);
+    wait_until("the purge", || {
+        let left = daemon
+            .query("SELECT device_id FROM reports UNION ALL SELECT device_id FROM debug_blobs");
+        (left == ["kept", "kept"]).then_some(())
+    });
+}
