@@ -8,6 +8,7 @@ pub mod app;
 pub mod config;
 pub mod device;
 pub mod domain;
+pub mod http;
 pub mod protocol;
 pub mod registry;
 pub mod service;

@@ -1,0 +1,280 @@
+//! JSON, in and out: request bodies that are checked as a whole, and responses with an example.
+
+use std::sync::Arc;
+
+use aide::{
+    OperationInput, OperationOutput,
+    generate::GenContext,
+    openapi::{MediaType, Operation, RequestBody, Response as ResponseDoc, SchemaObject},
+    operation::set_body,
+};
+use axum::{
+    body::{Body, HttpBody},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use garde::Validate;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, error::Category};
+
+use super::{
+    Shared,
+    problem::{self, InvalidInput, Kind, Problem},
+};
+
+const MEDIA_TYPE: &str = "application/json";
+
+/// A type with an example for the document.
+pub(super) trait Example {
+    /// The example, as JSON.
+    fn example() -> Value;
+}
+
+/// A JSON body, of the right type and within its ranges.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T> FromRequest<Arc<Shared>> for JsonBody<T>
+where
+    T: DeserializeOwned + JsonSchema + Validate<Context = ()>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        check_content_type(&parts.headers, &body)?;
+        let bytes = tokio::time::timeout(
+            state.options.body_timeout(),
+            read(body, state.options.max_body),
+        )
+        .await
+        .unwrap_or(Err(Kind::BodyTimeout.into()))?;
+        let value: T = parse(&bytes)?;
+        value
+            .validate()
+            .map_err(|report| Problem::invalid(Kind::InvalidBody, out_of_range(&report)))?;
+        Ok(Self(value))
+    }
+}
+
+fn check_content_type(headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        if body.size_hint().exact() == Some(0) {
+            return Err(Problem::new(Kind::MalformedBody).with_detail("The body is missing."));
+        }
+        return Err(Kind::UnsupportedMediaType.into());
+    };
+    let essence = content_type
+        .to_str()
+        .ok()
+        .and_then(|text| text.split(';').next())
+        .unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case(MEDIA_TYPE) {
+        Ok(())
+    } else {
+        Err(Kind::UnsupportedMediaType.into())
+    }
+}
+
+async fn read(body: Body, max: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(Kind::BodyTooLarge)
+            .with_detail(format!("The body is larger than {max} bytes."))
+    };
+    // Known from Content-Length: no need to read any of it.
+    if body.size_hint().lower() > max as u64 {
+        return Err(too_large());
+    }
+    match Limited::new(body, max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => {
+            Err(Problem::new(Kind::MalformedBody).with_detail("The body ended before its end."))
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json);
+    // Text after the value, or a fault further on, makes the whole body malformed.
+    if let Err(syntax) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
+        && matches!(syntax.classify(), Category::Syntax | Category::Eof)
+    {
+        return Err(Problem::new(Kind::MalformedBody)
+            .with_detail(format!("The body is not valid JSON: {syntax}.")));
+    }
+    parsed.map_err(|error| match error.inner().classify() {
+        Category::Data | Category::Io => {
+            Problem::invalid(Kind::InvalidBody, unfit::<T>(bytes, &error))
+        }
+        // Numbers and strings that are JSON but that no number or string of ours can hold.
+        Category::Syntax | Category::Eof => Problem::new(Kind::MalformedBody)
+            .with_detail(format!("The body is not valid JSON: {}.", error.inner())),
+    })
+}
+
+/// Why a body does not fit its type: every unknown and missing field, and the first of the wrong type.
+fn unfit<T: JsonSchema>(
+    bytes: &[u8],
+    error: &serde_path_to_error::Error<serde_json::Error>,
+) -> Vec<InvalidInput> {
+    let schema = schemars::schema_for!(T);
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let required = schema.get("required").and_then(Value::as_array);
+    let Ok(Value::Object(body)) = serde_json::from_slice(bytes) else {
+        return vec![InvalidInput::body("", "must be a JSON object")];
+    };
+    let mut errors = Vec::new();
+    for field in body.keys() {
+        if !properties.is_some_and(|known| known.contains_key(field)) {
+            errors.push(InvalidInput::body(
+                pointer([field.as_str()]),
+                "is not a field of this operation",
+            ));
+        }
+    }
+    for field in required.into_iter().flatten().filter_map(Value::as_str) {
+        if !body.contains_key(field) {
+            errors.push(InvalidInput::body(pointer([field]), "is missing"));
+        }
+    }
+    let path = error.path().to_string();
+    let place = pointer(path.split(['.', '[', ']']).filter(|part| !part.is_empty()));
+    let known = properties.and_then(|known| known.get(&path));
+    if let Some(kind) = known.and_then(|schema| schema.get("type")?.as_str()) {
+        errors.push(InvalidInput::body(place, format!("must be of type {kind}")));
+    } else if errors.is_empty() || !(place.is_empty() || errors.iter().any(|e| e.is_about(&place)))
+    {
+        let message = error.inner().to_string();
+        let detail = message.split(" at line ").next().unwrap_or_default();
+        errors.push(InvalidInput::body(place, detail));
+    }
+    errors
+}
+
+/// What garde found, with its paths (Rust names, `tags[0]`) as JSON pointers.
+fn out_of_range(report: &garde::Report) -> Vec<InvalidInput> {
+    let place = |path: &garde::Path| {
+        let path = path.to_string();
+        let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty());
+        pointer(
+            parts
+                .map(camel_case)
+                .collect::<Vec<_>>()
+                .iter()
+                .map(String::as_str),
+        )
+    };
+    report
+        .iter()
+        .map(|(path, error)| InvalidInput::body(place(path), error.message()))
+        .collect()
+}
+
+fn pointer<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut pointer = String::new();
+    for part in parts {
+        pointer.push('/');
+        pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+    }
+    pointer
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
+
+impl<T: JsonSchema + Example> OperationInput for JsonBody<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let body = RequestBody {
+            description: None,
+            content: json_content::<T>(ctx),
+            required: true,
+            extensions: IndexMap::default(),
+        };
+        set_body(ctx, operation, body);
+        problem::document(
+            ctx,
+            operation,
+            &[
+                Kind::MalformedBody,
+                Kind::BodyTimeout,
+                Kind::BodyTooLarge,
+                Kind::UnsupportedMediaType,
+                Kind::InvalidBody,
+            ],
+        );
+    }
+}
+
+/// A JSON response with status 200.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(body) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response(),
+            Err(error) => {
+                tracing::error!(error = %error, "a response could not be written as JSON");
+                Problem::new(Kind::Internal).into_response()
+            }
+        }
+    }
+}
+
+impl<T: JsonSchema + Example> OperationOutput for Json<T> {
+    type Inner = T;
+
+    fn operation_response(ctx: &mut GenContext, _: &mut Operation) -> Option<ResponseDoc> {
+        Some(json_response::<T>(ctx, "Done."))
+    }
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        operation: &mut Operation,
+    ) -> Vec<(Option<u16>, ResponseDoc)> {
+        Self::operation_response(ctx, operation)
+            .map(|response| (Some(StatusCode::OK.as_u16()), response))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// A JSON response for the document, with its example.
+pub(super) fn json_response<T: JsonSchema + Example>(
+    ctx: &mut GenContext,
+    description: &str,
+) -> ResponseDoc {
+    ResponseDoc {
+        description: description.to_owned(),
+        content: json_content::<T>(ctx),
+        ..ResponseDoc::default()
+    }
+}
+
+fn json_content<T: JsonSchema + Example>(ctx: &mut GenContext) -> IndexMap<String, MediaType> {
+    let media = MediaType {
+        schema: Some(SchemaObject {
+            json_schema: ctx.schema.subschema_for::<T>(),
+            external_docs: None,
+            example: None,
+        }),
+        example: Some(T::example()),
+        ..MediaType::default()
+    };
+    IndexMap::from_iter([(MEDIA_TYPE.to_owned(), media)])
+}

@@ -1,0 +1,163 @@
+//! The REST edge: routes, extractors, wire types, errors as problem details, the API's description.
+//!
+//! Handlers extract, call the service and convert; rules live in the service, SQL in the store.
+//! Wire types are made from domain types and never leave this module.
+
+mod body;
+mod docs;
+mod extract;
+mod history;
+mod paging;
+mod problem;
+mod server;
+mod server_info;
+mod status_update;
+mod vehicles;
+mod wire;
+
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
+mod tests;
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use aide::{axum::ApiRouter, openapi::OpenApi};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+};
+
+use crate::service::Service;
+use problem::{Kind, Problem};
+
+pub use server::serve;
+
+/// Responses below this many bytes are not worth compressing.
+const COMPRESS_ABOVE: u16 = 1024;
+
+/// Limits of the HTTP side.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpOptions {
+    /// How long a client may take for the headers of a request, and be idle between two requests.
+    pub header_timeout: Duration,
+    /// Connections at a time; more wait to be accepted.
+    pub max_connections: usize,
+    /// The largest request body, in bytes.
+    pub max_body: usize,
+    /// How long a request may take from its headers to its response.
+    pub request_timeout: Duration,
+}
+
+impl HttpOptions {
+    /// Half of a request's time is for its body, so that a slow client is told apart from a slow
+    /// gateway.
+    fn body_timeout(&self) -> Duration {
+        self.request_timeout / 2
+    }
+}
+
+/// What the handlers work with.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    /// The use cases.
+    pub service: Arc<Service>,
+    /// Cancelled when the gateway begins to stop: `/ready` says so from then on.
+    pub draining: CancellationToken,
+}
+
+/// What all requests share.
+#[derive(Debug)]
+struct Shared {
+    app: AppState,
+    options: HttpOptions,
+    /// The API's description, serialized.
+    document: Bytes,
+}
+
+impl Shared {
+    fn service(&self) -> &Service {
+        &self.app.service
+    }
+}
+
+/// The whole API, to be given to [`serve`].
+#[must_use]
+pub fn router(app: AppState, options: HttpOptions) -> Router {
+    let (routes, document) = describe();
+    let shared = Arc::new(Shared {
+        app,
+        options,
+        document: to_json(&document).into(),
+    });
+    let compressed = SizeAbove::new(COMPRESS_ABOVE)
+        .and(NotForContentType::const_new("application/octet-stream"));
+    routes
+        .fallback(async || Problem::new(Kind::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(
+            options.request_timeout,
+            limit_time,
+        ))
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .with_state(shared)
+}
+
+/// The API's description (OpenAPI 3.1, JSON), which `GET /openapi.json` serves.
+#[must_use]
+pub fn openapi() -> String {
+    to_json(&describe().1)
+}
+
+/// Routes and their description. Synchronous and of one piece: aide collects schemas by thread.
+fn describe() -> (Router<Arc<Shared>>, OpenApi) {
+    let mut document = docs::blank();
+    let routes = ApiRouter::new()
+        .merge(vehicles::routes())
+        .merge(history::routes())
+        .merge(status_update::routes())
+        .merge(server_info::routes())
+        .merge(docs::routes())
+        .finish_api(&mut document);
+    (routes, document)
+}
+
+fn to_json(document: &OpenApi) -> String {
+    #[expect(
+        clippy::expect_used,
+        reason = "a description without maps keyed by anything but strings; a test writes it"
+    )]
+    serde_json::to_string_pretty(document).expect("the description is JSON")
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape tower-http asks for"
+)]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is no text");
+    tracing::error!(panic = message, "a request panicked");
+    Problem::new(Kind::Internal).into_response()
+}
+
+async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| Problem::new(Kind::RequestTimeout).into_response())
+}

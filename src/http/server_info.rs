@@ -1,0 +1,363 @@
+//! The server about itself: `/`, `/health`, `/ready`.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use aide::{
+    OperationOutput,
+    axum::{ApiRouter, routing::get_with},
+    generate::GenContext,
+    openapi::{MediaType, Operation, Response as ResponseDoc, SchemaObject},
+};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+};
+use schemars::{JsonSchema, json_schema};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    body::{Example, Json, json_response},
+};
+use crate::domain::Timestamp;
+
+const TAG: &str = "Server";
+
+pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
+    ApiRouter::new()
+        .api_route(
+            "/",
+            get_with(get_server_info, |op| {
+                op.id("get_server_info").tag(TAG).summary("Get what this server is").description(
+                    "Version, instance and connected devices: a small page for a browser (`Accept: \
+                     text/html`), JSON otherwise.",
+                )
+            }),
+        )
+        .api_route(
+            "/health",
+            get_with(get_health, |op| {
+                op.id("get_health").tag(TAG).summary("Check whether the process is alive").description(
+                    "Answers 200 as long as the process can answer at all, whatever it depends on.",
+                )
+            }),
+        )
+        .api_route(
+            "/ready",
+            get_with(get_readiness, |op| {
+                op.id("get_readiness").tag(TAG).summary("Check whether the server can do its work").description(
+                    "Checks what the server depends on. 503 while a check fails, and while the server \
+                     drains before it stops.",
+                )
+            }),
+        )
+}
+
+/// What this server is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ServerInfo {
+    /// The version of the gateway.
+    version: &'static str,
+    /// This process among those that serve together.
+    instance: InstanceInfo,
+    /// Seconds since the process started.
+    uptime_seconds: u64,
+    /// Device connections that this instance holds, logged in or not.
+    devices_connected: usize,
+}
+
+/// An instance of the gateway.
+#[derive(Debug, Serialize, JsonSchema)]
+struct InstanceInfo {
+    /// New at every start.
+    id: uuid::Uuid,
+    /// The name that stays: the setting `instance.id`.
+    name: String,
+}
+
+impl Example for ServerInfo {
+    fn example() -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "instance": { "id": "0e3c8b1e-5e06-4b0c-9d0f-3c1f8d4b7a52", "name": "gateway-1" },
+            "uptimeSeconds": 86400,
+            "devicesConnected": 1250,
+        })
+    }
+}
+
+async fn get_server_info(State(state): State<Arc<Shared>>, headers: HeaderMap) -> ServerInfoReply {
+    let instance = state.service().instance();
+    let age = Timestamp::now().as_millis() - instance.started_at.as_millis();
+    ServerInfoReply {
+        as_html: prefers_html(&headers),
+        info: ServerInfo {
+            version: env!("CARGO_PKG_VERSION"),
+            instance: InstanceInfo {
+                id: instance.id,
+                name: instance.name.clone(),
+            },
+            uptime_seconds: u64::try_from(age / 1000).unwrap_or_default(),
+            devices_connected: state.service().connections(),
+        },
+    }
+}
+
+struct ServerInfoReply {
+    as_html: bool,
+    info: ServerInfo,
+}
+
+impl IntoResponse for ServerInfoReply {
+    fn into_response(self) -> Response {
+        let mut response = if self.as_html {
+            (
+                [
+                    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                    (
+                        header::CONTENT_SECURITY_POLICY,
+                        "default-src 'none'; style-src 'unsafe-inline'",
+                    ),
+                ],
+                Html(page(&self.info)),
+            )
+                .into_response()
+        } else {
+            Json(self.info).into_response()
+        };
+        let accept = header::HeaderValue::from_static("accept");
+        response.headers_mut().insert(header::VARY, accept);
+        response
+    }
+}
+
+impl OperationOutput for ServerInfoReply {
+    type Inner = ServerInfo;
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, ResponseDoc)> {
+        let mut response = json_response::<ServerInfo>(ctx, "The server is up.");
+        let page = MediaType {
+            schema: Some(SchemaObject {
+                json_schema: json_schema!({ "type": "string" }),
+                external_docs: None,
+                example: None,
+            }),
+            ..MediaType::default()
+        };
+        response.content.insert("text/html".to_owned(), page);
+        vec![(Some(StatusCode::OK.as_u16()), response)]
+    }
+}
+
+/// Whether the caller names HTML, and likes it at least as much as what else it takes. One that
+/// names JSON too must like HTML better.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let (mut html, mut json, mut other) = (0.0_f32, 0.0_f32, 0.0_f32);
+    let values = headers.get_all(header::ACCEPT).into_iter();
+    for range in values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+    {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q="))
+            .map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
+        match media.as_str() {
+            "text/html" => html = quality,
+            "application/json" => json = quality,
+            _ => other = quality.max(other),
+        }
+    }
+    html > json && html >= other
+}
+
+fn page(info: &ServerInfo) -> String {
+    let rows = [
+        ("Version", info.version.to_owned()),
+        ("Instance", info.instance.name.clone()),
+        ("Instance id", info.instance.id.to_string()),
+        ("Up for", format!("{} s", info.uptime_seconds)),
+        ("Devices connected", info.devices_connected.to_string()),
+    ];
+    let mut page = String::from(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>vehicle-gateway</title>\n\
+         <style>body{font:1rem/1.5 system-ui,sans-serif;margin:3rem auto;max-width:36rem;padding:0 1rem}\
+         dt{font-weight:600}dd{margin:0 0 .75rem}</style>\n</head>\n<body>\n\
+         <h1>vehicle-gateway</h1>\n<p>The server is up.</p>\n<dl>\n",
+    );
+    for (term, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "<dt>{term}</dt><dd>{}</dd>", escaped(&value));
+    }
+    page.push_str(
+        "</dl>\n<p><a href=\"/docs\">API</a> · <a href=\"/vehicles\">Vehicles</a> · \
+         <a href=\"/ready\">Readiness</a></p>\n</body>\n</html>\n",
+    );
+    page
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+/// Whether the process is alive.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Health {
+    /// Always `up`: a process that is not does not answer.
+    status: Up,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum Up {
+    Up,
+}
+
+impl Example for Health {
+    fn example() -> Value {
+        json!({ "status": "up" })
+    }
+}
+
+async fn get_health() -> Json<Health> {
+    Json(Health { status: Up::Up })
+}
+
+/// Whether the server can do its work.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    /// `ready`; `unready` while a check fails; `draining` while the server finishes what it began
+    /// before it stops.
+    status: ReadinessStatus,
+    /// What the server depends on.
+    checks: Checks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum ReadinessStatus {
+    Ready,
+    Unready,
+    Draining,
+}
+
+/// A check for each thing that the server depends on.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Checks {
+    /// Whether the database commits and answers.
+    store: CheckStatus,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum CheckStatus {
+    Up,
+    Down,
+}
+
+impl Example for Readiness {
+    fn example() -> Value {
+        json!({ "status": "ready", "checks": { "store": "up" } })
+    }
+}
+
+async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
+    let store = match state.service().check_store().await {
+        Ok(()) => CheckStatus::Up,
+        Err(_) => CheckStatus::Down,
+    };
+    let status = match store {
+        _ if state.app.draining.is_cancelled() => ReadinessStatus::Draining,
+        CheckStatus::Up => ReadinessStatus::Ready,
+        CheckStatus::Down => ReadinessStatus::Unready,
+    };
+    ReadinessReply(Readiness {
+        status,
+        checks: Checks { store },
+    })
+}
+
+struct ReadinessReply(Readiness);
+
+impl IntoResponse for ReadinessReply {
+    fn into_response(self) -> Response {
+        let status = match self.0.status {
+            ReadinessStatus::Ready => StatusCode::OK,
+            ReadinessStatus::Unready | ReadinessStatus::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}
+
+impl OperationOutput for ReadinessReply {
+    type Inner = Readiness;
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, ResponseDoc)> {
+        let ready = json_response::<Readiness>(ctx, "The server can do its work.");
+        let mut unready = json_response::<Readiness>(ctx, "It cannot, or it is about to stop.");
+        for media in unready.content.values_mut() {
+            media.example = Some(json!({ "status": "draining", "checks": { "store": "up" } }));
+        }
+        vec![
+            (Some(StatusCode::OK.as_u16()), ready),
+            (Some(StatusCode::SERVICE_UNAVAILABLE.as_u16()), unready),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_gets_a_page_and_a_program_gets_json() {
+        let prefers = |accept| {
+            prefers_html(&HeaderMap::from_iter([(
+                header::ACCEPT,
+                header::HeaderValue::from_static(accept),
+            )]))
+        };
+        assert!(prefers("text/html,application/xhtml+xml,*/*;q=0.8"));
+        assert!(prefers("text/html"));
+        assert!(!prefers("*/*"));
+        assert!(!prefers("application/json, text/html;q=0.9"));
+        assert!(!prefers("application/json, text/html"));
+        assert!(!prefers("text/html;q=0"));
+        assert!(!prefers("text/html;q=0.5, */*"));
+        assert!(!prefers_html(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_instance_name_cannot_write_markup() {
+        let info = ServerInfo {
+            version: "1",
+            instance: InstanceInfo {
+                id: uuid::Uuid::nil(),
+                name: "<script src='//x'>&\"".to_owned(),
+            },
+            uptime_seconds: 1,
+            devices_connected: 0,
+        };
+        let page = page(&info);
+        assert!(!page.contains("<script"));
+        assert!(page.contains("&lt;script src=&#39;//x&#39;&gt;&amp;&quot;"));
+    }
+}

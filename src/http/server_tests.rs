@@ -1,0 +1,166 @@
+//! Connections over real sockets.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::get};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    serve,
+    tests::{Api, OPTIONS},
+};
+
+const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn start(router: Router, grace: Duration) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(serve(listener, router, OPTIONS, shutdown.clone(), grace));
+    Running {
+        address,
+        shutdown,
+        task,
+    }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// Reads until the server closes.
+async fn rest_of(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    let read = stream.read_to_string(&mut text);
+    tokio::time::timeout(Duration::from_secs(10), read)
+        .await
+        .unwrap()
+        .unwrap();
+    text
+}
+
+/// Reads one answer and leaves the connection open.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"}") {
+        let byte = tokio::time::timeout(Duration::from_secs(10), stream.read_u8());
+        text.push(byte.await.unwrap().unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_sends_half_a_header_or_nothing_is_cut_off() {
+    let api = Api::new().await;
+    let server = start(api.router.clone(), Duration::ZERO).await;
+    for half in [&b"GET /health HTTP/1.1\r\nHo"[..], b""] {
+        let mut client = server.connect().await;
+        client.write_all(half).await.unwrap();
+        let began = Instant::now();
+        assert!(!rest_of(&mut client).await.contains("200 OK"));
+        assert!(began.elapsed() >= OPTIONS.header_timeout / 2);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_keep_alive_connection_is_closed_after_the_header_time() {
+    let api = Api::new().await;
+    let server = start(api.router.clone(), Duration::ZERO).await;
+    let mut client = server.connect().await;
+    for _ in 0..2 {
+        client.write_all(REQUEST).await.unwrap();
+        assert!(answer(&mut client).await.starts_with("HTTP/1.1 200 OK"));
+    }
+    rest_of(&mut client).await;
+}
+
+#[tokio::test]
+async fn more_connections_than_the_cap_wait_until_one_closes() {
+    let api = Api::new().await;
+    let server = start(api.router.clone(), Duration::ZERO).await;
+    let mut held = Vec::new();
+    for _ in 0..OPTIONS.max_connections {
+        let mut client = server.connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        answer(&mut client).await;
+        held.push(client);
+    }
+    let mut waiting = server.connect().await;
+    waiting.write_all(REQUEST).await.unwrap();
+    let early = tokio::time::timeout(OPTIONS.header_timeout / 6, waiting.read_u8()).await;
+    assert!(early.is_err(), "served above the cap");
+    drop(held.pop());
+    assert!(answer(&mut waiting).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn shutdown_closes_idle_connections_at_once_and_lets_requests_finish() {
+    let finish = CancellationToken::new();
+    let may_finish = finish.clone();
+    let began = CancellationToken::new();
+    let has_begun = began.clone();
+    let slow = async move || {
+        has_begun.cancel();
+        may_finish.cancelled().await;
+        "{}"
+    };
+    let router = Router::new()
+        .route("/slow", get(slow))
+        .route("/health", get(async || "{}"));
+    let server = start(router, Duration::from_secs(10)).await;
+    let mut idle = server.connect().await;
+    idle.write_all(REQUEST).await.unwrap();
+    answer(&mut idle).await;
+    let mut busy = server.connect().await;
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        .await
+        .unwrap();
+    began.cancelled().await;
+    server.shutdown.cancel();
+    rest_of(&mut idle).await;
+    assert!(!server.task.is_finished());
+    finish.cancel();
+    assert!(rest_of(&mut busy).await.starts_with("HTTP/1.1 200 OK"));
+    server.task.await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_outlasts_the_grace_is_cut_off() {
+    let began = CancellationToken::new();
+    let has_begun = began.clone();
+    let stuck = async move || {
+        has_begun.cancel();
+        std::future::pending::<&str>().await
+    };
+    let server = start(
+        Router::new().route("/", get(stuck)),
+        Duration::from_millis(50),
+    )
+    .await;
+    let mut client = server.connect().await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        .await
+        .unwrap();
+    began.cancelled().await;
+    server.shutdown.cancel();
+    server.task.await.unwrap();
+    assert_eq!(rest_of(&mut client).await, "");
+}
