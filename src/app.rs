@@ -21,6 +21,7 @@ use crate::{
     config::Settings,
     device::{self, Budget, DeviceOptions},
     domain::Timestamp,
+    http::{self, AppState, HttpOptions},
     protocol::Limits,
     service::{Instance, Retention, Service},
     store::{OpenError, Store, StoreError, StoreOptions},
@@ -114,34 +115,12 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
 
     let stop = CancellationToken::new();
-    let retention = Retention {
-        reports: settings.retention.reports,
-        debug_blobs: settings.retention.debug_blobs,
-    };
-    let upkeep = [
-        tokio::spawn(flush_heartbeats(
-            Arc::clone(&service),
-            settings.store.heartbeat_flush,
-            stop.clone(),
-        )),
-        tokio::spawn(purge(
-            Arc::clone(&service),
-            retention,
-            settings.retention.interval,
-            stop.clone(),
-        )),
-    ];
-    let devices = tokio::spawn(device::serve(
-        device_listener,
-        Arc::clone(&service),
-        device_options(&settings),
-        stop.clone(),
-    ));
+    let parts = start(&settings, &service, device_listener, http_listener, &stop);
     let signal = signals.next().await;
     tracing::info!(signal, grace = ?settings.shutdown.grace, "stopping: no new connections, finishing what is in flight");
     stop.cancel();
     tokio::select! {
-        finished = finish(&service, devices, upkeep, settings.shutdown.grace) => {
+        finished = finish(&service, parts, settings.shutdown.grace) => {
             if finished {
                 tracing::info!("stopped");
             }
@@ -154,28 +133,69 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
 }
 
+/// What runs until the gateway stops, by name.
+type Parts = Vec<(&'static str, JoinHandle<()>)>;
+
+fn start(
+    settings: &Settings,
+    service: &Arc<Service>,
+    device_listener: TcpListener,
+    http_listener: TcpListener,
+    stop: &CancellationToken,
+) -> Parts {
+    let state = AppState {
+        service: Arc::clone(service),
+        draining: stop.clone(),
+    };
+    let http_options = http_options(settings);
+    let http = http::serve(
+        http_listener,
+        http::router(state, http_options),
+        http_options,
+        stop.clone(),
+        settings.shutdown.grace,
+    );
+    let devices = device::serve(
+        device_listener,
+        Arc::clone(service),
+        device_options(settings),
+        stop.clone(),
+    );
+    let heartbeats = flush_heartbeats(
+        Arc::clone(service),
+        settings.store.heartbeat_flush,
+        stop.clone(),
+    );
+    let retention = Retention {
+        reports: settings.retention.reports,
+        debug_blobs: settings.retention.debug_blobs,
+    };
+    let every = settings.retention.interval;
+    let purge = purge(Arc::clone(service), retention, every, stop.clone());
+    vec![
+        ("device port", tokio::spawn(devices)),
+        ("http port", tokio::spawn(http)),
+        ("heartbeats", tokio::spawn(heartbeats)),
+        ("retention", tokio::spawn(purge)),
+    ]
+}
+
 /// Waits for everything to end, at most `grace`; true if it did.
-async fn finish(
-    service: &Service,
-    devices: JoinHandle<()>,
-    upkeep: [JoinHandle<()>; 2],
-    grace: Duration,
-) -> bool {
+async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
     let all = async {
-        log_panic("device port", devices.await);
-        for task in upkeep {
-            log_panic("upkeep", task.await);
-        }
-        if let Err(error) = service.flush_heartbeats().await {
-            tracing::warn!(%error, "last heartbeats are not stored");
+        for (part, task) in parts {
+            if let Err(error) = task.await {
+                tracing::error!(part, %error, "a part of the gateway ended badly");
+            }
         }
     };
     let in_time = tokio::time::timeout(grace, all).await.is_ok();
     if !in_time {
+        let connections = service.connections();
         tracing::warn!(
-            connections = service.connections(),
+            connections,
             ?grace,
-            "shutdown.grace is over; closing the rest without words"
+            "shutdown.grace is over; closing the rest as it is"
         );
     }
     if let Err(error) = service.close().await {
@@ -184,11 +204,18 @@ async fn finish(
     in_time
 }
 
-fn log_panic(part: &str, ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(part, %error, "a part of the gateway ended badly");
+fn http_options(settings: &Settings) -> HttpOptions {
+    let http = &settings.http;
+    HttpOptions {
+        header_timeout: http.header_timeout,
+        max_connections: http.max_connections,
+        max_body: http.max_body,
+        request_timeout: http.request_timeout,
     }
 }
+
+/// How long a vehicle that is told goodbye may take to answer, unless the grace time ends first.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn device_options(settings: &Settings) -> DeviceOptions {
     let device = &settings.device;
@@ -205,6 +232,7 @@ fn device_options(settings: &Settings) -> DeviceOptions {
         silence_timeout: device.silence_timeout,
         write_timeout: device.write_timeout,
         commit_timeout: settings.store.commit_timeout,
+        goodbye_timeout: GOODBYE_TIMEOUT.min(settings.shutdown.grace / 2),
         budget: Budget::new(device.buffer_budget),
     }
 }

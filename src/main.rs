@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use vehicle_gateway::{
     app,
     config::{self, Settings, Sources},
-    store, telemetry,
+    http, store, telemetry,
 };
 
 #[global_allocator]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let command = arguments.command.unwrap_or(Command::Serve);
     if let Command::Openapi = command {
-        return print("");
+        return print(&http::openapi());
     }
     let sources = Sources {
         files: arguments.files,

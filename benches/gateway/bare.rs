@@ -1,7 +1,5 @@
 //! The reference: a tokio server that answers each line with a line, and nothing else.
 
-use std::io::Write;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpSocket,
@@ -17,7 +15,7 @@ pub(crate) async fn serve() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(16_384).unwrap();
-    writeln!(std::io::stdout(), "{}", listener.local_addr().unwrap()).unwrap();
+    println!("{}", listener.local_addr().unwrap());
     while let Ok((mut stream, _)) = listener.accept().await {
         stream.set_nodelay(true).unwrap();
         tokio::spawn(async move {

@@ -93,7 +93,7 @@ async fn round(server: &Server, sentence: &'static str) -> Measured {
     let fleet = Fleet::connect(server.device, DEVICES).await;
     let cpu = server.cpu();
     let mut measured = fleet.exchange(sentence, ROUND).await;
-    measured.cpu = server.cpu() - cpu;
+    measured.cpu = server.cpu().saturating_sub(cpu);
     measured
 }
 

@@ -36,8 +36,6 @@ use crate::{
 const READ_SIZE: usize = 16 << 10;
 /// Without bytes for this long, garbage of a text device is over.
 const QUIET: Duration = Duration::from_millis(200);
-/// How long a device that was told goodbye may take to answer.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What the store is given beyond its own time-out before a connection stops waiting for it.
 const STORE_SLACK: Duration = Duration::from_secs(1);
 
@@ -418,7 +416,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None => {}
         }
         if let Some((reason, since)) = self.goodbye {
-            also(since + GOODBYE_TIMEOUT, Due::Close(reason));
+            also(since + options.goodbye_timeout, Due::Close(reason));
         }
         next
     }

@@ -37,6 +37,8 @@ pub struct DeviceOptions {
     pub write_timeout: Duration,
     /// How long the store tries to commit.
     pub commit_timeout: Duration,
+    /// How long a device that was told goodbye may take to answer.
+    pub goodbye_timeout: Duration,
     /// The memory that large input of all devices together may take.
     pub budget: Budget,
 }

@@ -93,7 +93,6 @@ impl Shared {
 }
 
 /// The whole API, to be given to [`serve`].
-#[must_use]
 pub fn router(app: AppState, options: HttpOptions) -> Router {
     let (routes, document) = describe();
     let shared = Arc::new(Shared {
@@ -115,7 +114,7 @@ pub fn router(app: AppState, options: HttpOptions) -> Router {
         .with_state(shared)
 }
 
-/// The API's description (OpenAPI 3.1, JSON), which `GET /openapi.json` serves.
+/// The API's description (`OpenAPI` 3.1, JSON), which `GET /openapi.json` serves.
 #[must_use]
 pub fn openapi() -> String {
     to_json(&describe().1)

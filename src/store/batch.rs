@@ -29,7 +29,8 @@ const KEYS_PER_SELECT: usize = 512;
 /// Rows a purge step deletes at most, so that reports never wait long for it.
 const ROWS_PER_PURGE: u64 = 500;
 
-/// Applies `batch` and commits; on any error nothing of it is stored and it may be applied again.
+/// Applies `batch` and commits. On any error nothing of it is stored, it may be applied again, and
+/// `db` must not be used again.
 pub(super) async fn apply(
     db: &DatabaseConnection,
     instance_id: &str,
@@ -42,16 +43,9 @@ pub(super) async fn apply(
             ..TransactionOptions::default()
         })
         .await?;
-    match write(&transaction, instance_id, batch).await {
-        Ok(()) => transaction.commit().await,
-        Err(error) => {
-            if let Err(rollback) = transaction.rollback().await {
-                // SQLite ends the transaction by itself on a full disk; then there is none to roll back.
-                tracing::debug!(%rollback, "rollback after a failed batch");
-            }
-            Err(error)
-        }
-    }
+    // On an error the caller throws the connection away, and the transaction with it.
+    write(&transaction, instance_id, batch).await?;
+    transaction.commit().await
 }
 
 async fn write(

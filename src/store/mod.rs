@@ -50,7 +50,6 @@ pub struct Store {
     writer_task: TaskTracker,
     closing: CancellationToken,
     reader: DatabaseConnection,
-    write_connection: DatabaseConnection,
     _owner: sqlite::FileLock,
 }
 
@@ -64,7 +63,7 @@ impl Store {
         } = sqlite::open(&options.url, options.readers).await?;
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
-        let (writer, task) = Writer::new(&options, write_connection.clone(), closing.clone());
+        let (writer, task) = Writer::new(&options, write_connection, closing.clone());
         writer_task.spawn(task.run());
         writer_task.close();
         Ok(Self {
@@ -72,7 +71,6 @@ impl Store {
             writer_task,
             closing,
             reader,
-            write_connection,
             _owner: lock,
         })
     }
@@ -81,11 +79,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.closing.cancel();
         self.writer_task.wait().await;
-        self.reader.close_by_ref().await.map_err(StoreError::Read)?;
-        self.write_connection
-            .close_by_ref()
-            .await
-            .map_err(StoreError::Read)
+        self.reader.close_by_ref().await.map_err(StoreError::Read)
     }
 
     /// Whether the last commit succeeded and the database answers a read now.

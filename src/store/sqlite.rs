@@ -21,9 +21,48 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Opened {
-    pub(super) write_connection: DatabaseConnection,
+    pub(super) write_connection: WriteConnection,
     pub(super) reader: DatabaseConnection,
     pub(super) lock: FileLock,
+}
+
+/// The connection that writes. After any error it is thrown away and made anew: `SQLite` ends a
+/// transaction by itself when it cannot write, the driver then miscounts how deep it is nested, and
+/// a later COMMIT would succeed without committing anything.
+#[derive(Debug)]
+pub(super) struct WriteConnection {
+    options: ConnectOptions,
+    current: Option<DatabaseConnection>,
+}
+
+impl WriteConnection {
+    async fn open(url: &str) -> Result<Self, DbErr> {
+        let mut connection = Self {
+            options: options(url, 1),
+            current: None,
+        };
+        connection.get().await?;
+        Ok(connection)
+    }
+
+    /// The connection, on which nothing has failed yet.
+    pub(super) async fn get(&mut self) -> Result<DatabaseConnection, DbErr> {
+        if let Some(current) = &self.current {
+            return Ok(current.clone());
+        }
+        let fresh = Database::connect(self.options.clone()).await?;
+        self.current = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Closes the connection, and with it a transaction that may still be open.
+    pub(super) async fn discard(&mut self) {
+        if let Some(current) = self.current.take()
+            && let Err(error) = current.close().await
+        {
+            tracing::warn!(%error, "a database connection did not close well");
+        }
+    }
 }
 
 /// Held as long as this process owns the file; the operating system lets go of it if the process
@@ -40,8 +79,9 @@ pub(super) async fn open(url: &str, readers: u32) -> Result<Opened, OpenError> {
         url: url.to_owned(),
         source,
     };
-    let write_connection = Database::connect(options(url, 1)).await.map_err(connect)?;
-    Migrator::up(&write_connection, None)
+    let mut write_connection = WriteConnection::open(url).await.map_err(connect)?;
+    let migrating = write_connection.get().await.map_err(connect)?;
+    Migrator::up(&migrating, None)
         .await
         .map_err(|source| OpenError::Migrate {
             url: url.to_owned(),
@@ -60,20 +100,15 @@ pub(super) async fn open(url: &str, readers: u32) -> Result<Opened, OpenError> {
 /// Brings the schema of `url` up to date and does nothing else.
 pub async fn migrate(url: &str) -> Result<(), OpenError> {
     let Opened {
-        write_connection,
+        mut write_connection,
         reader,
         ..
     } = open(url, 1).await?;
-    for connection in [reader, write_connection] {
-        connection
-            .close()
-            .await
-            .map_err(|source| OpenError::Connect {
-                url: url.to_owned(),
-                source,
-            })?;
-    }
-    Ok(())
+    write_connection.discard().await;
+    reader.close().await.map_err(|source| OpenError::Connect {
+        url: url.to_owned(),
+        source,
+    })
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::DbErr;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::Instant,
@@ -24,6 +24,7 @@ use super::{
     StoreError, StoreOptions, batch,
     error::is_poison,
     intent::{Intent, Queued, Reply},
+    sqlite::WriteConnection,
 };
 
 /// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
@@ -54,7 +55,7 @@ impl Writer {
     /// with what is queued.
     pub(super) fn new(
         options: &StoreOptions,
-        db: DatabaseConnection,
+        connection: WriteConnection,
         closing: CancellationToken,
     ) -> (Self, Task) {
         let (queue, intents) = mpsc::unbounded_channel();
@@ -67,7 +68,7 @@ impl Writer {
             commit_timeout: options.commit_timeout,
         };
         let task = Task {
-            db,
+            connection,
             instance_id: options.instance_id.clone(),
             intents,
             closing,
@@ -171,7 +172,7 @@ impl<T> Future for Ticket<T> {
 
 /// What [`Writer`] feeds.
 pub(super) struct Task {
-    db: DatabaseConnection,
+    connection: WriteConnection,
     instance_id: String,
     intents: mpsc::UnboundedReceiver<Queued>,
     closing: CancellationToken,
@@ -186,7 +187,7 @@ impl Task {
                 Some(intent) => intent,
                 None => match self.next().await {
                     Some(intent) => intent,
-                    None => return,
+                    None => return self.connection.discard().await,
                 },
             };
             let mut bytes = first.intent.weight();
@@ -218,7 +219,7 @@ impl Task {
     }
 
     /// Applies `batch` until every intent in it is committed, rejected or past its deadline.
-    async fn settle(&self, batch: Vec<Queued>) {
+    async fn settle(&mut self, batch: Vec<Queued>) {
         // A stack of pieces still to do, the earliest on top, so that bisecting keeps the order.
         let mut pieces = vec![batch];
         while let Some(mut piece) = pieces.pop() {
@@ -242,14 +243,14 @@ impl Task {
     }
 
     /// Retries until the piece is committed (`None`), empty (`None`), or found to be poisoned.
-    async fn attempt(&self, piece: &mut Vec<Queued>) -> Option<DbErr> {
+    async fn attempt(&mut self, piece: &mut Vec<Queued>) -> Option<DbErr> {
         let mut pause = FIRST_PAUSE;
         loop {
             give_up_expired(piece);
             if piece.is_empty() {
                 return None;
             }
-            match batch::apply(&self.db, &self.instance_id, piece).await {
+            match self.apply(piece).await {
                 Ok(()) => {
                     if !self.healthy.swap(true, Ordering::Relaxed) {
                         tracing::info!("the database commits again");
@@ -268,6 +269,15 @@ impl Task {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    async fn apply(&mut self, piece: &mut [Queued]) -> Result<(), DbErr> {
+        let db = self.connection.get().await?;
+        let applied = batch::apply(&db, &self.instance_id, piece).await;
+        if applied.is_err() {
+            self.connection.discard().await;
+        }
+        applied
     }
 }
 

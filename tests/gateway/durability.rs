@@ -34,7 +34,7 @@ fn talk_until_it_breaks(mut device: Device, id: &str, thanked: &AtomicUsize) -> 
         } else {
             report(seen.reports % 100)
         };
-        if std::io::Write::write_all(&mut device.stream(), sentence.as_bytes()).is_err() {
+        if !device.try_say(&sentence) {
             break;
         }
         match device.line().as_deref() {
@@ -175,7 +175,7 @@ fn a_full_disk_thanks_nobody_and_space_heals_it() {
         let mut device = daemon.log_in_if_possible("truck");
         while let Some(open) = &mut device {
             open.say("WTF! 20000\n");
-            open.send(&[b'x'; 20_000]);
+            open.send(&vec![b'x'; 20_000]);
             if open.line().is_none() {
                 return true;
             }

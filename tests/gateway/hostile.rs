@@ -70,7 +70,7 @@ fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
 fn blobs_under_way_share_a_bounded_memory() {
     let daemon = Daemon::builder()
         .set("device.max_blob=64 KiB")
-        .set("device.buffer_budget=320 KiB")
+        .set("device.buffer_budget=1 MiB")
         .set("device.write_timeout=2s")
         .start();
     // More announced and begun than there is room for; none is finished.
@@ -80,7 +80,7 @@ fn blobs_under_way_share_a_bounded_memory() {
     for device in &mut greedy {
         device.say("WTF! 65536\n");
         device.stream().set_nonblocking(true).unwrap();
-        let _full = device.stream().write(&[b'x'; 60_000]);
+        let _full = device.stream().write(&vec![b'x'; 60_000]);
         device.stream().set_nonblocking(false).unwrap();
     }
     daemon.logged_with("reason", "over-capacity");
@@ -108,7 +108,9 @@ fn out_of_open_files_the_gateway_goes_on_accepting_when_there_are_some_again() {
         .set("device.max_connections=20")
         .set("http.max_connections=10")
         .start();
-    daemon.limit_open_files(40);
+    daemon.log_in("truck");
+    daemon.offline("truck");
+    daemon.limit_open_files(daemon.open_files() + 10);
     let held: Vec<_> = (0..40).map(|_| daemon.connect()).collect();
     daemon.logged("cannot accept devices; trying again");
     drop(held);

@@ -43,7 +43,7 @@ fn heartbeats_reach_the_database_with_the_flush_and_at_the_end_of_the_session() 
         (beat.len() == 1).then_some(())
     });
 
-    let slow = Daemon::builder().set("store.heartbeat_flush=1h").start();
+    let slow = Daemon::builder().set("store.heartbeat_flush=10m").start();
     let mut device = slow.log_in("truck");
     device.say("PING.GOTTA GO.");
     device.expect("PONG.");

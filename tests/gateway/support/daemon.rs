@@ -195,6 +195,12 @@ impl Daemon {
         self.json("/")["devicesConnected"].as_u64().unwrap()
     }
 
+    /// How many files the process has open.
+    pub(crate) fn open_files(&self) -> u64 {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        open.count().try_into().unwrap()
+    }
+
     /// From now on the process may open this many files.
     pub(crate) fn limit_open_files(&self, files: u64) {
         self.limit(rlimit::Resource::NOFILE, files);

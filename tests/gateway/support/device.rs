@@ -53,6 +53,11 @@ impl Device {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// Says it, unless the gateway has closed; whether it could.
+    pub(crate) fn try_say(&mut self, text: &str) -> bool {
+        self.stream.write_all(text.as_bytes()).is_ok()
+    }
+
     /// The device has nothing more to say, and still listens.
     pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
