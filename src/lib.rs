@@ -1,7 +1,11 @@
 //! One daemon between connected vehicles and the software that runs a fleet.
 #![cfg_attr(
     test,
-    expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")
+    expect(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test that cannot go on should stop"
+    )
 )]
 
 pub mod app;

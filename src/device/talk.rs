@@ -199,3 +199,7 @@ fn opens_exchange(sentence: &DeviceSentence, is_reply: bool) -> bool {
         | DeviceSentence::SeeYa => false,
     }
 }
+
+#[cfg(test)]
+#[path = "talk_tests.rs"]
+mod tests;

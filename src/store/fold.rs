@@ -334,3 +334,7 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "fold_tests.rs"]
+mod tests;
