@@ -19,7 +19,10 @@ use garde::Validate;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _, IgnoredAny},
+};
 use serde_json::{Value, error::Category};
 
 use super::{
@@ -62,6 +65,20 @@ where
     }
 }
 
+/// A whole number as JSON Schema has it: `80.0` is one. Beyond 64 bits it becomes the nearest.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the cast saturates, and a range check follows"
+    )]
+    let from_float = |float: f64| (float.fract() == 0.0).then_some(float as i64);
+    number
+        .as_i64()
+        .or_else(|| number.as_f64().and_then(from_float))
+        .ok_or_else(|| D::Error::custom("must be a whole number"))
+}
+
 fn check_content_type(headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
         if body.size_hint().exact() == Some(0) {
@@ -101,26 +118,35 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Problem> {
 
 fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut json);
-    // Text after the value, or a fault further on, makes the whole body malformed.
-    if let Err(syntax) = serde_json::from_slice::<serde::de::IgnoredAny>(bytes)
-        && matches!(syntax.classify(), Category::Syntax | Category::Eof)
-    {
-        return Err(Problem::new(Kind::MalformedBody)
-            .with_detail(format!("The body is not valid JSON: {syntax}.")));
-    }
-    parsed.map_err(|error| match error.inner().classify() {
-        Category::Data | Category::Io => {
-            Problem::invalid(Kind::InvalidBody, unfit::<T>(bytes, &error))
+    let error = match serde_path_to_error::deserialize(&mut json) {
+        Ok(value) => {
+            return json
+                .end()
+                .map(|()| value)
+                .map_err(|error| malformed(&error));
         }
-        // Numbers and strings that are JSON but that no number or string of ours can hold.
-        Category::Syntax | Category::Eof => Problem::new(Kind::MalformedBody)
-            .with_detail(format!("The body is not valid JSON: {}.", error.inner())),
-    })
+        Err(error) => error,
+    };
+    // A body that is no JSON at all is malformed, whatever was wrong with it before that showed.
+    if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
+        return Err(malformed(&error));
+    }
+    match error.inner().classify() {
+        Category::Data => Err(Problem::invalid(
+            Kind::InvalidBody,
+            misfits::<T>(bytes, &error),
+        )),
+        // JSON by its grammar, but with a number or a text that nothing can hold.
+        Category::Syntax | Category::Eof | Category::Io => Err(malformed(error.inner())),
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::MalformedBody).with_detail(format!("The body is not valid JSON: {error}."))
 }
 
 /// Why a body does not fit its type: every unknown and missing field, and the first of the wrong type.
-fn unfit<T: JsonSchema>(
+fn misfits<T: JsonSchema>(
     bytes: &[u8],
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Vec<InvalidInput> {

@@ -93,7 +93,8 @@ const INVALID_CURSOR: &str = "must be the nextCursor of a page of this list";
 #[derive(Debug)]
 pub(super) struct VehicleQuery {
     pub(super) online: Option<bool>,
-    pub(super) after: Option<DeviceId>,
+    /// Only vehicles whose ids come after this text.
+    pub(super) after: Option<String>,
     pub(super) limit: Limit,
 }
 
@@ -109,7 +110,7 @@ impl FromQuery for VehicleQuery {
             QueryParameter {
                 name: "cursor",
                 description: "The `nextCursor` of the page before; the other parameters as they were.",
-                schema: json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{2,86}$" }),
+                schema: json_schema!({ "type": "string", "pattern": "^dmVo(?:[A-Za-z0-9_-]{4}){1,22}$" }),
             },
         ]
     }
@@ -125,14 +126,27 @@ impl FromQuery for VehicleQuery {
     }
 }
 
-/// The cursor of a page that ends with this vehicle.
+/// What cursors of this list begin with, so that one of another list is not taken for one.
+const VEHICLE_TAG: &[u8; 3] = b"veh";
+
+/// The cursor of a page that ends with this vehicle: tag and id, with spaces up to whole groups of
+/// base64. So the document can say exactly which texts are cursors.
 pub(super) fn encode_vehicle(device_id: &DeviceId) -> String {
-    URL_SAFE_NO_PAD.encode(device_id.as_str())
+    let mut bytes = [VEHICLE_TAG, device_id.as_str().as_bytes()].concat();
+    bytes.resize(bytes.len().next_multiple_of(3), b' ');
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn decode_vehicle(cursor: &str) -> Option<DeviceId> {
-    let id = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-    DeviceId::parse(&id).ok()
+fn decode_vehicle(cursor: &str) -> Option<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let padded = bytes.strip_prefix(VEHICLE_TAG)?;
+    let whole = !padded.is_empty() && padded.len().is_multiple_of(3);
+    let fits = padded.len() <= DeviceId::MAX_LEN.next_multiple_of(3);
+    let id = padded
+        .iter()
+        .copied()
+        .take_while(|&byte| DeviceId::is_id_byte(byte));
+    (whole && fits).then(|| id.map(char::from).collect())
 }
 
 /// The query of a vehicle's history: reports, debug blobs.
@@ -293,9 +307,20 @@ mod tests {
             id: 7,
         };
         assert_eq!(decode_position(&encode_position(position)), Some(position));
-        let device_id = DeviceId::parse("truck-17").unwrap();
-        assert_eq!(decode_vehicle(&encode_vehicle(&device_id)), Some(device_id));
-        for bad in ["", "a", "garbage", "not-a-cursor", "!!!", "dHJ1Y2s=", "Li4"] {
+        for id in ["a", "no", "two", "truck-17", &"x".repeat(64)] {
+            let cursor = encode_vehicle(&DeviceId::parse(id).unwrap());
+            assert_eq!(decode_vehicle(&cursor).as_deref(), Some(id));
+        }
+        for bad in [
+            "",
+            "a",
+            "garbage",
+            "not-a-cursor",
+            "!!!",
+            "dHJ1Y2s=",
+            "dmVo",
+            "dmVoYQ",
+        ] {
             assert_eq!(decode_position(bad), None, "{bad}");
             assert_eq!(decode_vehicle(bad), None, "{bad}");
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    body::{Example, Json, JsonBody},
+    body::{Example, Json, JsonBody, whole_number},
     problem::{InvalidInput, Kind, Problem},
     vehicles::check_device_id,
     wire::{self, Vehicle},
@@ -50,6 +50,8 @@ struct StatusUpdate {
     longitude: f64,
     /// State of charge in percent.
     #[garde(range(min = 0, max = 100))]
+    #[serde(deserialize_with = "whole_number")]
+    #[schemars(with = "i64")]
     battery: i64,
     /// Whether the vehicle is turned on.
     #[garde(skip)]

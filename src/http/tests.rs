@@ -484,13 +484,13 @@ async fn a_body_must_be_json_by_its_type_and_not_too_large() {
     let large = " ".repeat(OPTIONS.max_body + 1);
     let announced = api.post_text("/vehicles", large.clone()).await;
     assert_eq!(announced.problem(), (413, "body-too-large".into()));
-    let chunks = futures_of(vec![large]);
+    let chunks = without_length(vec![large]);
     let streamed = api.post_text("/vehicles", chunks).await;
     assert_eq!(streamed.problem(), (413, "body-too-large".into()));
 }
 
 /// A body without a length.
-fn futures_of(chunks: Vec<String>) -> Body {
+fn without_length(chunks: Vec<String>) -> Body {
     struct Chunks(std::vec::IntoIter<String>);
     impl hyper::body::Body for Chunks {
         type Data = Bytes;

@@ -76,10 +76,9 @@ async fn list_vehicles(
     State(state): State<Arc<Shared>>,
     Query(query): Query<VehicleQuery>,
 ) -> Result<Json<Page<Vehicle>>, Problem> {
-    let after = query.after.as_ref().map(DeviceId::as_str);
     let vehicles = state
         .service()
-        .vehicles(query.online, after, query.limit.plus_one())
+        .vehicles(query.online, query.after.as_deref(), query.limit.plus_one())
         .await?;
     Ok(Json(Page::new(
         vehicles,
