@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aide::{
     OperationInput, OperationOutput,
     generate::GenContext,
-    openapi::{MediaType, Operation, RequestBody, Response as ResponseDoc, SchemaObject},
+    openapi::{Operation, RequestBody, Response as ResponseDoc},
     operation::set_body,
 };
 use axum::{
@@ -27,16 +27,9 @@ use serde_json::{Value, error::Category};
 
 use super::{
     Shared,
-    problem::{self, InvalidInput, Kind, Problem},
+    describe::{self, Example, JSON},
+    problem::{InvalidInput, Kind, Problem},
 };
-
-const MEDIA_TYPE: &str = "application/json";
-
-/// A type with an example for the document.
-pub(super) trait Example {
-    /// The example, as JSON.
-    fn example() -> Value;
-}
 
 /// A JSON body, of the right type and within its ranges.
 #[derive(Debug)]
@@ -91,7 +84,7 @@ fn check_content_type(headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
         .ok()
         .and_then(|text| text.split(';').next())
         .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case(MEDIA_TYPE) {
+    if essence.trim().eq_ignore_ascii_case(JSON) {
         Ok(())
     } else {
         Err(Kind::UnsupportedMediaType.into())
@@ -227,12 +220,12 @@ impl<T: JsonSchema + Example> OperationInput for JsonBody<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         let body = RequestBody {
             description: None,
-            content: json_content::<T>(ctx),
+            content: describe::json_content::<T>(ctx),
             required: true,
             extensions: IndexMap::default(),
         };
         set_body(ctx, operation, body);
-        problem::document(
+        describe::problems(
             ctx,
             operation,
             &[
@@ -253,7 +246,7 @@ pub(super) struct Json<T>(pub(super) T);
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(body) => ([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response(),
+            Ok(body) => ([(header::CONTENT_TYPE, JSON)], body).into_response(),
             Err(error) => {
                 tracing::error!(error = %error, "a response could not be written as JSON");
                 Problem::new(Kind::Internal).into_response()
@@ -266,7 +259,11 @@ impl<T: JsonSchema + Example> OperationOutput for Json<T> {
     type Inner = T;
 
     fn operation_response(ctx: &mut GenContext, _: &mut Operation) -> Option<ResponseDoc> {
-        Some(json_response::<T>(ctx, "Done."))
+        let schema = ctx.schema.subschema_for::<T>();
+        let description = ctx.resolve_schema(&schema).get("description");
+        let description = description.and_then(Value::as_str).unwrap_or("Done.");
+        let description = description.to_owned();
+        Some(describe::json_response::<T>(ctx, &description))
     }
 
     fn inferred_responses(
@@ -278,29 +275,4 @@ impl<T: JsonSchema + Example> OperationOutput for Json<T> {
             .into_iter()
             .collect()
     }
-}
-
-/// A JSON response for the document, with its example.
-pub(super) fn json_response<T: JsonSchema + Example>(
-    ctx: &mut GenContext,
-    description: &str,
-) -> ResponseDoc {
-    ResponseDoc {
-        description: description.to_owned(),
-        content: json_content::<T>(ctx),
-        ..ResponseDoc::default()
-    }
-}
-
-fn json_content<T: JsonSchema + Example>(ctx: &mut GenContext) -> IndexMap<String, MediaType> {
-    let media = MediaType {
-        schema: Some(SchemaObject {
-            json_schema: ctx.schema.subschema_for::<T>(),
-            external_docs: None,
-            example: None,
-        }),
-        example: Some(T::example()),
-        ..MediaType::default()
-    };
-    IndexMap::from_iter([(MEDIA_TYPE.to_owned(), media)])
 }

@@ -6,9 +6,7 @@ use aide::{
     OperationOutput,
     axum::{ApiRouter, routing::get_with},
     generate::GenContext,
-    openapi::{
-        Info, License, MediaType, OpenApi, Operation, Response as ResponseDoc, SchemaObject, Tag,
-    },
+    openapi::{Info, License, OpenApi, Operation, Response as ResponseDoc, Tag},
     swagger::Swagger,
 };
 use axum::{
@@ -20,7 +18,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use schemars::json_schema;
 
-use super::{Shared, problem::Kind};
+use super::{Shared, describe, problem::Kind};
 
 const TAG: &str = "Server";
 
@@ -172,17 +170,9 @@ impl OperationOutput for Document {
 }
 
 fn response(description: &str, media_type: &str, schema: schemars::Schema) -> ResponseDoc {
-    let media = MediaType {
-        schema: Some(SchemaObject {
-            json_schema: schema,
-            external_docs: None,
-            example: None,
-        }),
-        ..MediaType::default()
-    };
     ResponseDoc {
         description: description.to_owned(),
-        content: IndexMap::from_iter([(media_type.to_owned(), media)]),
+        content: IndexMap::from_iter([(media_type.to_owned(), describe::media(schema))]),
         ..ResponseDoc::default()
     }
 }

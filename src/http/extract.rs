@@ -22,8 +22,8 @@ use percent_encoding::percent_decode_str;
 use schemars::{Schema, json_schema};
 
 use super::{
-    Shared,
-    problem::{self, InvalidInput, Kind, Problem},
+    Shared, describe,
+    problem::{InvalidInput, Kind, Problem},
     wire,
 };
 use crate::domain::DeviceId;
@@ -47,7 +47,7 @@ impl FromRequestParts<Arc<Shared>> for DevicePath {
 impl OperationInput for DevicePath {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         document_device_id(ctx, operation);
-        problem::document(
+        describe::problems(
             ctx,
             operation,
             &[Kind::InvalidParameter, Kind::UnknownVehicle],
@@ -92,7 +92,7 @@ impl OperationInput for BlobPath {
                 json_schema!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX, "examples": [7] }),
             )],
         );
-        problem::document(
+        describe::problems(
             ctx,
             operation,
             &[Kind::InvalidParameter, Kind::UnknownDebugBlob],
@@ -201,7 +201,7 @@ impl<T: FromQuery> OperationInput for Query<T> {
                 allow_empty_value: None,
             });
         add_parameters(ctx, operation, parameters);
-        problem::document(ctx, operation, &[Kind::InvalidParameter]);
+        describe::problems(ctx, operation, &[Kind::InvalidParameter]);
     }
 }
 

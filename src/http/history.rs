@@ -6,7 +6,7 @@ use aide::{
     OperationOutput,
     axum::{ApiRouter, routing::get_with},
     generate::GenContext,
-    openapi::{MediaType, Operation, ReferenceOr, Response as ResponseDoc, SchemaObject},
+    openapi::{MediaType, Operation, ReferenceOr, Response as ResponseDoc},
 };
 use axum::{
     extract::State,
@@ -20,9 +20,10 @@ use schemars::json_schema;
 use super::{
     Shared,
     body::Json,
+    describe,
     extract::{BlobPath, DevicePath, Query},
     paging::{HistoryQuery, Page, encode_position},
-    problem::{Problem, header_doc},
+    problem::Problem,
     wire::{DebugBlob, Report},
 };
 use crate::service::Position;
@@ -140,15 +141,10 @@ impl OperationOutput for BlobBytes {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
         let media = MediaType {
-            schema: Some(SchemaObject {
-                json_schema: json_schema!({ "type": "string", "format": "binary" }),
-                external_docs: None,
-                example: None,
-            }),
             example: Some("panic at 0x08001f3c".into()),
-            ..MediaType::default()
+            ..describe::media(json_schema!({ "type": "string", "format": "binary" }))
         };
-        let disposition = header_doc(
+        let disposition = describe::header(
             "Names a file to save the bytes in.",
             json_schema!({ "type": "string", "examples": ["attachment; filename=\"debug-blob-7.bin\""] }),
         );

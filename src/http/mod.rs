@@ -4,6 +4,7 @@
 //! Wire types are made from domain types and never leave this module.
 
 mod body;
+mod describe;
 mod docs;
 mod extract;
 mod history;
@@ -14,15 +15,18 @@ mod server_info;
 mod status_update;
 mod vehicles;
 mod wire;
+mod write_deadline;
 
-#[cfg(test)]
-mod server_tests;
 #[cfg(test)]
 mod tests;
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use aide::{axum::ApiRouter, openapi::OpenApi};
+use aide::{
+    axum::ApiRouter,
+    openapi::{OpenApi, ReferenceOr},
+    util::iter_operations_mut,
+};
 use axum::{
     Router,
     extract::{Request, State},
@@ -56,7 +60,8 @@ pub struct HttpOptions {
     pub max_connections: usize,
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// How long a request may take from its headers to its response.
+    /// How long a request may take from its headers to its response, and how long a client may take
+    /// nothing of the response.
     pub request_timeout: Duration,
 }
 
@@ -130,6 +135,19 @@ fn describe() -> (Router<Arc<Shared>>, OpenApi) {
         .merge(server_info::routes())
         .merge(docs::routes())
         .finish_api(&mut document);
+    // Extractors add their errors before the handler's result: readers look for success first.
+    let items = document
+        .paths
+        .iter_mut()
+        .flat_map(|paths| paths.paths.values_mut());
+    for (_, operation) in items
+        .filter_map(ReferenceOr::as_item_mut)
+        .flat_map(iter_operations_mut)
+    {
+        if let Some(responses) = &mut operation.responses {
+            responses.responses.sort_keys();
+        }
+    }
     (routes, document)
 }
 
@@ -156,7 +174,11 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     tokio::time::timeout(limit, next.run(request))
         .await
-        .unwrap_or_else(|_| Problem::new(Kind::RequestTimeout).into_response())
+        .unwrap_or_else(|_| {
+            tracing::warn!(%method, path, "a request took too long");
+            Problem::new(Kind::RequestTimeout).into_response()
+        })
 }

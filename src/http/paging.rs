@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    body::Example,
+    describe::Example,
     extract::{FromQuery, QueryFields, QueryParameter},
 };
 use crate::{

@@ -7,10 +7,7 @@ use std::borrow::Cow;
 use aide::{
     OperationOutput,
     generate::GenContext,
-    openapi::{
-        Example, Header, HeaderStyle, MediaType, Operation, ParameterSchemaOrContent, ReferenceOr,
-        Response as ResponseDoc, SchemaObject, StatusCode as StatusDoc,
-    },
+    openapi::{Operation, Response as ResponseDoc},
 };
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -19,6 +16,7 @@ use axum::{
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 
+use super::describe;
 use crate::service::{ServiceError, StoreError};
 
 /// What every error body is served as.
@@ -272,7 +270,7 @@ impl std::fmt::Display for InvalidInput {
 /// An error (RFC 9457). Programs tell errors apart by `type`; `detail` is for people.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-struct Details<'a> {
+pub(super) struct Details<'a> {
     /// Names the kind of error and never changes.
     #[schemars(schema_with = "type_schema")]
     r#type: String,
@@ -295,7 +293,8 @@ fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Problem {
-    fn body(&self) -> serde_json::Value {
+    /// The body of the response.
+    pub(super) fn body(&self) -> serde_json::Value {
         serde_json::json!(Details {
             r#type: self.kind.type_uri(),
             title: self.kind.title(),
@@ -336,95 +335,11 @@ impl OperationOutput for Problem {
         ctx: &mut GenContext,
         operation: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
-        document(
+        describe::problems(
             ctx,
             operation,
             &[Kind::Internal, Kind::StoreUnavailable, Kind::RequestTimeout],
         );
         Vec::new()
-    }
-}
-
-/// Adds kinds of error to an operation. Kinds with one status share a response, with an example each.
-pub(super) fn document(ctx: &mut GenContext, operation: &mut Operation, kinds: &[Kind]) {
-    let schema = ctx.schema.subschema_for::<Details<'static>>();
-    let responses = operation.responses.get_or_insert_default();
-    for &kind in kinds {
-        let entry = responses
-            .responses
-            .entry(StatusDoc::Code(kind.status().as_u16()))
-            .or_insert_with(|| ReferenceOr::Item(ResponseDoc::default()));
-        let ReferenceOr::Item(response) = entry else {
-            continue;
-        };
-        let media = response
-            .content
-            .entry(MEDIA_TYPE.to_owned())
-            .or_insert_with(|| MediaType {
-                schema: Some(SchemaObject {
-                    json_schema: schema.clone(),
-                    external_docs: None,
-                    example: None,
-                }),
-                ..MediaType::default()
-            });
-        if media.examples.contains_key(kind.name()) {
-            continue;
-        }
-        media
-            .examples
-            .insert(kind.name().to_owned(), ReferenceOr::Item(example(kind)));
-        if !response.description.is_empty() {
-            response.description.push_str(", or: ");
-        }
-        response.description.push_str(kind.title());
-        if kind.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers.insert(
-                "Retry-After".to_owned(),
-                ReferenceOr::Item(header_doc(
-                    "Seconds after which to try again.",
-                    json_schema!({ "type": "integer", "minimum": 0 }),
-                )),
-            );
-        }
-    }
-}
-
-/// A response header, always present, for the document.
-pub(super) fn header_doc(description: &str, schema: schemars::Schema) -> Header {
-    Header {
-        description: Some(description.to_owned()),
-        style: HeaderStyle::Simple,
-        required: true,
-        deprecated: None,
-        format: ParameterSchemaOrContent::Schema(SchemaObject {
-            json_schema: schema,
-            external_docs: None,
-            example: None,
-        }),
-        example: None,
-        examples: indexmap::IndexMap::default(),
-        extensions: indexmap::IndexMap::default(),
-    }
-}
-
-fn example(kind: Kind) -> Example {
-    let problem = match kind {
-        Kind::InvalidParameter => Problem::invalid(
-            kind,
-            vec![InvalidInput::parameter(
-                "limit",
-                "must be a whole number from 1 to 1000",
-            )],
-        ),
-        Kind::InvalidBody => {
-            Problem::invalid(kind, vec![InvalidInput::body("/deviceId", "is missing")])
-        }
-        _ => Problem::new(kind),
-    };
-    Example {
-        summary: Some(kind.title().to_owned()),
-        value: Some(problem.body()),
-        ..Example::default()
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::HttpOptions;
+use super::{HttpOptions, write_deadline::WriteDeadline};
 
 /// A request's headers and the buffer they are read into; hyper answers 431 beyond.
 const MAX_BUFFER: usize = 64 << 10;
@@ -39,7 +39,7 @@ pub async fn serve(
     while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
         let connection = Connection {
             router: router.clone(),
-            header_timeout: options.header_timeout,
+            options,
             shutdown: shutdown.clone(),
             overdue: overdue.clone(),
             _slot: slot,
@@ -95,7 +95,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 struct Connection {
     router: Router,
-    header_timeout: Duration,
+    options: HttpOptions,
     shutdown: CancellationToken,
     overdue: CancellationToken,
     _slot: OwnedSemaphorePermit,
@@ -105,11 +105,12 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         // Fails only for a peer that is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
+        let stream = WriteDeadline::new(stream, self.options.request_timeout);
         let serving = http1::Builder::new()
             // Without a timer the time-out below would do nothing.
             .timer(TokioTimer::new())
             // Runs from the moment a request may begin: it ends idle keep-alive connections too.
-            .header_read_timeout(self.header_timeout)
+            .header_read_timeout(self.options.header_timeout)
             .keep_alive(true)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));

@@ -6,7 +6,7 @@ use aide::{
     OperationOutput,
     axum::{ApiRouter, routing::get_with},
     generate::GenContext,
-    openapi::{MediaType, Operation, Response as ResponseDoc, SchemaObject},
+    openapi::{Operation, Response as ResponseDoc},
 };
 use axum::{
     extract::State,
@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    body::{Example, Json, json_response},
+    body::Json,
+    describe::{Example, json_response, media},
 };
 use crate::domain::Timestamp;
 
@@ -66,7 +67,7 @@ struct ServerInfo {
     /// Seconds since the process started.
     uptime_seconds: u64,
     /// Device connections that this instance holds, logged in or not.
-    devices_connected: usize,
+    devices_connected: u64,
 }
 
 /// An instance of the gateway.
@@ -101,7 +102,7 @@ async fn get_server_info(State(state): State<Arc<Shared>>, headers: HeaderMap) -
                 name: instance.name.clone(),
             },
             uptime_seconds: u64::try_from(age / 1000).unwrap_or_default(),
-            devices_connected: state.service().connections(),
+            devices_connected: state.service().connections() as u64,
         },
     }
 }
@@ -142,14 +143,7 @@ impl OperationOutput for ServerInfoReply {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
         let mut response = json_response::<ServerInfo>(ctx, "The server is up.");
-        let page = MediaType {
-            schema: Some(SchemaObject {
-                json_schema: json_schema!({ "type": "string" }),
-                external_docs: None,
-                example: None,
-            }),
-            ..MediaType::default()
-        };
+        let page = media(json_schema!({ "type": "string" }));
         response.content.insert("text/html".to_owned(), page);
         vec![(Some(StatusCode::OK.as_u16()), response)]
     }
@@ -239,8 +233,7 @@ async fn get_health() -> Json<Health> {
 /// Whether the server can do its work.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Readiness {
-    /// `ready`; `unready` while a check fails; `draining` while the server finishes what it began
-    /// before it stops.
+    /// `unready` while a check fails; `draining` while the server finishes before it stops.
     status: ReadinessStatus,
     /// What the server depends on.
     checks: Checks,

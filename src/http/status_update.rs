@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    body::{Example, Json, JsonBody, whole_number},
+    body::{Json, JsonBody, whole_number},
+    describe::Example,
     problem::{InvalidInput, Kind, Problem},
     vehicles::check_device_id,
     wire::{self, Vehicle},

@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    body::{Example, Json, JsonBody, json_response},
+    body::{Json, JsonBody},
+    describe::{self, Example, json_response},
     extract::{DevicePath, Query},
     paging::{Page, VehicleQuery, encode_vehicle},
-    problem::{Problem, header_doc},
+    problem::Problem,
     wire::{self, Vehicle, VehicleStatus},
 };
 use crate::domain::{DeviceId, InvalidDeviceId};
@@ -154,7 +155,7 @@ impl OperationOutput for Registration {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
         let mut created = json_response::<Vehicle>(ctx, "The vehicle was made.");
-        let location = header_doc(
+        let location = describe::header(
             "The path of the new vehicle.",
             json_schema!({ "type": "string", "format": "uri-reference" }),
         );

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{
-    body::Example,
+    describe::Example,
     problem::{InvalidInput, Kind, Problem},
 };
 use crate::domain::{self, DisconnectReason, Timestamp};
@@ -120,11 +120,10 @@ pub(super) struct Vehicle {
     reported_at: Option<Rfc3339>,
     /// When the vehicle last sent a heartbeat.
     last_heartbeat: Option<Rfc3339>,
-    /// The interval between reports that an operator wants, in seconds: 10 to 3600, or 0 for none.
+    /// The report interval that an operator wants, in seconds: 10 to 3600, or 0 for none.
     #[schemars(range(min = 0, max = 3600))]
     update_frequency: Option<u16>,
-    /// The interval between reports that the vehicle said it keeps, in seconds: 10 to 3600, or 0
-    /// for none.
+    /// The report interval that the vehicle said it keeps, in seconds: 10 to 3600, or 0 for none.
     #[schemars(range(min = 0, max = 3600))]
     acknowledged_update_frequency: Option<u16>,
     /// When the newest session began.

@@ -13,10 +13,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    serve,
-    tests::{Api, OPTIONS},
-};
+use super::{Api, OPTIONS};
+use crate::http::{HttpOptions, serve};
 
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
@@ -27,10 +25,14 @@ struct Running {
 }
 
 async fn start(router: Router, grace: Duration) -> Running {
+    start_with(OPTIONS, router, grace).await
+}
+
+async fn start_with(options: HttpOptions, router: Router, grace: Duration) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, router, OPTIONS, shutdown.clone(), grace));
+    let task = tokio::spawn(serve(listener, router, options, shutdown.clone(), grace));
     Running {
         address,
         shutdown,
@@ -163,4 +165,49 @@ async fn a_request_that_outlasts_the_grace_is_cut_off() {
     server.shutdown.cancel();
     server.task.await.unwrap();
     assert_eq!(rest_of(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_response_is_cut_off() {
+    let began = CancellationToken::new();
+    let has_begun = began.clone();
+    let large = async move || {
+        has_begun.cancel();
+        vec![0_u8; 64 << 20]
+    };
+    let options = HttpOptions {
+        request_timeout: Duration::from_millis(200),
+        ..OPTIONS
+    };
+    let router = Router::new().route("/", get(large));
+    let server = start_with(options, router, Duration::from_mins(1)).await;
+    let mut client = server.connect().await;
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        .await
+        .unwrap();
+    began.cancelled().await;
+    server.shutdown.cancel();
+    // Long before the grace is over.
+    tokio::time::timeout(Duration::from_secs(20), server.task)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_chunked_body_above_the_limit_is_refused_when_it_gets_there() {
+    let api = Api::new().await;
+    let server = start(api.router.clone(), Duration::ZERO).await;
+    let mut client = server.connect().await;
+    let size = OPTIONS.max_body + 1;
+    let request = format!(
+        "POST /vehicles HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n",
+        " ".repeat(size)
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let answer = answer(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("body-too-large"));
 }

@@ -1,0 +1,192 @@
+//! The API over the real store, request by request, and over sockets.
+
+mod connections;
+mod document;
+mod errors;
+mod resources;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, Response, StatusCode, header},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::{AppState, HttpOptions, router};
+use crate::{
+    domain::{DeviceId, Timestamp},
+    registry::{Mailbox, Registry},
+    service::{Instance, Service},
+    store::{Store, StoreOptions},
+};
+
+const OPTIONS: HttpOptions = HttpOptions {
+    header_timeout: Duration::from_millis(300),
+    max_connections: 2,
+    max_body: 1000,
+    request_timeout: Duration::from_secs(5),
+};
+
+const TRUCK: &str = "9180af05-0219-4c88-8a95-3da86b130d43";
+
+/// The API over an empty store.
+struct Api {
+    router: Router,
+    service: Arc<Service>,
+    draining: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    response: Response<()>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The problem's name, after a look at the rest of it.
+    fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+        let name = problem["type"].as_str().unwrap();
+        let name = name.strip_prefix("urn:vehicle-gateway:problem:").unwrap();
+        (self.status.as_u16(), name.to_owned())
+    }
+
+    /// What the problem's `errors` point at.
+    fn places(&self) -> BTreeSet<String> {
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        let errors = problem["errors"].as_array().unwrap();
+        let place = |error: &Value| {
+            let place = error.get("pointer").or(error.get("parameter")).unwrap();
+            place.as_str().unwrap().to_owned()
+        };
+        errors.iter().map(place).collect()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.response
+            .headers()
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Api {
+    async fn new() -> Self {
+        Self::with(OPTIONS).await
+    }
+
+    async fn with(options: HttpOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let id = uuid::Uuid::now_v7();
+        let store = Store::open(StoreOptions {
+            url: format!("sqlite://{}/test.db", folder.path().display()),
+            readers: 2,
+            instance_id: id.to_string(),
+            queue_bytes: 1 << 20,
+            commit_timeout: Duration::from_secs(5),
+        });
+        let instance = Instance {
+            id,
+            name: "<b>test".to_owned(),
+            started_at: Timestamp::now(),
+        };
+        let service = Arc::new(Service::new(
+            store.await.unwrap(),
+            Arc::new(Registry::default()),
+            instance,
+            Duration::from_secs(5),
+        ));
+        let draining = CancellationToken::new();
+        let state = AppState {
+            service: Arc::clone(&service),
+            draining: draining.clone(),
+        };
+        Self {
+            router: router(state, options),
+            service,
+            draining,
+            _folder: folder,
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            response: Response::from_parts(parts, ()),
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    async fn call(&self, method: Method, path: &str) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path).await
+    }
+
+    async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        self.post_text(path, body.to_string()).await
+    }
+
+    /// All items of a list, page by page, with `between` done after each page.
+    async fn walk(&self, path: &str, between: impl AsyncFn()) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("{path}{cursor}")).await.json();
+            items.extend(page["items"].as_array().unwrap().clone());
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+            between().await;
+        }
+    }
+
+    async fn report(&self, battery: u8) {
+        let answer = self.post("/service/status-update", update(battery)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+
+    async fn store_blob(&self, content: &'static [u8]) {
+        let device_id = DeviceId::parse(TRUCK).unwrap();
+        let remote = "192.0.2.1:5000".parse().unwrap();
+        let login = self.service.begin_login(device_id.clone(), remote).await;
+        let mailbox = Arc::new(Mailbox::default());
+        let session = self.service.finish_login(device_id, login, mailbox);
+        let blob = Bytes::from_static(content);
+        self.service
+            .debug_blob(&session.unwrap(), blob)
+            .await
+            .unwrap();
+    }
+}
+
+fn update(battery: u8) -> Value {
+    json!({ "deviceId": TRUCK, "latitude": 43.62152, "longitude": -1.5, "battery": battery, "running": true })
+}
