@@ -10,7 +10,7 @@ use aide::{
 use axum::http::StatusCode;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, json_schema};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::problem::{self, Details, InvalidInput, Kind, Problem};
 
@@ -131,7 +131,7 @@ fn problem_example(kind: Kind) -> ExampleDoc {
     };
     ExampleDoc {
         summary: Some(kind.title().to_owned()),
-        value: Some(problem.body()),
+        value: Some(json!(problem.details())),
         ..ExampleDoc::default()
     }
 }

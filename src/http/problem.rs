@@ -23,6 +23,8 @@ use crate::service::{ServiceError, StoreError};
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 /// How long a caller should wait after a 503, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// A small request with thousands of mistakes is not answered with a large list of them.
+const MAX_ERRORS: usize = 20;
 
 /// The kinds of error there are. Each has one name and one status, for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +189,8 @@ impl Problem {
     }
 
     /// Input that is not valid; the detail names what is wrong first.
-    pub(super) fn invalid(kind: Kind, errors: Vec<InvalidInput>) -> Self {
+    pub(super) fn invalid(kind: Kind, mut errors: Vec<InvalidInput>) -> Self {
+        errors.truncate(MAX_ERRORS);
         let problem = Self::new(kind);
         let problem = match errors.first() {
             Some(first) => problem.with_detail(first.to_string()),
@@ -294,14 +297,14 @@ fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 
 impl Problem {
     /// The body of the response.
-    pub(super) fn body(&self) -> serde_json::Value {
-        serde_json::json!(Details {
+    pub(super) fn details(&self) -> Details<'_> {
+        Details {
             r#type: self.kind.type_uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
             detail: &self.detail,
             errors: &self.errors,
-        })
+        }
     }
 }
 
@@ -312,7 +315,8 @@ impl IntoResponse for Problem {
         let mut response = (
             status,
             [(header::CONTENT_TYPE, content_type)],
-            self.body().to_string(),
+            // Texts and a number: nothing that JSON could refuse.
+            serde_json::to_vec(&self.details()).unwrap_or_default(),
         )
             .into_response();
         let headers = response.headers_mut();

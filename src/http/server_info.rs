@@ -270,9 +270,11 @@ impl Example for Readiness {
 }
 
 async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
-    let store = match state.service().check_store().await {
-        Ok(()) => CheckStatus::Up,
-        Err(_) => CheckStatus::Down,
+    // A store that hangs is to be reported here, before the request itself is given up.
+    let patience = state.options.request_timeout / 2;
+    let store = match tokio::time::timeout(patience, state.service().check_store()).await {
+        Ok(Ok(())) => CheckStatus::Up,
+        Ok(Err(_)) | Err(_) => CheckStatus::Down,
     };
     let status = match store {
         _ if state.app.draining.is_cancelled() => ReadinessStatus::Draining,

@@ -57,6 +57,14 @@ async fn an_invalid_parameter_is_named() {
 }
 
 #[tokio::test]
+async fn thousands_of_mistakes_get_a_short_answer() {
+    let api = Api::new().await;
+    let answer = api.get(&format!("/vehicles?{}", "a&".repeat(9000))).await;
+    assert_eq!(answer.problem(), (400, "invalid-parameter".into()));
+    assert!(answer.body.len() < 4000);
+}
+
+#[tokio::test]
 async fn a_body_that_is_no_json_is_malformed() {
     let api = Api::new().await;
     for bad in [
