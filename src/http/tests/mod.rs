@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use super::{AppState, HttpOptions, router};
 use crate::{
     domain::{DeviceId, Timestamp},
-    registry::{Mailbox, Registry},
+    registry::Mailbox,
     service::{Instance, Service},
     store::{Store, StoreOptions},
 };
@@ -108,7 +108,6 @@ impl Api {
         };
         let service = Arc::new(Service::new(
             store.await.unwrap(),
-            Arc::new(Registry::default()),
             instance,
             Duration::from_secs(5),
         ));
