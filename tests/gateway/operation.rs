@@ -192,6 +192,7 @@ fn migrate_makes_the_schema_and_exits() {
 fn heartbeats_leave_no_line_in_the_log_at_info() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
+    daemon.logged("vehicle connected");
     let before = daemon.log().len();
     for _ in 0..100 {
         device.say("PING.");

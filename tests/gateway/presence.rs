@@ -114,10 +114,11 @@ fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session() {
                     // Superseded logins are closed, greeted or not.
                     while device.line().is_some() {
                         let epochs = daemon.query("SELECT session_epoch FROM vehicles");
-                        if epochs == [LOGINS.to_string()] && daemon.held() == 1 {
-                            return Some(device);
-                        }
+                        let settled = epochs == [LOGINS.to_string()] && daemon.held() == 1;
                         device.try_say("PING.");
+                        if settled {
+                            return device.line().map(|_pong| device);
+                        }
                     }
                     None
                 })
