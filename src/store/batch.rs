@@ -1,16 +1,16 @@
 //! One batch, one transaction: read the rows, fold the intents, write each row once.
 //!
-//! Cost for `n` intents on `v` vehicles: one SELECT a 512 vehicles, one INSERT a 256 changed rows of
-//! each table (in powers of two, so that a handful of prepared statements serves every size), one
+//! Cost: one SELECT a 512 vehicles that the last batches did not touch, one INSERT a 256 changed
+//! rows of each table (in powers of two, so that a handful of prepared statements serves every size), one
 //! commit with its fsync.
 
 use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
-    QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
     sea_query::{IntoIden, OnConflict, Query, SimpleExpr},
 };
 
@@ -29,10 +29,49 @@ const KEYS_PER_SELECT: usize = 512;
 /// Rows a purge step deletes at most, so that reports never wait long for it.
 const ROWS_PER_PURGE: u64 = 500;
 
+/// Vehicles' rows as the last commit left them, so that a batch need not read what the one before it
+/// wrote. For a database that this process alone writes; should somebody else write to the file all
+/// the same, the rows are read again.
+#[derive(Debug, Default)]
+pub(super) struct KnownRows {
+    rows: HashMap<DeviceId, vehicle::Model>,
+    /// What `PRAGMA data_version` said: another value means that another connection wrote.
+    data_version: Option<i64>,
+}
+
+impl KnownRows {
+    /// About 16 MiB.
+    const MOST: usize = 32_768;
+
+    /// Forgets everything: after an error, nobody knows what is committed.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    async fn check(&mut self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
+        let row = db.query_one_raw(statement).await?;
+        let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        if self.data_version != version || self.rows.len() > Self::MOST {
+            self.rows.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, rows: HashMap<DeviceId, Row>) {
+        let known = rows
+            .into_iter()
+            .filter_map(|(id, row)| Some((id, row.model?)));
+        self.rows.extend(known);
+    }
+}
+
 /// Applies `batch` and commits. On any error nothing of it is stored, it may be applied again, and
-/// `db` must not be used again.
+/// neither `db` nor `known` must be used again.
 pub(super) async fn apply(
     db: &DatabaseConnection,
+    known: &mut KnownRows,
     instance_id: &str,
     batch: &mut [Queued],
 ) -> Result<(), DbErr> {
@@ -43,17 +82,21 @@ pub(super) async fn apply(
             ..TransactionOptions::default()
         })
         .await?;
+    known.check(&transaction).await?;
+    let rows = read_rows(&transaction, known, batch).await?;
+    let rows = write(&transaction, instance_id, rows, batch).await?;
     // On an error the caller throws the connection away, and the transaction with it.
-    write(&transaction, instance_id, batch).await?;
-    transaction.commit().await
+    transaction.commit().await?;
+    known.keep(rows);
+    Ok(())
 }
 
 async fn write(
     db: &DatabaseTransaction,
     instance_id: &str,
+    rows: HashMap<DeviceId, Row>,
     batch: &mut [Queued],
-) -> Result<(), DbErr> {
-    let rows = read_rows(db, batch).await?;
+) -> Result<HashMap<DeviceId, Row>, DbErr> {
     let mut fold = Fold::new(instance_id, rows);
     for queued in batch.iter_mut() {
         fold.apply(&mut queued.intent);
@@ -64,7 +107,7 @@ async fn write(
         blobs,
         ..
     } = fold;
-    write_vehicles(db, rows).await?;
+    write_vehicles(db, &rows).await?;
     write_reports(db, &reports).await?;
     write_blobs(db, blobs).await?;
     for queued in batch {
@@ -72,21 +115,30 @@ async fn write(
             reply.set(Ok(purge(db, step).await?));
         }
     }
-    Ok(())
+    Ok(rows)
 }
 
 async fn read_rows(
     db: &DatabaseTransaction,
+    known: &mut KnownRows,
     batch: &[Queued],
 ) -> Result<HashMap<DeviceId, Row>, DbErr> {
+    let mut rows = HashMap::with_capacity(batch.len());
     // In the order of the key, which is the order in which rows are locked everywhere.
-    let ids: BTreeSet<&DeviceId> = batch
-        .iter()
-        .flat_map(|queued| queued.intent.devices())
-        .collect();
-    let ids: Vec<&DeviceId> = ids.into_iter().collect();
-    let mut rows = HashMap::with_capacity(ids.len());
-    for chunk in ids.chunks(KEYS_PER_SELECT) {
+    let mut unknown = BTreeSet::new();
+    for id in batch.iter().flat_map(|queued| queued.intent.devices()) {
+        match known.rows.remove(id) {
+            Some(model) => {
+                rows.insert(id.clone(), Row::read(Some(model)));
+            }
+            None if rows.contains_key(id) => {}
+            None => {
+                unknown.insert(id);
+            }
+        }
+    }
+    let unknown: Vec<&DeviceId> = unknown.into_iter().collect();
+    for chunk in unknown.chunks(KEYS_PER_SELECT) {
         // Repeats of the last key fill up to a power of two: few statements, prepared once.
         let padded = chunk.len().next_power_of_two();
         let keys = chunk
@@ -96,23 +148,16 @@ async fn read_rows(
                 padded - chunk.len(),
             ))
             .map(|id| id.as_str());
-        let mut found = HashMap::with_capacity(chunk.len());
-        for model in vehicle::Entity::find()
+        let found = vehicle::Entity::find()
             .filter(vehicle::Column::DeviceId.is_in(keys))
             .all(db)
-            .await?
-        {
-            found.insert(model.device_id.clone(), model);
-        }
+            .await?;
+        let mut found: HashMap<String, vehicle::Model> = found
+            .into_iter()
+            .map(|model| (model.device_id.clone(), model))
+            .collect();
         for id in chunk {
-            let model = found.remove(id.as_str());
-            rows.insert(
-                (*id).clone(),
-                Row {
-                    model,
-                    change: Change::None,
-                },
-            );
+            rows.insert((*id).clone(), Row::read(found.remove(id.as_str())));
         }
     }
     Ok(rows)
@@ -130,19 +175,19 @@ fn runs<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
 
 async fn write_vehicles(
     db: &DatabaseTransaction,
-    rows: HashMap<DeviceId, Row>,
+    rows: &HashMap<DeviceId, Row>,
 ) -> Result<(), DbErr> {
     let mut telemetry = Vec::new();
     let mut all = Vec::new();
-    for row in rows.into_values() {
-        match (row.change, row.model) {
+    for row in rows.values() {
+        match (row.change, &row.model) {
             (Change::Telemetry, Some(model)) => telemetry.push(model),
             (Change::All, Some(model)) => all.push(model),
             _ => {}
         }
     }
     for models in [&mut telemetry, &mut all] {
-        models.sort_unstable_by(|a, b| a.device_id.cmp(&b.device_id));
+        models.sort_unstable_by_key(|model| &model.device_id);
     }
     upsert(db, &telemetry, &TELEMETRY).await?;
     let every_column: Vec<vehicle::Column> =
@@ -164,7 +209,7 @@ const TELEMETRY: [vehicle::Column; 8] = [
 
 async fn upsert(
     db: &DatabaseTransaction,
-    models: &[vehicle::Model],
+    models: &[&vehicle::Model],
     columns: &[vehicle::Column],
 ) -> Result<(), DbErr> {
     for run in runs(models) {

@@ -184,10 +184,9 @@ impl<'a> Fold<'a> {
     }
 
     fn row(&mut self, device_id: &DeviceId) -> &mut Row {
-        self.rows.entry(device_id.clone()).or_insert(Row {
-            model: None,
-            change: Change::None,
-        })
+        self.rows
+            .entry(device_id.clone())
+            .or_insert(Row::read(None))
     }
 
     /// The row of `session`, if it still names it.
@@ -279,6 +278,14 @@ impl vehicle::Model {
 }
 
 impl Row {
+    /// A row as the database has it.
+    pub(super) fn read(model: Option<vehicle::Model>) -> Self {
+        Self {
+            model,
+            change: Change::None,
+        }
+    }
+
     fn stamp(&mut self, at: Timestamp, change: Change) -> i64 {
         self.change = self.change.max(change);
         self.model

@@ -21,7 +21,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    StoreError, StoreOptions, batch,
+    StoreError, StoreOptions,
+    batch::{self, KnownRows},
     error::is_poison,
     intent::{Intent, Queued, Reply},
     sqlite::WriteConnection,
@@ -69,6 +70,7 @@ impl Writer {
         };
         let task = Task {
             connection,
+            known: KnownRows::default(),
             instance_id: options.instance_id.clone(),
             intents,
             closing,
@@ -173,6 +175,7 @@ impl<T> Future for Ticket<T> {
 /// What [`Writer`] feeds.
 pub(super) struct Task {
     connection: WriteConnection,
+    known: KnownRows,
     instance_id: String,
     intents: mpsc::UnboundedReceiver<Queued>,
     closing: CancellationToken,
@@ -273,9 +276,10 @@ impl Task {
 
     async fn apply(&mut self, piece: &mut [Queued]) -> Result<(), DbErr> {
         let db = self.connection.get().await?;
-        let applied = batch::apply(&db, &self.instance_id, piece).await;
+        let applied = batch::apply(&db, &mut self.known, &self.instance_id, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
+            self.known.clear();
         }
         applied
     }
