@@ -29,6 +29,8 @@ use crate::{
 
 /// Files the process has open beside its device connections: HTTP, database, log, listeners.
 const OTHER_FILES: u64 = 128;
+/// What the store gets to commit and close when the grace time is over.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections the operating system may complete before they are accepted.
 const BACKLOG: u32 = 16_384;
 
@@ -121,10 +123,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     stop.cancel();
     tokio::select! {
         finished = finish(&service, parts, settings.shutdown.grace) => {
-            if finished {
-                tracing::info!("stopped");
-            }
-            Ok(ExitCode::SUCCESS)
+            tracing::info!(everything_stored = finished, "stopped");
+            Ok(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         signal = signals.next() => {
             tracing::warn!(signal, "second signal: exiting at once");
@@ -180,8 +180,10 @@ fn start(
     ]
 }
 
-/// Waits for everything to end, at most `grace`; true if it did.
+/// Waits for everything to end, at most `grace` and a moment for the store; false if something is
+/// not stored.
 async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
+    let started = Instant::now();
     let all = async {
         for (part, task) in parts {
             if let Err(error) = task.await {
@@ -189,8 +191,7 @@ async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
             }
         }
     };
-    let in_time = tokio::time::timeout(grace, all).await.is_ok();
-    if !in_time {
+    if tokio::time::timeout(grace, all).await.is_err() {
         let connections = service.connections();
         tracing::warn!(
             connections,
@@ -198,10 +199,18 @@ async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
             "shutdown.grace is over; closing the rest as it is"
         );
     }
-    if let Err(error) = service.close().await {
-        tracing::error!(%error, "the store did not close well");
+    let left = grace.saturating_sub(started.elapsed()).max(CLOSE_TIMEOUT);
+    match tokio::time::timeout(left, service.close()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the store did not close well");
+            false
+        }
+        Err(_elapsed) => {
+            tracing::error!("the database cannot commit; what waited for it is lost");
+            false
+        }
     }
-    in_time
 }
 
 fn http_options(settings: &Settings) -> HttpOptions {
@@ -231,6 +240,7 @@ fn device_options(settings: &Settings) -> DeviceOptions {
         login_timeout: device.login_timeout,
         silence_timeout: device.silence_timeout,
         write_timeout: device.write_timeout,
+        blob_timeout: device.blob_timeout,
         commit_timeout: settings.store.commit_timeout,
         goodbye_timeout: GOODBYE_TIMEOUT.min(settings.shutdown.grace / 2),
         budget: Budget::new(device.buffer_budget),
@@ -254,7 +264,10 @@ async fn purge(
 ) {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match service.purge(retention).await {
+        let Some(purged) = stop.run_until_cancelled(service.purge(retention)).await else {
+            return;
+        };
+        match purged {
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "deleted what is older than its retention"),
             Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),

@@ -89,8 +89,7 @@ impl Session {
     }
 
     /// The last heartbeat, if it was not taken before.
-    #[must_use]
-    pub fn take_heartbeat(&self) -> Option<Timestamp> {
+    fn take_heartbeat(&self) -> Option<Timestamp> {
         let last = self.last_heartbeat()?;
         (self.flushed.swap(last.as_millis(), Ordering::Relaxed) != last.as_millis()).then_some(last)
     }

@@ -83,6 +83,9 @@ pub struct DeviceSettings {
     /// The longest a vehicle may take to receive what was written.
     #[serde(serialize_with = "as_duration")]
     pub write_timeout: Duration,
+    /// The longest a blob may take to arrive while others wait for the memory that it holds.
+    #[serde(serialize_with = "as_duration")]
+    pub blob_timeout: Duration,
     /// How long the vehicle may speak first; zero greets at once. Less than `login_timeout`.
     #[serde(serialize_with = "as_duration")]
     pub greeting_delay: Duration,
@@ -275,6 +278,7 @@ impl DeviceSettings {
             login_timeout: reader.duration("device.login_timeout", MILLIS_100..=HOUR),
             silence_timeout: reader.duration("device.silence_timeout", MILLIS_100..=DAY),
             write_timeout: reader.duration("device.write_timeout", MILLIS_100..=HOUR / 6),
+            blob_timeout: reader.duration("device.blob_timeout", MILLIS_100..=HOUR),
             greeting_delay: reader.duration(
                 "device.greeting_delay",
                 Duration::ZERO..=Duration::from_secs(10),

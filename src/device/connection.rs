@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -22,18 +22,22 @@ use tokio::{
 
 use super::{
     DeviceOptions,
-    budget::Share,
+    budget::{FREE, Share},
+    closing::{has_last_words, linger, shut},
     replies::{Replies, Wait},
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
     domain::{DeviceId, DisconnectReason, GatewaySentence, SessionKey},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
-    service::{Login, LoginError, Mailbox, Service, Session, Ticket},
+    service::{ConnectionGuard, Login, LoginError, Mailbox, Service, Session, Ticket, Written},
 };
 
-/// What one read takes at most; on the stack, so that it costs an idle connection nothing.
+/// What one read takes at most while a blob is received; on the stack, so that it costs an idle
+/// connection nothing.
 const READ_SIZE: usize = 16 << 10;
+/// What one read takes at most otherwise.
+const SMALL_READ_SIZE: usize = 4 << 10;
 /// Without bytes for this long, garbage of a text device is over.
 const QUIET: Duration = Duration::from_millis(200);
 /// What the store is given beyond its own time-out before a connection stops waiting for it.
@@ -52,6 +56,7 @@ struct PendingLogin {
 enum Due {
     Greet,
     EndOfGarbage,
+    SlowBlob,
     Command,
     Close(DisconnectReason),
 }
@@ -59,17 +64,23 @@ enum Due {
 /// Ends the connection, for this reason.
 type Ended = DisconnectReason;
 
-/// Talks to the device on `stream` until one side has had enough, then cleans up.
+/// Talks to the device on `stream` until one side has had enough, then cleans up. The guard is what
+/// counts the connection; it is let go as soon as the socket is closed.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     remote: SocketAddr,
     service: Arc<Service>,
     options: Arc<DeviceOptions>,
     mailbox: Arc<Mailbox>,
+    guard: ConnectionGuard,
 ) {
-    let mut connection = Connection::new(stream, remote, service, options, mailbox);
+    // On the heap, so that the clean-up does not hold on to its memory.
+    let mut connection = Box::new(Connection::new(stream, remote, service, options, mailbox));
     let reason = poll_fn(|context| connection.poll(context)).await;
-    connection.close(reason).await;
+    let rest = connection.part(reason).await;
+    drop(connection);
+    drop(guard);
+    rest.clean_up(reason).await;
 }
 
 struct Connection<S> {
@@ -146,9 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn advance(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
         let told = self.obey(context)?;
         let logged_in = self.await_login(context)?;
-        let wrote = self.write(context)?;
-        let handled = self.handle();
         let read = self.read(context)?;
+        let handled = self.handle();
+        let wrote = self.write(context)?;
         if !(told || logged_in || wrote || handled || read) {
             if self.end_of_input && self.is_quiescent() {
                 return Err(self
@@ -166,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what the rest of the gateway asks for.
     fn obey(&mut self, context: &Context<'_>) -> Result<bool, Ended> {
-        if self.goodbye.is_some() {
+        if self.goodbye.is_some() || self.replies.is_closing() {
             return Ok(false);
         }
         let Poll::Ready(reason) = self.mailbox.poll_close(context) else {
@@ -233,7 +244,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn handle(&mut self) -> bool {
         let mut progress = false;
         while self.may_handle() {
-            let step = match self.decoder.next() {
+            let decoded = self.decoder.next();
+            self.greet_by_dialect();
+            let step = match decoded {
                 Decoded::Incomplete => break,
                 Decoded::Message(message) => self.talk.on_message(message),
                 Decoded::Bad(bad) => {
@@ -246,7 +259,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
             progress = true;
-            self.greet_by_dialect();
             self.take(step);
         }
         progress
@@ -337,8 +349,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.end_of_input || !self.may_handle() || !self.has_room(context) {
             return Ok(false);
         }
+        let size = if self.is_large() {
+            READ_SIZE
+        } else {
+            SMALL_READ_SIZE
+        };
         let mut memory = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
-        let mut buffer = ReadBuf::uninit(&mut memory);
+        let mut buffer = ReadBuf::uninit(&mut memory[..size]);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(_)) => Err(DisconnectReason::ConnectionLost),
@@ -357,10 +374,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Whether this connection's share of the memory for large input covers what it holds.
+    /// Whether more than a sentence is being received.
+    fn is_large(&self) -> bool {
+        self.decoder.in_blob() || self.decoder.buffered() > FREE - SMALL_READ_SIZE
+    }
+
+    /// Whether this connection's share of the memory for large input covers what it holds and what
+    /// the next read may bring.
     fn has_room(&mut self, context: &mut Context<'_>) -> bool {
-        let held = self.decoder.buffered() + self.replies.waiting_blob();
-        if self.share.poll_cover(context, held).is_ready() {
+        let waiting = self.replies.waiting_blob();
+        let needed = if self.is_large() || waiting > 0 {
+            self.decoder.buffered() + waiting + READ_SIZE
+        } else {
+            0
+        };
+        if self.share.poll_cover(context, needed).is_ready() {
             self.short_of_room = None;
             true
         } else {
@@ -381,10 +409,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.opened + options.login_timeout,
                 Due::Close(DisconnectReason::LoginTimeout),
             ),
-            (None, Some(_)) => (
-                self.last_understood + options.silence_timeout,
-                Due::Close(DisconnectReason::Silent),
-            ),
+            // The device cannot be blamed while it is not read: others have to finish first.
+            (None, Some(_)) => match self.short_of_room {
+                Some(since) => (
+                    since + options.blob_timeout,
+                    Due::Close(DisconnectReason::OverCapacity),
+                ),
+                None => (
+                    self.last_understood + options.silence_timeout,
+                    Due::Close(DisconnectReason::Silent),
+                ),
+            },
         };
         let mut also = |at: Instant, due: Due| {
             if at < next.0 {
@@ -394,14 +429,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.greeted {
             also(self.opened + options.greeting_delay, Due::Greet);
         }
-        if self.decoder.is_skipping() {
+        if self.decoder.is_skipping() && self.may_handle() {
             also(self.last_read + QUIET, Due::EndOfGarbage);
         }
-        if let Some(short) = self.short_of_room {
-            also(
-                short + options.write_timeout,
-                Due::Close(DisconnectReason::OverCapacity),
-            );
+        if let Some(since) = self.share.held_since() {
+            also(since + options.blob_timeout, Due::SlowBlob);
         }
         match self.replies.wait() {
             Some(Wait::Device(since)) => also(
@@ -432,6 +464,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.replies.connected();
                 }
                 Due::EndOfGarbage => self.decoder.quiet(),
+                Due::SlowBlob if self.share.is_wanted() => {
+                    return Err(DisconnectReason::OverCapacity);
+                }
+                Due::SlowBlob => self.share.renew(),
                 Due::Command => {}
                 Due::Close(reason) => return Err(reason),
             }
@@ -443,69 +479,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(self.timer.as_mut().poll(context).is_ready())
     }
 
-    /// Removes the session here, shuts the socket, then stores the end of the session.
-    async fn close(&mut self, reason: DisconnectReason) {
-        let login = self.login.take();
-        if let Some(session) = &self.session {
+    /// Removes the session here, shuts the socket, sends the end of the session to the store; what
+    /// must outlive the connection is returned.
+    async fn part(&mut self, reason: DisconnectReason) -> Rest {
+        let session = self.session.take();
+        if let Some(session) = &session {
             self.service.leave(session);
         }
-        self.shut(reason).await;
+        let shut = shut(&mut self.stream).await;
+        let end = session.map(|session| {
+            let ticket = self.service.begin_end(&session, reason);
+            (session, ticket)
+        });
+        if shut && has_last_words(reason) {
+            linger(&mut self.stream).await;
+        }
+        Rest {
+            remote: self.remote,
+            service: Arc::clone(&self.service),
+            mailbox: Arc::clone(&self.mailbox),
+            login: self.login.take(),
+            end,
+        }
+    }
+}
+
+/// What is left to do once a connection is closed.
+struct Rest {
+    remote: SocketAddr,
+    service: Arc<Service>,
+    mailbox: Arc<Mailbox>,
+    login: Option<PendingLogin>,
+    end: Option<(Arc<Session>, Ticket<Written>)>,
+}
+
+impl Rest {
+    /// Sees to it that no session is left in the store.
+    async fn clean_up(self, reason: DisconnectReason) {
+        let mut end = self.end;
         // A login that is still on its way may yet be stored; then it is ended right after.
         if let Some(PendingLogin {
             ticket, device_id, ..
-        }) = login
+        }) = self.login
         {
             let stored = ticket.await;
-            let mailbox = Arc::clone(&self.mailbox);
-            self.session = self.service.finish_login(device_id, stored, mailbox).ok();
+            let login = self.service.finish_login(device_id, stored, self.mailbox);
+            end = login.ok().map(|session| {
+                let ticket = self.service.begin_end(&session, reason);
+                (session, ticket)
+            });
         }
         let remote = self.remote;
-        if let Some(session) = self.session.take() {
-            let SessionKey { device_id, epoch } = &session.key;
-            tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
-            self.service.end(&session, reason).await;
-        } else {
+        let Some((session, ticket)) = end else {
             tracing::debug!(%remote, %reason, "connection closed");
-        }
-    }
-
-    /// Ends the connection. After words, what the device is still sending is read and dropped for a
-    /// moment: closing over unread bytes resets the connection, and the last words might be lost.
-    async fn shut(&mut self, reason: DisconnectReason) {
-        const LINGER: Duration = Duration::from_secs(1);
-        let words = matches!(
-            reason,
-            DisconnectReason::Goodbye
-                | DisconnectReason::ConnectionClosed
-                | DisconnectReason::TooManyBadSentences
-                | DisconnectReason::TooLarge
-                | DisconnectReason::Shutdown
-        );
-        let stream = &mut self.stream;
-        let until_closed = async {
-            let mut pinned = Pin::new(stream);
-            if poll_fn(|context| pinned.as_mut().poll_shutdown(context))
-                .await
-                .is_err()
-                || !words
-            {
-                return;
-            }
-            poll_fn(|context| {
-                loop {
-                    let mut memory = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
-                    let mut buffer = ReadBuf::uninit(&mut memory);
-                    let read = ready!(pinned.as_mut().poll_read(context, &mut buffer));
-                    if read.is_err() || buffer.filled().is_empty() {
-                        return Poll::Ready(());
-                    }
-                }
-            })
-            .await;
+            return;
         };
-        if tokio::time::timeout(LINGER, until_closed).await.is_err() {
-            tracing::trace!(remote = %self.remote, "the device did not close its side");
-        }
+        let SessionKey { device_id, epoch } = &session.key;
+        tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
+        self.service.finish_end(&session, reason, ticket).await;
     }
 }
 

@@ -54,8 +54,7 @@ pub async fn serve(
                 let guard = service.connect(Arc::clone(&mailbox));
                 let (service, options) = (Arc::clone(&service), Arc::clone(&options));
                 connections.spawn(async move {
-                    connection::serve(stream, remote, service, options, mailbox).await;
-                    drop(guard);
+                    connection::serve(stream, remote, service, options, mailbox, guard).await;
                 });
             }
             Err(error) if is_of_the_peer(&error) => tracing::debug!(%error, "accept"),

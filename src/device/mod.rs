@@ -1,9 +1,10 @@
 //! The device port: accepting connections, and talking to one device on each.
 //!
 //! `listener` accepts; `connection` moves bytes and watches deadlines; `talk` decides what a sentence
-//! calls for; `replies` puts answers in order; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
+//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
 
 mod budget;
+mod closing;
 mod connection;
 mod listener;
 mod replies;
@@ -35,6 +36,8 @@ pub struct DeviceOptions {
     pub silence_timeout: Duration,
     /// How long a device may take to accept what is written to it.
     pub write_timeout: Duration,
+    /// How long a blob may take to arrive while others wait for the memory that it holds.
+    pub blob_timeout: Duration,
     /// How long the store tries to commit.
     pub commit_timeout: Duration,
     /// How long a device that was told goodbye may take to answer.

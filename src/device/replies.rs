@@ -38,6 +38,8 @@ enum Reply {
         ticket: Ticket<Written>,
         say: Option<GatewaySentence>,
         since: Instant,
+        /// It did not have its place at the store when it was added, and is not known to have it.
+        held_up: bool,
     },
     Close(DisconnectReason),
 }
@@ -60,7 +62,9 @@ pub(super) struct Replies {
     out: BytesMut,
     last_write: Option<Instant>,
     stalled: Option<Instant>,
-    waiting_blob: usize,
+    /// Bytes of the write that waits for room at the store, if one does: there is never a second.
+    held_up: Option<usize>,
+    closing: bool,
 }
 
 impl Replies {
@@ -80,32 +84,38 @@ impl Replies {
         say: Option<GatewaySentence>,
         size: usize,
     ) {
-        if !ticket.is_queued() {
-            self.waiting_blob = size;
+        let held_up = !ticket.is_queued();
+        if held_up {
+            self.held_up = Some(size);
         }
         let since = Instant::now();
-        self.queue
-            .push_back(Reply::WhenStored { ticket, say, since });
+        self.queue.push_back(Reply::WhenStored {
+            ticket,
+            say,
+            since,
+            held_up,
+        });
     }
 
-    /// Ends the connection once everything before is written.
+    /// Ends the connection once everything before is written. Nothing may be added after it.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
         self.queue.push_back(Reply::Close(reason));
+        self.closing = true;
     }
 
-    /// Whether the connection ends once everything is written: nothing may be added.
+    /// Whether the connection ends once everything is written.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(self.queue.back(), Some(Reply::Close(_)))
+        self.closing
     }
 
-    /// Whether the last write waits for room at the store: what comes after must wait as well.
+    /// Whether a write waits for room at the store: what comes after must not be submitted.
     pub(super) fn is_held_up(&self) -> bool {
-        matches!(self.queue.back(), Some(Reply::WhenStored { ticket, .. }) if !ticket.is_queued())
+        self.held_up.is_some()
     }
 
     /// Bytes of a blob that waits for room at the store.
     pub(super) fn waiting_blob(&self) -> usize {
-        self.waiting_blob
+        self.held_up.unwrap_or_default()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -124,17 +134,16 @@ impl Replies {
         }
         match self.queue.front()? {
             Reply::WhenStored { since, .. } => Some(Wait::Store(*since)),
+            // Also if it has passed by now: then the clock goes off at once.
             Reply::Say(sentence) if sentence.is_command() => {
-                self.command_due().map(Wait::CommandGap)
+                self.last_write.map(|at| Wait::CommandGap(at + COMMAND_GAP))
             }
             _ => None,
         }
     }
 
-    fn command_due(&self) -> Option<Instant> {
-        self.last_write
-            .map(|at| at + COMMAND_GAP)
-            .filter(|due| *due > Instant::now())
+    fn may_command(&self) -> bool {
+        self.out.is_empty() && self.last_write.is_none_or(|at| at.elapsed() >= COMMAND_GAP)
     }
 
     /// Writes what is ready; true if anything moved, an error once the connection is to end.
@@ -188,7 +197,6 @@ impl Replies {
     ) -> Result<bool, DisconnectReason> {
         let one_by_one = dialect == Dialect::Json;
         while self.out.is_empty() || (!one_by_one && self.out.len() < WRITE_SIZE) {
-            let command_due = self.command_due();
             let say = match self.queue.front_mut() {
                 None => break,
                 Some(Reply::Connected) => {
@@ -196,17 +204,35 @@ impl Replies {
                     None
                 }
                 Some(Reply::Say(sentence)) => {
-                    if sentence.is_command() && (!self.out.is_empty() || command_due.is_some()) {
+                    let sentence = *sentence;
+                    if sentence.is_command() && !self.may_command() {
                         break;
                     }
-                    Some(*sentence)
+                    Some(sentence)
                 }
-                Some(Reply::WhenStored { ticket, say, .. }) => {
-                    let Poll::Ready(outcome) = Pin::new(ticket).poll(context) else {
+                Some(Reply::WhenStored {
+                    ticket,
+                    say,
+                    held_up,
+                    ..
+                }) => {
+                    let polled = Pin::new(&mut *ticket).poll(context);
+                    if *held_up && ticket.is_queued() {
+                        *held_up = false;
+                        self.held_up = None;
+                    }
+                    let Poll::Ready(outcome) = polled else {
                         break;
                     };
-                    self.waiting_blob = 0;
-                    if_stored(&outcome, *say)?
+                    match if_stored(&outcome, *say) {
+                        Ok(say) => say,
+                        // What is ready goes out first: a device that is not told repeats itself.
+                        Err(reason) => {
+                            self.queue.clear();
+                            self.close(reason);
+                            continue;
+                        }
+                    }
                 }
                 Some(Reply::Close(_)) if !self.out.is_empty() => break,
                 Some(Reply::Close(reason)) => return Err(*reason),

@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use crate::{
     domain::{DisconnectReason, Timestamp},
-    registry::{ConnectionGuard, Registry},
+    registry::Registry,
     store::Store,
 };
 
 // What the edges need of the parts below: they see the rest of the gateway through here.
 pub use crate::{
-    registry::{Mailbox, Overtaken, Session},
+    registry::{ConnectionGuard, Mailbox, Overtaken, Session},
     store::{HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
 };
 pub use sessions::LoginError;
@@ -35,6 +35,9 @@ pub enum ServiceError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// What an attempt to commit that began in time may take to end.
+const COMMIT_SLACK: Duration = Duration::from_secs(2);
 
 /// This process, as others know it.
 #[derive(Debug, Clone)]
@@ -102,9 +105,10 @@ impl Service {
         self.store.close().await
     }
 
-    /// Waits for a write, but not for a database that hangs.
+    /// Waits for a write, but not for a database that hangs: an attempt that began in time gets
+    /// time to end, so that what is stored is not called unavailable.
     async fn settled<T>(&self, ticket: Ticket<T>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.commit_timeout, ticket)
+        tokio::time::timeout(self.commit_timeout + COMMIT_SLACK, ticket)
             .await
             .unwrap_or(Err(StoreError::Unavailable))
     }

@@ -79,23 +79,37 @@ impl Service {
         self.registry.remove(session);
     }
 
-    /// Stores that a session is over, however long it takes: while the database is away its vehicle
-    /// would otherwise stay online for ever. Ends early only when the store is closed.
-    pub async fn end(&self, session: &Session, reason: DisconnectReason) {
+    /// Sends the end of a session to the store. Whatever becomes of the ticket goes to
+    /// [`Service::finish_end`].
+    pub fn begin_end(&self, session: &Session, reason: DisconnectReason) -> Ticket<Written> {
         self.leave(session);
-        let last_heartbeat = session.take_heartbeat();
-        loop {
-            let end = SessionWrite::End {
+        let last_heartbeat = session.last_heartbeat();
+        self.write(
+            session,
+            SessionWrite::End {
                 reason,
                 last_heartbeat,
-            };
-            match self.write(session, end).await {
+            },
+        )
+    }
+
+    /// Stores that a session is over, however long it takes: while the database is away its vehicle
+    /// would otherwise stay online for ever. Gives up only when the store is closed.
+    pub async fn finish_end(
+        &self,
+        session: &Session,
+        reason: DisconnectReason,
+        mut ticket: Ticket<Written>,
+    ) {
+        loop {
+            match ticket.await {
                 // Stale: the vehicle has a newer session, or is deleted, and that is the truth.
                 Ok(Written::Stored | Written::Stale) => return,
                 // The store has tried for its whole time-out; no pause is needed.
-                Err(StoreError::Unavailable) => {}
+                Err(StoreError::Unavailable) => ticket = self.begin_end(session, reason),
                 Err(error) => {
-                    tracing::error!(device_id = %session.key.device_id, %error, "the end of a session is not stored");
+                    let device_id = &session.key.device_id;
+                    tracing::error!(%device_id, %error, "the end of a session is not stored");
                     return;
                 }
             }

@@ -1,6 +1,6 @@
 //! What the gateway does by itself: recover at start, flush heartbeats, forget what is old.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Service;
 use crate::{
@@ -32,13 +32,17 @@ impl Service {
         Ok(lost.len())
     }
 
-    /// Stores the heartbeats since the last flush.
+    /// Stores the heartbeats since the last flush. What fails is not tried again: the next
+    /// heartbeat, or the end of the session, brings a later one.
     pub async fn flush_heartbeats(&self) -> Result<(), StoreError> {
+        let mut flushed = Ok(());
         for beats in self.registry.take_heartbeats().chunks(STEP) {
-            self.settled(self.store.write_heartbeats(beats.to_vec()))
-                .await?;
+            let written = self
+                .settled(self.store.write_heartbeats(beats.to_vec()))
+                .await;
+            flushed = flushed.and(written);
         }
-        Ok(())
+        flushed
     }
 
     /// Deletes what is older than it may be, and what deleted vehicles left, in small steps.
@@ -69,10 +73,13 @@ impl Service {
     async fn purge_all(&self, step: Purge) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
+            let started = Instant::now();
             match self.settled(self.store.purge(step.clone())).await? {
                 0 => return Ok(deleted),
                 rows => deleted += rows,
             }
+            // As long as the step took: others get at least half of the writer's time.
+            tokio::time::sleep(started.elapsed()).await;
         }
     }
 }

@@ -1,11 +1,13 @@
 //! What operators ask: vehicles, their history, registration, deletion.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Service, ServiceError};
+use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
     domain::{BlobInfo, DeviceId, DisconnectReason, Report, Timestamp, Vehicle, VehicleState},
-    store::{HistoryPage, Registered},
+    store::{HistoryPage, Registered, StoreError},
 };
 
 impl Service {
@@ -93,14 +95,24 @@ impl Service {
         Ok(self.with_heartbeat(self.settled(ticket).await?))
     }
 
-    /// Forgets a vehicle and closes its session.
+    /// Forgets a vehicle and closes its session, whether or not the caller waits for it.
     pub async fn delete(&self, device_id: &DeviceId) -> Result<(), ServiceError> {
-        let deleted = self
-            .settled(self.store.delete(device_id.clone(), Timestamp::now()))
-            .await?;
-        let epoch = deleted.ok_or(ServiceError::UnknownVehicle)?;
-        self.registry
-            .end_through(device_id, epoch, DisconnectReason::Deleted);
-        Ok(())
+        let ticket = self.store.delete(device_id.clone(), Timestamp::now());
+        let registry = Arc::clone(&self.registry);
+        let device_id = device_id.clone();
+        // On its own: a caller who hangs up must not leave a session to a vehicle that is gone.
+        let deletion = tokio::spawn(async move {
+            let deleted: Option<i64> = ticket.await?;
+            if let Some(epoch) = deleted {
+                registry.end_through(&device_id, epoch, DisconnectReason::Deleted);
+            }
+            Ok::<_, StoreError>(deleted)
+        });
+        let deleted = tokio::time::timeout(self.commit_timeout + COMMIT_SLACK, deletion).await;
+        match deleted {
+            Ok(Ok(deleted)) => deleted?.map(drop).ok_or(ServiceError::UnknownVehicle),
+            Ok(Err(_panicked)) => Err(StoreError::Closed.into()),
+            Err(_elapsed) => Err(StoreError::Unavailable.into()),
+        }
     }
 }

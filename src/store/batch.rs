@@ -11,7 +11,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, Statement,
     TransactionOptions, TransactionTrait,
-    sea_query::{IntoIden, OnConflict, Query, SimpleExpr},
+    sea_query::{InsertStatement, IntoIden, OnConflict, Query, Value},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     fold::{Change, Fold, NewBlob, NewReport, Row},
     intent::{Intent, Purge, Queued},
 };
-use crate::domain::{DeviceId, Timestamp};
+use crate::domain::DeviceId;
 
 /// Rows a statement writes at most. 22 columns × 256 stays far below the
 /// 32,766 parameters that `SQLite` allows.
@@ -28,6 +28,8 @@ const ROWS_PER_INSERT: usize = 256;
 const KEYS_PER_SELECT: usize = 512;
 /// Rows a purge step deletes at most, so that reports never wait long for it.
 const ROWS_PER_PURGE: u64 = 500;
+/// Bytes of blobs a purge step deletes at most: `SQLite` walks each page of them.
+const BYTES_PER_PURGE: i64 = 8 << 20;
 
 /// Vehicles' rows as the last commit left them, so that a batch need not read what the one before it
 /// wrote. For a database that this process alone writes; should somebody else write to the file all
@@ -37,6 +39,7 @@ pub(super) struct KnownRows {
     rows: HashMap<DeviceId, vehicle::Model>,
     /// What `PRAGMA data_version` said: another value means that another connection wrote.
     data_version: Option<i64>,
+    texts: Texts,
 }
 
 impl KnownRows {
@@ -45,7 +48,8 @@ impl KnownRows {
 
     /// Forgets everything: after an error, nobody knows what is committed.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.rows.clear();
+        self.data_version = None;
     }
 
     async fn check(&mut self, db: &DatabaseTransaction) -> Result<(), DbErr> {
@@ -84,7 +88,7 @@ pub(super) async fn apply(
         .await?;
     known.check(&transaction).await?;
     let rows = read_rows(&transaction, known, batch).await?;
-    let rows = write(&transaction, instance_id, rows, batch).await?;
+    let rows = write(&transaction, &mut known.texts, instance_id, rows, batch).await?;
     // On an error the caller throws the connection away, and the transaction with it.
     transaction.commit().await?;
     known.keep(rows);
@@ -93,6 +97,7 @@ pub(super) async fn apply(
 
 async fn write(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     instance_id: &str,
     rows: HashMap<DeviceId, Row>,
     batch: &mut [Queued],
@@ -107,8 +112,8 @@ async fn write(
         blobs,
         ..
     } = fold;
-    write_vehicles(db, &rows).await?;
-    write_reports(db, &reports).await?;
+    write_vehicles(db, texts, &rows).await?;
+    write_reports(db, texts, &reports).await?;
     write_blobs(db, blobs).await?;
     for queued in batch {
         if let Intent::Purge { step, reply } = &mut queued.intent {
@@ -175,6 +180,7 @@ fn runs<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
 
 async fn write_vehicles(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     rows: &HashMap<DeviceId, Row>,
 ) -> Result<(), DbErr> {
     let mut telemetry = Vec::new();
@@ -189,10 +195,10 @@ async fn write_vehicles(
     for models in [&mut telemetry, &mut all] {
         models.sort_unstable_by_key(|model| &model.device_id);
     }
-    upsert(db, &telemetry, &TELEMETRY).await?;
+    upsert(db, texts, &telemetry, &TELEMETRY).await?;
     let every_column: Vec<vehicle::Column> =
         <vehicle::Column as sea_orm::Iterable>::iter().collect();
-    upsert(db, &all, &every_column).await
+    upsert(db, texts, &all, &every_column).await
 }
 
 /// The key first, then what reports and heartbeats change.
@@ -209,30 +215,64 @@ const TELEMETRY: [vehicle::Column; 8] = [
 
 async fn upsert(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     models: &[&vehicle::Model],
     columns: &[vehicle::Column],
 ) -> Result<(), DbErr> {
     for run in runs(models) {
-        let mut insert = Query::insert();
-        insert
-            .into_table(vehicle::Entity)
-            .columns(columns.iter().copied());
-        for model in run {
+        let text = texts.get((columns.len(), run.len()), || {
+            let mut insert = insert_into::<vehicle::Entity>(columns, run.len());
+            insert.on_conflict(
+                OnConflict::column(vehicle::Column::DeviceId)
+                    .update_columns(columns.iter().skip(1).map(|column| column.into_iden()))
+                    .to_owned(),
+            );
             insert
-                .values(columns.iter().map(|column| value(model, *column)))
-                .map_err(|error| DbErr::Type(error.to_string()))?;
-        }
-        insert.on_conflict(
-            OnConflict::column(vehicle::Column::DeviceId)
-                .update_columns(columns.iter().skip(1).map(|column| column.into_iden()))
-                .to_owned(),
-        );
-        db.execute(&insert).await?;
+        });
+        let values = run
+            .iter()
+            .flat_map(|model| columns.iter().map(|column| value(model, *column)))
+            .collect();
+        execute(db, text, values).await?;
     }
     Ok(())
 }
 
-fn value(model: &vehicle::Model, column: vehicle::Column) -> SimpleExpr {
+/// The texts of statements by number of columns and rows: building one costs more than running it.
+#[derive(Debug, Default)]
+struct Texts(HashMap<(usize, usize), String>);
+
+impl Texts {
+    fn get(&mut self, shape: (usize, usize), build: impl FnOnce() -> InsertStatement) -> &str {
+        self.0
+            .entry(shape)
+            .or_insert_with(|| DbBackend::Sqlite.build(&build()).sql)
+    }
+}
+
+/// An INSERT of `rows` rows, with places for their values.
+fn insert_into<E: EntityTrait>(columns: &[E::Column], rows: usize) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert
+        .into_table(E::default())
+        .columns(columns.iter().copied());
+    for _ in 0..rows {
+        insert.values_panic(columns.iter().map(|_| Value::BigInt(None).into()));
+    }
+    insert
+}
+
+async fn execute(db: &DatabaseTransaction, text: &str, values: Vec<Value>) -> Result<(), DbErr> {
+    db.execute_raw(Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        text,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+fn value(model: &vehicle::Model, column: vehicle::Column) -> Value {
     use vehicle::Column as C;
     match column {
         C::DeviceId => model.device_id.as_str().into(),
@@ -259,32 +299,35 @@ fn value(model: &vehicle::Model, column: vehicle::Column) -> SimpleExpr {
     }
 }
 
-async fn write_reports(db: &DatabaseTransaction, reports: &[NewReport]) -> Result<(), DbErr> {
-    use report::Column as C;
+async fn write_reports(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    reports: &[NewReport],
+) -> Result<(), DbErr> {
+    const COLUMNS: [report::Column; 6] = [
+        report::Column::DeviceId,
+        report::Column::ReceivedAt,
+        report::Column::Latitude,
+        report::Column::Longitude,
+        report::Column::Battery,
+        report::Column::Running,
+    ];
     for run in runs(reports) {
-        let mut insert = Query::insert();
-        insert.into_table(report::Entity).columns([
-            C::DeviceId,
-            C::ReceivedAt,
-            C::Latitude,
-            C::Longitude,
-            C::Battery,
-            C::Running,
-        ]);
-        for report in run {
+        let text = texts.get((COLUMNS.len(), run.len()), || {
+            insert_into::<report::Entity>(&COLUMNS, run.len())
+        });
+        let values = run.iter().flat_map(|report| -> [Value; 6] {
             let state = &report.state;
-            insert
-                .values([
-                    report.device_id.as_str().into(),
-                    report.received_at.into(),
-                    state.latitude.to_f64().into(),
-                    state.longitude.to_f64().into(),
-                    i16::from(state.battery.percent()).into(),
-                    state.running.is_running().into(),
-                ])
-                .map_err(|error| DbErr::Type(error.to_string()))?;
-        }
-        db.execute(&insert).await?;
+            [
+                report.device_id.as_str().into(),
+                report.received_at.into(),
+                state.latitude.to_f64().into(),
+                state.longitude.to_f64().into(),
+                i16::from(state.battery.percent()).into(),
+                state.running.is_running().into(),
+            ]
+        });
+        execute(db, text, values.collect()).await?;
     }
     Ok(())
 }
@@ -321,18 +364,26 @@ async fn purge(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
                 .into_tuple()
                 .all(db)
                 .await?;
-            delete_reports(db, expired(oldest, *before)).await
+            let expired = oldest
+                .into_iter()
+                .filter(|(_, received_at)| *received_at < before.as_millis())
+                .map(|(id, _)| id);
+            delete_reports(db, expired.collect()).await
         }
         Purge::DebugBlobs(before) => {
-            let oldest: Vec<(i64, i64)> = debug_blob::Entity::find()
+            let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
                 .select_only()
-                .columns([B::Id, B::ReceivedAt])
+                .columns([B::Id, B::Size, B::ReceivedAt])
                 .order_by_asc(B::Id)
                 .limit(ROWS_PER_PURGE)
                 .into_tuple()
                 .all(db)
                 .await?;
-            delete_blobs(db, expired(oldest, *before)).await
+            let expired = oldest
+                .into_iter()
+                .filter(|(_, _, received_at)| *received_at < before.as_millis())
+                .map(|(id, size, _)| (id, size));
+            delete_blobs(db, some_of(expired)).await
         }
         Purge::Forgotten(device_id, through) => {
             let reports: Vec<i64> = report::Entity::find()
@@ -344,24 +395,30 @@ async fn purge(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
                 .into_tuple()
                 .all(db)
                 .await?;
-            let blobs: Vec<i64> = debug_blob::Entity::find()
+            let blobs: Vec<(i64, i64)> = debug_blob::Entity::find()
                 .select_only()
-                .column(B::Id)
+                .columns([B::Id, B::Size])
                 .filter(B::DeviceId.eq(device_id.as_str()))
                 .filter(B::ReceivedAt.lte(through.as_millis()))
                 .limit(ROWS_PER_PURGE)
                 .into_tuple()
                 .all(db)
                 .await?;
-            Ok(delete_reports(db, reports).await? + delete_blobs(db, blobs).await?)
+            let deleted = delete_reports(db, reports).await?;
+            Ok(deleted + delete_blobs(db, some_of(blobs.into_iter())).await?)
         }
     }
 }
 
-fn expired(oldest: Vec<(i64, i64)>, before: Timestamp) -> Vec<i64> {
-    oldest
-        .into_iter()
-        .filter(|(_, received_at)| *received_at < before.as_millis())
+/// The first of these `(id, size)` up to [`BYTES_PER_PURGE`], and at least one if there is one.
+fn some_of(blobs: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
+    let mut bytes = 0;
+    blobs
+        .take_while(|(_, size)| {
+            let first = bytes == 0;
+            bytes += size.max(&1);
+            first || bytes <= BYTES_PER_PURGE
+        })
         .map(|(id, _)| id)
         .collect()
 }
@@ -391,6 +448,15 @@ async fn delete_blobs(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, Db
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_purge_step_takes_blobs_up_to_its_bytes_and_at_least_one() {
+        let sizes = |sizes: &[i64]| some_of((0..).zip(sizes.iter().copied()));
+        assert_eq!(sizes(&[BYTES_PER_PURGE * 2, 1]), [0]);
+        assert_eq!(sizes(&[BYTES_PER_PURGE - 1, 1, 1]), [0, 1]);
+        assert_eq!(sizes(&[0, 0]), [0, 1]);
+        assert_eq!(sizes(&[]), [0; 0]);
+    }
 
     #[test]
     fn runs_are_powers_of_two_in_order_and_leave_nothing_out() {

@@ -37,12 +37,13 @@ pub(super) struct WriteConnection {
 
 impl WriteConnection {
     async fn open(url: &str) -> Result<Self, DbErr> {
-        let mut connection = Self {
+        let mut creating = options(url, 1);
+        creating.map_sqlx_sqlite_opts(|options| base(options).create_if_missing(true));
+        Ok(Self {
+            current: Some(Database::connect(creating).await?),
+            // A file that has gone is not made again: it would be an empty one.
             options: options(url, 1),
-            current: None,
-        };
-        connection.get().await?;
-        Ok(connection)
+        })
     }
 
     /// The connection, on which nothing has failed yet.
@@ -128,7 +129,7 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
 
 fn base(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options
-        .create_if_missing(true)
+        .create_if_missing(false)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_mode", "WAL")
         // FULL syncs the log at every commit: what was thanked survives a power cut.
@@ -153,7 +154,10 @@ fn take_file(url: &str) -> Result<FileLock, OpenError> {
         path: path.clone(),
         source,
     };
-    let mut lock_file = parsed.get_filename().as_os_str().to_owned();
+    // By its real name: a link to the file is the same file.
+    let real = std::fs::canonicalize(parsed.get_filename());
+    let real = real.unwrap_or_else(|_new| parsed.get_filename().to_owned());
+    let mut lock_file = real.into_os_string();
     lock_file.push(".lock");
     let file = File::options()
         .create(true)

@@ -9,14 +9,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use sea_orm::DbErr;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::Instant,
+    time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -92,32 +92,30 @@ impl Writer {
         let (reply, outcome) = Reply::channel();
         let intent = intent(reply);
         let units = u32::try_from(intent.weight().div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let room = if intent.is_urgent() {
+        let room = Arc::clone(if intent.is_urgent() {
             &self.urgent_room
         } else {
             &self.room
-        };
+        });
         let deadline = Instant::now() + self.commit_timeout;
-        match Arc::clone(room).try_acquire_many_owned(units) {
+        let waiting = match Arc::clone(&room).try_acquire_many_owned(units) {
             Ok(permit) => {
                 self.enqueue(intent, deadline, permit);
-                Ticket(Stage::Queued(outcome))
+                None
             }
             Err(_full) => {
                 let writer = self.clone();
-                let room = Arc::clone(room);
-                Ticket(Stage::Waiting(Box::pin(async move {
-                    let acquired =
-                        tokio::time::timeout_at(deadline, room.acquire_many_owned(units));
-                    let Ok(Ok(permit)) = acquired.await else {
+                Some(Box::pin(async move {
+                    let acquired = timeout_at(deadline, room.acquire_many_owned(units)).await;
+                    let Ok(Ok(permit)) = acquired else {
                         return Err(StoreError::Unavailable);
                     };
                     writer.enqueue(intent, deadline, permit);
-                    drop(writer);
-                    outcome.await.unwrap_or(Err(StoreError::Closed))
-                })))
+                    Ok(())
+                }) as Waiting)
             }
-        }
+        };
+        Ticket { waiting, outcome }
     }
 
     fn enqueue(&self, intent: Intent, deadline: Instant, room: OwnedSemaphorePermit) {
@@ -130,23 +128,19 @@ impl Writer {
     }
 }
 
-/// Resolves when the intent is committed, or will not be.
-#[derive(Debug)]
-#[must_use = "an outcome that nobody looks at may be a failure"]
-pub struct Ticket<T>(Stage<T>);
+/// Waits for room in the queue and takes it.
+type Waiting = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
-enum Stage<T> {
-    /// Waits for room in the queue, and then for its outcome.
-    Waiting(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>),
-    Queued(oneshot::Receiver<Result<T, StoreError>>),
+/// Resolves when the intent is committed, or will not be.
+#[must_use = "an outcome that nobody looks at may be a failure"]
+pub struct Ticket<T> {
+    waiting: Option<Waiting>,
+    outcome: oneshot::Receiver<Result<T, StoreError>>,
 }
 
-impl<T> std::fmt::Debug for Stage<T> {
+impl<T> std::fmt::Debug for Ticket<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Waiting(_) => "Waiting",
-            Self::Queued(_) => "Queued",
-        })
+        write!(f, "Ticket(queued: {})", self.is_queued())
     }
 }
 
@@ -155,7 +149,7 @@ impl<T> Ticket<T> {
     /// may be submitted.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        matches!(self.0, Stage::Queued(_))
+        self.waiting.is_none()
     }
 }
 
@@ -163,12 +157,14 @@ impl<T> Future for Ticket<T> {
     type Output = Result<T, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.get_mut().0 {
-            Stage::Waiting(future) => future.as_mut().poll(context),
-            Stage::Queued(outcome) => Pin::new(outcome)
-                .poll(context)
-                .map(|sent| sent.unwrap_or(Err(StoreError::Closed))),
+        let ticket = self.get_mut();
+        if let Some(waiting) = &mut ticket.waiting {
+            ready!(waiting.as_mut().poll(context))?;
+            ticket.waiting = None;
         }
+        Pin::new(&mut ticket.outcome)
+            .poll(context)
+            .map(|sent| sent.unwrap_or(Err(StoreError::Closed)))
     }
 }
 
@@ -209,14 +205,21 @@ impl Task {
         }
     }
 
+    /// The next intent. While the database is away and nobody wants anything of it, it is tried now
+    /// and then, so that its return is noticed without a write.
     async fn next(&mut self) -> Option<Queued> {
-        tokio::select! {
-            biased;
-            next = self.intents.recv() => next,
-            () = self.closing.cancelled() => {
-                // What is queued already is still handed out.
-                self.intents.close();
-                self.intents.recv().await
+        loop {
+            tokio::select! {
+                biased;
+                next = self.intents.recv() => return next,
+                () = self.closing.cancelled() => {
+                    // What is queued already is still handed out.
+                    self.intents.close();
+                    return self.intents.recv().await;
+                }
+                () = sleep(LONGEST_PAUSE), if !self.healthy.load(Ordering::Relaxed) => {
+                    self.try_to_commit(&mut []).await;
+                }
             }
         }
     }
@@ -253,34 +256,44 @@ impl Task {
             if piece.is_empty() {
                 return None;
             }
-            match self.apply(piece).await {
-                Ok(()) => {
-                    if !self.healthy.swap(true, Ordering::Relaxed) {
-                        tracing::info!("the database commits again");
-                    }
-                    return None;
-                }
-                Err(error) if is_poison(&error) => return Some(error),
-                Err(error) => {
-                    if self.healthy.swap(false, Ordering::Relaxed) {
-                        tracing::error!(%error, waiting = piece.len(), "the database cannot commit; nothing is acknowledged until it does");
-                    } else {
-                        tracing::debug!(%error, waiting = piece.len(), "the database still cannot commit");
-                    }
-                }
+            match self.try_to_commit(piece).await {
+                None => return None,
+                Some(error) if is_poison(&error) => return Some(error),
+                Some(_may_pass) => {}
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
+    /// One attempt, and what it tells of the database's health.
+    async fn try_to_commit(&mut self, piece: &mut [Queued]) -> Option<DbErr> {
+        let Err(error) = self.apply(piece).await else {
+            if !self.healthy.swap(true, Ordering::Relaxed) {
+                tracing::info!("the database commits again");
+            }
+            return None;
+        };
+        if !is_poison(&error) {
+            let waiting = piece.len();
+            if self.healthy.swap(false, Ordering::Relaxed) {
+                tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
+            } else {
+                tracing::debug!(%error, waiting, "the database still cannot commit");
+            }
+        }
+        Some(error)
+    }
+
     async fn apply(&mut self, piece: &mut [Queued]) -> Result<(), DbErr> {
+        let started = Instant::now();
         let db = self.connection.get().await?;
         let applied = batch::apply(&db, &mut self.known, &self.instance_id, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.known.clear();
         }
+        tracing::debug!(intents = piece.len(), took = ?started.elapsed(), committed = applied.is_ok(), "batch");
         applied
     }
 }

@@ -201,3 +201,19 @@ fn a_full_disk_thanks_nobody_and_space_heals_it() {
         ["ok"]
     );
 }
+
+#[test]
+fn readiness_returns_with_the_database_though_nobody_writes() {
+    let daemon = Daemon::builder()
+        .set("store.commit_timeout=500ms")
+        .set("retention.interval=1d")
+        .start();
+    let lock = Lock::take(&daemon.database());
+    let response = daemon.post("/vehicles", &serde_json::json!({"deviceId": "x"}));
+    assert_eq!(response.status(), 503);
+    assert_eq!(daemon.get("/ready").status(), 503);
+    drop(lock);
+    wait_until("ready again", || {
+        (daemon.get("/ready").status() == 200).then_some(())
+    });
+}

@@ -2,12 +2,13 @@
 
 use std::{
     io::{ErrorKind, Write},
+    thread,
     time::Duration,
 };
 
 use socket2::SockRef;
 
-use crate::support::{Daemon, PATIENCE, hello, wait_until};
+use crate::support::{Daemon, Device, Lock, hello, wait_until};
 
 #[test]
 fn health_checks_that_connect_and_leave_harm_nobody() {
@@ -44,13 +45,16 @@ fn beyond_the_cap_a_connection_is_closed_without_words_and_others_stay() {
 #[test]
 fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
     let daemon = Daemon::builder().set("device.write_timeout=300ms").start();
-    let flooding = daemon.log_in("flooding");
+    let mut flooding = Device::connect_narrow(daemon.device);
+    flooding.say(&hello("flooding"));
+    flooding.expect("HI, NICE TO MEET YOU!");
     let mut polite = daemon.log_in("polite");
     flooding
         .stream()
         .set_write_timeout(Some(Duration::from_millis(50)))
         .unwrap();
-    let pings = "PING.".repeat(10_000);
+    // With newlines: a write that was cut short garbles one sentence, not the rest.
+    let pings = "PING.\n".repeat(10_000);
     wait_until("the flood stops", || {
         polite.say("PING.");
         polite.expect("PONG.");
@@ -67,27 +71,58 @@ fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
 }
 
 #[test]
-fn blobs_under_way_share_a_bounded_memory() {
+fn more_blobs_at_once_than_there_is_memory_for_are_all_stored() {
+    const BLOBS: usize = 40;
+    const SIZE: usize = 100_000;
     let daemon = Daemon::builder()
-        .set("device.max_blob=64 KiB")
+        .set("device.max_blob=128 KiB")
         .set("device.buffer_budget=1 MiB")
-        .set("device.write_timeout=2s")
         .start();
-    // More announced and begun than there is room for; none is finished.
-    let mut greedy: Vec<_> = (0..40)
+    let mut devices: Vec<_> = (0..BLOBS)
+        .map(|index| daemon.log_in(&format!("truck-{index}")))
+        .collect();
+    // All begin, none has finished: together they hold more than there is.
+    for device in &mut devices {
+        device.say(&format!("WTF! {SIZE}\n"));
+        device.send_what_fits(&vec![b'x'; SIZE / 2]);
+    }
+    thread::scope(|scope| {
+        for device in &mut devices {
+            scope.spawn(move || {
+                device.send(&vec![b'y'; SIZE - SIZE / 2]);
+                device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+            });
+        }
+    });
+    let stored = daemon.query("SELECT count(*) FROM debug_blobs WHERE size = 100000");
+    assert_eq!(stored, [BLOBS.to_string()]);
+}
+
+#[test]
+fn whoever_trickles_a_blob_while_others_wait_for_the_memory_is_closed() {
+    let daemon = Daemon::builder()
+        .set("device.max_blob=128 KiB")
+        .set("device.buffer_budget=1 MiB")
+        .set("device.blob_timeout=500ms")
+        .start();
+    let mut greedy: Vec<_> = (0..20)
         .map(|index| daemon.log_in(&format!("greedy-{index}")))
         .collect();
     for device in &mut greedy {
-        device.say("WTF! 65536\n");
-        device.stream().set_nonblocking(true).unwrap();
-        let _full = device.stream().write(&vec![b'x'; 60_000]);
-        device.stream().set_nonblocking(false).unwrap();
+        device.say("WTF! 130000\n");
+        device.send_what_fits(&vec![b'x'; 100_000]);
     }
     daemon.logged_with("reason", "over-capacity");
-    // Sentences need no room.
+    // Sentences need no room, and soon there is room for blobs again.
     let mut polite = daemon.log_in("polite");
-    polite.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    polite.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 5\nhello");
     polite.expect("OK, THANKS!");
+    polite.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    wait_until("a large blob is stored", || {
+        let mut device = daemon.log_in("large");
+        device.say("WTF! 130000\n");
+        (device.try_send(&vec![b'x'; 130_000]) && device.line().is_some()).then_some(())
+    });
 }
 
 #[test]
@@ -122,7 +157,7 @@ fn a_login_whose_device_is_gone_before_its_commit_leaves_nobody_online() {
     let daemon = Daemon::start();
     daemon.log_in("truck");
     daemon.offline("truck");
-    let lock = crate::support::Lock::take(&daemon.database());
+    let lock = Lock::take(&daemon.database());
     let mut device = daemon.connect();
     device.say(&hello("truck"));
     daemon.logged("the database cannot commit; nothing is acknowledged until it does");
@@ -132,5 +167,21 @@ fn a_login_whose_device_is_gone_before_its_commit_leaves_nobody_online() {
         let row = daemon.query("SELECT session_epoch || ' ' || online FROM vehicles");
         (row == ["2 0"]).then_some(())
     });
-    assert!(PATIENCE > Duration::ZERO);
+}
+
+#[test]
+fn while_the_database_is_away_connections_that_have_gone_make_room_for_others() {
+    let daemon = Daemon::builder().set("device.max_connections=3").start();
+    let devices: Vec<_> = (0..3)
+        .map(|index| daemon.log_in(&format!("truck-{index}")))
+        .collect();
+    let lock = Lock::take(&daemon.database());
+    drop(devices);
+    wait_until("the connections are gone", || {
+        (daemon.held() == 0).then_some(())
+    });
+    drop(lock);
+    for index in 0..3 {
+        daemon.offline(&format!("truck-{index}"));
+    }
 }

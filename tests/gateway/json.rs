@@ -228,3 +228,11 @@ fn each_object_is_a_segment_of_its_own_when_the_device_reads_as_fast_as_it_is_wr
     }
     device.expect_silence(Duration::from_millis(50));
 }
+
+#[test]
+fn the_connected_object_goes_out_at_the_first_brace() {
+    let daemon = Daemon::builder().set("device.greeting_delay=10s").start();
+    let mut device = daemon.connect();
+    device.say("  {");
+    assert_eq!(device.object()["type"], "connected");
+}

@@ -4,7 +4,7 @@ use std::{net::TcpListener, process::Command};
 
 use serde_json::json;
 
-use crate::support::{Daemon, wait_until};
+use crate::support::{Daemon, Lock, wait_until};
 
 #[test]
 fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean() {
@@ -37,7 +37,7 @@ fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean
 fn a_report_in_flight_at_sigterm_is_stored_and_thanked() {
     let mut daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
-    let lock = crate::support::Lock::take(&daemon.database());
+    let lock = Lock::take(&daemon.database());
     device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
     daemon.logged("the database cannot commit; nothing is acknowledged until it does");
     daemon.signal("TERM");
@@ -211,4 +211,37 @@ fn the_server_page_knows_how_many_devices_are_connected() {
     let page = daemon.json("/");
     assert_eq!(page["devicesConnected"], json!(2));
     wait_until("uptime is a number", || page["uptimeSeconds"].as_u64());
+}
+
+#[test]
+fn a_link_to_a_database_in_use_is_the_same_database() {
+    let daemon = Daemon::start();
+    std::os::unix::fs::symlink("vehicle-gateway.db", daemon.folder().join("link.db")).unwrap();
+    let (status, said) = daemon.again().set("database.url=sqlite://link.db").fail();
+    assert!(!status.success());
+    assert!(said.contains("in use by another vehicle-gateway"), "{said}");
+}
+
+#[test]
+fn a_short_grace_leaves_nobody_online() {
+    let mut daemon = Daemon::builder().set("shutdown.grace=1s").start();
+    let _silent = [daemon.log_in("a"), daemon.log_in("b")];
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    assert_eq!(
+        daemon.query("SELECT count(*) FROM vehicles WHERE online"),
+        ["0"]
+    );
+}
+
+#[test]
+fn a_stop_with_the_database_locked_ends_in_time_and_says_that_not_all_is_stored() {
+    let mut daemon = Daemon::builder().set("shutdown.grace=1s").start();
+    let mut device = daemon.log_in("truck");
+    let _lock = Lock::take(&daemon.database());
+    device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.signal("TERM");
+    assert!(!daemon.wait().success());
+    daemon.logged("the database cannot commit; what waited for it is lost");
 }

@@ -1,11 +1,11 @@
 //! Who is online, and why no more.
 
-use std::{sync::Barrier, thread};
+use std::{io::Write, net::TcpStream, sync::Barrier, thread};
 
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::support::{Daemon, Device, hello, wait_until};
+use crate::support::{Daemon, Device, Lock, hello, wait_until};
 
 #[test]
 fn the_newest_login_wins_and_the_old_connection_is_closed_without_words() {
@@ -194,4 +194,40 @@ fn what_a_deleted_vehicle_left_is_purged_and_nothing_else() {
             .query("SELECT device_id FROM reports UNION ALL SELECT device_id FROM debug_blobs");
         (left == ["kept", "kept"]).then_some(())
     });
+}
+
+#[test]
+fn a_deletion_whose_caller_hangs_up_still_closes_the_session() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    let lock = Lock::take(&daemon.database());
+    let mut caller = TcpStream::connect(daemon.http).unwrap();
+    caller
+        .write_all(b"DELETE /vehicles/truck HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    drop(caller);
+    drop(lock);
+    device.expect_closed();
+    assert_eq!(daemon.disconnected("truck")["reason"], "deleted");
+}
+
+#[test]
+fn the_last_heartbeat_never_goes_back() {
+    let daemon = Daemon::builder().set("store.heartbeat_flush=100ms").start();
+    let mut device = daemon.log_in("truck");
+    let mut last = String::new();
+    for _ in 0..200 {
+        device.say("PING.");
+        device.expect("PONG.");
+        let beat = daemon.vehicle("truck")["lastHeartbeat"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert!(beat >= last);
+        last = beat;
+    }
+    device.say("GOTTA GO.");
+    device.expect("SEE YA!");
+    assert!(daemon.offline("truck")["lastHeartbeat"].as_str().unwrap() >= last.as_str());
 }

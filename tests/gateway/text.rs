@@ -360,3 +360,13 @@ fn no_greeting_is_said_to_a_device_that_speaks_plain_text_first() {
     device.say("PING.");
     device.expect("PONG.");
 }
+
+#[test]
+fn a_text_device_that_is_slow_to_finish_its_first_sentence_is_not_greeted_in_json() {
+    let daemon = Daemon::builder().set("device.greeting_delay=50ms").start();
+    let mut device = daemon.connect();
+    device.say("HELLO, I");
+    device.expect_silence(Duration::from_millis(300));
+    device.say("'M truck!");
+    device.expect("HI, NICE TO MEET YOU!");
+}

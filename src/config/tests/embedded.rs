@@ -58,6 +58,7 @@ fn the_embedded_defaults_are_valid() {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             login_timeout: Duration::from_mins(1),
             silence_timeout: Duration::from_secs(90),
+            blob_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(10),
             greeting_delay: Duration::from_millis(200),
             max_connections: 18_000,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -28,7 +29,18 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    /// A device whose operating system takes very little that it does not read.
+    pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::on(socket.into())
+    }
+
+    fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -55,7 +67,21 @@ impl Device {
 
     /// Says it, unless the gateway has closed; whether it could.
     pub(crate) fn try_say(&mut self, text: &str) -> bool {
-        self.stream.write_all(text.as_bytes()).is_ok()
+        self.try_send(text.as_bytes())
+    }
+
+    /// Sends it, unless the gateway has closed; whether it could.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// Sends as much as the network takes at once.
+    pub(crate) fn send_what_fits(&mut self, mut bytes: &[u8]) {
+        self.stream.set_nonblocking(true).unwrap();
+        while let Ok(written @ 1..) = self.stream.write(bytes) {
+            bytes = &bytes[written..];
+        }
+        self.stream.set_nonblocking(false).unwrap();
     }
 
     /// The device has nothing more to say, and still listens.
