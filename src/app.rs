@@ -58,17 +58,17 @@ pub enum StartError {
     Signals(io::Error),
     /// The operating system allows fewer open files than the settings need.
     #[error(
-        "device.max_connections = {wanted} needs {needed} open files, but this process may open {allowed}; lower it to {possible} or raise the limit (ulimit -n)"
+        "device.max_connections = {wanted} and http.max_connections = {http} need {needed} open files, but this process may open {allowed}; lower them or raise the limit (ulimit -n)"
     )]
     OpenFiles {
         /// `device.max_connections`.
         wanted: usize,
-        /// Files for that and the rest.
+        /// `http.max_connections`.
+        http: usize,
+        /// Files for those and the rest.
         needed: u64,
         /// The hard limit.
         allowed: u64,
-        /// What would fit.
-        possible: u64,
     },
 }
 
@@ -109,17 +109,17 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         instance = %service.instance().name,
         id = %service.instance().id,
         database = %settings.database.url,
-        after = ?started.elapsed(),
+        after_ms = started.elapsed().as_millis(),
         "ready"
     );
     if !settings.http.listen.ip().is_loopback() {
-        tracing::warn!(listen = %settings.http.listen, "the API has no keys and is open to whoever reaches this address");
+        tracing::warn!(listen = %settings.http.listen, "the API has no keys: whoever reaches http.listen can read and delete vehicles");
     }
 
     let stop = CancellationToken::new();
     let parts = start(&settings, &service, device_listener, http_listener, &stop);
     let signal = signals.next().await;
-    tracing::info!(signal, grace = ?settings.shutdown.grace, "stopping: no new connections, finishing what is in flight");
+    tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
     stop.cancel();
     tokio::select! {
         finished = finish(&service, parts, settings.shutdown.grace) => {
@@ -314,14 +314,14 @@ fn raise_open_files(settings: &Settings) -> Result<(), StartError> {
         }
     };
     let wanted = settings.device.max_connections;
-    let other = OTHER_FILES + settings.http.max_connections as u64;
-    let needed = wanted as u64 + other;
+    let http = settings.http.max_connections;
+    let needed = (wanted + http) as u64 + OTHER_FILES;
     if needed > allowed {
         return Err(StartError::OpenFiles {
             wanted,
+            http,
             needed,
             allowed,
-            possible: allowed.saturating_sub(other),
         });
     }
     Ok(())

@@ -34,7 +34,7 @@ enum Command {
     CheckConfig,
     /// Bring the database's schema up to date and exit
     Migrate,
-    /// Print the `OpenAPI` document
+    /// Print the API's description
     Openapi,
 }
 
@@ -86,6 +86,8 @@ async fn execute(command: Command, settings: Settings) -> ExitCode {
 fn print(text: &str) -> ExitCode {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }

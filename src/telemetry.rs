@@ -1,5 +1,7 @@
 //! What the daemon writes for its operators: one line an event, on standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 use crate::config::settings::{LogFormat, LogSettings};
@@ -13,7 +15,11 @@ pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match settings.format {
-        LogFormat::Human => lines.with_target(false).init(),
+        // Colours only for eyes.
+        LogFormat::Human => lines
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .init(),
         LogFormat::Json => lines
             .json()
             .flatten_event(true)

@@ -44,7 +44,7 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Connects and logs in all at once; returns when the last one is greeted.
-    pub(crate) async fn connect(server: SocketAddr, size: usize) -> Self {
+    pub(crate) async fn connect(server: SocketAddr, size: usize, name: &'static str) -> Self {
         let opening = Arc::new(Semaphore::new(OPENING));
         let mut logins = JoinSet::new();
         for index in 0..size {
@@ -57,7 +57,7 @@ impl Fleet {
                 stream.set_nodelay(true).unwrap();
                 exchange(
                     &mut stream,
-                    format!("HELLO, I'M bench-{index}!\n").as_bytes(),
+                    format!("HELLO, I'M {name}-{index}!\n").as_bytes(),
                 )
                 .await;
                 Arc::new(Mutex::new(stream))

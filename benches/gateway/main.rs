@@ -90,7 +90,7 @@ async fn exchange(name: &str, bare_says: &'static str, gateway_says: &'static st
 }
 
 async fn round(server: &Server, sentence: &'static str) -> Measured {
-    let fleet = Fleet::connect(server.device, DEVICES).await;
+    let fleet = Fleet::connect(server.device, DEVICES, "bench").await;
     let cpu = server.cpu();
     let mut measured = fleet.exchange(sentence, ROUND).await;
     measured.cpu = server.cpu().saturating_sub(cpu);
@@ -113,16 +113,21 @@ fn median(rounds: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
     values[values.len() / 2]
 }
 
-/// Memory of devices that are logged in and say nothing.
+/// Memory of devices that are logged in and say nothing: what ten thousand more cost a server that
+/// has been used.
 async fn idle() {
     const IDLE: usize = 10_000;
     let mut per_device = Vec::new();
     for server in [Server::bare(), Server::gateway()] {
-        let before = server.rss();
-        let fleet = Fleet::connect(server.device, IDLE).await;
+        let start = server.rss();
+        drop(Fleet::connect(server.device, DEVICES, "warm").await);
+        let warm = server.rss();
+        let fleet = Fleet::connect(server.device, IDLE, "idle").await;
         // One exchange each, so that buffers have been used and given back.
         fleet.exchange_once("PING.\n").await;
-        per_device.push((server.rss() - before) as f64 / IDLE as f64);
+        let full = server.rss();
+        println!("  RSS: {start} at start, {warm} used, {full} with {IDLE} devices");
+        per_device.push(full.saturating_sub(warm) as f64 / IDLE as f64);
     }
     let [bare, gateway] = per_device[..] else {
         return;
@@ -141,7 +146,7 @@ async fn storm() {
     let server = Server::gateway();
     for round in ["first login", "reconnect"] {
         let started = std::time::Instant::now();
-        let fleet = Fleet::connect(server.device, STORM).await;
+        let fleet = Fleet::connect(server.device, STORM, "storm").await;
         println!(
             "storm, {round} of {STORM} devices at once: all greeted after {:.2} s",
             started.elapsed().as_secs_f64()

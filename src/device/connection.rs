@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
+use tracing::field::display;
 
 use super::{
     DeviceOptions,
@@ -275,16 +276,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn log_bad(&mut self, bad: &BadInput) {
-        let device_id = self
-            .session
-            .as_ref()
-            .map(|session| session.key.device_id.as_str());
-        let excerpt = bad.excerpt.escape_ascii();
+        let session = self.session.as_ref();
+        let device_id = session.map(|session| display(&session.key.device_id));
+        let (remote, reason) = (self.remote, bad.reason.to_string());
+        // In quotes, and whatever is not plain text is escaped.
+        let said = String::from_utf8_lossy(&bad.excerpt);
         if self.said_what_was_bad {
-            tracing::debug!(device_id, remote = %self.remote, reason = %bad.reason, %excerpt, "not understood");
+            tracing::debug!(device_id, %remote, reason, ?said, "not understood");
         } else {
             self.said_what_was_bad = true;
-            tracing::info!(device_id, remote = %self.remote, reason = %bad.reason, %excerpt, "not understood; more of this connection at debug");
+            tracing::info!(device_id, %remote, reason, ?said, "not understood; more of this connection at debug");
         }
     }
 

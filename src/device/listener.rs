@@ -59,7 +59,7 @@ pub async fn serve(
             }
             Err(error) if is_of_the_peer(&error) => tracing::debug!(%error, "accept"),
             Err(error) => {
-                tracing::warn!(%error, pause = ?pause, "cannot accept devices; trying again");
+                tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept devices; trying again");
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

@@ -31,7 +31,7 @@ pub struct Vehicle {
     pub longitude: Option<Longitude>,
     /// State of charge, as last reported.
     pub battery: Option<Battery>,
-    /// On or off, as last reported or acknowledged.
+    /// On or off, as last reported.
     pub running: Option<Running>,
     /// When the last report came.
     pub reported_at: Option<Timestamp>,
@@ -53,7 +53,7 @@ pub struct Vehicle {
     pub instance_id: Option<String>,
     /// When the vehicle was first heard of.
     pub created_at: Timestamp,
-    /// When anything above last changed.
+    /// When the last event was stored, heartbeats aside.
     pub updated_at: Timestamp,
 }
 

@@ -114,7 +114,7 @@ pub(super) struct Vehicle {
     /// State of charge in percent, as last reported.
     #[schemars(range(min = 0, max = 100))]
     battery: Option<u8>,
-    /// Whether the vehicle is turned on, as last reported or acknowledged.
+    /// Whether the vehicle is turned on, as last reported.
     running: Option<bool>,
     /// When the last report came.
     reported_at: Option<Rfc3339>,
@@ -138,7 +138,7 @@ pub(super) struct Vehicle {
     instance_id: Option<String>,
     /// When the gateway first heard of the vehicle.
     created_at: Rfc3339,
-    /// When anything of the above last changed.
+    /// When the vehicle last said or did something that is stored, heartbeats aside.
     updated_at: Rfc3339,
 }
 
@@ -215,7 +215,7 @@ pub(super) struct VehicleStatus {
     /// State of charge in percent, as last reported.
     #[schemars(range(min = 0, max = 100))]
     battery: Option<u8>,
-    /// Whether the vehicle is turned on, as last reported or acknowledged.
+    /// Whether the vehicle is turned on, as last reported.
     running: Option<bool>,
     /// When the last report came.
     reported_at: Option<Rfc3339>,

@@ -119,7 +119,11 @@ impl fmt::Display for BadReason {
                  FINE, KEEP ME POSTED, DONE, I CAN'T, SURE or SEE YA, in upper case",
             ),
             Self::Malformed { at, expected } => {
-                write!(f, "byte {at} does not fit in the sentence: {expected}")
+                write!(
+                    f,
+                    "character {} does not fit; the sentence was taken for: {expected}",
+                    at + 1
+                )
             }
             Self::TooLong { limit } => {
                 write!(f, "a sentence is complete within {limit} bytes")

@@ -276,6 +276,6 @@ fn a_reason_says_what_would_be_right() {
     };
     assert_eq!(
         reason.to_string(),
-        "byte 21 does not fit in the sentence: KEEP ME POSTED EVERY <s> SECONDS."
+        "character 22 does not fit; the sentence was taken for: KEEP ME POSTED EVERY <s> SECONDS."
     );
 }

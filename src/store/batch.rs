@@ -43,8 +43,9 @@ pub(super) struct KnownRows {
 }
 
 impl KnownRows {
-    /// About 16 MiB.
-    const MOST: usize = 32_768;
+    /// About 6 MiB. More vehicles than this that report within one commit's time are more than the
+    /// database takes anyway.
+    const MOST: usize = 8_192;
 
     /// Forgets everything: after an error, nobody knows what is committed.
     pub(super) fn clear(&mut self) {

@@ -132,9 +132,9 @@ fn device_text_is_escaped_in_the_log() {
     device.send(b"\x1b[2J\"forged\" \xff\r\nPING.");
     device.expect("SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.");
     let line = daemon.logged("not understood; more of this connection at debug");
-    let excerpt = line["excerpt"].as_str().unwrap();
-    assert!(excerpt.starts_with(r"\x1b[2J"), "{excerpt}");
-    assert!(excerpt.is_ascii() && !excerpt.contains('\u{1b}'));
+    let said = line["said"].as_str().unwrap();
+    assert!(said.starts_with(r#""\u{1b}[2J\"forged\""#), "{said}");
+    assert!(!said.contains('\u{1b}'));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod support;
 
+mod contract;
 mod durability;
 mod hostile;
 mod house;

@@ -1,0 +1,63 @@
+//! The API keeps what its document promises, as public tools see it.
+
+use std::process::Command;
+
+use crate::support::Daemon;
+
+/// A tool of `tests/requirements.txt`.
+fn tool(name: &str) -> Command {
+    let folder = std::env::var("VEHICLE_GATEWAY_TEST_TOOLS")
+        .expect("run the tests by ./scripts/test, which installs the public validators");
+    Command::new(format!("{folder}/{name}"))
+}
+
+#[track_caller]
+fn expect_success(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_openapi_document_is_valid_and_the_command_prints_the_one_that_is_served() {
+    let daemon = Daemon::start();
+    let served = daemon.get("/openapi.json").text().unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+        .arg("openapi")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), served);
+    let file = daemon.folder().join("openapi.json");
+    std::fs::write(&file, served).unwrap();
+    expect_success(tool("openapi-spec-validator").arg(file));
+}
+
+/// `EXAMPLES=500` for a long run.
+#[test]
+fn no_request_gets_a_server_error_or_an_answer_that_the_document_does_not_know() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck-1");
+    device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 5\nhello");
+    device.expect("OK, THANKS!");
+    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    let examples = std::env::var("EXAMPLES").unwrap_or_else(|_| "10".to_owned());
+    expect_success(
+        tool("schemathesis")
+            .args([
+                "run",
+                "--no-color",
+                "--seed",
+                "1",
+                "--max-examples",
+                &examples,
+            ])
+            .arg(daemon.url("/openapi.json"))
+            .current_dir(daemon.folder()),
+    );
+    device.say("PING.");
+    device.expect("PONG.");
+}
