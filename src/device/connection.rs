@@ -550,3 +550,7 @@ fn login_failed(device_id: &DeviceId, error: &LoginError) -> Ended {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -1,8 +1,8 @@
 //! One batch, one transaction: read the rows, fold the intents, write each row once.
 //!
-//! Cost: one SELECT a 512 vehicles that the last batches did not touch, one INSERT a 256 changed
-//! rows of each table (in powers of two, so that a handful of prepared statements serves every size), one
-//! commit with its fsync.
+//! Cost: one SELECT for each 512 vehicles that the last batches did not touch, one INSERT for each 64
+//! to 256 changed rows of a table (in powers of two, so that a handful of prepared statements serves
+//! every size), one commit with its fsync.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,9 +21,8 @@ use super::{
 };
 use crate::domain::DeviceId;
 
-/// Rows a statement writes at most. 22 columns × 256 stays far below the
-/// 32,766 parameters that `SQLite` allows.
-const ROWS_PER_INSERT: usize = 256;
+/// Values a statement writes at most: a prepared statement takes memory for each.
+const VALUES_PER_INSERT: usize = 2_048;
 /// Keys a SELECT asks for at most.
 const KEYS_PER_SELECT: usize = 512;
 /// Rows a purge step deletes at most, so that reports never wait long for it.
@@ -169,12 +168,13 @@ async fn read_rows(
     Ok(rows)
 }
 
-/// Cuts `items` into runs of powers of two, largest first.
-fn runs<T>(mut items: &[T]) -> impl Iterator<Item = &[T]> {
+/// Cuts rows of so many columns into runs of powers of two, largest first.
+fn runs<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
+    let most = 1 << (VALUES_PER_INSERT / columns).ilog2();
     std::iter::from_fn(move || {
-        let largest = items.len().checked_ilog2().map(|log| 1 << log)?;
-        let (run, rest) = items.split_at(ROWS_PER_INSERT.min(largest));
-        items = rest;
+        let largest = rows.len().checked_ilog2().map(|log| 1 << log)?;
+        let (run, rest) = rows.split_at(most.min(largest));
+        rows = rest;
         Some(run)
     })
 }
@@ -220,7 +220,7 @@ async fn upsert(
     models: &[&vehicle::Model],
     columns: &[vehicle::Column],
 ) -> Result<(), DbErr> {
-    for run in runs(models) {
+    for run in runs(models, columns.len()) {
         let text = texts.get((columns.len(), run.len()), || {
             let mut insert = insert_into::<vehicle::Entity>(columns, run.len());
             insert.on_conflict(
@@ -313,7 +313,7 @@ async fn write_reports(
         report::Column::Battery,
         report::Column::Running,
     ];
-    for run in runs(reports) {
+    for run in runs(reports, COLUMNS.len()) {
         let text = texts.get((COLUMNS.len(), run.len()), || {
             insert_into::<report::Entity>(&COLUMNS, run.len())
         });
@@ -462,13 +462,16 @@ mod tests {
     #[test]
     fn runs_are_powers_of_two_in_order_and_leave_nothing_out() {
         for length in [0_usize, 1, 2, 3, 7, 255, 256, 257, 1000] {
-            let items: Vec<usize> = (0..length).collect();
-            let runs: Vec<&[usize]> = runs(&items).collect();
-            assert!(
-                runs.iter()
-                    .all(|run| run.len().is_power_of_two() && run.len() <= ROWS_PER_INSERT)
-            );
-            assert_eq!(runs.concat(), items);
+            for columns in [1, 6, 8, 21] {
+                let rows: Vec<usize> = (0..length).collect();
+                let runs: Vec<&[usize]> = runs(&rows, columns).collect();
+                assert!(runs.iter().all(|run| run.len().is_power_of_two()));
+                assert!(
+                    runs.iter()
+                        .all(|run| run.len() * columns <= VALUES_PER_INSERT)
+                );
+                assert_eq!(runs.concat(), rows);
+            }
         }
     }
 }

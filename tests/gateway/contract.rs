@@ -58,6 +58,6 @@ fn no_request_gets_a_server_error_or_an_answer_that_the_document_does_not_know()
             .arg(daemon.url("/openapi.json"))
             .current_dir(daemon.folder()),
     );
-    device.say("PING.");
-    device.expect("PONG.");
+    // It may have deleted the vehicle, and nothing else.
+    daemon.log_in("truck-1");
 }

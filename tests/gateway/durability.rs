@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Daemon, Device, Lock, hello, wait_until};
+use crate::support::{Daemon, Device, Lock, change, hello, wait_until};
 
 const THANKS: &str = "OK, THANKS!";
 
@@ -215,5 +215,77 @@ fn readiness_returns_with_the_database_though_nobody_writes() {
     drop(lock);
     wait_until("ready again", || {
         (daemon.get("/ready").status() == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_write_that_the_database_refuses_fails_alone() {
+    const DEVICES: usize = 32;
+    let daemon = Daemon::start();
+    change(
+        &daemon.database(),
+        "CREATE TRIGGER refuse BEFORE INSERT ON reports WHEN NEW.battery = 66
+         BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    );
+    let mut devices: Vec<_> = (0..DEVICES)
+        .map(|index| daemon.log_in(&format!("truck-{index}")))
+        .collect();
+    // While the database is locked they gather in one batch.
+    let lock = Lock::take(&daemon.database());
+    for (index, device) in devices.iter_mut().enumerate() {
+        device.say(&report(if index % 8 == 3 { 66 } else { 5 }));
+    }
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    drop(lock);
+    for (index, device) in devices.iter_mut().enumerate() {
+        device.expect(if index % 8 == 3 {
+            "SERVER COULD NOT PROCESS THE RECEIVED MESSAGE."
+        } else {
+            THANKS
+        });
+        device.say("PING.");
+        device.expect("PONG.");
+    }
+    let stored = daemon.query("SELECT count(*) FROM reports WHERE battery = 5");
+    assert_eq!(stored, [(DEVICES - 4).to_string()]);
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), stored);
+}
+
+#[test]
+fn what_another_program_writes_to_the_database_is_seen() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    device.say(&report(5));
+    device.expect(THANKS);
+    change(
+        &daemon.database(),
+        "UPDATE vehicles SET instance_id = 'elsewhere'",
+    );
+    device.say(&report(6));
+    device.expect_closed();
+    assert_eq!(daemon.disconnected("truck")["reason"], "superseded");
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
+}
+
+#[test]
+fn reports_and_blobs_past_their_retention_are_deleted_and_others_kept() {
+    let daemon = Daemon::builder().set("retention.interval=1s").start();
+    let mut device = daemon.log_in("truck");
+    device.say(&report(5).repeat(3));
+    device.say(&"WTF! 3\nabc".repeat(3));
+    for _ in 0..3 {
+        device.expect(THANKS);
+    }
+    for _ in 0..3 {
+        device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    }
+    change(
+        &daemon.database(),
+        "UPDATE reports SET received_at = received_at - 91 * 86400000 WHERE id < 3;
+         UPDATE debug_blobs SET received_at = received_at - 31 * 86400000 WHERE id < 3;",
+    );
+    wait_until("the purge", || {
+        let left = daemon.query("SELECT id FROM reports UNION ALL SELECT id FROM debug_blobs");
+        (left == ["3", "3"]).then_some(())
     });
 }

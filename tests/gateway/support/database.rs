@@ -27,6 +27,19 @@ pub(crate) fn query(path: &Path, sql: &str) -> Vec<String> {
         .collect()
 }
 
+/// Changes the database as another program.
+pub(crate) fn change(path: &Path, sql: &str) {
+    let (runtime, connection) = connect(path);
+    runtime
+        .block_on(async {
+            connection
+                .execute_unprepared("PRAGMA busy_timeout = 20000")
+                .await?;
+            connection.execute_unprepared(sql).await
+        })
+        .unwrap();
+}
+
 /// Another program that holds the write lock of the database until this is dropped.
 pub(crate) struct Lock {
     runtime: Runtime,

@@ -6,6 +6,6 @@ mod device;
 mod wait;
 
 pub(crate) use daemon::Daemon;
-pub(crate) use database::{Lock, query};
+pub(crate) use database::{Lock, change, query};
 pub(crate) use device::{Device, hello, json};
 pub(crate) use wait::{PATIENCE, wait_until};

@@ -1,0 +1,243 @@
+//! A connection over a stream that cuts everything into pieces, with a real store behind it.
+
+use std::{sync::Mutex, time::Duration};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    device::Budget,
+    domain::Timestamp,
+    protocol::Limits,
+    service::Instance,
+    store::{Store, StoreOptions},
+};
+
+struct Gateway {
+    service: Arc<Service>,
+    options: Arc<DeviceOptions>,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    async fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let id = Uuid::nil();
+        let commit_timeout = Duration::from_secs(10);
+        let store = Store::open(StoreOptions {
+            url: format!("sqlite://{}", folder.path().join("test.db").display()),
+            readers: 1,
+            instance_id: id.to_string(),
+            queue_bytes: 4 << 20,
+            commit_timeout,
+        });
+        let instance = Instance {
+            id,
+            name: "test".to_owned(),
+            started_at: Timestamp::now(),
+        };
+        let service = Arc::new(Service::new(store.await.unwrap(), instance, commit_timeout));
+        let options = Arc::new(DeviceOptions {
+            limits: Limits {
+                sentence: 4 << 10,
+                blob: 64 << 10,
+            },
+            max_connections: 10,
+            max_bad_sentences: 3,
+            pipeline: 4,
+            greeting_delay: Duration::from_secs(10),
+            login_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            blob_timeout: Duration::from_secs(10),
+            commit_timeout,
+            goodbye_timeout: Duration::from_secs(10),
+            budget: Budget::new(1 << 20),
+        });
+        Self {
+            service,
+            options,
+            _folder: folder,
+        }
+    }
+
+    /// Talks to the device behind `stream`.
+    fn serve<S>(&self, stream: S) -> impl Future<Output = ()> + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mailbox = Arc::new(Mailbox::default());
+        let guard = self.service.connect(Arc::clone(&mailbox));
+        let (service, options) = (Arc::clone(&self.service), Arc::clone(&self.options));
+        let remote = "192.0.2.1:1".parse().unwrap();
+        serve(stream, remote, service, options, mailbox, guard)
+    }
+}
+
+/// Says `input` over a stream that holds `size` bytes each way, and returns all answers: reads and
+/// writes are cut there.
+async fn converse(gateway: &Gateway, size: usize, input: &[u8]) -> String {
+    let (device, stream) = duplex(size);
+    let serving = tokio::spawn(gateway.serve(stream));
+    let (mut from, mut to) = tokio::io::split(device);
+    let input = input.to_vec();
+    let saying = tokio::spawn(async move {
+        // The gateway may close before it has heard all.
+        let _closed = to.write_all(&input).await;
+        let _closed = to.shutdown().await;
+    });
+    let mut answers = String::new();
+    from.read_to_string(&mut answers).await.unwrap();
+    saying.await.unwrap();
+    serving.await.unwrap();
+    answers
+}
+
+const TALK: &[u8] = b"PING.HELLO, I'M truck!\r\nREPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.\
+    PING.nonsense\nWTF! 5\r\n\0\r\n\n!PING.KEEP ME POSTED EVERY 20 SECONDS.HELLO, I'M truck!GOTTA GO.PING.";
+const ANSWERS: &str = "I DON'T KNOW YOU!\nHI, NICE TO MEET YOU!\nOK, THANKS!\nPONG.\n\
+    SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.\nDAAAMN! ISSUE REPORTED ON JIRA\nPONG.\nSURE, I WILL!\n\
+    HI, NICE TO MEET YOU!\nSEE YA!\n";
+
+#[tokio::test]
+async fn answers_do_not_depend_on_how_reads_and_writes_are_cut() {
+    let gateway = Gateway::start().await;
+    for size in [1, 2, 3, 7, 64, 4096] {
+        assert_eq!(
+            converse(&gateway, size, TALK).await,
+            ANSWERS,
+            "pieces of {size}"
+        );
+    }
+    assert_eq!(gateway.service.connections(), 0);
+}
+
+#[tokio::test]
+async fn json_answers_do_not_depend_on_how_reads_and_writes_are_cut() {
+    let gateway = Gateway::start().await;
+    let input = br#" {"type":"message","message":"PING.","clientId":"truck"}{"message":"nonsense"}
+        {"type":"message","message":"WTF! 2\n1,255"}garbage{"type":"message","message":"GOTTA GO."}"#;
+    let answers = concat!(
+        r#"{"type":"connected","message":"Connected to server","serverId":"00000000-0000-0000-0000-000000000000"}"#,
+        "\n",
+        r#"{"type":"reply","message":"PONG."}"#,
+        "\n",
+        r#"{"type":"reply","message":"SERVER COULD NOT PROCESS THE RECEIVED MESSAGE."}"#,
+        "\n",
+        r#"{"type":"reply","message":"DAAAMN! ISSUE REPORTED ON JIRA"}"#,
+        "\n",
+        r#"{"type":"reply","message":"SERVER COULD NOT PROCESS THE RECEIVED MESSAGE."}"#,
+        "\n",
+        r#"{"type":"reply","message":"SEE YA!"}"#,
+        "\n",
+    );
+    for size in [1, 5, 4096] {
+        assert_eq!(
+            converse(&gateway, size, input).await,
+            answers,
+            "pieces of {size}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn more_sentences_than_may_wait_for_their_commits_are_all_answered_in_order() {
+    let gateway = Gateway::start().await;
+    let pair = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.PING.";
+    let input = format!("HELLO, I'M truck!{}", pair.repeat(50));
+    let answers = converse(&gateway, 4096, input.as_bytes()).await;
+    assert_eq!(
+        answers,
+        format!(
+            "HI, NICE TO MEET YOU!\n{}",
+            "OK, THANKS!\nPONG.\n".repeat(50)
+        )
+    );
+}
+
+/// A stream that notes each write.
+struct Noted {
+    stream: DuplexStream,
+    writes: Arc<Mutex<Vec<(Instant, String)>>>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(length)) = written {
+            let text = String::from_utf8(bytes[..length].to_vec()).unwrap();
+            self.writes.lock().unwrap().push((Instant::now(), text));
+        }
+        written
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[tokio::test]
+async fn each_json_object_is_one_write_and_a_command_keeps_its_distance() {
+    let gateway = Gateway::start().await;
+    let (mut device, stream) = duplex(4096);
+    let writes = Arc::default();
+    let noted = Noted {
+        stream,
+        writes: Arc::clone(&writes),
+    };
+    let serving = tokio::spawn(gateway.serve(noted));
+    let ping = r#"{"type":"message","message":"PING.","clientId":"truck"}"#;
+    device.write_all(ping.repeat(3).as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(&mut device).lines();
+    for _ in 0..4 {
+        lines.next_line().await.unwrap().unwrap();
+    }
+    gateway
+        .service
+        .close_connections(DisconnectReason::Shutdown);
+    let goodbye = lines.next_line().await.unwrap().unwrap();
+    assert!(goodbye.starts_with(r#"{"type":"command","message":"GOTTA GO.","serverId":"#));
+    device
+        .write_all(br#"{"type":"reply","message":"SEE YA!"}"#)
+        .await
+        .unwrap();
+    drop(device);
+    serving.await.unwrap();
+
+    let writes: Vec<(Instant, String)> = std::mem::take(&mut writes.lock().unwrap());
+    assert_eq!(writes.len(), 5);
+    for (_, text) in &writes {
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.ends_with('\n'));
+    }
+    assert!(writes[4].0 - writes[3].0 >= Duration::from_millis(20));
+    let device_id = DeviceId::parse("truck").unwrap();
+    let vehicle = gateway.service.vehicle(&device_id).await.unwrap();
+    assert_eq!(vehicle.disconnect_reason, Some(DisconnectReason::Shutdown));
+}
