@@ -12,7 +12,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
@@ -24,14 +23,13 @@ use tracing::field::display;
 use super::{
     DeviceOptions,
     budget::{FREE, Share},
-    closing::{has_last_words, linger, shut},
-    replies::{Replies, Wait},
+    replies::Replies,
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
-    domain::{DeviceId, DisconnectReason, GatewaySentence, SessionKey},
+    domain::{DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
-    service::{ConnectionGuard, Login, LoginError, Mailbox, Service, Session, Ticket, Written},
+    service::{ConnectionGuard, Login, LoginError, Mailbox, Service, Session, Ticket},
 };
 
 /// What one read takes at most while a blob is received; on the stack, so that it costs an idle
@@ -39,31 +37,17 @@ use crate::{
 const READ_SIZE: usize = 16 << 10;
 /// What one read takes at most otherwise.
 const SMALL_READ_SIZE: usize = 4 << 10;
-/// Without bytes for this long, garbage of a text device is over.
-const QUIET: Duration = Duration::from_millis(200);
-/// What the store is given beyond its own time-out before a connection stops waiting for it.
-const STORE_SLACK: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-struct PendingLogin {
-    ticket: Ticket<Login>,
-    device_id: DeviceId,
-    then: Option<Message>,
-    since: Instant,
-}
-
-/// What happens when the timer fires.
-#[derive(Debug, Clone, Copy)]
-enum Due {
-    Greet,
-    EndOfGarbage,
-    SlowBlob,
-    Command,
-    Close(DisconnectReason),
+pub(super) struct PendingLogin {
+    pub(super) ticket: Ticket<Login>,
+    pub(super) device_id: DeviceId,
+    pub(super) then: Option<Message>,
+    pub(super) since: Instant,
 }
 
 /// Ends the connection, for this reason.
-type Ended = DisconnectReason;
+pub(super) type Ended = DisconnectReason;
 
 /// Talks to the device on `stream` until one side has had enough, then cleans up. The guard is what
 /// counts the connection; it is let go as soon as the socket is closed.
@@ -84,30 +68,30 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     rest.clean_up(reason).await;
 }
 
-struct Connection<S> {
-    stream: S,
-    remote: SocketAddr,
-    service: Arc<Service>,
-    options: Arc<DeviceOptions>,
-    mailbox: Arc<Mailbox>,
-    decoder: Decoder,
-    talk: Talk,
-    session: Option<Arc<Session>>,
-    login: Option<PendingLogin>,
-    replies: Replies,
-    share: Share,
-    timer: Pin<Box<Sleep>>,
-    opened: Instant,
-    last_understood: Instant,
-    last_read: Instant,
+pub(super) struct Connection<S> {
+    pub(super) stream: S,
+    pub(super) remote: SocketAddr,
+    pub(super) service: Arc<Service>,
+    pub(super) options: Arc<DeviceOptions>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) decoder: Decoder,
+    pub(super) talk: Talk,
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) login: Option<PendingLogin>,
+    pub(super) replies: Replies,
+    pub(super) share: Share,
+    pub(super) timer: Pin<Box<Sleep>>,
+    pub(super) opened: Instant,
+    pub(super) last_understood: Instant,
+    pub(super) last_read: Instant,
     /// Since when reading waits for room for more of a blob.
-    short_of_room: Option<Instant>,
+    pub(super) short_of_room: Option<Instant>,
     /// The `connected` object was sent, or it is settled that it will not be.
-    greeted: bool,
-    end_of_input: bool,
+    pub(super) greeted: bool,
+    pub(super) end_of_input: bool,
     /// The gateway said goodbye for this reason and waits for the answer.
-    goodbye: Option<(DisconnectReason, Instant)>,
-    said_what_was_bad: bool,
+    pub(super) goodbye: Option<(DisconnectReason, Instant)>,
+    pub(super) said_what_was_bad: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -234,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether another sentence may be handled: the queue of replies is bounded, a login must be
     /// stored first, and what comes after a write must queue behind it.
-    fn may_handle(&self) -> bool {
+    pub(super) fn may_handle(&self) -> bool {
         self.login.is_none()
             && self.replies.len() < self.options.pipeline
             && !self.replies.is_closing()
@@ -396,148 +380,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.short_of_room.get_or_insert_with(Instant::now);
             false
         }
-    }
-
-    /// What is due next, and when.
-    fn next_due(&self) -> (Instant, Due) {
-        let options = &self.options;
-        let mut next = match (&self.login, &self.session) {
-            (Some(login), _) => (
-                login.since + options.commit_timeout + STORE_SLACK,
-                Due::Close(DisconnectReason::StoreUnavailable),
-            ),
-            (None, None) => (
-                self.opened + options.login_timeout,
-                Due::Close(DisconnectReason::LoginTimeout),
-            ),
-            // The device cannot be blamed while it is not read: others have to finish first.
-            (None, Some(_)) => match self.short_of_room {
-                Some(since) => (
-                    since + options.blob_timeout,
-                    Due::Close(DisconnectReason::OverCapacity),
-                ),
-                None => (
-                    self.last_understood + options.silence_timeout,
-                    Due::Close(DisconnectReason::Silent),
-                ),
-            },
-        };
-        let mut also = |at: Instant, due: Due| {
-            if at < next.0 {
-                next = (at, due);
-            }
-        };
-        if !self.greeted {
-            also(self.opened + options.greeting_delay, Due::Greet);
-        }
-        if self.decoder.is_skipping() && self.may_handle() {
-            also(self.last_read + QUIET, Due::EndOfGarbage);
-        }
-        if let Some(since) = self.share.held_since() {
-            also(since + options.blob_timeout, Due::SlowBlob);
-        }
-        match self.replies.wait() {
-            Some(Wait::Device(since)) => also(
-                since + options.write_timeout,
-                Due::Close(DisconnectReason::SlowReader),
-            ),
-            Some(Wait::Store(since)) => also(
-                since + options.commit_timeout + STORE_SLACK,
-                Due::Close(DisconnectReason::StoreUnavailable),
-            ),
-            Some(Wait::CommandGap(until)) => also(until, Due::Command),
-            None => {}
-        }
-        if let Some((reason, since)) = self.goodbye {
-            also(since + options.goodbye_timeout, Due::Close(reason));
-        }
-        next
-    }
-
-    /// Does what is due; otherwise sees to it that this is polled in time. The timer is only ever
-    /// moved forward: it may fire early and find nothing due, but a sentence never costs a reset.
-    fn watch_the_clock(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let (at, due) = self.next_due();
-        if at <= Instant::now() {
-            match due {
-                Due::Greet => {
-                    self.greeted = true;
-                    self.replies.connected();
-                }
-                Due::EndOfGarbage => self.decoder.quiet(),
-                Due::SlowBlob if self.share.is_wanted() => {
-                    return Err(DisconnectReason::OverCapacity);
-                }
-                Due::SlowBlob => self.share.renew(),
-                Due::Command => {}
-                Due::Close(reason) => return Err(reason),
-            }
-            return Ok(true);
-        }
-        if at < self.timer.deadline() || self.timer.is_elapsed() {
-            self.timer.as_mut().reset(at);
-        }
-        Ok(self.timer.as_mut().poll(context).is_ready())
-    }
-
-    /// Removes the session here, shuts the socket, sends the end of the session to the store; what
-    /// must outlive the connection is returned.
-    async fn part(&mut self, reason: DisconnectReason) -> Rest {
-        let session = self.session.take();
-        if let Some(session) = &session {
-            self.service.leave(session);
-        }
-        let shut = shut(&mut self.stream).await;
-        let end = session.map(|session| {
-            let ticket = self.service.begin_end(&session, reason);
-            (session, ticket)
-        });
-        if shut && has_last_words(reason) {
-            linger(&mut self.stream).await;
-        }
-        Rest {
-            remote: self.remote,
-            service: Arc::clone(&self.service),
-            mailbox: Arc::clone(&self.mailbox),
-            login: self.login.take(),
-            end,
-        }
-    }
-}
-
-/// What is left to do once a connection is closed.
-struct Rest {
-    remote: SocketAddr,
-    service: Arc<Service>,
-    mailbox: Arc<Mailbox>,
-    login: Option<PendingLogin>,
-    end: Option<(Arc<Session>, Ticket<Written>)>,
-}
-
-impl Rest {
-    /// Sees to it that no session is left in the store.
-    async fn clean_up(self, reason: DisconnectReason) {
-        let mut end = self.end;
-        // A login that is still on its way may yet be stored; then it is ended right after.
-        if let Some(PendingLogin {
-            ticket, device_id, ..
-        }) = self.login
-        {
-            let stored = ticket.await;
-            let login = self.service.finish_login(device_id, stored, self.mailbox);
-            end = login.ok().map(|session| {
-                let ticket = self.service.begin_end(&session, reason);
-                (session, ticket)
-            });
-        }
-        let remote = self.remote;
-        let Some((session, ticket)) = end else {
-            tracing::debug!(%remote, %reason, "connection closed");
-            return;
-        };
-        let SessionKey { device_id, epoch } = &session.key;
-        tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
-        self.service.finish_end(&session, reason, ticket).await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! The device port: accepting connections, and talking to one device on each.
 //!
-//! `listener` accepts; `connection` moves bytes and watches deadlines; `talk` decides what a sentence
+//! `listener` accepts; `connection` moves bytes; `deadlines` watches the clock; `talk` decides what a sentence
 //! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
 
 mod budget;
 mod closing;
 mod connection;
+mod deadlines;
 mod listener;
 mod replies;
 mod talk;

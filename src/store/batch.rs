@@ -9,15 +9,16 @@ use std::collections::{BTreeSet, HashMap};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    EntityTrait, QueryFilter, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
     sea_query::{InsertStatement, IntoIden, OnConflict, Query, Value},
 };
 
 use super::{
     entities::{debug_blob, report, vehicle},
     fold::{Change, Fold, NewBlob, NewReport, Row},
-    intent::{Intent, Purge, Queued},
+    intent::{Intent, Queued},
+    purge,
 };
 use crate::domain::DeviceId;
 
@@ -25,10 +26,6 @@ use crate::domain::DeviceId;
 const VALUES_PER_INSERT: usize = 2_048;
 /// Keys a SELECT asks for at most.
 const KEYS_PER_SELECT: usize = 512;
-/// Rows a purge step deletes at most, so that reports never wait long for it.
-const ROWS_PER_PURGE: u64 = 500;
-/// Bytes of blobs a purge step deletes at most: `SQLite` walks each page of them.
-const BYTES_PER_PURGE: i64 = 8 << 20;
 
 /// Vehicles' rows as the last commit left them, so that a batch need not read what the one before it
 /// wrote. For a database that this process alone writes; should somebody else write to the file all
@@ -117,7 +114,7 @@ async fn write(
     write_blobs(db, blobs).await?;
     for queued in batch {
         if let Intent::Purge { step, reply } = &mut queued.intent {
-            reply.set(Ok(purge(db, step).await?));
+            reply.set(Ok(purge::step(db, step).await?));
         }
     }
     Ok(rows)
@@ -350,114 +347,9 @@ async fn write_blobs(db: &DatabaseTransaction, blobs: Vec<NewBlob>) -> Result<()
     Ok(())
 }
 
-/// Deletes at most [`ROWS_PER_PURGE`] rows a table and says how many.
-async fn purge(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
-    use debug_blob::Column as B;
-    use report::Column as R;
-    match step {
-        // Ids ascend with time, so the oldest rows come first without an index on the time.
-        Purge::Reports(before) => {
-            let oldest: Vec<(i64, i64)> = report::Entity::find()
-                .select_only()
-                .columns([R::Id, R::ReceivedAt])
-                .order_by_asc(R::Id)
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let expired = oldest
-                .into_iter()
-                .filter(|(_, received_at)| *received_at < before.as_millis())
-                .map(|(id, _)| id);
-            delete_reports(db, expired.collect()).await
-        }
-        Purge::DebugBlobs(before) => {
-            let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
-                .select_only()
-                .columns([B::Id, B::Size, B::ReceivedAt])
-                .order_by_asc(B::Id)
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let expired = oldest
-                .into_iter()
-                .filter(|(_, _, received_at)| *received_at < before.as_millis())
-                .map(|(id, size, _)| (id, size));
-            delete_blobs(db, some_of(expired)).await
-        }
-        Purge::Forgotten(device_id, through) => {
-            let reports: Vec<i64> = report::Entity::find()
-                .select_only()
-                .column(R::Id)
-                .filter(R::DeviceId.eq(device_id.as_str()))
-                .filter(R::ReceivedAt.lte(through.as_millis()))
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let blobs: Vec<(i64, i64)> = debug_blob::Entity::find()
-                .select_only()
-                .columns([B::Id, B::Size])
-                .filter(B::DeviceId.eq(device_id.as_str()))
-                .filter(B::ReceivedAt.lte(through.as_millis()))
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let deleted = delete_reports(db, reports).await?;
-            Ok(deleted + delete_blobs(db, some_of(blobs.into_iter())).await?)
-        }
-    }
-}
-
-/// The first of these `(id, size)` up to [`BYTES_PER_PURGE`], and at least one if there is one.
-fn some_of(blobs: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
-    let mut bytes = 0;
-    blobs
-        .take_while(|(_, size)| {
-            let first = bytes == 0;
-            bytes += size.max(&1);
-            first || bytes <= BYTES_PER_PURGE
-        })
-        .map(|(id, _)| id)
-        .collect()
-}
-
-async fn delete_reports(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let deleted = report::Entity::delete_many()
-        .filter(report::Column::Id.is_in(ids))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected)
-}
-
-async fn delete_blobs(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let deleted = debug_blob::Entity::delete_many()
-        .filter(debug_blob::Column::Id.is_in(ids))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_purge_step_takes_blobs_up_to_its_bytes_and_at_least_one() {
-        let sizes = |sizes: &[i64]| some_of((0..).zip(sizes.iter().copied()));
-        assert_eq!(sizes(&[BYTES_PER_PURGE * 2, 1]), [0]);
-        assert_eq!(sizes(&[BYTES_PER_PURGE - 1, 1, 1]), [0, 1]);
-        assert_eq!(sizes(&[0, 0]), [0, 1]);
-        assert_eq!(sizes(&[]), [0; 0]);
-    }
 
     #[test]
     fn runs_are_powers_of_two_in_order_and_leave_nothing_out() {

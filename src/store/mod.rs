@@ -15,6 +15,7 @@ mod entities;
 mod error;
 mod fold;
 mod intent;
+mod purge;
 mod queries;
 mod sqlite;
 mod writer;
