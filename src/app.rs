@@ -27,6 +27,8 @@ use crate::{
     store::{OpenError, Store, StoreError, StoreOptions},
 };
 
+/// Devices that may connect if the settings leave it open.
+const DEVICES: usize = 18_000;
 /// Files the process has open beside its device connections: HTTP, database, log, listeners.
 const OTHER_FILES: u64 = 128;
 /// What the store gets to commit and close when the grace time is over.
@@ -76,7 +78,7 @@ pub enum StartError {
 pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    raise_open_files(&settings)?;
+    let max_devices = raise_open_files(&settings)?;
     let instance = Instance {
         id: Uuid::new_v4(),
         name: settings.instance.id.clone(),
@@ -117,7 +119,14 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
 
     let stop = CancellationToken::new();
-    let parts = start(&settings, &service, device_listener, http_listener, &stop);
+    let parts = start(
+        &settings,
+        device_options(&settings, max_devices),
+        &service,
+        device_listener,
+        http_listener,
+        &stop,
+    );
     let signal = signals.next().await;
     tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
     stop.cancel();
@@ -138,6 +147,7 @@ type Parts = Vec<(&'static str, JoinHandle<()>)>;
 
 fn start(
     settings: &Settings,
+    device_options: DeviceOptions,
     service: &Arc<Service>,
     device_listener: TcpListener,
     http_listener: TcpListener,
@@ -158,7 +168,7 @@ fn start(
     let devices = device::serve(
         device_listener,
         Arc::clone(service),
-        device_options(settings),
+        device_options,
         stop.clone(),
     );
     let heartbeats = flush_heartbeats(
@@ -226,14 +236,14 @@ fn http_options(settings: &Settings) -> HttpOptions {
 /// How long a vehicle that is told goodbye may take to answer, unless the grace time ends first.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn device_options(settings: &Settings) -> DeviceOptions {
+fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions {
     let device = &settings.device;
     DeviceOptions {
         limits: Limits {
             sentence: device.max_sentence,
             blob: device.max_blob,
         },
-        max_connections: device.max_connections,
+        max_connections,
         max_bad_sentences: u32::try_from(device.max_bad_sentences).unwrap_or(u32::MAX),
         pipeline: device.pipeline,
         greeting_delay: device.greeting_delay,
@@ -304,27 +314,35 @@ fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
 }
 
-/// Raises the soft limit of open files to the hard one, and checks that it suffices.
-fn raise_open_files(settings: &Settings) -> Result<(), StartError> {
-    let allowed = match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(allowed) => allowed,
-        Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-            return Ok(());
-        }
-    };
+/// Raises the soft limit of open files to the hard one, and says how many devices may connect.
+fn raise_open_files(settings: &Settings) -> Result<usize, StartError> {
     let wanted = settings.device.max_connections;
     let http = settings.http.max_connections;
-    let needed = (wanted + http) as u64 + OTHER_FILES;
-    if needed > allowed {
+    let other = OTHER_FILES + http as u64;
+    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+        u64::MAX
+    });
+    let possible = allowed.saturating_sub(other);
+    if wanted.max(1) as u64 > possible {
         return Err(StartError::OpenFiles {
             wanted,
             http,
-            needed,
+            needed: wanted.max(1) as u64 + other,
             allowed,
         });
     }
-    Ok(())
+    if wanted > 0 {
+        return Ok(wanted);
+    }
+    let most = usize::try_from(possible).unwrap_or(usize::MAX);
+    if most < DEVICES {
+        tracing::warn!(
+            max_connections = most,
+            "fewer devices than usual may connect: this process may open {allowed} files (ulimit -n)"
+        );
+    }
+    Ok(most.min(DEVICES))
 }
 
 struct Signals {

@@ -89,7 +89,7 @@ pub struct DeviceSettings {
     /// How long the vehicle may speak first; zero greets at once. Less than `login_timeout`.
     #[serde(serialize_with = "as_duration")]
     pub greeting_delay: Duration,
-    /// Connections held at once, at least 1.
+    /// Connections held at once; 0 is as many as the process may open files for, at most 18,000.
     pub max_connections: usize,
     /// Bad sentences in a row after which the connection is closed, at least 1.
     pub max_bad_sentences: usize,
@@ -283,7 +283,7 @@ impl DeviceSettings {
                 "device.greeting_delay",
                 Duration::ZERO..=Duration::from_secs(10),
             ),
-            max_connections: reader.count("device.max_connections", 1..=10_000_000),
+            max_connections: reader.count("device.max_connections", 0..=10_000_000),
             max_bad_sentences: reader.count("device.max_bad_sentences", 1..=10_000),
             max_sentence: reader.bytes("device.max_sentence", 256..=64 * KIB),
             max_blob: reader.bytes("device.max_blob", KIB..=16 * MIB),

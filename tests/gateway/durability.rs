@@ -163,6 +163,8 @@ fn a_database_that_stays_locked_ends_sessions_unthanked_and_the_daemon_heals_by_
     assert_eq!(daemon.query("SELECT battery FROM reports"), ["51"]);
 }
 
+// Changes a limit of a running process, which only Linux can.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_thanks_nobody_and_space_heals_it() {
     // The limit stands for the disk: writes beyond it fail, and it can be lifted from outside.

@@ -154,6 +154,18 @@ fn more_connections_than_open_files_is_refused_at_start() {
 }
 
 #[test]
+fn without_a_number_as_many_devices_may_connect_as_there_may_be_open_files() {
+    let daemon = Daemon::builder()
+        .set("device.max_connections=0")
+        .set("http.max_connections=10")
+        .after("ulimit -n 200")
+        .start();
+    let few = daemon.logged_with("level", "WARN");
+    assert_eq!(few["max_connections"], 200 - 10 - 128);
+    daemon.log_in("truck");
+}
+
+#[test]
 fn check_config_prints_the_effective_settings_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))

@@ -61,7 +61,7 @@ fn the_embedded_defaults_are_valid() {
             blob_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(10),
             greeting_delay: Duration::from_millis(200),
-            max_connections: 18_000,
+            max_connections: 0,
             max_bad_sentences: 20,
             max_sentence: 4_096,
             max_blob: 1_048_576,

@@ -196,21 +196,25 @@ impl Daemon {
     }
 
     /// How many files the process has open.
+    #[cfg(target_os = "linux")]
     pub(crate) fn open_files(&self) -> u64 {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         open.count().try_into().unwrap()
     }
 
     /// From now on the process may open this many files.
+    #[cfg(target_os = "linux")]
     pub(crate) fn limit_open_files(&self, files: u64) {
         self.limit(rlimit::Resource::NOFILE, files);
     }
 
     /// Lifts what `ulimit -f` set at its start.
+    #[cfg(target_os = "linux")]
     pub(crate) fn lift_file_size_limit(&self) {
         self.limit(rlimit::Resource::FSIZE, rlimit::INFINITY);
     }
 
+    #[cfg(target_os = "linux")]
     fn limit(&self, resource: rlimit::Resource, limit: u64) {
         let pid = self.pid().try_into().unwrap();
         rlimit::prlimit(pid, resource, Some((limit, limit)), None).unwrap();
