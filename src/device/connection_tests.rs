@@ -11,7 +11,7 @@ use crate::{
     device::Budget,
     domain::Timestamp,
     protocol::Limits,
-    service::Instance,
+    service::{HistoryPage, Instance},
     store::{Store, StoreOptions},
 };
 
@@ -155,6 +155,27 @@ async fn more_sentences_than_may_wait_for_their_commits_are_all_answered_in_orde
             "OK, THANKS!\nPONG.\n".repeat(50)
         )
     );
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_handled_also_if_nothing_of_it_is_answered() {
+    let gateway = Gateway::start().await;
+    let fine = r#"{"type":"reply","message":"FINE. I'M HERE 1 2, RUNNING AND CHARGED AT 3%."}"#;
+    let input = format!(
+        r#"{{"message":"PING.","clientId":"truck"}}{}{{"message":"PING."}}"#,
+        fine.repeat(50)
+    );
+    let answers = converse(&gateway, 1 << 16, input.as_bytes()).await;
+    assert_eq!(answers.matches("PONG.").count(), 2);
+    let device_id = DeviceId::parse("truck").unwrap();
+    let page = HistoryPage {
+        from: None,
+        to: None,
+        older_than: None,
+        limit: 100,
+    };
+    let reports = gateway.service.reports(&device_id, page).await.unwrap();
+    assert_eq!(reports.len(), 50);
 }
 
 /// A stream that notes each write.

@@ -154,10 +154,12 @@ impl Replies {
         dialect: Dialect,
         server_id: &Uuid,
     ) -> Result<bool, DisconnectReason> {
+        let before = (self.queue.len(), self.held_up);
         let mut progress = false;
         loop {
             if self.out.is_empty() && !self.fill(context, dialect, server_id)? {
-                return Ok(progress);
+                // What is stored without a word makes room as well.
+                return Ok(progress || before != (self.queue.len(), self.held_up));
             }
             match Pin::new(&mut *stream).poll_write(context, &self.out) {
                 Poll::Ready(Ok(written)) if written > 0 => {
