@@ -69,11 +69,13 @@ async fn exchange(name: &str, bare_says: &'static str, gateway_says: &'static st
     for _ in 0..ROUNDS {
         bare.push(round(&Server::bare(), bare_says).await);
         let server = Server::gateway();
-        let before = server.rows();
+        let before = (server.rows(), server.commits());
         let measured = round(&server, gateway_says).await;
         if gateway_says == REPORT {
-            let stored = server.rows() - before;
-            println!("  {stored} reports stored, {} thanked", measured.exchanges);
+            let stored = server.rows() - before.0;
+            let a_commit = stored / (server.commits() - before.1).max(1);
+            let thanked = measured.exchanges;
+            println!("  {stored} reports stored, {thanked} thanked, {a_commit} a commit");
         }
         gateway.push(measured);
     }

@@ -5,6 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,6 +23,7 @@ pub(crate) struct Server {
     pub(crate) started_in: Duration,
     child: Child,
     folder: TempDir,
+    commits: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -39,6 +44,7 @@ impl Server {
             started_in: started.elapsed(),
             child,
             folder: TempDir::new().unwrap(),
+            commits: Arc::default(),
         }
     }
 
@@ -52,8 +58,9 @@ impl Server {
             "http.listen=127.0.0.1:0",
             "device.listen=127.0.0.1:0",
             "log.format=json",
-            // One line a login of 15,000 devices is the pipe's speed, not the gateway's.
-            "log.filter=warn,vehicle_gateway::app=info",
+            // One line a login of 15,000 devices is the pipe's speed, not the gateway's; one a commit
+            // is little.
+            "log.filter=warn,vehicle_gateway::app=info,vehicle_gateway::store::writer=debug",
         ] {
             command.args(["--set", setting]);
         }
@@ -71,13 +78,27 @@ impl Server {
             }
         };
         let started_in = started.elapsed();
-        std::thread::spawn(move || lines.for_each(drop));
+        let commits = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&commits);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if line.contains(r#""message":"batch""#) {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
         Self {
             device,
             started_in,
             child,
             folder,
+            commits,
         }
+    }
+
+    /// How many transactions the gateway has committed.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// How many reports are stored.
