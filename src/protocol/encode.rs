@@ -1,5 +1,7 @@
 //! Sentences to bytes: the gateway's, and for simulators and tests the device's.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
@@ -78,24 +80,29 @@ pub fn encode_device(
 }
 
 fn put_gateway_sentence(sentence: GatewaySentence, out: &mut BytesMut) {
-    out.put_slice(match sentence {
-        GatewaySentence::Greeting => b"HI, NICE TO MEET YOU!",
-        GatewaySentence::Pong => b"PONG.",
-        GatewaySentence::Thanks => b"OK, THANKS!",
-        GatewaySentence::BlobReported => b"DAAAMN! ISSUE REPORTED ON JIRA",
-        GatewaySentence::SeeYa => b"SEE YA!",
-        GatewaySentence::SureIWill => b"SURE, I WILL!",
-        GatewaySentence::Bad => b"SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.",
-        GatewaySentence::DontKnowYou => b"I DON'T KNOW YOU!",
-        GatewaySentence::AskState => b"HOW'S IT GOING?",
+    put(&gateway_words(sentence), out);
+}
+
+/// The sentence without terminator.
+pub(super) fn gateway_words(sentence: GatewaySentence) -> Cow<'static, str> {
+    Cow::Borrowed(match sentence {
+        GatewaySentence::Greeting => "HI, NICE TO MEET YOU!",
+        GatewaySentence::Pong => "PONG.",
+        GatewaySentence::Thanks => "OK, THANKS!",
+        GatewaySentence::BlobReported => "DAAAMN! ISSUE REPORTED ON JIRA",
+        GatewaySentence::SeeYa => "SEE YA!",
+        GatewaySentence::SureIWill => "SURE, I WILL!",
+        GatewaySentence::Bad => "SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.",
+        GatewaySentence::DontKnowYou => "I DON'T KNOW YOU!",
+        GatewaySentence::AskState => "HOW'S IT GOING?",
         GatewaySentence::KeepMePosted(interval) => {
             let seconds = interval.seconds();
-            return put(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."), out);
+            return Cow::Owned(format!("KEEP ME POSTED EVERY {seconds} SECONDS."));
         }
-        GatewaySentence::Run => b"HEY YOU, RUN!",
-        GatewaySentence::Rest => b"HEY YOU, REST!",
-        GatewaySentence::Goodbye => b"GOTTA GO.",
-    });
+        GatewaySentence::Run => "HEY YOU, RUN!",
+        GatewaySentence::Rest => "HEY YOU, REST!",
+        GatewaySentence::Goodbye => "GOTTA GO.",
+    })
 }
 
 /// The sentence without terminator; of a blob only its announcement, without the newline.

@@ -1,7 +1,8 @@
 //! The device protocol: bytes to sentences and back, in both dialects.
 //!
 //! A [`Decoder`] is fed whatever the socket returned and hands out what it understood, one
-//! [`Decoded`] at a time; [`encode()`] writes what the gateway says. Everything is synchronous and
+//! [`Decoded`] at a time; [`encode()`] writes what the gateway says. For the other end of the wire,
+//! which simulators and tests are, there are [`GatewayDecoder`] and [`encode_device`]. Everything is synchronous and
 //! pure: there is no socket, no clock, no session state and no log here, and this module imports
 //! `domain`, `std`, `bytes`, `serde`, `serde_json` and `uuid` only. What a sentence *does* (who may
 //! say it, what is stored, what is answered) is the session's business.
@@ -14,6 +15,7 @@ mod bad_input;
 mod buffer;
 mod decoder;
 mod encode;
+mod gateway_decoder;
 mod json;
 mod sentence;
 mod text;
@@ -24,6 +26,7 @@ mod property_tests;
 pub use bad_input::{BadInput, BadReason};
 pub use decoder::Decoder;
 pub use encode::{encode, encode_connected, encode_device};
+pub use gateway_decoder::{GatewayDecoder, Heard};
 
 use crate::domain::{DeviceId, DeviceSentence};
 
