@@ -16,5 +16,6 @@ pub mod http;
 pub mod protocol;
 pub mod registry;
 pub mod service;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -1,12 +1,15 @@
 //! The command line.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 use vehicle_gateway::{
     app,
     config::{self, Settings, Sources},
-    http, store, telemetry,
+    http,
+    simulate::{self, DeviceId, Dialect},
+    store, telemetry,
 };
 
 #[global_allocator]
@@ -26,7 +29,7 @@ struct Arguments {
     overrides: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway (the default)
     Serve,
@@ -36,14 +39,56 @@ enum Command {
     Migrate,
     /// Print the API's description
     Openapi,
+    /// Be a vehicle, or a fleet of them, that talks to a running gateway
+    Simulate(Simulation),
+}
+
+#[derive(Debug, Args)]
+struct Simulation {
+    /// Where the gateway listens for devices
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4000")]
+    connect: String,
+    /// The vehicle's id, if it is one vehicle [default: a UUID]
+    #[arg(long, value_parser = DeviceId::parse)]
+    id: Option<DeviceId>,
+    /// How many vehicles; one shows its talk and says what you type
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    devices: u32,
+    /// How they speak
+    #[arg(long, value_enum, default_value_t = Speech::Text)]
+    dialect: Speech,
+    /// Time between two PINGs of a vehicle; 0 for none
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = simulate::parse_duration)]
+    heartbeat: Duration,
+    /// Time between two reports of a vehicle; 0 for none [default: none for one, 60s for more]
+    #[arg(long, value_name = "DURATION", value_parser = simulate::parse_duration)]
+    report_every: Option<Duration>,
+    /// Vehicles that connect in a second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    ramp: u32,
+    /// Say goodbye and end after this time [default: when told to]
+    #[arg(long = "for", value_name = "DURATION", value_parser = simulate::parse_duration)]
+    length: Option<Duration>,
+    /// The same number is the same fleet again [default: random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Speech {
+    /// Sentences as they are
+    Text,
+    /// Each in a JSON object
+    Json,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Serve);
-    if let Command::Openapi = command {
-        return print(&http::openapi());
-    }
+    let command = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Openapi => return print(&http::openapi()),
+        Command::Simulate(simulation) => return simulate(simulation),
+        command => command,
+    };
     let sources = Sources {
         files: arguments.files,
         environment: config::process_environment(),
@@ -59,14 +104,37 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::init(&settings.log) {
         return fail(&error);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    block_on(execute(command, settings))
+}
+
+fn simulate(simulation: Simulation) -> ExitCode {
+    let options = simulate::Options {
+        connect: simulation.connect,
+        id: simulation.id,
+        devices: simulation.devices,
+        dialect: match simulation.dialect {
+            Speech::Text => Dialect::Text,
+            Speech::Json => Dialect::Json,
+        },
+        heartbeat: simulation.heartbeat,
+        report_every: simulation.report_every,
+        ramp: simulation.ramp,
+        length: simulation.length,
+        seed: simulation.seed,
+    };
+    block_on(async {
+        simulate::run(options)
+            .await
+            .unwrap_or_else(|error| fail(&error))
+    })
+}
+
+fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format_args!("cannot start: {error}")),
     };
-    let exit = runtime.block_on(execute(command, settings));
+    let exit = runtime.block_on(work);
     // What still runs after the grace time is not waited for.
     runtime.shutdown_background();
     exit

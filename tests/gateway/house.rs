@@ -26,10 +26,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device", &["protocol", "service", "domain"]),
     ("domain", &[]),
     ("http", &["service", "domain"]),
-    ("main", &["app", "config", "http", "store", "telemetry"]),
+    (
+        "main",
+        &["app", "config", "http", "simulate", "store", "telemetry"],
+    ),
     ("protocol", &["domain"]),
     ("registry", &["domain"]),
     ("service", &["domain", "store", "registry"]),
+    ("simulate", &["domain", "protocol"]),
     ("store", &["domain"]),
     ("telemetry", &["config"]),
 ];

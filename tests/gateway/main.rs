@@ -14,5 +14,6 @@ mod house;
 mod json;
 mod operation;
 mod presence;
+mod simulate;
 mod text;
 mod transcript;

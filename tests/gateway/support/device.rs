@@ -40,7 +40,8 @@ impl Device {
         Self::on(socket.into())
     }
 
-    fn on(stream: TcpStream) -> Self {
+    /// A peer on a connection that is there.
+    pub(crate) fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -114,6 +115,19 @@ impl Device {
     #[track_caller]
     pub(crate) fn expect(&mut self, sentence: &str) {
         assert_eq!(self.line().as_deref(), Some(sentence));
+    }
+
+    /// What comes next is this, whatever ends it.
+    #[track_caller]
+    pub(crate) fn expect_part(&mut self, text: &str) {
+        while self.received.len() < text.len() {
+            let mut chunk = [0; 4096];
+            let read = self.stream.read(&mut chunk).unwrap();
+            assert_ne!(read, 0, "closed before: {text}");
+            self.received.extend_from_slice(&chunk[..read]);
+        }
+        let part: Vec<u8> = self.received.drain(..text.len()).collect();
+        assert_eq!(String::from_utf8_lossy(&part), text);
     }
 
     /// The next line as JSON.

@@ -1,0 +1,252 @@
+//! The vehicle itself: what it knows of its state, and what it answers. No clock, no connection.
+
+use std::{f64::consts::PI, time::Duration};
+
+use fastrand::Rng;
+
+use crate::domain::{
+    Battery, DeviceSentence, GatewaySentence, Latitude, Longitude, Running, VehicleState,
+};
+
+/// Metres a second: about 50 km/h, so that a minute is seen on a map.
+const SPEED: f64 = 14.0;
+const METRES_PER_DEGREE: f64 = 111_320.0;
+/// How far it turns at most between two looks at it, in radians.
+const TURN: f64 = 0.5;
+/// Beyond this latitude it turns back: near a pole a metre may be any number of degrees.
+const NORTHERNMOST: f64 = 80.0;
+/// One per cent of the battery lasts a minute of driving: short enough to be watched.
+const PERCENT_LASTS: Duration = Duration::from_mins(1);
+/// Where it begins, give or take half a degree.
+const HOME: (f64, f64) = (43.62, 11.46);
+
+/// A simulated vehicle.
+#[derive(Debug)]
+pub(super) struct Vehicle {
+    latitude: f64,
+    longitude: f64,
+    /// Clockwise from north, in radians.
+    heading: f64,
+    running: bool,
+    /// What the battery is good for; at zero it rests and cannot run.
+    driving_left: Duration,
+    report_every: Option<Duration>,
+    rng: Rng,
+}
+
+impl Vehicle {
+    /// Somewhere, charged to 40 % or more and perhaps running, all as `rng` has it.
+    pub(super) fn new(report_every: Option<Duration>, mut rng: Rng) -> Self {
+        Self {
+            latitude: HOME.0 + rng.f64() - 0.5,
+            longitude: HOME.1 + rng.f64() - 0.5,
+            heading: rng.f64() * 2.0 * PI,
+            running: rng.bool(),
+            driving_left: PERCENT_LASTS * rng.u32(40..=100),
+            report_every,
+            rng,
+        }
+    }
+
+    /// Everything that it would report now.
+    pub(super) fn state(&self) -> VehicleState {
+        // Six decimals are a tenth of a metre; more would only be noise to read.
+        let rounded = |degrees: f64| (degrees * 1e6).round() / 1e6;
+        let percent = self
+            .driving_left
+            .as_secs()
+            .div_ceil(PERCENT_LASTS.as_secs());
+        VehicleState {
+            latitude: Latitude::from_f64(rounded(self.latitude)).expect("it turns back before"),
+            longitude: Longitude::from_f64(rounded(self.longitude)).expect("it is wrapped"),
+            running: Running::from(self.running),
+            battery: Battery::new(percent).expect("it was charged to 100 % at most"),
+        }
+    }
+
+    /// How long after a report the next one is due; `None` for no reports.
+    pub(super) fn report_every(&self) -> Option<Duration> {
+        self.report_every
+    }
+
+    /// What it says to that, truthfully; nothing to a reply.
+    pub(super) fn answer(&mut self, sentence: GatewaySentence) -> Option<DeviceSentence> {
+        match sentence {
+            GatewaySentence::AskState => Some(DeviceSentence::Fine(self.state())),
+            GatewaySentence::Run => Some(self.turn(true)),
+            GatewaySentence::Rest => Some(self.turn(false)),
+            GatewaySentence::KeepMePosted(interval) => {
+                self.post_every(Duration::from_secs(interval.seconds().into()));
+                Some(DeviceSentence::SureIWill)
+            }
+            GatewaySentence::Goodbye => Some(DeviceSentence::SeeYa),
+            GatewaySentence::Greeting
+            | GatewaySentence::Pong
+            | GatewaySentence::Thanks
+            | GatewaySentence::BlobReported
+            | GatewaySentence::SeeYa
+            | GatewaySentence::SureIWill
+            | GatewaySentence::Bad
+            | GatewaySentence::DontKnowYou => None,
+        }
+    }
+
+    /// Makes true what somebody says in its name.
+    pub(super) fn follow(&mut self, sentence: &DeviceSentence) {
+        match sentence {
+            DeviceSentence::Report(state) | DeviceSentence::Fine(state) => {
+                self.latitude = state.latitude.to_f64();
+                self.longitude = state.longitude.to_f64();
+                self.driving_left = PERCENT_LASTS * u32::from(state.battery.percent());
+                self.running = state.running.is_running();
+            }
+            DeviceSentence::KeepMePosted(interval) => {
+                self.post_every(Duration::from_secs(interval.seconds().into()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Time goes by: it moves while it runs, and its battery falls until it cannot.
+    pub(super) fn advance(&mut self, by: Duration) {
+        if !self.running {
+            return;
+        }
+        let driven = by.min(self.driving_left);
+        self.driving_left -= driven;
+        self.running = !self.driving_left.is_zero();
+        self.heading += (self.rng.f64() - 0.5) * TURN;
+        let degrees = driven.as_secs_f64() * SPEED / METRES_PER_DEGREE;
+        let shrunk = self.latitude.to_radians().cos().max(0.1);
+        self.latitude += degrees * self.heading.cos();
+        self.longitude += degrees * self.heading.sin() / shrunk;
+        if self.latitude.abs() > NORTHERNMOST {
+            self.latitude = self.latitude.clamp(-NORTHERNMOST, NORTHERNMOST);
+            self.heading = PI - self.heading;
+        }
+        if self.longitude.abs() > 180.0 {
+            self.longitude -= 360.0_f64.copysign(self.longitude);
+        }
+    }
+
+    /// Nothing to turn, or nothing left to run on, is nothing that was done.
+    fn turn(&mut self, on: bool) -> DeviceSentence {
+        if self.running == on || (on && self.driving_left.is_zero()) {
+            return DeviceSentence::CannotSorry;
+        }
+        self.running = on;
+        DeviceSentence::Done
+    }
+
+    fn post_every(&mut self, interval: Duration) {
+        self.report_every = Some(interval).filter(|interval| !interval.is_zero());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ReportInterval;
+    use fastrand::Rng;
+    use proptest::{collection::vec, prelude::*};
+
+    fn vehicle(seed: u64) -> Vehicle {
+        Vehicle::new(None, Rng::with_seed(seed))
+    }
+
+    #[test]
+    fn it_does_what_can_be_done_and_is_sorry_for_the_rest() {
+        let mut vehicle = vehicle(1);
+        vehicle.running = false;
+        for (command, answer, running) in [
+            (GatewaySentence::Run, DeviceSentence::Done, true),
+            (GatewaySentence::Run, DeviceSentence::CannotSorry, true),
+            (GatewaySentence::Rest, DeviceSentence::Done, false),
+            (GatewaySentence::Rest, DeviceSentence::CannotSorry, false),
+        ] {
+            assert_eq!(vehicle.answer(command), Some(answer));
+            assert_eq!(vehicle.state().running.is_running(), running);
+        }
+        assert_eq!(
+            vehicle.answer(GatewaySentence::Goodbye),
+            Some(DeviceSentence::SeeYa)
+        );
+        assert_eq!(vehicle.answer(GatewaySentence::Pong), None);
+    }
+
+    #[test]
+    fn it_reports_as_often_as_it_was_asked_to() {
+        let mut vehicle = vehicle(1);
+        for (seconds, every) in [(10, Some(Duration::from_secs(10))), (0, None)] {
+            let interval = ReportInterval::new(seconds).unwrap();
+            assert_eq!(
+                vehicle.answer(GatewaySentence::KeepMePosted(interval)),
+                Some(DeviceSentence::SureIWill)
+            );
+            assert_eq!(vehicle.report_every(), every);
+        }
+    }
+
+    #[test]
+    fn an_empty_battery_brings_it_to_rest_and_keeps_it_there() {
+        let mut vehicle = vehicle(1);
+        vehicle.running = true;
+        vehicle.advance(Duration::from_hours(24));
+        let state = vehicle.state();
+        assert_eq!(
+            (state.battery.percent(), state.running.is_running()),
+            (0, false)
+        );
+        assert_eq!(
+            vehicle.answer(GatewaySentence::Run),
+            Some(DeviceSentence::CannotSorry)
+        );
+    }
+
+    #[test]
+    fn it_is_where_a_typed_report_says() {
+        let mut vehicle = vehicle(1);
+        let state = VehicleState {
+            latitude: Latitude::from_f64(-90.0).unwrap(),
+            longitude: Longitude::from_f64(180.0).unwrap(),
+            running: Running::Running,
+            battery: Battery::new(7).unwrap(),
+        };
+        vehicle.follow(&DeviceSentence::Report(state));
+        assert_eq!(
+            vehicle.answer(GatewaySentence::AskState),
+            Some(DeviceSentence::Fine(state))
+        );
+        vehicle.advance(Duration::from_secs(1));
+        assert_ne!(vehicle.state().latitude, state.latitude);
+    }
+
+    proptest! {
+        #[test]
+        fn a_running_vehicle_moves_as_fast_as_it_drives_and_its_battery_never_rises(
+            seed in any::<u64>(),
+            steps in vec(1_u64..600_000, 1..50),
+        ) {
+            let mut vehicle = vehicle(seed);
+            vehicle.running = true;
+            for millis in steps {
+                let before = vehicle.state();
+                let step = Duration::from_millis(millis);
+                vehicle.advance(step);
+                let after = vehicle.state();
+                prop_assert!(after.battery <= before.battery);
+                let north = after.latitude.to_f64() - before.latitude.to_f64();
+                prop_assert!(north.abs() * METRES_PER_DEGREE <= step.as_secs_f64() * SPEED + 0.2);
+            }
+        }
+
+        #[test]
+        fn a_resting_vehicle_stays_as_it_is(seed in any::<u64>(), millis in any::<u64>()) {
+            let mut vehicle = vehicle(seed);
+            vehicle.running = false;
+            let before = vehicle.state();
+            vehicle.advance(Duration::from_millis(millis));
+            prop_assert_eq!(vehicle.state(), before);
+        }
+    }
+}

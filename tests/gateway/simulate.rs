@@ -1,0 +1,309 @@
+//! The device in the box: `vehicle-gateway simulate` against the daemon, and against a script.
+
+use std::net::TcpListener;
+
+use crate::support::{Daemon, Device, Simulation, wait_until};
+
+const SERVER: &str = "1582521b-27a7-4089-b6be-f70ed9dc800d";
+
+#[test]
+fn one_device_logs_in_pings_and_shows_the_talk() {
+    let daemon = Daemon::start();
+    let simulation = Simulation::start(
+        daemon.device,
+        &[
+            "--id",
+            "truck",
+            "--heartbeat",
+            "50ms",
+            "--report-every",
+            "50ms",
+        ],
+    );
+    let hello = simulation.shows("HELLO, I'M truck!");
+    // 06:04:00.123 → HELLO, I'M truck!
+    let (time, rest) = hello.split_at(12);
+    assert_eq!(rest, " → HELLO, I'M truck!");
+    let shape = time.replace(|c: char| c.is_ascii_digit(), "0");
+    assert_eq!(shape, "00:00:00.000");
+    simulation.shows(" ← HI, NICE TO MEET YOU!");
+    simulation.shows(" → PING.");
+    simulation.shows(" ← PONG.");
+    simulation.shows(" → REPORT. I'M HERE ");
+    simulation.shows(" ← OK, THANKS!");
+    let vehicle = daemon.vehicle("truck");
+    assert_eq!(vehicle["online"], true);
+    assert!(vehicle["latitude"].is_f64() && vehicle["lastHeartbeat"].is_string());
+}
+
+#[test]
+fn in_json_it_waits_for_the_greeting_and_names_the_server_it_heard() {
+    let daemon = Daemon::start();
+    let simulation = Simulation::start(
+        daemon.device,
+        &["--id", "truck", "--dialect", "json", "--heartbeat", "50ms"],
+    );
+    let id = &daemon.id;
+    simulation.shows(&format!(
+        r#" ← {{"type":"connected","message":"Connected to server","serverId":"{id}"}}"#
+    ));
+    let ids = format!(r#""clientId":"truck","serverId":"{id}"}}"#);
+    simulation.shows(&format!(
+        r#" → {{"type":"message","message":"HELLO, I'M truck!",{ids}"#
+    ));
+    simulation.shows(r#" ← {"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
+    simulation.shows(&format!(r#" → {{"type":"message","message":"PING.",{ids}"#));
+    simulation.shows(r#" ← {"type":"reply","message":"PONG."}"#);
+}
+
+#[test]
+fn without_an_id_it_makes_a_uuid() {
+    let daemon = Daemon::start();
+    let simulation = Simulation::start(daemon.device, &[]);
+    simulation.shows("NICE TO MEET YOU");
+    let ids = daemon.query("SELECT device_id FROM vehicles");
+    assert!(uuid::Uuid::try_parse(&ids[0]).is_ok(), "{ids:?}");
+}
+
+#[test]
+fn a_typed_error_is_a_stored_debug_blob() {
+    let daemon = Daemon::start();
+    for dialect in ["text", "json"] {
+        let mut simulation =
+            Simulation::start(daemon.device, &["--id", dialect, "--dialect", dialect]);
+        simulation.type_line("ERROR");
+        simulation.type_line("ERROR out of coffee");
+        for _ in 0..2 {
+            simulation.shows("DAAAMN! ISSUE REPORTED ON JIRA");
+        }
+        let path = format!("/vehicles/{dialect}/debug-blobs");
+        let blobs = daemon.json(&path);
+        assert_eq!(blobs["items"].as_array().unwrap().len(), 2);
+        let newest = daemon.get(&format!("{path}/{}", blobs["items"][0]["blobId"]));
+        assert_eq!(newest.text().unwrap(), "out of coffee");
+    }
+}
+
+#[test]
+fn a_typed_sentence_is_said_and_a_wrong_line_gets_a_hint() {
+    let daemon = Daemon::start();
+    let mut simulation = Simulation::start(daemon.device, &["--id", "truck"]);
+    simulation.type_line("BANANA");
+    simulation.shows("not said: no sentence begins like this");
+    simulation.type_line("REPORT. I'M HERE 1 -2, RUNNING AND CHARGED AT 3%.");
+    simulation.shows("OK, THANKS!");
+    assert_eq!(daemon.vehicle("truck")["battery"], 3);
+}
+
+#[test]
+fn a_typed_goodbye_ends_it_well_and_the_vehicle_is_offline() {
+    let daemon = Daemon::start();
+    for dialect in ["text", "json"] {
+        let mut simulation =
+            Simulation::start(daemon.device, &["--id", dialect, "--dialect", dialect]);
+        simulation.type_line("GOTTA GO.");
+        simulation.shows("SEE YA!");
+        assert_eq!(simulation.sums_up("logins"), [1]);
+        assert_eq!(simulation.sums_up("goodbyes"), [1, 1]);
+        assert!(simulation.wait().success());
+        assert_eq!(daemon.offline(dialect)["disconnectReason"], "goodbye");
+    }
+}
+
+#[test]
+fn a_signal_is_a_goodbye_too() {
+    let daemon = Daemon::start();
+    for signal in ["TERM", "INT"] {
+        let mut simulation = Simulation::start(daemon.device, &["--id", signal]);
+        simulation.shows("NICE TO MEET YOU");
+        simulation.signal(signal);
+        simulation.shows("SEE YA!");
+        assert!(simulation.wait().success());
+        assert_eq!(daemon.offline(signal)["disconnectReason"], "goodbye");
+    }
+}
+
+#[test]
+fn a_fleet_reports_and_its_account_is_what_the_daemon_stored() {
+    for dialect in ["text", "json"] {
+        let daemon = Daemon::start();
+        let mut fleet = Simulation::start(
+            daemon.device,
+            &[
+                "--devices",
+                "200",
+                "--for",
+                "3s",
+                "--report-every",
+                "1s",
+                "--dialect",
+                dialect,
+            ],
+        );
+        assert_eq!(fleet.sums_up("devices"), [200, 200]);
+        assert_eq!(fleet.sums_up("logins"), [200]);
+        let reports = fleet.sums_up("reports");
+        assert_eq!(fleet.sums_up("goodbyes"), [200, 200]);
+        assert_eq!(fleet.sums_up("bad"), [0, 0]);
+        assert!(fleet.wait().success());
+        let stored = daemon.query("SELECT count(*) FROM reports");
+        assert_eq!(reports, vec![stored[0].parse::<u64>().unwrap(); 2]);
+        assert!(reports[0] >= 200, "{reports:?}");
+        let goodbyes = "SELECT count(*) FROM vehicles WHERE disconnect_reason = 'goodbye'";
+        wait_until("all are offline", || {
+            (daemon.query(goodbyes) == ["200"]).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_fleet() {
+    let daemon = Daemon::start();
+    for _ in 0..2 {
+        let mut fleet = Simulation::start(
+            daemon.device,
+            &[
+                "--devices",
+                "3",
+                "--seed",
+                "7",
+                "--for",
+                "1s",
+                "--report-every",
+                "0",
+            ],
+        );
+        assert!(fleet.wait().success());
+    }
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"; 3]);
+}
+
+#[test]
+fn it_comes_back_when_the_daemon_does() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    let mut simulation = Simulation::start(address, &["--id", "truck"]);
+    drop(port);
+    let daemon = Daemon::builder()
+        .set(&format!("device.listen={address}"))
+        .start();
+    simulation.shows("NICE TO MEET YOU");
+    let daemon = daemon.kill_and_restart();
+    simulation.shows("trying again in");
+    simulation.shows("NICE TO MEET YOU");
+    assert_eq!(daemon.vehicle("truck")["online"], true);
+    simulation.type_line("GOTTA GO.");
+    assert_eq!(simulation.sums_up("logins"), [2]);
+    assert!(simulation.wait().success());
+}
+
+#[test]
+fn a_refused_connection_is_one_line_and_tried_again() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let mut simulation = Simulation::start(address, &[]);
+    for _ in 0..2 {
+        let line = simulation.shows("cannot connect to");
+        assert!(line.contains("trying again in"), "{line}");
+    }
+    simulation.type_line("PING.");
+    simulation.shows("not connected");
+    simulation.type_line("GOTTA GO.");
+    assert!(simulation.wait().success());
+}
+
+/// A gateway that says what the test says: it has accepted the simulation and answered its login.
+fn script(dialect: &str) -> (Simulation, Device) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let simulation = Simulation::start(address, &["--id", "truck", "--dialect", dialect]);
+    let mut gateway = Device::on(listener.accept().unwrap().0);
+    if dialect == "json" {
+        gateway.say(&format!(
+            r#"{{"type":"connected","message":"Connected to server","serverId":"{SERVER}"}}"#
+        ));
+        gateway.expect_part(&said_in_json("message", "HELLO, I'M truck!"));
+        gateway.say(r#"{"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
+    } else {
+        gateway.expect("HELLO, I'M truck!");
+        gateway.say("HI, NICE TO MEET YOU!\n");
+    }
+    simulation.shows("NICE TO MEET YOU");
+    (simulation, gateway)
+}
+
+fn said_in_json(kind: &str, message: &str) -> String {
+    format!(r#"{{"type":"{kind}","message":"{message}","clientId":"truck","serverId":"{SERVER}"}}"#)
+}
+
+#[test]
+fn commands_are_answered_truthfully_in_text() {
+    let (mut simulation, mut gateway) = script("text");
+    simulation.type_line("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
+    gateway.expect("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
+    gateway.say("OK, THANKS!\nHEY YOU, REST!\nHEY YOU, RUN!\nHEY YOU, RUN!\n");
+    gateway.expect("I CAN'T, SORRY.");
+    gateway.expect("DONE!");
+    gateway.expect("I CAN'T, SORRY.");
+    gateway.say("HOW'S IT GOING?\n");
+    let fine = gateway.line().unwrap();
+    assert!(
+        fine.starts_with("FINE. I'M HERE ") && fine.ends_with(", RUNNING AND CHARGED AT 50%."),
+        "{fine}"
+    );
+    gateway.say("KEEP ME POSTED EVERY 10 SECONDS.\n");
+    gateway.expect("SURE, I WILL!");
+    gateway.say("GOTTA GO.\n");
+    gateway.expect("SEE YA!");
+    gateway.expect_closed();
+    simulation.shows("the gateway said goodbye; trying again in");
+}
+
+#[test]
+fn commands_are_answered_truthfully_in_json() {
+    let (mut simulation, mut gateway) = script("json");
+    let command = |message: &str| {
+        format!(r#"{{"type":"command","message":"{message}","serverId":"{SERVER}"}}"#)
+    };
+    simulation.type_line("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
+    gateway.expect_part(&said_in_json(
+        "message",
+        "REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.",
+    ));
+    gateway.say(r#"{"type":"reply","message":"OK, THANKS!"}"#);
+    for (asked, answered) in [
+        (
+            "HOW'S IT GOING?",
+            "FINE. I'M HERE 1 2, RESTING AND CHARGED AT 50%.",
+        ),
+        ("HEY YOU, RUN!", "DONE!"),
+        ("HEY YOU, RUN!", "I CAN'T, SORRY."),
+        ("HEY YOU, REST!", "DONE!"),
+        ("KEEP ME POSTED EVERY 0 SECONDS.", "SURE, I WILL!"),
+        ("GOTTA GO.", "SEE YA!"),
+    ] {
+        gateway.say(&command(asked));
+        gateway.expect_part(&said_in_json("reply", answered));
+    }
+    gateway.expect_closed();
+    simulation.shows("the gateway said goodbye; trying again in");
+}
+
+#[test]
+fn what_cannot_be_simulated_is_said_before_anything_is_tried() {
+    let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gateway.local_addr().unwrap();
+    for arguments in [
+        &["--devices", "2", "--id", "truck"][..],
+        &["--id", "no spaces"],
+        &["--devices", "0"],
+        &["--dialect", "morse"],
+        &["--for", "ever"],
+    ] {
+        let mut simulation = Simulation::start(address, arguments);
+        assert!(!simulation.wait().success(), "{arguments:?}");
+    }
+    gateway.set_nonblocking(true).unwrap();
+    assert!(gateway.accept().is_err());
+}
