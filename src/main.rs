@@ -22,10 +22,20 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     /// A settings file; later ones override earlier ones
-    #[arg(long = "config", value_name = "FILE", global = true)]
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Settings of the gateway"
+    )]
     files: Vec<PathBuf>,
     /// One setting, such as http.listen=127.0.0.1:3001; overrides files and environment
-    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    #[arg(
+        long = "set",
+        value_name = "KEY=VALUE",
+        global = true,
+        help_heading = "Settings of the gateway"
+    )]
     overrides: Vec<String>,
 }
 
@@ -54,7 +64,7 @@ struct Simulation {
     /// How many vehicles; one shows its talk and says what you type
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
-    /// How they speak
+    /// How they speak: sentences as they are, or each in a JSON object
     #[arg(long, value_enum, default_value_t = Speech::Text)]
     dialect: Speech,
     /// Time between two PINGs of a vehicle; 0 for none
@@ -76,9 +86,7 @@ struct Simulation {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Speech {
-    /// Sentences as they are
     Text,
-    /// Each in a JSON object
     Json,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Fleet {
     tally: Arc<Tally>,
     screen: Arc<Screen>,
     started: Instant,
+    /// What progress told last, and when.
+    told: (Counts, Instant),
     devices: JoinSet<()>,
 }
 
@@ -45,18 +47,20 @@ impl Fleet {
         mut lines: Lines,
         stop: &CancellationToken,
     ) -> Self {
+        let started = Instant::now();
         let mut fleet = Self {
             size: options.devices as usize,
             tally: Arc::default(),
             screen,
-            started: Instant::now(),
+            started,
+            told: (Counts::default(), started),
             devices: JoinSet::new(),
         };
         let address: Arc<str> = options.connect.as_str().into();
         let mut rng = Rng::with_seed(seed);
         for index in 0..options.devices {
             let device = fleet.device(options, rng.fork());
-            let begin = fleet.started + Duration::from_secs(1) * index / options.ramp;
+            let begin = started + Duration::from_secs(1) * index / options.ramp;
             let (address, lines, stop) = (Arc::clone(&address), lines.take(), stop.clone());
             fleet.devices.spawn(async move {
                 if stop.run_until_cancelled(sleep_until(begin)).await.is_some() {
@@ -91,7 +95,6 @@ impl Fleet {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.tick().await;
-        let mut told = (self.tally.counts(), self.started);
         loop {
             tokio::select! {
                 biased;
@@ -100,23 +103,23 @@ impl Fleet {
                     Some(Ok(())) => {}
                     Some(Err(error)) => self.screen.note(&format_args!("a device ended badly: {error}")),
                 },
-                now = looks.tick(), if self.size > 1 => {
-                    let counts = self.tally.counts();
-                    if self.is_worth_telling(&counts, &told.0, now - told.1) {
-                        let trouble = self.tally.last_trouble();
-                        let line = counts.progress(self.size, &told.0, now - told.1, &trouble);
-                        self.screen.progress(&line);
-                        told = (counts, now);
-                    }
-                }
+                now = looks.tick(), if self.size > 1 => self.look(now),
             }
         }
     }
 
-    fn is_worth_telling(&self, counts: &Counts, told: &Counts, ago: Duration) -> bool {
-        self.screen.is_rewritable()
-            || ago >= TELL
-            || counts.of(Event::FirstLogin) > told.of(Event::FirstLogin)
+    /// Tells how it goes, if that is worth a line.
+    fn look(&mut self, now: Instant) {
+        let counts = self.tally.counts();
+        let (earlier, at) = &self.told;
+        let ago = now - *at;
+        let connecting = counts.of(Event::FirstLogin) > earlier.of(Event::FirstLogin);
+        if self.screen.is_rewritable() || ago >= TELL || connecting {
+            let trouble = self.tally.last_trouble();
+            let line = counts.progress(self.size, earlier, ago, &trouble);
+            self.screen.progress(&line);
+            self.told = (counts, now);
+        }
     }
 
     /// Tells what came of it.

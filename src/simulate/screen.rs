@@ -52,7 +52,8 @@ impl Screen {
     /// How it goes: on a terminal it takes the place of what it last said.
     pub(super) fn progress(&self, text: &str) {
         if self.rewritable {
-            self.write(format_args!("\r\x1b[2K{text}"));
+            // Without wrapping, because only one row can be written over.
+            self.write(format_args!("\r\x1b[2K\x1b[?7l{text}\x1b[?7h"));
         } else {
             self.note(&text);
         }

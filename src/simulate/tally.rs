@@ -91,7 +91,8 @@ impl Counts {
             .saturating_sub(self.of(Event::SessionEnd))
     }
 
-    /// One line on how a fleet of `devices` does, with rates since `earlier`, `elapsed` ago.
+    /// One line on how a fleet of `devices` does, with rates of what was
+    /// answered since `earlier`, `elapsed` ago.
     pub(super) fn progress(
         &self,
         devices: usize,
@@ -104,7 +105,7 @@ impl Counts {
             f64::from(events) / elapsed.as_secs_f64().max(1e-3)
         };
         let mut line = format!(
-            "online {} of {devices} | answered a second: {:.1} PING, {:.1} REPORT, {:.1} logins | lost {}, refused {}, bad {}",
+            "online {} of {devices} | {:.1} PING/s, {:.1} REPORT/s, {:.1} logins/s | lost {}, refused {}, bad {}",
             self.online(),
             rate(Event::PingAnswered),
             rate(Event::ReportThanked),
@@ -204,7 +205,7 @@ mod tests {
                 .progress(7, &earlier, Duration::from_secs(2), &tally.last_trouble());
         assert_eq!(
             line,
-            "online 1 of 7 | answered a second: 0.5 PING, 0.0 REPORT, 0.0 logins | lost 1, refused 0, bad 0 | last: it was cut"
+            "online 1 of 7 | 0.5 PING/s, 0.0 REPORT/s, 0.0 logins/s | lost 1, refused 0, bad 0 | last: it was cut"
         );
     }
 
