@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
-    device::{Device, Ended, Lines, converse, next_line},
+    connection::converse,
+    device::{Device, Ended, Lines, next_line},
     tally::Event,
     terminal::understand,
 };

@@ -1,11 +1,12 @@
 //! The device in the box: one simulated vehicle to watch and type for, or a fleet of them.
 //!
-//! `fleet` starts the devices and tells how it goes; `life` connects one again and again; `device`
-//! talks on one connection; `vehicle` is what it talks about; `terminal` understands what is typed;
+//! `fleet` starts the devices and tells how it goes; `life` connects a `device` again and again;
+//! `connection` talks on one of them; `vehicle` is what it talks about; `terminal` understands what is typed;
 //! `tally` counts, `screen` shows, `backoff` waits. Nothing here knows the gateway from inside: it
 //! speaks the protocol and sees what any vehicle sees.
 
 mod backoff;
+mod connection;
 mod device;
 mod fleet;
 mod life;
@@ -34,6 +35,8 @@ pub use crate::{domain::DeviceId, protocol::Dialect};
 
 /// Files the process has open beside its connections.
 const OTHER_FILES: u64 = 64;
+/// The longest duration: far below where adding it to a time overflows.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// Lines that may wait to be said.
 const TYPED_AHEAD: usize = 16;
 
@@ -85,11 +88,16 @@ pub enum StartError {
 }
 
 /// A duration as the command line has it: `90s`, `1m 30s`, or a number of seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text),
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write 60, 90s or 1m 30s"))?,
+    };
+    if duration > LONGEST {
+        return Err("a year is the longest".to_owned());
     }
+    Ok(duration)
 }
 
 /// Simulates until a signal, a typed goodbye or the end of `options.length`; then every device says
@@ -206,6 +214,8 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text).unwrap().as_millis(), millis, "{text}");
         }
-        assert!(parse_duration("soon").is_err());
+        for bad in ["soon", "", "-1", "18446744073709551615"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! One connection over a pipe, with a clock that jumps to what is waited for.
 
+use fastrand::Rng;
 use tokio::io::AsyncBufReadExt;
 use tokio::{
     io::{BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split},
+    sync::mpsc,
     task::JoinHandle,
 };
 
 use super::*;
-use crate::domain::Battery;
+use crate::{
+    domain::{Battery, DeviceId, VehicleState},
+    simulate::{tally::Tally, vehicle::Vehicle},
+};
 
 const ANSWERED_BY_NOBODY: Duration = Duration::from_hours(1);
 
@@ -49,7 +54,7 @@ impl Gateway {
 
 fn device(tally: &Arc<Tally>) -> Device {
     let mut vehicle = Vehicle::new(None, Rng::with_seed(1));
-    let state = crate::domain::VehicleState {
+    let state = VehicleState {
         running: false.into(),
         battery: Battery::new(50).unwrap(),
         ..vehicle.state()
