@@ -10,7 +10,6 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpSocket},
-    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
     time::{Interval, MissedTickBehavior, interval},
 };
@@ -24,6 +23,7 @@ use crate::{
     http::{self, AppState, HttpOptions},
     protocol::Limits,
     service::{Instance, Retention, Service},
+    signals::Signals,
     store::{OpenError, Store, StoreError, StoreOptions},
 };
 
@@ -343,25 +343,4 @@ fn raise_open_files(settings: &Settings) -> Result<usize, StartError> {
         );
     }
     Ok(most.min(DEVICES))
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

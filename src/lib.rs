@@ -16,6 +16,7 @@ pub mod http;
 pub mod protocol;
 pub mod registry;
 pub mod service;
+pub mod signals;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

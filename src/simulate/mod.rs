@@ -22,14 +22,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time::sleep,
-};
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::fleet::Fleet;
+use crate::signals::Signals;
 
 pub use crate::{domain::DeviceId, protocol::Dialect};
 
@@ -129,14 +126,14 @@ pub async fn run(options: Options) -> Result<ExitCode, StartError> {
     let mut fleet = Fleet::start(&options, seed, screen, lines, &stop);
     let ended = tokio::select! {
         () = fleet.finish() => true,
-        () = signals.next() => false,
+        _ = signals.next() => false,
         () = time_is_up(options.length) => false,
     };
     if !ended {
         stop.cancel();
         tokio::select! {
             () = fleet.finish() => {}
-            () = signals.next() => return Ok(ExitCode::FAILURE),
+            _ = signals.next() => return Ok(ExitCode::FAILURE),
         }
     }
     fleet.summarise();
@@ -176,27 +173,6 @@ fn raise_open_files(devices: u32) -> Result<(), StartError> {
         }),
         // Where the limit cannot be asked for, connections will tell.
         Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 

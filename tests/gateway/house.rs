@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "registry",
             "service",
             "store",
+            "signals",
             "telemetry",
         ],
     ),
@@ -33,7 +34,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("registry", &["domain"]),
     ("service", &["domain", "store", "registry"]),
-    ("simulate", &["domain", "protocol"]),
+    ("signals", &[]),
+    ("simulate", &["domain", "protocol", "signals"]),
     ("store", &["domain"]),
     ("telemetry", &["config"]),
 ];
