@@ -33,7 +33,7 @@ pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, 
                 .into_iter()
                 .filter(|(_, received_at)| *received_at < before.as_millis())
                 .map(|(id, _)| id);
-            delete_reports(db, expired.collect()).await
+            delete::<report::Entity>(db, R::Id, expired.collect()).await
         }
         Purge::DebugBlobs(before) => {
             let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
@@ -48,7 +48,7 @@ pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, 
                 .into_iter()
                 .filter(|(_, _, received_at)| *received_at < before.as_millis())
                 .map(|(id, size, _)| (id, size));
-            delete_blobs(db, some_of(expired)).await
+            delete::<debug_blob::Entity>(db, B::Id, some_of(expired)).await
         }
         Purge::Forgotten(device_id, through) => {
             let reports: Vec<i64> = report::Entity::find()
@@ -69,8 +69,9 @@ pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, 
                 .into_tuple()
                 .all(db)
                 .await?;
-            let deleted = delete_reports(db, reports).await?;
-            Ok(deleted + delete_blobs(db, some_of(blobs.into_iter())).await?)
+            let deleted = delete::<report::Entity>(db, R::Id, reports).await?;
+            Ok(deleted
+                + delete::<debug_blob::Entity>(db, B::Id, some_of(blobs.into_iter())).await?)
         }
     }
 }
@@ -88,25 +89,15 @@ fn some_of(blobs: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
         .collect()
 }
 
-async fn delete_reports(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
+async fn delete<E: EntityTrait>(
+    db: &DatabaseTransaction,
+    id: E::Column,
+    ids: Vec<i64>,
+) -> Result<u64, DbErr> {
     if ids.is_empty() {
         return Ok(0);
     }
-    let deleted = report::Entity::delete_many()
-        .filter(report::Column::Id.is_in(ids))
-        .exec(db)
-        .await?;
-    Ok(deleted.rows_affected)
-}
-
-async fn delete_blobs(db: &DatabaseTransaction, ids: Vec<i64>) -> Result<u64, DbErr> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let deleted = debug_blob::Entity::delete_many()
-        .filter(debug_blob::Column::Id.is_in(ids))
-        .exec(db)
-        .await?;
+    let deleted = E::delete_many().filter(id.is_in(ids)).exec(db).await?;
     Ok(deleted.rows_affected)
 }
 
