@@ -279,7 +279,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.last_understood = Instant::now();
         }
         match step {
-            Step::Ignore => self.ignored(),
+            Step::Farewell => match self.goodbye {
+                Some((reason, _)) => self.replies.close(reason),
+                None => self.unasked(),
+            },
+            Step::Ignore => self.unasked(),
             Step::Say(sentence) => self.replies.say(sentence),
             Step::Part(sentence, reason) => {
                 self.replies.say(sentence);
@@ -305,12 +309,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn ignored(&mut self) {
-        if let Some((reason, _)) = self.goodbye {
-            self.replies.close(reason);
-        } else {
-            tracing::debug!(remote = %self.remote, "an answer to nothing that was asked");
-        }
+    fn unasked(&self) {
+        tracing::debug!(remote = %self.remote, "an answer to nothing that was asked");
     }
 
     fn store(&mut self, record: Record, say: Option<GatewaySentence>) {

@@ -15,6 +15,8 @@ use crate::{
 pub(super) enum Step {
     /// Nothing: an answer to a question that was not asked.
     Ignore,
+    /// The device agrees to part; nothing, if nobody said goodbye to it.
+    Farewell,
     /// Say this.
     Say(GatewaySentence),
     /// Say this, then close.
@@ -166,10 +168,10 @@ impl Talk {
             DeviceSentence::Goodbye => {
                 Step::Part(GatewaySentence::SeeYa, DisconnectReason::Goodbye)
             }
-            DeviceSentence::Done
-            | DeviceSentence::CannotSorry
-            | DeviceSentence::SureIWill
-            | DeviceSentence::SeeYa => Step::Ignore,
+            DeviceSentence::Done | DeviceSentence::CannotSorry | DeviceSentence::SureIWill => {
+                Step::Ignore
+            }
+            DeviceSentence::SeeYa => Step::Farewell,
         }
     }
 

@@ -118,6 +118,7 @@ fn the_last_bad_sentence_in_a_row_that_is_allowed_ends_the_conversation_whatever
     assert_eq!(talk.on_bad(), BAD);
     assert_eq!(talk.on_bad(), BAD);
     assert_eq!(talk.on_message(says(DeviceSentence::Done)), Step::Ignore);
+    assert_eq!(talk.on_message(says(DeviceSentence::SeeYa)), Step::Farewell);
     assert_eq!(talk.on_bad(), BAD);
     assert_eq!(talk.on_message(says_as(DeviceSentence::Ping, "other")), BAD);
     let last = talk.on_bad();

@@ -34,6 +34,20 @@ fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean
 }
 
 #[test]
+fn only_see_ya_answers_the_goodbye() {
+    let mut daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    daemon.signal("TERM");
+    device.expect("GOTTA GO.");
+    device.say("DONE!PING.");
+    device.expect("PONG.");
+    device.say("SEE YA!");
+    device.expect_closed();
+    assert!(daemon.wait().success());
+    assert_eq!(daemon.disconnected("truck")["reason"], "shutdown");
+}
+
+#[test]
 fn a_report_in_flight_at_sigterm_is_stored_and_thanked() {
     let mut daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
