@@ -27,7 +27,7 @@ use super::{
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
-    domain::{DeviceId, DisconnectReason, GatewaySentence},
+    domain::{Action, DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
     service::{ConnectionGuard, Login, LoginError, Mailbox, Service, Session, Ticket},
 };
@@ -173,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(reason);
         }
         self.goodbye = Some((reason, Instant::now()));
-        self.replies.say(GatewaySentence::Goodbye);
+        self.replies.say(GatewaySentence::Command(Action::Goodbye));
         Ok(true)
     }
 

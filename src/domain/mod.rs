@@ -1,8 +1,9 @@
-//! What the gateway talks about: ids, ranges, sentences, vehicles, and why sessions end.
+//! What the gateway talks about: ids, ranges, sentences, vehicles, commands, and why sessions end.
 //!
 //! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
 //! every other module may import this one, and this one imports none.
 
+mod command;
 mod device_id;
 mod disconnect_reason;
 mod sentence;
@@ -10,6 +11,9 @@ mod timestamp;
 mod vehicle;
 mod vehicle_state;
 
+pub use command::{
+    Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, InvalidAction, UnknownName,
+};
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use disconnect_reason::DisconnectReason;
 pub use sentence::{DeviceSentence, GatewaySentence};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DeviceId, ReportInterval, VehicleState};
+use super::{Action, DeviceId, ReportInterval, VehicleState};
 
 /// A sentence that a device says, whole and in range.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum DeviceSentence {
     Ping,
     /// `REPORT. I'M HERE …`: the periodic report.
     Report(VehicleState),
-    /// `FINE. I'M HERE …`: the answer to [`GatewaySentence::AskState`], or a report when unasked.
+    /// `FINE. I'M HERE …`: the answer to [`Action::AskState`], or a report when unasked.
     Fine(VehicleState),
     /// `WTF! <n>` and n bytes: a firmware crash dump.
     DebugBlob(Bytes),
@@ -27,7 +27,7 @@ pub enum DeviceSentence {
     CannotSorry,
     /// `SURE, I WILL!`: the interval was taken over.
     SureIWill,
-    /// `SEE YA!`: the answer to [`GatewaySentence::Goodbye`].
+    /// `SEE YA!`: the answer to [`Action::Goodbye`].
     SeeYa,
 }
 
@@ -50,32 +50,14 @@ pub enum GatewaySentence {
     Bad,
     /// `I DON'T KNOW YOU!`: something other than a login came before the login.
     DontKnowYou,
-    /// `HOW'S IT GOING?`: asks for the state now.
-    AskState,
-    /// `KEEP ME POSTED EVERY <s> SECONDS.`: sets the report interval.
-    KeepMePosted(ReportInterval),
-    /// `HEY YOU, RUN!`: turn on.
-    Run,
-    /// `HEY YOU, REST!`: turn off.
-    Rest,
-    /// `GOTTA GO.`: the gateway ends the session.
-    Goodbye,
+    /// The gateway opens an exchange; everything above answers in one.
+    Command(Action),
 }
 
 impl GatewaySentence {
     /// Whether the gateway opens this exchange (a command) rather than answers in one (a reply).
     #[must_use]
     pub fn is_command(self) -> bool {
-        match self {
-            Self::AskState | Self::KeepMePosted(_) | Self::Run | Self::Rest | Self::Goodbye => true,
-            Self::Greeting
-            | Self::Pong
-            | Self::Thanks
-            | Self::BlobReported
-            | Self::SeeYa
-            | Self::SureIWill
-            | Self::Bad
-            | Self::DontKnowYou => false,
-        }
+        matches!(self, Self::Command(_))
     }
 }

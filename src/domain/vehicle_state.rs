@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A value of the right shape that is outside its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {allowed}")]
 pub struct OutOfRange {
     /// What the value stands for, as a noun.
@@ -178,6 +178,26 @@ pub struct VehicleState {
     pub running: Running,
     /// State of charge.
     pub battery: Battery,
+}
+
+/// As vehicles say it: `I'M HERE <lat> <lon>, <RESTING|RUNNING> AND CHARGED AT <battery>%.`
+impl fmt::Display for VehicleState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            latitude,
+            longitude,
+            ..
+        } = self;
+        let running = match self.running {
+            Running::Resting => "RESTING",
+            Running::Running => "RUNNING",
+        };
+        let battery = self.battery.percent();
+        write!(
+            f,
+            "I'M HERE {latitude} {longitude}, {running} AND CHARGED AT {battery}%."
+        )
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
 use super::{Dialect, Message};
-use crate::domain::{DeviceSentence, GatewaySentence, Running, VehicleState};
+use crate::domain::{DeviceSentence, GatewaySentence, VehicleState};
 
 // The JSON is put together by hand: keys in the order that PROTOCOL §2 shows, compact, because
 // some firmware matches on the text. No sentence, id or UUID has a character to be escaped.
@@ -94,14 +94,7 @@ pub(super) fn gateway_words(sentence: GatewaySentence) -> Cow<'static, str> {
         GatewaySentence::SureIWill => "SURE, I WILL!",
         GatewaySentence::Bad => "SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.",
         GatewaySentence::DontKnowYou => "I DON'T KNOW YOU!",
-        GatewaySentence::AskState => "HOW'S IT GOING?",
-        GatewaySentence::KeepMePosted(interval) => {
-            let seconds = interval.seconds();
-            return Cow::Owned(format!("KEEP ME POSTED EVERY {seconds} SECONDS."));
-        }
-        GatewaySentence::Run => "HEY YOU, RUN!",
-        GatewaySentence::Rest => "HEY YOU, REST!",
-        GatewaySentence::Goodbye => "GOTTA GO.",
+        GatewaySentence::Command(action) => return Cow::Owned(action.to_string()),
     })
 }
 
@@ -126,19 +119,7 @@ fn put_device_sentence(sentence: &DeviceSentence, out: &mut BytesMut) {
 }
 
 fn put_state(opening: &str, state: &VehicleState, out: &mut BytesMut) {
-    let VehicleState {
-        latitude,
-        longitude,
-        ..
-    } = state;
-    let running = match state.running {
-        Running::Resting => "RESTING",
-        Running::Running => "RUNNING",
-    };
-    let battery = state.battery.percent();
-    let text =
-        format!("{opening} I'M HERE {latitude} {longitude}, {running} AND CHARGED AT {battery}%.");
-    put(&text, out);
+    put(&format!("{opening} {state}"), out);
 }
 
 /// An escaped newline and the bytes as decimal numbers; nothing at all for an empty blob.

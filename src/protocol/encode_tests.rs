@@ -1,7 +1,7 @@
 //! What goes out, to the byte.
 
 use super::*;
-use crate::domain::{Battery, DeviceId, Latitude, Longitude, ReportInterval};
+use crate::domain::{Action, Battery, DeviceId, Latitude, Longitude, ReportInterval, Running};
 
 const SERVER: Uuid = Uuid::from_u128(0x1582_521b_27a7_4089_b6be_f70e_d9dc_800d);
 
@@ -12,7 +12,9 @@ fn encoded(sentence: GatewaySentence, dialect: Dialect) -> String {
 }
 
 fn every_sentence() -> Vec<(GatewaySentence, &'static str)> {
-    let interval = |seconds| GatewaySentence::KeepMePosted(ReportInterval::new(seconds).unwrap());
+    let interval = |seconds| {
+        GatewaySentence::Command(Action::KeepMePosted(ReportInterval::new(seconds).unwrap()))
+    };
     vec![
         (GatewaySentence::Greeting, "HI, NICE TO MEET YOU!"),
         (GatewaySentence::Pong, "PONG."),
@@ -28,12 +30,15 @@ fn every_sentence() -> Vec<(GatewaySentence, &'static str)> {
             "SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.",
         ),
         (GatewaySentence::DontKnowYou, "I DON'T KNOW YOU!"),
-        (GatewaySentence::AskState, "HOW'S IT GOING?"),
+        (
+            GatewaySentence::Command(Action::AskState),
+            "HOW'S IT GOING?",
+        ),
         (interval(0), "KEEP ME POSTED EVERY 0 SECONDS."),
         (interval(3600), "KEEP ME POSTED EVERY 3600 SECONDS."),
-        (GatewaySentence::Run, "HEY YOU, RUN!"),
-        (GatewaySentence::Rest, "HEY YOU, REST!"),
-        (GatewaySentence::Goodbye, "GOTTA GO."),
+        (GatewaySentence::Command(Action::Run), "HEY YOU, RUN!"),
+        (GatewaySentence::Command(Action::Rest), "HEY YOU, REST!"),
+        (GatewaySentence::Command(Action::Goodbye), "GOTTA GO."),
     ]
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{BadInput, blanks, buffer::Buffer, encode::gateway_words};
-use crate::domain::{GatewaySentence, ReportInterval};
+use crate::domain::GatewaySentence;
 
 /// Finds the sentences in what a gateway sends, whatever the dialect.
 ///
@@ -154,15 +154,11 @@ impl Envelope<'_> {
     }
 }
 
-/// The sentences without a value, the frequent ones first.
-const FIXED: [GatewaySentence; 12] = [
+/// The replies, the frequent ones first.
+const FIXED: [GatewaySentence; 8] = [
     GatewaySentence::Pong,
     GatewaySentence::Thanks,
     GatewaySentence::Greeting,
-    GatewaySentence::AskState,
-    GatewaySentence::Run,
-    GatewaySentence::Rest,
-    GatewaySentence::Goodbye,
     GatewaySentence::SeeYa,
     GatewaySentence::BlobReported,
     GatewaySentence::SureIWill,
@@ -176,15 +172,7 @@ fn sentence(words: &str) -> Option<GatewaySentence> {
     let fixed = FIXED
         .into_iter()
         .find(|&fixed| gateway_words(fixed) == words);
-    fixed.or_else(|| {
-        let seconds = words.strip_prefix("KEEP ME POSTED EVERY ")?;
-        let seconds = seconds.strip_suffix(" SECONDS.")?;
-        if !seconds.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let interval = ReportInterval::new(seconds.parse().ok()?).ok()?;
-        Some(GatewaySentence::KeepMePosted(interval))
-    })
+    fixed.or_else(|| words.parse().map(GatewaySentence::Command).ok())
 }
 
 #[cfg(test)]

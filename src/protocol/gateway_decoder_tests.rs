@@ -4,7 +4,10 @@ use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::protocol::{Dialect, encode, encode_connected};
+use crate::{
+    domain::{Action, ReportInterval},
+    protocol::{Dialect, encode, encode_connected},
+};
 
 fn hear(decoder: &mut GatewayDecoder, chunk: &[u8]) -> Vec<Heard> {
     decoder.push(chunk);
@@ -32,8 +35,13 @@ fn said(sentence: GatewaySentence) -> Heard {
 fn anything() -> impl Strategy<Value = Option<GatewaySentence>> {
     let interval = prop_oneof![Just(0), 10_u64..=3600]
         .prop_map(|seconds| ReportInterval::new(seconds).unwrap())
-        .prop_map(GatewaySentence::KeepMePosted);
-    let sentence = prop_oneof![4 => proptest::sample::select(&FIXED[..]), 1 => interval];
+        .prop_map(Action::KeepMePosted);
+    let fixed = [Action::AskState, Action::Run, Action::Rest, Action::Goodbye];
+    let action = prop_oneof![4 => proptest::sample::select(fixed.to_vec()), 1 => interval];
+    let sentence = prop_oneof![
+        2 => proptest::sample::select(&FIXED[..]),
+        1 => action.prop_map(GatewaySentence::Command),
+    ];
     proptest::option::weighted(0.9, sentence)
 }
 

@@ -19,7 +19,7 @@ use super::{
     terminal::understand,
 };
 use crate::{
-    domain::{DeviceSentence, GatewaySentence},
+    domain::{Action, DeviceSentence, GatewaySentence},
     protocol::{Dialect, GatewayDecoder, Heard, Message, encode, encode_connected, encode_device},
 };
 
@@ -211,10 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
                     server_id,
                 } => {
                     self.server_id = server_id.or(self.server_id);
-                    if sentence.is_command() {
-                        self.obey(sentence).await?;
-                    } else {
-                        self.take(sentence)?;
+                    match sentence {
+                        GatewaySentence::Command(action) => self.obey(action).await?,
+                        reply => self.take(reply)?,
                     }
                 }
                 Heard::NotUnderstood(_) => self.device.tally.count(Event::Odd),
@@ -223,15 +222,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     /// A command, answered truthfully.
-    async fn obey(&mut self, command: GatewaySentence) -> Result<(), Ended> {
+    async fn obey(&mut self, action: Action) -> Result<(), Ended> {
         self.device.move_on();
-        if let Some(answer) = self.device.vehicle.answer(command) {
-            self.answer(answer).await?;
-            self.device.tally.count(Event::CommandAnswered);
-        }
-        match command {
-            GatewaySentence::KeepMePosted(_) => self.plan_reports(),
-            GatewaySentence::Goodbye => {
+        let answer = self.device.vehicle.answer(action);
+        self.answer(answer).await?;
+        self.device.tally.count(Event::CommandAnswered);
+        match action {
+            Action::KeepMePosted(_) => self.plan_reports(),
+            Action::Goodbye => {
                 // Whether it is heard is for the gateway to say, and it will not: it closes.
                 let _closed = timeout(WRITE_TIMEOUT, self.stream.shutdown()).await;
                 return Err(Ended::ToldToGo);

@@ -4,9 +4,7 @@ use std::{f64::consts::PI, time::Duration};
 
 use fastrand::Rng;
 
-use crate::domain::{
-    Battery, DeviceSentence, GatewaySentence, Latitude, Longitude, Running, VehicleState,
-};
+use crate::domain::{Action, Battery, DeviceSentence, Latitude, Longitude, Running, VehicleState};
 
 /// Metres a second: about 50 km/h, so that a minute is seen on a map.
 const SPEED: f64 = 14.0;
@@ -69,25 +67,17 @@ impl Vehicle {
         self.report_every
     }
 
-    /// What it says to that, truthfully; nothing to a reply.
-    pub(super) fn answer(&mut self, sentence: GatewaySentence) -> Option<DeviceSentence> {
-        match sentence {
-            GatewaySentence::AskState => Some(DeviceSentence::Fine(self.state())),
-            GatewaySentence::Run => Some(self.turn(true)),
-            GatewaySentence::Rest => Some(self.turn(false)),
-            GatewaySentence::KeepMePosted(interval) => {
+    /// What it says to that, truthfully.
+    pub(super) fn answer(&mut self, action: Action) -> DeviceSentence {
+        match action {
+            Action::AskState => DeviceSentence::Fine(self.state()),
+            Action::Run => self.turn(true),
+            Action::Rest => self.turn(false),
+            Action::KeepMePosted(interval) => {
                 self.post_every(Duration::from_secs(interval.seconds().into()));
-                Some(DeviceSentence::SureIWill)
+                DeviceSentence::SureIWill
             }
-            GatewaySentence::Goodbye => Some(DeviceSentence::SeeYa),
-            GatewaySentence::Greeting
-            | GatewaySentence::Pong
-            | GatewaySentence::Thanks
-            | GatewaySentence::BlobReported
-            | GatewaySentence::SeeYa
-            | GatewaySentence::SureIWill
-            | GatewaySentence::Bad
-            | GatewaySentence::DontKnowYou => None,
+            Action::Goodbye => DeviceSentence::SeeYa,
         }
     }
 
@@ -159,19 +149,15 @@ mod tests {
         let mut vehicle = vehicle(1);
         vehicle.running = false;
         for (command, answer, running) in [
-            (GatewaySentence::Run, DeviceSentence::Done, true),
-            (GatewaySentence::Run, DeviceSentence::CannotSorry, true),
-            (GatewaySentence::Rest, DeviceSentence::Done, false),
-            (GatewaySentence::Rest, DeviceSentence::CannotSorry, false),
+            (Action::Run, DeviceSentence::Done, true),
+            (Action::Run, DeviceSentence::CannotSorry, true),
+            (Action::Rest, DeviceSentence::Done, false),
+            (Action::Rest, DeviceSentence::CannotSorry, false),
         ] {
-            assert_eq!(vehicle.answer(command), Some(answer));
+            assert_eq!(vehicle.answer(command), answer);
             assert_eq!(vehicle.state().running.is_running(), running);
         }
-        assert_eq!(
-            vehicle.answer(GatewaySentence::Goodbye),
-            Some(DeviceSentence::SeeYa)
-        );
-        assert_eq!(vehicle.answer(GatewaySentence::Pong), None);
+        assert_eq!(vehicle.answer(Action::Goodbye), DeviceSentence::SeeYa);
     }
 
     #[test]
@@ -180,8 +166,8 @@ mod tests {
         for (seconds, every) in [(10, Some(Duration::from_secs(10))), (0, None)] {
             let interval = ReportInterval::new(seconds).unwrap();
             assert_eq!(
-                vehicle.answer(GatewaySentence::KeepMePosted(interval)),
-                Some(DeviceSentence::SureIWill)
+                vehicle.answer(Action::KeepMePosted(interval)),
+                DeviceSentence::SureIWill
             );
             assert_eq!(vehicle.report_every(), every);
         }
@@ -197,10 +183,7 @@ mod tests {
             (state.battery.percent(), state.running.is_running()),
             (0, false)
         );
-        assert_eq!(
-            vehicle.answer(GatewaySentence::Run),
-            Some(DeviceSentence::CannotSorry)
-        );
+        assert_eq!(vehicle.answer(Action::Run), DeviceSentence::CannotSorry);
     }
 
     #[test]
@@ -214,8 +197,8 @@ mod tests {
         };
         vehicle.follow(&DeviceSentence::Report(state));
         assert_eq!(
-            vehicle.answer(GatewaySentence::AskState),
-            Some(DeviceSentence::Fine(state))
+            vehicle.answer(Action::AskState),
+            DeviceSentence::Fine(state)
         );
         vehicle.advance(Duration::from_secs(1));
         assert_ne!(vehicle.state().latitude, state.latitude);

@@ -1,0 +1,344 @@
+//! What operators ask of a vehicle, and what becomes of it.
+
+use std::{fmt, str::FromStr};
+
+use uuid::Uuid;
+
+use super::{DeviceId, OutOfRange, ReportInterval, Timestamp, VehicleState};
+
+/// What the gateway asks a vehicle to do. Its text is the sentence that travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// `HOW'S IT GOING?`: tell the state now.
+    AskState,
+    /// `KEEP ME POSTED EVERY <s> SECONDS.`: report at this interval.
+    KeepMePosted(ReportInterval),
+    /// `HEY YOU, RUN!`: turn on.
+    Run,
+    /// `HEY YOU, REST!`: turn off.
+    Rest,
+    /// `GOTTA GO.`: end the session.
+    Goodbye,
+}
+
+impl Action {
+    /// How a vehicle answers it.
+    #[must_use]
+    pub fn answer_kind(self) -> AnswerKind {
+        match self {
+            Self::AskState => AnswerKind::Fine,
+            Self::KeepMePosted(_) => AnswerKind::Sure,
+            Self::Run | Self::Rest => AnswerKind::Done,
+            Self::Goodbye => AnswerKind::SeeYa,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AskState => f.write_str("HOW'S IT GOING?"),
+            Self::KeepMePosted(interval) => {
+                write!(f, "KEEP ME POSTED EVERY {} SECONDS.", interval.seconds())
+            }
+            Self::Run => f.write_str("HEY YOU, RUN!"),
+            Self::Rest => f.write_str("HEY YOU, REST!"),
+            Self::Goodbye => f.write_str("GOTTA GO."),
+        }
+    }
+}
+
+/// Text that is no [`Action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAction {
+    /// Not a sentence with which the gateway opens an exchange.
+    #[error(
+        "must be one of HOW'S IT GOING?, KEEP ME POSTED EVERY <s> SECONDS., HEY YOU, RUN!, HEY YOU, REST!, GOTTA GO."
+    )]
+    Unknown,
+    /// The right words around an interval that is none.
+    #[error("the report interval must be {}", .0.allowed)]
+    Interval(OutOfRange),
+}
+
+impl FromStr for Action {
+    type Err = InvalidAction;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAction> {
+        let fixed = [Self::AskState, Self::Run, Self::Rest, Self::Goodbye];
+        if let Some(action) = fixed.into_iter().find(|action| action.to_string() == text) {
+            return Ok(action);
+        }
+        let seconds = text
+            .strip_prefix("KEEP ME POSTED EVERY ")
+            .and_then(|rest| rest.strip_suffix(" SECONDS."))
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .filter(|digits| (1..=20).contains(&digits.len()))
+            .ok_or(InvalidAction::Unknown)?;
+        // More than 64 bits hold is as much out of range as 3601.
+        ReportInterval::new(seconds.parse().unwrap_or(u64::MAX))
+            .map(Self::KeepMePosted)
+            .map_err(InvalidAction::Interval)
+    }
+}
+
+/// Which answers answer which actions. Answers carry no id, so of each kind one command at a time
+/// waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AnswerKind {
+    /// `FINE. …`
+    Fine,
+    /// `SURE, I WILL!`
+    Sure,
+    /// `DONE!` or `I CAN'T, SORRY.`
+    Done,
+    /// `SEE YA!`
+    SeeYa,
+}
+
+impl AnswerKind {
+    /// Every kind, in the order above.
+    pub const ALL: [Self; 4] = [Self::Fine, Self::Sure, Self::Done, Self::SeeYa];
+}
+
+/// What a vehicle answers to an [`Action`]. Its text is the sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// `FINE. …`: this is the state.
+    Fine(VehicleState),
+    /// `SURE, I WILL!`: the interval is taken over.
+    Sure,
+    /// `DONE!`: turned on or off.
+    Done,
+    /// `I CAN'T, SORRY.`: not turned on or off.
+    Cannot,
+    /// `SEE YA!`: agreed to part.
+    SeeYa,
+}
+
+impl Answer {
+    /// Which actions it answers.
+    #[must_use]
+    pub fn kind(self) -> AnswerKind {
+        match self {
+            Self::Fine(_) => AnswerKind::Fine,
+            Self::Sure => AnswerKind::Sure,
+            Self::Done | Self::Cannot => AnswerKind::Done,
+            Self::SeeYa => AnswerKind::SeeYa,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fine(state) => write!(f, "FINE. {state}"),
+            Self::Sure => f.write_str("SURE, I WILL!"),
+            Self::Done => f.write_str("DONE!"),
+            Self::Cannot => f.write_str("I CAN'T, SORRY."),
+            Self::SeeYa => f.write_str("SEE YA!"),
+        }
+    }
+}
+
+/// How far a command has come. It goes from `created` or `queued` over `sent` to one of the others, which
+/// are final; or from the first two to one of the last three at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommandState {
+    /// On its way to the vehicle's connection.
+    Created,
+    /// Waits for the vehicle's next login.
+    Queued,
+    /// Claimed by the vehicle's session: it is written, or about to be. Never claimed twice.
+    Sent,
+    /// The vehicle answered yes.
+    Done,
+    /// The vehicle answered no.
+    Refused,
+    /// Written, and not answered in time.
+    NoAnswer,
+    /// The session ended after it was claimed and before an answer came.
+    Disconnected,
+    /// Its time was over before it could be written. It never will be.
+    Expired,
+    /// A newer command took its place before it was written. It never will be.
+    Superseded,
+    /// The vehicle went offline or was deleted before it was written. It never will be.
+    Cancelled,
+}
+
+/// Text that names no [`CommandState`] or [`CommandOrigin`].
+#[derive(Debug, thiserror::Error)]
+#[error("unknown name")]
+pub struct UnknownName;
+
+impl CommandState {
+    /// Every state, in the order above.
+    pub const ALL: [Self; 10] = [
+        Self::Created,
+        Self::Queued,
+        Self::Sent,
+        Self::Done,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::Disconnected,
+        Self::Expired,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
+    /// The state as database and REST spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no-answer",
+            Self::Disconnected => "disconnected",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it can still become `sent`.
+    #[must_use]
+    pub fn is_unsent(self) -> bool {
+        matches!(self, Self::Created | Self::Queued)
+    }
+
+    /// Whether it is final.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !self.is_unsent() && self != Self::Sent
+    }
+}
+
+impl FromStr for CommandState {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let mut states = Self::ALL.into_iter();
+        states
+            .find(|state| state.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+/// Who wanted a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommandOrigin {
+    /// Somebody, of this vehicle, over REST.
+    Api,
+    /// Somebody, of every connected vehicle, over REST.
+    Broadcast,
+    /// The gateway: a vehicle logged in, and a report frequency is desired of it.
+    Login,
+}
+
+impl CommandOrigin {
+    /// Every origin, in the order above.
+    pub const ALL: [Self; 3] = [Self::Api, Self::Broadcast, Self::Login];
+
+    /// The origin as database and REST spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Broadcast => "broadcast",
+            Self::Login => "login",
+        }
+    }
+}
+
+impl FromStr for CommandOrigin {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let mut origins = Self::ALL.into_iter();
+        origins
+            .find(|origin| origin.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+/// A command and what became of it so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Ascending in the order in which commands were made (a UUID of version 7).
+    pub id: Uuid,
+    /// Of which vehicle.
+    pub device_id: DeviceId,
+    /// What was asked.
+    pub action: Action,
+    /// Who asked.
+    pub origin: CommandOrigin,
+    /// How far it has come.
+    pub state: CommandState,
+    /// When it was asked.
+    pub created_at: Timestamp,
+    /// From when on it is never written.
+    pub expires_at: Timestamp,
+    /// When the session claimed it, right before it was written.
+    pub sent_at: Option<Timestamp>,
+    /// When it came to its final state.
+    pub finished_at: Option<Timestamp>,
+    /// What the vehicle answered in time.
+    pub reply: Option<String>,
+    /// What the vehicle answered after the end.
+    pub late_reply: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_action_is_its_sentence_and_nothing_else_is_one() {
+        let every = |seconds| Action::KeepMePosted(ReportInterval::new(seconds).unwrap());
+        for action in [
+            Action::AskState,
+            every(0),
+            every(3600),
+            Action::Run,
+            Action::Rest,
+            Action::Goodbye,
+        ] {
+            assert_eq!(action.to_string().parse(), Ok(action));
+        }
+        assert_eq!("KEEP ME POSTED EVERY 0060 SECONDS.".parse(), Ok(every(60)));
+        for bad in [
+            "",
+            "RUN",
+            "hey you, run!",
+            "HEY YOU, RUN!\n",
+            "PONG.",
+            "DONE!",
+            "KEEP ME POSTED EVERY  SECONDS.",
+            "KEEP ME POSTED EVERY -10 SECONDS.",
+        ] {
+            assert_eq!(bad.parse::<Action>(), Err(InvalidAction::Unknown), "{bad}");
+        }
+        for seconds in ["9", "3601", "99999999999999999999"] {
+            let text = format!("KEEP ME POSTED EVERY {seconds} SECONDS.");
+            assert!(
+                matches!(text.parse::<Action>(), Err(InvalidAction::Interval(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_of_states_and_origins_are_read_back() {
+        for state in CommandState::ALL {
+            assert_eq!(state.as_str().parse::<CommandState>().unwrap(), state);
+        }
+        for origin in CommandOrigin::ALL {
+            assert_eq!(origin.as_str().parse::<CommandOrigin>().unwrap(), origin);
+        }
+        assert!("sending".parse::<CommandState>().is_err());
+    }
+}
