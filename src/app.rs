@@ -22,7 +22,7 @@ use crate::{
     domain::Timestamp,
     http::{self, AppState, HttpOptions},
     protocol::Limits,
-    service::{Instance, Retention, Service},
+    service::{CommandOptions, Instance, Retention, Service},
     signals::Signals,
     store::{OpenError, Store, StoreError, StoreOptions},
 };
@@ -33,6 +33,8 @@ const DEVICES: usize = 18_000;
 const OTHER_FILES: u64 = 128;
 /// What the store gets to commit and close when the grace time is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often queued commands whose time is over are looked for: one small read.
+const OVERDUE_EVERY: Duration = Duration::from_secs(1);
 /// Connections the operating system may complete before they are accepted.
 const BACKLOG: u32 = 16_384;
 
@@ -92,7 +94,15 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         commit_timeout: settings.store.commit_timeout,
     })
     .await?;
-    let service = Arc::new(Service::new(store, instance, settings.store.commit_timeout));
+    let service = Arc::new(Service::new(
+        store,
+        instance,
+        settings.store.commit_timeout,
+        CommandOptions {
+            queue: settings.commands.queue,
+            timeout: settings.commands.timeout,
+        },
+    ));
     let lost = service
         .end_lost_sessions()
         .await
@@ -179,14 +189,17 @@ fn start(
     let retention = Retention {
         reports: settings.retention.reports,
         debug_blobs: settings.retention.debug_blobs,
+        commands: settings.retention.commands,
     };
     let every = settings.retention.interval;
     let purge = purge(Arc::clone(service), retention, every, stop.clone());
+    let overdue = end_overdue_commands(Arc::clone(service), stop.clone());
     vec![
         ("device port", tokio::spawn(devices)),
         ("http port", tokio::spawn(http)),
         ("heartbeats", tokio::spawn(heartbeats)),
         ("retention", tokio::spawn(purge)),
+        ("overdue commands", tokio::spawn(overdue)),
     ]
 }
 
@@ -281,6 +294,15 @@ async fn purge(
             Ok(0) => {}
             Ok(rows) => tracing::info!(rows, "deleted what is older than its retention"),
             Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+        }
+    }
+}
+
+async fn end_overdue_commands(service: Arc<Service>, stop: CancellationToken) {
+    let mut ticks = ticks(OVERDUE_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = service.end_overdue_commands().await {
+            tracing::warn!(%error, "overdue commands cannot be ended; they are not sent all the same");
         }
     }
 }

@@ -7,6 +7,7 @@ use sea_orm_migration::{MigrationTrait, async_trait};
 mod m20261123_000001_vehicles;
 mod m20261123_000002_reports;
 mod m20261123_000003_debug_blobs;
+mod m20261123_000004_commands;
 
 /// Every migration, oldest first.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000001_vehicles::Migration),
             Box::new(m20261123_000002_reports::Migration),
             Box::new(m20261123_000003_debug_blobs::Migration),
+            Box::new(m20261123_000004_commands::Migration),
         ]
     }
 }

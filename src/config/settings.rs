@@ -36,6 +36,8 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// How the system of record is written.
     pub store: StoreSettings,
+    /// What operators ask of vehicles.
+    pub commands: CommandSettings,
     /// How long history is kept.
     pub retention: RetentionSettings,
     /// The stop.
@@ -129,6 +131,16 @@ pub struct StoreSettings {
     pub heartbeat_flush: Duration,
 }
 
+/// `[commands]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommandSettings {
+    /// How long a vehicle's answer is waited for unless the request says.
+    #[serde(serialize_with = "as_duration")]
+    pub timeout: Duration,
+    /// Commands that may wait for one vehicle, at least 1.
+    pub queue: usize,
+}
+
 /// `[retention]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RetentionSettings {
@@ -138,6 +150,9 @@ pub struct RetentionSettings {
     /// The age at which a debug blob is removed.
     #[serde(serialize_with = "as_duration")]
     pub debug_blobs: Duration,
+    /// The age at which a command is removed.
+    #[serde(serialize_with = "as_duration")]
+    pub commands: Duration,
     /// How often something too old is looked for.
     #[serde(serialize_with = "as_duration")]
     pub interval: Duration,
@@ -198,6 +213,7 @@ impl Settings {
             device: DeviceSettings::read(reader),
             database: DatabaseSettings::read(reader),
             store: StoreSettings::read(reader),
+            commands: CommandSettings::read(reader),
             retention: RetentionSettings::read(reader),
             shutdown: ShutdownSettings::read(reader),
             log: LogSettings::read(reader),
@@ -317,12 +333,25 @@ impl StoreSettings {
     }
 }
 
+impl CommandSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            timeout: reader.duration(
+                "commands.timeout",
+                Duration::from_secs(1)..=Duration::from_mins(1),
+            ),
+            queue: reader.count("commands.queue", 1..=1000),
+        }
+    }
+}
+
 impl RetentionSettings {
     fn read(reader: &mut Reader<'_>) -> Self {
         // The floor is there for "90s" written for "90d": what it would remove does not come back.
         Self {
             reports: reader.duration("retention.reports", HOUR..=DAY * 3650),
             debug_blobs: reader.duration("retention.debug_blobs", HOUR..=DAY * 3650),
+            commands: reader.duration("retention.commands", DAY..=DAY * 3650),
             interval: reader.duration("retention.interval", MILLIS_100..=DAY),
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
 use super::connection::{Connection, PendingLogin};
 use crate::{
     domain::{DisconnectReason, SessionKey},
-    service::{Mailbox, Service, Session, Ticket, Written},
+    service::{LoggedIn, Mailbox, Service, Session, Ticket, Written},
 };
 
 /// How long closing waits for the other side.
@@ -66,7 +66,7 @@ impl Rest {
         {
             let stored = ticket.await;
             let login = self.service.finish_login(device_id, stored, self.mailbox);
-            end = login.ok().map(|session| {
+            end = login.ok().map(|LoggedIn { session, .. }| {
                 let ticket = self.service.begin_end(&session, reason);
                 (session, ticket)
             });

@@ -27,9 +27,11 @@ use super::{
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
-    domain::{Action, DeviceId, DisconnectReason, GatewaySentence},
+    domain::{Action, Answer, DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
-    service::{ConnectionGuard, Login, LoginError, Mailbox, Service, Session, Ticket},
+    service::{
+        ConnectionGuard, Letter, LoggedIn, Login, LoginError, Mailbox, Service, Session, Ticket,
+    },
 };
 
 /// What one read takes at most while a blob is received; on the stack, so that it costs an idle
@@ -162,16 +164,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does what the rest of the gateway asks for.
     fn obey(&mut self, context: &Context<'_>) -> Result<bool, Ended> {
-        if self.goodbye.is_some() || self.replies.is_closing() {
+        if self.replies.is_closing() {
             return Ok(false);
         }
-        let Poll::Ready(reason) = self.mailbox.poll_close(context) else {
-            return Ok(false);
+        let reason = match self.mailbox.poll(context) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Letter::Order(order)) => {
+                self.replies.command(order);
+                return Ok(true);
+            }
+            Poll::Ready(Letter::Close(reason)) => reason,
         };
         // Only a vehicle that is logged in is owed a word; the rest is closed without.
-        if reason != DisconnectReason::Shutdown || self.session.is_none() {
+        let Some(session) = &self.session else {
+            return Err(reason);
+        };
+        if reason != DisconnectReason::Shutdown {
             return Err(reason);
         }
+        if self.goodbye.is_some() {
+            return Ok(false);
+        }
+        session.stop_commands();
         self.goodbye = Some((reason, Instant::now()));
         self.replies.say(GatewaySentence::Command(Action::Goodbye));
         Ok(true)
@@ -191,11 +205,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(false);
         };
         let mailbox = Arc::clone(&self.mailbox);
-        let session = self
+        let LoggedIn { session, due } = self
             .service
             .finish_login(device_id.clone(), stored, mailbox)
             .map_err(|error| login_failed(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
+        // Behind the greeting: what is due reaches this connection through its mailbox.
+        self.service.deliver(&session, due);
         self.session = Some(session);
         self.talk.logged_in(device_id);
         self.last_understood = Instant::now();
@@ -212,8 +228,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
         let dialect = self.decoder.dialect().unwrap_or(Dialect::Text);
         let server_id = &self.service.instance().id;
-        self.replies
-            .write(context, &mut self.stream, dialect, server_id)
+        let session = self.session.as_deref();
+        let wrote = self
+            .replies
+            .write(context, &mut self.stream, dialect, server_id, session)?;
+        if self.replies.said_goodbye() && self.goodbye.is_none() {
+            self.goodbye = Some((DisconnectReason::Operator, Instant::now()));
+        }
+        Ok(wrote)
     }
 
     /// Whether another sentence may be handled: the queue of replies is bounded, a login must be
@@ -279,11 +301,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.last_understood = Instant::now();
         }
         match step {
-            Step::Farewell => match self.goodbye {
-                Some((reason, _)) => self.replies.close(reason),
-                None => self.unasked(),
-            },
-            Step::Ignore => self.unasked(),
+            Step::Answer {
+                answer,
+                thanked_if_unasked,
+            } => self.credit(answer, thanked_if_unasked),
             Step::Say(sentence) => self.replies.say(sentence),
             Step::Part(sentence, reason) => {
                 self.replies.say(sentence);
@@ -309,8 +330,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn unasked(&self) {
-        tracing::debug!(remote = %self.remote, "an answer to nothing that was asked");
+    /// Stores an answer with the command that it answers.
+    fn credit(&mut self, answer: Answer, thanked_if_unasked: bool) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        match (self.service.answer(session, answer), answer) {
+            (Some(ticket), _) => self.replies.when_stored(ticket, None, 0),
+            (None, Answer::Fine(state)) => {
+                let thanks = thanked_if_unasked.then_some(GatewaySentence::Thanks);
+                self.store(Record::Report(state), thanks);
+            }
+            (None, _) => {
+                tracing::debug!(device_id = %session.key.device_id, %answer, "an answer to nothing that was asked");
+            }
+        }
+        if let (Answer::SeeYa, Some((reason, _))) = (answer, self.goodbye) {
+            self.replies.close(reason);
+        }
     }
 
     fn store(&mut self, record: Record, say: Option<GatewaySentence>) {

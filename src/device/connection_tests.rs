@@ -11,7 +11,7 @@ use crate::{
     device::Budget,
     domain::Timestamp,
     protocol::Limits,
-    service::{HistoryPage, Instance},
+    service::{CommandOptions, HistoryPage, Instance},
     store::{Store, StoreOptions},
 };
 
@@ -38,7 +38,12 @@ impl Gateway {
             name: "test".to_owned(),
             started_at: Timestamp::now(),
         };
-        let service = Arc::new(Service::new(store.await.unwrap(), instance, commit_timeout));
+        let commands = CommandOptions {
+            queue: 4,
+            timeout: commit_timeout,
+        };
+        let store = store.await.unwrap();
+        let service = Arc::new(Service::new(store, instance, commit_timeout, commands));
         let options = Arc::new(DeviceOptions {
             limits: Limits {
                 sentence: 4 << 10,

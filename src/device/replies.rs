@@ -14,9 +14,9 @@ use tokio::{io::AsyncWrite, time::Instant};
 use uuid::Uuid;
 
 use crate::{
-    domain::{DisconnectReason, GatewaySentence},
+    domain::{Action, DisconnectReason, GatewaySentence},
     protocol::{Dialect, encode, encode_connected},
-    service::{StoreError, Ticket, Written},
+    service::{Order, Session, StoreError, Ticket, Written},
 };
 
 /// Replies of a text device that are ready go out in one write up to this size.
@@ -33,6 +33,8 @@ const COMMAND_GAP: Duration = Duration::from_millis(20);
 enum Reply {
     Connected,
     Say(GatewaySentence),
+    /// Said unless its time is over by then.
+    Command(Order),
     /// Said once the write is committed.
     WhenStored {
         ticket: Ticket<Written>,
@@ -42,6 +44,16 @@ enum Reply {
         held_up: bool,
     },
     Close(DisconnectReason),
+}
+
+impl Reply {
+    fn is_command(&self) -> bool {
+        match self {
+            Self::Command(_) => true,
+            Self::Say(sentence) => sentence.is_command(),
+            Self::Connected | Self::WhenStored { .. } | Self::Close(_) => false,
+        }
+    }
 }
 
 /// What the front of the queue waits for.
@@ -65,6 +77,7 @@ pub(super) struct Replies {
     /// Bytes of the write that waits for room at the store, if one does: there is never a second.
     held_up: Option<usize>,
     closing: bool,
+    said_goodbye: bool,
 }
 
 impl Replies {
@@ -75,6 +88,11 @@ impl Replies {
 
     pub(super) fn say(&mut self, sentence: GatewaySentence) {
         self.queue.push_back(Reply::Say(sentence));
+    }
+
+    /// Says a command, at its distance to what is said before, unless its time is over by then.
+    pub(super) fn command(&mut self, order: Order) {
+        self.queue.push_back(Reply::Command(order));
     }
 
     /// Says `say` once the write of `size` bytes behind `ticket` is committed.
@@ -108,6 +126,11 @@ impl Replies {
         self.closing
     }
 
+    /// Whether an operator's `GOTTA GO.` is on its way to the device.
+    pub(super) fn said_goodbye(&self) -> bool {
+        self.said_goodbye
+    }
+
     /// Whether a write waits for room at the store: what comes after must not be submitted.
     pub(super) fn is_held_up(&self) -> bool {
         self.held_up.is_some()
@@ -135,7 +158,7 @@ impl Replies {
         match self.queue.front()? {
             Reply::WhenStored { since, .. } => Some(Wait::Store(*since)),
             // Also if it has passed by now: then the clock goes off at once.
-            Reply::Say(sentence) if sentence.is_command() => {
+            reply if reply.is_command() => {
                 self.last_write.map(|at| Wait::CommandGap(at + COMMAND_GAP))
             }
             _ => None,
@@ -153,11 +176,12 @@ impl Replies {
         stream: &mut S,
         dialect: Dialect,
         server_id: &Uuid,
+        session: Option<&Session>,
     ) -> Result<bool, DisconnectReason> {
         let before = (self.queue.len(), self.held_up);
         let mut progress = false;
         loop {
-            if self.out.is_empty() && !self.fill(context, dialect, server_id)? {
+            if self.out.is_empty() && !self.fill(context, dialect, server_id, session)? {
                 // What is stored without a word makes room as well.
                 return Ok(progress || before != (self.queue.len(), self.held_up));
             }
@@ -196,21 +220,25 @@ impl Replies {
         context: &mut Context<'_>,
         dialect: Dialect,
         server_id: &Uuid,
+        session: Option<&Session>,
     ) -> Result<bool, DisconnectReason> {
         let one_by_one = dialect == Dialect::Json;
         while self.out.is_empty() || (!one_by_one && self.out.len() < WRITE_SIZE) {
+            if self.queue.front().is_some_and(Reply::is_command) && !self.may_command() {
+                break;
+            }
             let say = match self.queue.front_mut() {
                 None => break,
                 Some(Reply::Connected) => {
                     encode_connected(server_id, &mut self.out);
                     None
                 }
-                Some(Reply::Say(sentence)) => {
-                    let sentence = *sentence;
-                    if sentence.is_command() && !self.may_command() {
-                        break;
-                    }
-                    Some(sentence)
+                Some(Reply::Say(sentence)) => Some(*sentence),
+                Some(Reply::Command(order)) => {
+                    let in_time = Instant::now() < order.before;
+                    let written = in_time && session.is_some_and(|s| s.begin_write(order.id));
+                    self.said_goodbye |= written && order.action == Action::Goodbye;
+                    written.then_some(GatewaySentence::Command(order.action))
                 }
                 Some(Reply::WhenStored {
                     ticket,

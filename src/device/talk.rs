@@ -5,7 +5,8 @@ use bytes::Bytes;
 
 use crate::{
     domain::{
-        DeviceId, DeviceSentence, DisconnectReason, GatewaySentence, ReportInterval, VehicleState,
+        Answer, DeviceId, DeviceSentence, DisconnectReason, GatewaySentence, ReportInterval,
+        VehicleState,
     },
     protocol::Message,
 };
@@ -13,10 +14,13 @@ use crate::{
 /// What a sentence calls for.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
-    /// Nothing: an answer to a question that was not asked.
-    Ignore,
-    /// The device agrees to part; nothing, if nobody said goodbye to it.
-    Farewell,
+    /// Credit this to the command that it answers. If nothing was asked a `FINE.` is a report, and the
+    /// others are nothing.
+    Answer {
+        answer: Answer,
+        /// Whether the device is thanked for such a report.
+        thanked_if_unasked: bool,
+    },
     /// Say this.
     Say(GatewaySentence),
     /// Say this, then close.
@@ -123,7 +127,7 @@ impl Talk {
                 let device_id = id.clone();
                 self.log_in(device_id, None)
             }
-            (sentence, Some(client_id)) if opens_exchange(sentence, *is_reply) => {
+            (sentence, Some(client_id)) if opens_exchange(sentence, *is_reply == Some(true)) => {
                 let device_id = client_id.clone();
                 self.log_in(device_id, Some(message))
             }
@@ -152,11 +156,14 @@ impl Talk {
             DeviceSentence::Report(state) => {
                 Step::Store(Record::Report(state), Some(GatewaySentence::Thanks))
             }
-            // Nothing was asked yet, so only a JSON device can call it an answer.
-            DeviceSentence::Fine(state) => Step::Store(
-                Record::Report(state),
-                (!is_reply).then_some(GatewaySentence::Thanks),
-            ),
+            DeviceSentence::Fine(state) => match is_reply {
+                // It says of itself that it answers nothing.
+                Some(false) => Step::Store(Record::Report(state), Some(GatewaySentence::Thanks)),
+                is_reply => Step::Answer {
+                    answer: Answer::Fine(state),
+                    thanked_if_unasked: is_reply.is_none(),
+                },
+            },
             DeviceSentence::DebugBlob(content) => Step::Store(
                 Record::DebugBlob(content),
                 Some(GatewaySentence::BlobReported),
@@ -168,10 +175,10 @@ impl Talk {
             DeviceSentence::Goodbye => {
                 Step::Part(GatewaySentence::SeeYa, DisconnectReason::Goodbye)
             }
-            DeviceSentence::Done | DeviceSentence::CannotSorry | DeviceSentence::SureIWill => {
-                Step::Ignore
-            }
-            DeviceSentence::SeeYa => Step::Farewell,
+            DeviceSentence::Done => answer(Answer::Done),
+            DeviceSentence::CannotSorry => answer(Answer::Cannot),
+            DeviceSentence::SureIWill => answer(Answer::Sure),
+            DeviceSentence::SeeYa => answer(Answer::SeeYa),
         }
     }
 
@@ -182,6 +189,13 @@ impl Talk {
         } else {
             Step::Say(answer)
         }
+    }
+}
+
+fn answer(answer: Answer) -> Step {
+    Step::Answer {
+        answer,
+        thanked_if_unasked: false,
     }
 }
 

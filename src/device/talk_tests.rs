@@ -79,7 +79,7 @@ fn answers_and_a_goodbye_of_a_stranger_do_not_log_in() {
         assert_eq!(step, Step::Say(GatewaySentence::DontKnowYou));
     }
     let fine = Message {
-        is_reply: true,
+        is_reply: Some(true),
         ..says_as(DeviceSentence::Fine(state()), "truck")
     };
     assert_eq!(
@@ -117,8 +117,8 @@ fn the_last_bad_sentence_in_a_row_that_is_allowed_ends_the_conversation_whatever
     let mut talk = vehicle();
     assert_eq!(talk.on_bad(), BAD);
     assert_eq!(talk.on_bad(), BAD);
-    assert_eq!(talk.on_message(says(DeviceSentence::Done)), Step::Ignore);
-    assert_eq!(talk.on_message(says(DeviceSentence::SeeYa)), Step::Farewell);
+    let done = talk.on_message(says(DeviceSentence::Done));
+    assert_eq!(done, answer(Answer::Done));
     assert_eq!(talk.on_bad(), BAD);
     assert_eq!(talk.on_message(says_as(DeviceSentence::Ping, "other")), BAD);
     let last = talk.on_bad();
@@ -146,11 +146,6 @@ fn what_is_stored_is_answered_with_the_sentence_that_belongs_to_it() {
             GatewaySentence::Thanks,
         ),
         (
-            DeviceSentence::Fine(state()),
-            Record::Report(state()),
-            GatewaySentence::Thanks,
-        ),
-        (
             DeviceSentence::DebugBlob(Bytes::from_static(b"dump")),
             Record::DebugBlob(Bytes::from_static(b"dump")),
             GatewaySentence::BlobReported,
@@ -166,12 +161,22 @@ fn what_is_stored_is_answered_with_the_sentence_that_belongs_to_it() {
             Step::Store(record, Some(answer))
         );
     }
-    let fine = Message {
-        is_reply: true,
+}
+
+#[test]
+fn a_fine_is_an_answer_unless_its_envelope_calls_it_a_message_and_then_it_is_a_report() {
+    let fine = |is_reply| Message {
+        is_reply,
         ..says(DeviceSentence::Fine(state()))
     };
-    assert_eq!(
-        talk.on_message(fine),
-        Step::Store(Record::Report(state()), None)
-    );
+    let mut talk = vehicle();
+    let report = Step::Store(Record::Report(state()), Some(GatewaySentence::Thanks));
+    assert_eq!(talk.on_message(fine(Some(false))), report);
+    for (is_reply, thanked_if_unasked) in [(None, true), (Some(true), false)] {
+        let step = Step::Answer {
+            answer: Answer::Fine(state()),
+            thanked_if_unasked,
+        };
+        assert_eq!(talk.on_message(fine(is_reply)), step);
+    }
 }

@@ -19,6 +19,8 @@ pub enum DisconnectReason {
     Superseded,
     /// The vehicle was deleted over REST.
     Deleted,
+    /// An operator asked for it over REST.
+    Operator,
     /// The gateway is shutting down.
     Shutdown,
     /// The process that held the session ended without storing its end.
@@ -42,7 +44,7 @@ pub struct UnknownDisconnectReason;
 
 impl DisconnectReason {
     /// Every reason, in the order above.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Goodbye,
         Self::ConnectionClosed,
         Self::ConnectionLost,
@@ -50,6 +52,7 @@ impl DisconnectReason {
         Self::LoginTimeout,
         Self::Superseded,
         Self::Deleted,
+        Self::Operator,
         Self::Shutdown,
         Self::InstanceLost,
         Self::StoreUnavailable,
@@ -70,6 +73,7 @@ impl DisconnectReason {
             Self::LoginTimeout => "login-timeout",
             Self::Superseded => "superseded",
             Self::Deleted => "deleted",
+            Self::Operator => "operator",
             Self::Shutdown => "shutdown",
             Self::InstanceLost => "instance-lost",
             Self::StoreUnavailable => "store-unavailable",

@@ -25,6 +25,20 @@ impl Timestamp {
         self.0
     }
 
+    /// This instant and `time` more.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(time))
+    }
+
+    /// How long after `earlier` this is; nothing if it is before.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+
     /// This instant less `age`, at the earliest 1970.
     #[must_use]
     pub fn before(self, age: Duration) -> Self {

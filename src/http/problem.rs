@@ -211,6 +211,7 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
             ServiceError::UnknownDebugBlob => Self::new(Kind::UnknownDebugBlob),
+            ServiceError::UnknownCommand => Self::new(Kind::NotFound),
             ServiceError::Store(StoreError::Unavailable | StoreError::Closed) => {
                 Self::new(Kind::StoreUnavailable)
             }

@@ -58,7 +58,8 @@ pub fn encode_device(
             }
         }
         Dialect::Json => {
-            let kind = if message.is_reply { "reply" } else { "message" };
+            let is_reply = message.is_reply == Some(true);
+            let kind = if is_reply { "reply" } else { "message" };
             out.put_slice(br#"{"type":""#);
             out.put_slice(kind.as_bytes());
             out.put_slice(br#"","message":""#);

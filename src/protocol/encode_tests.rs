@@ -89,7 +89,7 @@ fn a_device_is_encoded_as_the_captured_ones_speak() {
     let message = |sentence, is_reply| Message {
         sentence,
         client_id: Some(DeviceId::parse("b5fb448e-d1b0-40ca-a783-24e127cbf76a").unwrap()),
-        is_reply,
+        is_reply: Some(is_reply),
     };
     let state = VehicleState {
         latitude: Latitude::from_f64(43.021_561_65).unwrap(),

@@ -111,7 +111,7 @@ impl JsonFraming {
             client_id: self
                 .client_id(&envelope.client_id)
                 .map_err(|reason| BadInput::new(reason, object))?,
-            is_reply: matches!(&envelope.kind, Value::Text(kind) if kind == "reply"),
+            is_reply: envelope.kind.is_reply(),
         })
     }
 
@@ -196,6 +196,17 @@ struct Envelope<'a> {
     client_id: Value<'a>,
     #[serde(borrow, default, rename = "type")]
     kind: Value<'a>,
+}
+
+impl Value<'_> {
+    /// Of the value of `type`.
+    fn is_reply(&self) -> Option<bool> {
+        match self {
+            Self::Text(kind) if kind == "reply" => Some(true),
+            Self::Text(kind) if kind == "message" => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// A value of any JSON type, of which only text is of use.

@@ -81,7 +81,7 @@ fn what_devices_of_the_field_were_seen_to_send_is_understood() {
             let found = message(format!(r#"{{"type":"{kind}","message":"{said}",{ids}}}"#));
             assert_eq!(format!("{:?}", found.sentence), expected);
             assert_eq!(found.client_id.as_ref(), Some(&client_id));
-            assert_eq!(found.is_reply, kind == "reply");
+            assert_eq!(found.is_reply, Some(kind == "reply"));
         }
     }
 }

@@ -97,8 +97,9 @@ pub struct Message {
     pub sentence: DeviceSentence,
     /// JSON: the `clientId`, if there is one. Text: always `None`.
     pub client_id: Option<DeviceId>,
-    /// JSON: whether the type is `reply`, which matters for `FINE.` only. Text: always false.
-    pub is_reply: bool,
+    /// JSON: whether the type is `reply` or `message`, which matters for `FINE.` only. Another type, or
+    /// none, does not say, and neither does text: `None`.
+    pub is_reply: Option<bool>,
 }
 
 impl From<DeviceSentence> for Message {
@@ -106,7 +107,7 @@ impl From<DeviceSentence> for Message {
         Self {
             sentence,
             client_id: None,
-            is_reply: false,
+            is_reply: None,
         }
     }
 }

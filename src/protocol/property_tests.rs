@@ -80,7 +80,7 @@ fn json_message() -> impl Strategy<Value = Message> {
         |(sentence, client_id, is_reply)| Message {
             sentence,
             client_id,
-            is_reply,
+            is_reply: Some(is_reply),
         },
     )
 }

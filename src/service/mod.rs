@@ -1,11 +1,14 @@
 //! The use cases, free of sockets, HTTP and SQL: what a login, a report, a query does.
 
+mod broadcast;
+mod commands;
 mod sessions;
 mod upkeep;
 mod vehicles;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
@@ -16,10 +19,12 @@ use crate::{
 
 // What the edges need of the parts below: they see the rest of the gateway through here.
 pub use crate::{
-    registry::{ConnectionGuard, Mailbox, Overtaken, Session},
-    store::{HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
+    registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
+    store::{CommandPage, HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
 };
-pub use sessions::LoginError;
+pub use broadcast::{Broadcast, BroadcastError};
+pub use commands::{CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome};
+pub use sessions::{LoggedIn, LoginError};
 pub use upkeep::Retention;
 
 /// Why a use case could not do what was asked.
@@ -31,6 +36,9 @@ pub enum ServiceError {
     /// The vehicle has no debug blob with this id.
     #[error("the vehicle has no debug blob with this id")]
     UnknownDebugBlob,
+    /// The vehicle has no command with this id.
+    #[error("the vehicle has no command with this id")]
+    UnknownCommand,
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,17 +65,27 @@ pub struct Service {
     registry: Arc<Registry>,
     instance: Instance,
     commit_timeout: Duration,
+    commands: CommandOptions,
+    /// One broadcast at a time.
+    broadcasts: Arc<Semaphore>,
 }
 
 impl Service {
     /// Puts the parts together; `commit_timeout` bounds every wait for the store.
     #[must_use]
-    pub fn new(store: Store, instance: Instance, commit_timeout: Duration) -> Self {
+    pub fn new(
+        store: Store,
+        instance: Instance,
+        commit_timeout: Duration,
+        commands: CommandOptions,
+    ) -> Self {
         Self {
             store,
             registry: Arc::default(),
             instance,
             commit_timeout,
+            commands,
+            broadcasts: Arc::new(Semaphore::new(1)),
         }
     }
 

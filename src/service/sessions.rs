@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use super::Service;
+use super::{DueAtLogin, Service};
 use crate::{
     domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, Timestamp, VehicleState},
     registry::{Mailbox, Overtaken, Session},
@@ -22,6 +22,15 @@ pub enum LoginError {
     Store(#[from] StoreError),
 }
 
+/// A session that has begun.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The session.
+    pub session: Arc<Session>,
+    /// What is to be sent to it, by [`Service::deliver`].
+    pub due: DueAtLogin,
+}
+
 impl Service {
     /// Sends a login to the store. Whatever becomes of the ticket goes to [`Service::finish_login`].
     pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> Ticket<Login> {
@@ -35,7 +44,7 @@ impl Service {
         device_id: DeviceId,
         stored: Result<Login, StoreError>,
         mailbox: Arc<Mailbox>,
-    ) -> Result<Arc<Session>, LoginError> {
+    ) -> Result<LoggedIn, LoginError> {
         let login = stored.inspect_err(|_| self.registry.abandon_login(&device_id))?;
         let session = Arc::new(Session::new(
             SessionKey {
@@ -47,7 +56,13 @@ impl Service {
         self.registry
             .activate(Arc::clone(&session))
             .map_err(LoginError::Overtaken)?;
-        Ok(session)
+        Ok(LoggedIn {
+            session,
+            due: DueAtLogin {
+                desired: login.desired,
+                queued: login.queued,
+            },
+        })
     }
 
     /// Stores a report and the vehicle's state.
@@ -116,7 +131,7 @@ impl Service {
         }
     }
 
-    fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {
+    pub(super) fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {
         self.store
             .write(session.key.clone(), Timestamp::now(), write)
     }

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 use super::Service;
 use crate::{
     domain::Timestamp,
-    store::{Purge, StoreError},
+    store::{Ending, KEY_LIFETIME, Purge, StoreError},
 };
 
 /// Vehicles a write intent of these tasks touches at most, so that reports never wait long.
 const STEP: usize = 500;
+
+/// The age at which nobody waits for the answer to a command any more: the longest wait there is, and
+/// twice the time for a commit.
+const ABANDONED: Duration = Duration::from_mins(3);
 
 /// How long rows are kept.
 #[derive(Debug, Clone, Copy)]
@@ -18,13 +22,16 @@ pub struct Retention {
     pub reports: Duration,
     /// Debug blobs.
     pub debug_blobs: Duration,
+    /// Commands.
+    pub commands: Duration,
 }
 
 impl Service {
-    /// Sets vehicles offline that an earlier life of this process left online. For one process that
-    /// owns its database; to be done before devices may log in. Returns how many there were.
+    /// Sets vehicles offline that an earlier life of this process left online, and ends the commands that
+    /// it had under way. For one process that owns its database; to be done before devices may log in.
+    /// Returns how many vehicles there were.
     pub async fn end_lost_sessions(&self) -> Result<usize, StoreError> {
-        let lost = self.store.online_vehicles().await?;
+        let lost = self.store.left_behind().await?;
         for devices in lost.chunks(STEP) {
             self.settled(self.store.end_lost(devices.to_vec(), Timestamp::now()))
                 .await?;
@@ -55,6 +62,12 @@ impl Service {
         deleted += self
             .purge_all(Purge::DebugBlobs(now.before(retention.debug_blobs)))
             .await?;
+        deleted += self
+            .purge_all(Purge::Commands(now.before(retention.commands)))
+            .await?;
+        deleted += self
+            .purge_all(Purge::Keys(now.before(KEY_LIFETIME)))
+            .await?;
         loop {
             let marks = self.store.to_forget(STEP as u64).await?;
             if marks.is_empty() {
@@ -68,6 +81,31 @@ impl Service {
                     .await?;
             }
         }
+    }
+
+    /// Ends commands whose time is over and that nobody else ends: queued ones, and what a database that
+    /// hung left open. Returns how many there were.
+    pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
+        let now = Timestamp::now();
+        let overdue = self.store.overdue_commands(now, STEP as u64).await?;
+        let mut tickets = Vec::new();
+        for command in overdue {
+            let ending = match command.sent_at {
+                None => Ending::Expire,
+                // Whoever sent it is about it; after this time nobody is.
+                Some(sent_at) if now.since(sent_at) > ABANDONED => Ending::NoAnswer,
+                Some(_) => continue,
+            };
+            tickets.push(
+                self.store
+                    .finish(command.device_id, command.id, ending, now),
+            );
+        }
+        let ended = tickets.len();
+        for ticket in tickets {
+            self.settled(ticket).await?;
+        }
+        Ok(ended)
     }
 
     async fn purge_all(&self, step: Purge) -> Result<u64, StoreError> {

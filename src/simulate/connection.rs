@@ -319,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         let message = Message {
             sentence,
             client_id: Some(self.device.id.clone()),
-            is_reply,
+            is_reply: Some(is_reply),
         };
         let mut out = BytesMut::new();
         encode_device(

@@ -6,15 +6,102 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::StoreError;
+use uuid::Uuid;
+
 use crate::domain::{
-    DeviceId, DisconnectReason, ReportInterval, SessionKey, Timestamp, Vehicle, VehicleState,
+    Action, Answer, Command, CommandOrigin, DeviceId, DisconnectReason, ReportInterval, SessionKey,
+    Timestamp, Vehicle, VehicleState,
 };
 
 /// A login that is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     /// The epoch of the new session.
     pub epoch: i64,
+    /// The report interval that an operator wants.
+    pub desired: Option<ReportInterval>,
+    /// Commands that waited for the login, oldest first.
+    pub queued: Vec<(Uuid, Action)>,
+}
+
+/// A command to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCommand {
+    /// Its id.
+    pub id: Uuid,
+    /// Of which vehicle.
+    pub device_id: DeviceId,
+    /// What is asked.
+    pub action: Action,
+    /// Who asks.
+    pub origin: CommandOrigin,
+    /// When.
+    pub at: Timestamp,
+    /// From when on it must not be written.
+    pub expires_at: Timestamp,
+    /// The session, by its epoch, that will write it as soon as it is stored: then it is stored as `sent`.
+    pub claim: Option<i64>,
+    /// If the vehicle is offline: wait for its login, until then.
+    pub queue_until: Option<Timestamp>,
+    /// The caller's name for the request.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A caller's name for a request, so that repeating it does nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The name, 1 to 128 bytes.
+    pub key: String,
+    /// The request as text, up to 160 bytes: the same key with another text is a mistake.
+    pub request: String,
+}
+
+/// What became of a [`NewCommand`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is stored: `created`, `queued`, or `sent` if it could be claimed at once; with the epoch of the
+    /// vehicle's newest session.
+    Stored(Command, i64),
+    /// The key stands for this command already.
+    Repeated(Command),
+    /// The key stands for another request.
+    KeyReused,
+    /// There is no such vehicle.
+    UnknownVehicle,
+    /// The vehicle is offline; nothing is stored.
+    Offline,
+    /// The vehicle is offline; the interval is stored with it and there is no command.
+    Desired(ReportInterval),
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// It is this session's to write, as it is told here.
+    Claimed(Command),
+    /// The session does not hold the vehicle.
+    Moved,
+    /// It cannot be claimed any more.
+    Ended(Command),
+    /// There is no such command.
+    Gone,
+}
+
+/// How a command ends if it is not answered, or what else becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was not claimed in time.
+    Expire,
+    /// It was not claimed, and the vehicle is offline.
+    Cancel,
+    /// It was not claimed, and another one says the same.
+    Supersede,
+    /// It was not claimed, and the vehicle is offline: it waits for the login until then.
+    Queue(Timestamp),
+    /// It was not written, claimed or not, and never will be.
+    Unwritten,
+    /// It was written and not answered in time.
+    NoAnswer,
 }
 
 /// What became of a write of a session.
@@ -44,6 +131,15 @@ pub enum SessionWrite {
     DebugBlob(Bytes),
     /// The report interval that the vehicle says it keeps.
     KeepMePosted(ReportInterval),
+    /// The answer to a command.
+    Answer {
+        /// Which command.
+        id: Uuid,
+        /// It came after the command was given up.
+        late: bool,
+        /// What the vehicle said.
+        answer: Answer,
+    },
     /// The session is over.
     End {
         /// Why.
@@ -60,6 +156,10 @@ pub enum Purge {
     Reports(Timestamp),
     /// Debug blobs received before this time.
     DebugBlobs(Timestamp),
+    /// Commands that were made before this time and are over.
+    Commands(Timestamp),
+    /// Idempotency keys made before this time.
+    Keys(Timestamp),
     /// The history of a deleted life of a vehicle, up to and including this time.
     Forgotten(DeviceId, Timestamp),
 }
@@ -115,6 +215,24 @@ pub(super) enum Intent {
         step: Purge,
         reply: Reply<u64>,
     },
+    Submit {
+        command: Box<NewCommand>,
+        reply: Reply<Submitted>,
+    },
+    Claim {
+        id: Uuid,
+        session: SessionKey,
+        at: Timestamp,
+        reply: Reply<Claimed>,
+    },
+    Finish {
+        device_id: DeviceId,
+        id: Uuid,
+        ending: Ending,
+        at: Timestamp,
+        /// The command as it is then; `None` if there is no such command.
+        reply: Reply<Option<Command>>,
+    },
 }
 
 impl Intent {
@@ -128,6 +246,7 @@ impl Intent {
             } => content.len(),
             Self::Heartbeats { beats, .. } => size_of_val(beats.as_slice()),
             Self::EndLost { devices, .. } => devices.len() * 96,
+            Self::Submit { .. } => size_of::<NewCommand>() + 128,
             _ => 0,
         }
     }
@@ -139,8 +258,11 @@ impl Intent {
             | Self::EndLost { .. }
             | Self::Register { .. }
             | Self::Delete { .. }
+            | Self::Submit { .. }
+            | Self::Claim { .. }
+            | Self::Finish { .. }
             | Self::Session {
-                write: SessionWrite::End { .. },
+                write: SessionWrite::End { .. } | SessionWrite::Answer { .. },
                 ..
             } => true,
             Self::Session { .. }
@@ -159,8 +281,12 @@ impl Intent {
                 | Self::Register { device_id, .. }
                 | Self::StatusUpdate { device_id, .. }
                 | Self::Delete { device_id, .. }
-                | Self::Forgotten { device_id, .. } => (Some(device_id), &[], &[]),
-                Self::Session { session, .. } => (Some(&session.device_id), &[], &[]),
+                | Self::Forgotten { device_id, .. }
+                | Self::Finish { device_id, .. } => (Some(device_id), &[], &[]),
+                Self::Submit { command, .. } => (Some(&command.device_id), &[], &[]),
+                Self::Session { session, .. } | Self::Claim { session, .. } => {
+                    (Some(&session.device_id), &[], &[])
+                }
                 Self::Heartbeats { beats, .. } => (None, beats, &[]),
                 Self::EndLost { devices, .. } => (None, &[], devices),
                 Self::Purge { .. } => (None, &[], &[]),
@@ -168,6 +294,44 @@ impl Intent {
         one.into_iter()
             .chain(beats.iter().map(|(session, _)| &session.device_id))
             .chain(many)
+    }
+
+    /// The vehicles whose open commands it may touch.
+    pub(super) fn devices_of_commands(&self) -> &[DeviceId] {
+        match self {
+            Self::Login { device_id, .. } | Self::Delete { device_id, .. } => {
+                std::slice::from_ref(device_id)
+            }
+            Self::Session {
+                session,
+                write: SessionWrite::End { .. },
+                ..
+            } => std::slice::from_ref(&session.device_id),
+            Self::Submit { command, .. } => std::slice::from_ref(&command.device_id),
+            Self::EndLost { devices, .. } => devices,
+            _ => &[],
+        }
+    }
+
+    /// The one command that it is about.
+    pub(super) fn command(&self) -> Option<Uuid> {
+        match self {
+            Self::Claim { id, .. }
+            | Self::Finish { id, .. }
+            | Self::Session {
+                write: SessionWrite::Answer { id, .. },
+                ..
+            } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The caller's key that it names, with its vehicle.
+    pub(super) fn key(&self) -> Option<(&DeviceId, &IdempotencyKey)> {
+        match self {
+            Self::Submit { command, .. } => Some((&command.device_id, command.key.as_ref()?)),
+            _ => None,
+        }
     }
 
     /// Tells whoever waits that the batch is committed.
@@ -182,6 +346,9 @@ impl Intent {
             Self::StatusUpdate { reply, .. } => reply.send(),
             Self::Delete { reply, .. } => reply.send(),
             Self::Purge { reply, .. } => reply.send(),
+            Self::Submit { reply, .. } => reply.send(),
+            Self::Claim { reply, .. } => reply.send(),
+            Self::Finish { reply, .. } => reply.send(),
         }
     }
 
@@ -197,6 +364,9 @@ impl Intent {
             Self::StatusUpdate { reply, .. } => reply.fail(error),
             Self::Delete { reply, .. } => reply.fail(error),
             Self::Purge { reply, .. } => reply.fail(error),
+            Self::Submit { reply, .. } => reply.fail(error),
+            Self::Claim { reply, .. } => reply.fail(error),
+            Self::Finish { reply, .. } => reply.fail(error),
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
-use crate::domain::{DeviceId, SessionKey, Timestamp, Vehicle, VehicleState};
+use crate::domain::{Command, DeviceId, SessionKey, Timestamp, Vehicle, VehicleState};
 
 mod batch;
 mod entities;
@@ -18,15 +19,22 @@ mod intent;
 mod purge;
 mod queries;
 mod sqlite;
+mod watch;
 mod writer;
 
 pub use error::{OpenError, StoreError};
-pub use intent::{Login, Purge, Registered, SessionWrite, Written};
-pub use queries::{HistoryPage, Position};
+pub use fold::commands::KEY_LIFETIME;
+pub use intent::{
+    Claimed, Ending, IdempotencyKey, Login, NewCommand, Purge, Registered, SessionWrite, Submitted,
+    Written,
+};
+pub use queries::{CommandPage, HistoryPage, Position};
 pub use sqlite::migrate;
+pub use watch::Watch;
 pub use writer::Ticket;
 
 use intent::Intent;
+use watch::Watchers;
 use writer::Writer;
 
 /// How to open the store.
@@ -48,6 +56,7 @@ pub struct StoreOptions {
 #[derive(Debug)]
 pub struct Store {
     writer: Writer,
+    watchers: Watchers,
     writer_task: TaskTracker,
     closing: CancellationToken,
     reader: DatabaseConnection,
@@ -64,11 +73,18 @@ impl Store {
         } = sqlite::open(&options.url, options.readers).await?;
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
-        let (writer, task) = Writer::new(&options, write_connection, closing.clone());
+        let watchers = Watchers::default();
+        let (writer, task) = Writer::new(
+            &options,
+            write_connection,
+            closing.clone(),
+            watchers.clone(),
+        );
         writer_task.spawn(task.run());
         writer_task.close();
         Ok(Self {
             writer,
+            watchers,
             writer_task,
             closing,
             reader,
@@ -126,7 +142,8 @@ impl Store {
             .submit(|reply| Intent::Heartbeats { beats, reply })
     }
 
-    /// Sets those of `devices` offline that an earlier life of this process left online.
+    /// Sets those of `devices` offline that an earlier life of this process left online, and ends the
+    /// commands that it had under way.
     pub fn end_lost(&self, devices: Vec<DeviceId>, at: Timestamp) -> Ticket<()> {
         self.writer
             .submit(|reply| Intent::EndLost { devices, at, reply })
@@ -164,6 +181,45 @@ impl Store {
             at,
             reply,
         })
+    }
+
+    /// Stores a command, unless nothing is to come of it.
+    pub fn submit(&self, command: NewCommand) -> Ticket<Submitted> {
+        let command = Box::new(command);
+        self.writer
+            .submit(|reply| Intent::Submit { command, reply })
+    }
+
+    /// Makes a command the session's to write: at most once, and only in time.
+    pub fn claim(&self, id: Uuid, session: SessionKey, at: Timestamp) -> Ticket<Claimed> {
+        self.writer.submit(|reply| Intent::Claim {
+            id,
+            session,
+            at,
+            reply,
+        })
+    }
+
+    /// Ends a command, if it is still where `ending` finds it, and returns it as it is then.
+    pub fn finish(
+        &self,
+        device_id: DeviceId,
+        id: Uuid,
+        ending: Ending,
+        at: Timestamp,
+    ) -> Ticket<Option<Command>> {
+        self.writer.submit(|reply| Intent::Finish {
+            device_id,
+            id,
+            ending,
+            at,
+            reply,
+        })
+    }
+
+    /// Resolves when a command comes to its end from now on.
+    pub fn watch(&self, id: Uuid) -> Watch {
+        self.watchers.watch(id)
     }
 
     /// Deletes some old rows and says how many: 0 means that there are no more.

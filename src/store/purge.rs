@@ -2,10 +2,11 @@
 
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Value,
 };
 
 use super::{
-    entities::{debug_blob, report},
+    entities::{command, debug_blob, idempotency_key, report},
     intent::Purge,
 };
 
@@ -14,66 +15,130 @@ const ROWS_PER_PURGE: u64 = 500;
 /// Bytes of blobs a purge step deletes at most: `SQLite` walks each page of them.
 const BYTES_PER_PURGE: i64 = 8 << 20;
 
-/// Deletes at most [`ROWS_PER_PURGE`] rows a table and says how many.
+/// Deletes at most about [`ROWS_PER_PURGE`] rows a table and says how many.
 pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
-    use debug_blob::Column as B;
-    use report::Column as R;
     match step {
-        // Ids ascend with time, so the oldest rows come first without an index on the time.
-        Purge::Reports(before) => {
-            let oldest: Vec<(i64, i64)> = report::Entity::find()
-                .select_only()
-                .columns([R::Id, R::ReceivedAt])
-                .order_by_asc(R::Id)
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let expired = oldest
-                .into_iter()
-                .filter(|(_, received_at)| *received_at < before.as_millis())
-                .map(|(id, _)| id);
-            delete::<report::Entity>(db, R::Id, expired.collect()).await
-        }
-        Purge::DebugBlobs(before) => {
-            let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
-                .select_only()
-                .columns([B::Id, B::Size, B::ReceivedAt])
-                .order_by_asc(B::Id)
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let expired = oldest
-                .into_iter()
-                .filter(|(_, _, received_at)| *received_at < before.as_millis())
-                .map(|(id, size, _)| (id, size));
-            delete::<debug_blob::Entity>(db, B::Id, some_of(expired)).await
-        }
+        Purge::Reports(before) => old_reports(db, before.as_millis()).await,
+        Purge::DebugBlobs(before) => old_blobs(db, before.as_millis()).await,
+        Purge::Commands(before) => old_commands(db, before.as_millis()).await,
+        Purge::Keys(before) => old_keys(db, before.as_millis()).await,
         Purge::Forgotten(device_id, through) => {
-            let reports: Vec<i64> = report::Entity::find()
-                .select_only()
-                .column(R::Id)
-                .filter(R::DeviceId.eq(device_id.as_str()))
-                .filter(R::ReceivedAt.lte(through.as_millis()))
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let blobs: Vec<(i64, i64)> = debug_blob::Entity::find()
-                .select_only()
-                .columns([B::Id, B::Size])
-                .filter(B::DeviceId.eq(device_id.as_str()))
-                .filter(B::ReceivedAt.lte(through.as_millis()))
-                .limit(ROWS_PER_PURGE)
-                .into_tuple()
-                .all(db)
-                .await?;
-            let deleted = delete::<report::Entity>(db, R::Id, reports).await?;
-            Ok(deleted
-                + delete::<debug_blob::Entity>(db, B::Id, some_of(blobs.into_iter())).await?)
+            forgotten(db, device_id.as_str(), through.as_millis()).await
         }
     }
+}
+
+// Ids ascend with time, so the oldest rows come first without an index on the time.
+async fn old_reports(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
+    use report::Column as R;
+    let oldest: Vec<(i64, i64)> = report::Entity::find()
+        .select_only()
+        .columns([R::Id, R::ReceivedAt])
+        .order_by_asc(R::Id)
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let expired = oldest
+        .into_iter()
+        .filter(|(_, received_at)| *received_at < before)
+        .map(|(id, _)| id);
+    delete::<report::Entity, _>(db, R::Id, expired.collect()).await
+}
+
+async fn old_blobs(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
+    use debug_blob::Column as B;
+    let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
+        .select_only()
+        .columns([B::Id, B::Size, B::ReceivedAt])
+        .order_by_asc(B::Id)
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let expired = oldest
+        .into_iter()
+        .filter(|(_, _, received_at)| *received_at < before)
+        .map(|(id, size, _)| (id, size));
+    delete::<debug_blob::Entity, _>(db, B::Id, some_of(expired)).await
+}
+
+async fn old_commands(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
+    use command::Column as C;
+    let oldest: Vec<(String, i64, Option<i64>)> = command::Entity::find()
+        .select_only()
+        .columns([C::Id, C::CreatedAt, C::FinishedAt])
+        .order_by_asc(C::Id)
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let expired = oldest
+        .into_iter()
+        .filter(|(_, created_at, finished_at)| *created_at < before && finished_at.is_some())
+        .map(|(id, ..)| id);
+    delete::<command::Entity, _>(db, C::Id, expired.collect()).await
+}
+
+async fn old_keys(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
+    use idempotency_key::Column as K;
+    // Times are nearly unique, so a time cuts off about as many rows as there are before it.
+    let cut: Option<i64> = idempotency_key::Entity::find()
+        .select_only()
+        .column(K::CreatedAt)
+        .filter(K::CreatedAt.lt(before))
+        .order_by_asc(K::CreatedAt)
+        .offset(ROWS_PER_PURGE)
+        .limit(1)
+        .into_tuple()
+        .one(db)
+        .await?;
+    let old = K::CreatedAt.lt(cut.unwrap_or(before));
+    let deleted = idempotency_key::Entity::delete_many().filter(old);
+    Ok(deleted.exec(db).await?.rows_affected)
+}
+
+/// What a deleted life of a vehicle left behind.
+async fn forgotten(db: &DatabaseTransaction, device_id: &str, through: i64) -> Result<u64, DbErr> {
+    use command::Column as C;
+    use debug_blob::Column as B;
+    use idempotency_key::Column as K;
+    use report::Column as R;
+    let reports: Vec<i64> = report::Entity::find()
+        .select_only()
+        .column(R::Id)
+        .filter(R::DeviceId.eq(device_id))
+        .filter(R::ReceivedAt.lte(through))
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let blobs: Vec<(i64, i64)> = debug_blob::Entity::find()
+        .select_only()
+        .columns([B::Id, B::Size])
+        .filter(B::DeviceId.eq(device_id))
+        .filter(B::ReceivedAt.lte(through))
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let commands: Vec<String> = command::Entity::find()
+        .select_only()
+        .column(C::Id)
+        .filter(C::DeviceId.eq(device_id))
+        .filter(C::CreatedAt.lte(through))
+        .limit(ROWS_PER_PURGE)
+        .into_tuple()
+        .all(db)
+        .await?;
+    // One vehicle has few keys: they live for a day.
+    let keys = idempotency_key::Entity::delete_many()
+        .filter(K::DeviceId.eq(device_id))
+        .filter(K::CreatedAt.lte(through));
+    Ok(delete::<report::Entity, _>(db, R::Id, reports).await?
+        + delete::<debug_blob::Entity, _>(db, B::Id, some_of(blobs.into_iter())).await?
+        + delete::<command::Entity, _>(db, C::Id, commands).await?
+        + keys.exec(db).await?.rows_affected)
 }
 
 /// The first of these `(id, size)` up to [`BYTES_PER_PURGE`], and at least one if there is one.
@@ -89,10 +154,10 @@ fn some_of(blobs: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
         .collect()
 }
 
-async fn delete<E: EntityTrait>(
+async fn delete<E: EntityTrait, I: Into<Value>>(
     db: &DatabaseTransaction,
     id: E::Column,
-    ids: Vec<i64>,
+    ids: Vec<I>,
 ) -> Result<u64, DbErr> {
     if ids.is_empty() {
         return Ok(0);

@@ -1,16 +1,19 @@
 //! Reads. Lists are paged by key, so that a page is stable while rows are added.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use sea_orm::{
     ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
     QuerySelect,
 };
+use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    entities::{debug_blob, report, vehicle},
+    entities::{command, debug_blob, report, vehicle},
 };
-use crate::domain::{BlobInfo, DeviceId, Report, Timestamp, Vehicle};
+use crate::domain::{BlobInfo, Command, CommandState, DeviceId, Report, Timestamp, Vehicle};
 
 /// A place in a history that runs from new to old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,19 @@ pub struct HistoryPage {
     pub to: Option<Timestamp>,
     /// Only what is older than this entry.
     pub older_than: Option<Position>,
+    /// At most this many.
+    pub limit: u64,
+}
+
+/// Which part of a vehicle's commands to read, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandPage {
+    /// Asked at this time or later.
+    pub from: Option<Timestamp>,
+    /// Asked before this time.
+    pub to: Option<Timestamp>,
+    /// Only what is older than the command with this id.
+    pub older_than: Option<Uuid>,
     /// At most this many.
     pub limit: u64,
 }
@@ -65,19 +81,96 @@ impl Store {
         rows.into_iter().map(Vehicle::try_from).collect()
     }
 
-    /// The vehicles that are online, ids only.
-    pub async fn online_vehicles(&self) -> Result<Vec<DeviceId>, StoreError> {
-        use vehicle::Column as C;
-        let ids: Vec<String> = vehicle::Entity::find()
+    /// What a life of this process left behind that did not end well: vehicles that are online, or
+    /// have a command under way; in the order of their ids.
+    pub async fn left_behind(&self) -> Result<Vec<DeviceId>, StoreError> {
+        use command::Column as C;
+        use vehicle::Column as V;
+        let online = vehicle::Entity::find()
+            .select_only()
+            .column(V::DeviceId)
+            .filter(V::Online.eq(true))
+            .into_tuple();
+        let busy = command::Entity::find()
             .select_only()
             .column(C::DeviceId)
-            .filter(C::Online.eq(true))
-            .order_by_asc(C::DeviceId)
-            .into_tuple()
+            .filter(C::FinishedAt.is_null())
+            .filter(C::State.ne(CommandState::Queued.as_str()))
+            .into_tuple();
+        let mut ids: BTreeSet<String> = BTreeSet::new();
+        ids.extend(online.all(&self.reader).await.map_err(StoreError::Read)?);
+        ids.extend(busy.all(&self.reader).await.map_err(StoreError::Read)?);
+        ids.iter().map(|id| parse_id(id)).collect()
+    }
+
+    /// A command, unless its vehicle was deleted since.
+    pub async fn command(
+        &self,
+        device_id: &DeviceId,
+        id: Uuid,
+    ) -> Result<Option<Command>, StoreError> {
+        use command::Column as C;
+        let Some(vehicle) = living(&self.reader, device_id).await? else {
+            return Ok(None);
+        };
+        let row = command::Entity::find_by_id(id.to_string())
+            .filter(C::DeviceId.eq(device_id.as_str()))
+            .filter(C::CreatedAt.gt(vehicle.forget_through.unwrap_or(i64::MIN)))
+            .one(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        row.map(Command::try_from).transpose()
+    }
+
+    /// Commands of a vehicle, newest first; `None` if there is no such vehicle.
+    pub async fn commands(
+        &self,
+        device_id: &DeviceId,
+        page: CommandPage,
+    ) -> Result<Option<Vec<Command>>, StoreError> {
+        use command::Column as C;
+        let Some(vehicle) = living(&self.reader, device_id).await? else {
+            return Ok(None);
+        };
+        let condition = Condition::all()
+            .add(C::DeviceId.eq(device_id.as_str()))
+            .add_option(
+                vehicle
+                    .forget_through
+                    .map(|through| C::CreatedAt.gt(through)),
+            )
+            .add_option(page.from.map(|from| C::CreatedAt.gte(from.as_millis())))
+            .add_option(page.to.map(|to| C::CreatedAt.lt(to.as_millis())))
+            .add_option(page.older_than.map(|id| C::Id.lt(id.to_string())));
+        let rows = command::Entity::find()
+            .filter(condition)
+            .order_by_desc(C::Id)
+            .limit(page.limit)
             .all(&self.reader)
             .await
             .map_err(StoreError::Read)?;
-        ids.iter().map(|id| parse_id(id)).collect()
+        rows.into_iter()
+            .map(Command::try_from)
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// Open commands whose time is over, the longest ago first.
+    pub async fn overdue_commands(
+        &self,
+        at: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<Command>, StoreError> {
+        use command::Column as C;
+        let rows = command::Entity::find()
+            .filter(C::FinishedAt.is_null())
+            .filter(C::ExpiresAt.lte(at.as_millis()))
+            .order_by_asc(C::ExpiresAt)
+            .limit(limit)
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        rows.into_iter().map(Command::try_from).collect()
     }
 
     /// Deleted lives whose history is still there: the vehicle and up to when to forget.

@@ -26,6 +26,7 @@ use super::{
     error::is_poison,
     intent::{Intent, Queued, Reply},
     sqlite::WriteConnection,
+    watch::Watchers,
 };
 
 /// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
@@ -58,6 +59,7 @@ impl Writer {
         options: &StoreOptions,
         connection: WriteConnection,
         closing: CancellationToken,
+        watchers: Watchers,
     ) -> (Self, Task) {
         let (queue, intents) = mpsc::unbounded_channel();
         let units = options.queue_bytes / UNIT;
@@ -74,6 +76,7 @@ impl Writer {
             instance_id: options.instance_id.clone(),
             intents,
             closing,
+            watchers,
             healthy: Arc::clone(&writer.healthy),
         };
         (writer, task)
@@ -175,6 +178,7 @@ pub(super) struct Task {
     instance_id: String,
     intents: mpsc::UnboundedReceiver<Queued>,
     closing: CancellationToken,
+    watchers: Watchers,
     healthy: Arc<AtomicBool>,
 }
 
@@ -294,7 +298,7 @@ impl Task {
             self.known.clear();
         }
         tracing::debug!(intents = piece.len(), took = ?started.elapsed(), committed = applied.is_ok(), "batch");
-        applied
+        applied.map(|ended| self.watchers.tell(ended))
     }
 }
 

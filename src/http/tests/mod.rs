@@ -22,7 +22,7 @@ use super::{AppState, HttpOptions, router};
 use crate::{
     domain::{DeviceId, Timestamp},
     registry::Mailbox,
-    service::{Instance, Service},
+    service::{CommandOptions, Instance, Service},
     store::{Store, StoreOptions},
 };
 
@@ -110,6 +110,10 @@ impl Api {
             store.await.unwrap(),
             instance,
             Duration::from_secs(5),
+            CommandOptions {
+                queue: 4,
+                timeout: Duration::from_secs(5),
+            },
         ));
         let draining = CancellationToken::new();
         let state = AppState {
@@ -180,7 +184,7 @@ impl Api {
         let session = self.service.finish_login(device_id, login, mailbox);
         let blob = Bytes::from_static(content);
         self.service
-            .debug_blob(&session.unwrap(), blob)
+            .debug_blob(&session.unwrap().session, blob)
             .await
             .unwrap();
     }

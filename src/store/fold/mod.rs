@@ -10,10 +10,15 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 
+pub(super) mod commands;
+
 use super::{
     Login, Registered, SessionWrite, StoreError, Written, entities::vehicle, intent::Intent,
 };
-use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState};
+use crate::domain::{
+    CommandState, DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState,
+};
+use commands::{Commands, desired};
 
 /// How much of a row has to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,16 +57,22 @@ pub(super) struct Fold<'a> {
     pub(super) rows: HashMap<DeviceId, Row>,
     pub(super) reports: Vec<NewReport>,
     pub(super) blobs: Vec<NewBlob>,
+    pub(super) commands: Commands,
 }
 
 impl<'a> Fold<'a> {
     /// Begins with the rows that exist; a vehicle that is not among them does not exist.
-    pub(super) fn new(instance_id: &'a str, rows: HashMap<DeviceId, Row>) -> Self {
+    pub(super) fn new(
+        instance_id: &'a str,
+        rows: HashMap<DeviceId, Row>,
+        commands: Commands,
+    ) -> Self {
         Self {
             instance_id,
             rows,
             reports: Vec::new(),
             blobs: Vec::new(),
+            commands,
         }
     }
 
@@ -94,6 +105,9 @@ impl<'a> Fold<'a> {
                     if row.model.as_ref().is_some_and(|model| model.online) {
                         row.end(*at, DisconnectReason::InstanceLost);
                     }
+                    let commands = &mut self.commands;
+                    commands.end_session(device_id, *at, DisconnectReason::InstanceLost);
+                    commands.cancel(device_id, *at, |state| state == CommandState::Created);
                 }
                 reply.set(Ok(()));
             }
@@ -121,6 +135,20 @@ impl<'a> Fold<'a> {
                 self.forgotten(device_id, *through);
                 reply.set(Ok(()));
             }
+            Intent::Submit { command, reply } => reply.set(Ok(self.submit(command))),
+            Intent::Claim {
+                id,
+                session,
+                at,
+                reply,
+            } => reply.set(Ok(self.claim(*id, session, *at))),
+            Intent::Finish {
+                device_id,
+                id,
+                ending,
+                at,
+                reply,
+            } => reply.set(Ok(self.finish(device_id, *id, *ending, *at))),
             // Touches no vehicle's row; the batch runs it as it is.
             Intent::Purge { .. } => {}
         }
@@ -140,8 +168,14 @@ impl<'a> Fold<'a> {
         model.offline_due = None;
         model.connected_at = Some(at);
         model.remote_addr = Some(remote.to_string());
+        let (epoch, desired) = (model.session_epoch, desired(model));
+        let at = Timestamp::from_millis(at);
+        self.commands
+            .end_session(device_id, at, DisconnectReason::Superseded);
         Login {
-            epoch: model.session_epoch,
+            epoch,
+            desired,
+            queued: self.commands.take_queued(device_id, at),
         }
     }
 
@@ -161,16 +195,9 @@ impl<'a> Fold<'a> {
         at: Timestamp,
         state: &VehicleState,
     ) -> Result<Vehicle, StoreError> {
-        let row = self.row(device_id);
-        row.living(device_id, at);
-        let received_at = row.report(at, state);
-        let vehicle = row.living(device_id, at).clone();
-        self.reports.push(NewReport {
-            device_id: device_id.clone(),
-            received_at,
-            state: *state,
-        });
-        Vehicle::try_from(vehicle)
+        self.row(device_id).living(device_id, at);
+        self.report(device_id, at, state);
+        Vehicle::try_from(self.row(device_id).living(device_id, at).clone())
     }
 
     fn forgotten(&mut self, device_id: &DeviceId, through: Timestamp) {
@@ -181,6 +208,16 @@ impl<'a> Fold<'a> {
             model.forget_through = None;
             row.change = Change::All;
         }
+    }
+
+    /// A report of a vehicle that exists: its state, and a row of history.
+    fn report(&mut self, device_id: &DeviceId, at: Timestamp, state: &VehicleState) {
+        let received_at = self.row(device_id).report(at, state);
+        self.reports.push(NewReport {
+            device_id: device_id.clone(),
+            received_at,
+            state: *state,
+        });
     }
 
     fn row(&mut self, device_id: &DeviceId) -> &mut Row {
@@ -210,13 +247,9 @@ impl<'a> Fold<'a> {
             return Written::Stale;
         };
         match write {
-            SessionWrite::Report(state) => {
-                let received_at = row.report(at, state);
-                self.reports.push(NewReport {
-                    device_id: session.device_id.clone(),
-                    received_at,
-                    state: *state,
-                });
+            SessionWrite::Report(state) => self.report(&session.device_id, at, state),
+            SessionWrite::Answer { id, late, answer } => {
+                self.answer(session, *id, *late, *answer, at);
             }
             SessionWrite::DebugBlob(content) => {
                 let received_at = row.stamp(at, Change::Telemetry);
@@ -227,10 +260,7 @@ impl<'a> Fold<'a> {
                 });
             }
             SessionWrite::KeepMePosted(interval) => {
-                row.stamp(at, Change::All);
-                if let Some(model) = &mut row.model {
-                    model.acknowledged_update_frequency = i16::try_from(interval.seconds()).ok();
-                }
+                row.acknowledge(*interval, at);
             }
             SessionWrite::End {
                 reason,
@@ -240,6 +270,7 @@ impl<'a> Fold<'a> {
                     row.heartbeat(*beat);
                 }
                 row.end(at, *reason);
+                self.commands.end_session(&session.device_id, at, *reason);
             }
         }
         Written::Stored
@@ -265,6 +296,10 @@ impl<'a> Fold<'a> {
         // What this batch was about to add to the vehicle's history is forgotten with the rest.
         self.reports.retain(|report| report.device_id != *device_id);
         self.blobs.retain(|blob| blob.device_id != *device_id);
+        let at = Timestamp::from_millis(at);
+        self.commands
+            .end_session(device_id, at, DisconnectReason::Deleted);
+        self.commands.cancel(device_id, at, |_| true);
         Some(epoch)
     }
 }
@@ -343,5 +378,4 @@ impl Row {
 }
 
 #[cfg(test)]
-#[path = "fold_tests.rs"]
 mod tests;

@@ -85,7 +85,7 @@ fn model<'a>(fold: &'a Fold<'_>, name: &str) -> &'a vehicle::Model {
 }
 
 fn empty() -> Fold<'static> {
-    Fold::new(INSTANCE, HashMap::new())
+    Fold::new(INSTANCE, HashMap::new(), Commands::default())
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
         change: Change::None,
     };
     rows.insert(id("truck"), row);
-    let fold = &mut Fold::new(INSTANCE, rows);
+    let fold = &mut Fold::new(INSTANCE, rows, Commands::default());
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);

@@ -1,99 +1,25 @@
 //! Which connections and sessions this instance holds. No sockets: a session is reached through its
 //! connection's [`Mailbox`].
+//!
+//! `session` is one session and the line of its commands; `lanes` are the rules of that line, pure;
+//! `mailbox` is how a connection is told what to do.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-    task::{Context, Poll, Waker},
+mod lanes;
+mod mailbox;
+mod session;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use dashmap::{DashMap, Entry};
 
 use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp};
 
-/// What the rest of the gateway tells a connection: to close, and why.
-///
-/// A plain mutex: it is held for a few instructions, never across an await.
-#[derive(Debug, Default)]
-pub struct Mailbox(Mutex<Letters>);
-
-#[derive(Debug, Default)]
-struct Letters {
-    close: Option<DisconnectReason>,
-    waker: Option<Waker>,
-}
-
-impl Mailbox {
-    /// Asks the connection to close. The first reason stands.
-    pub fn close(&self, reason: DisconnectReason) {
-        let waker = {
-            let mut letters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            letters.close.get_or_insert(reason);
-            letters.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Ready once the connection is to close.
-    pub fn poll_close(&self, context: &Context<'_>) -> Poll<DisconnectReason> {
-        let mut letters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = letters.close {
-            return Poll::Ready(reason);
-        }
-        match &mut letters.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-/// A session that this instance holds.
-#[derive(Debug)]
-pub struct Session {
-    /// Which session of which vehicle.
-    pub key: SessionKey,
-    mailbox: Arc<Mailbox>,
-    /// Milliseconds since 1970, 0 before the first. Written by the session's connection.
-    heartbeat: AtomicI64,
-    /// The heartbeat that the last flush took. Written by the flush.
-    flushed: AtomicI64,
-}
-
-impl Session {
-    /// A session of the connection behind `mailbox`.
-    #[must_use]
-    pub fn new(key: SessionKey, mailbox: Arc<Mailbox>) -> Self {
-        Self {
-            key,
-            mailbox,
-            heartbeat: AtomicI64::new(0),
-            flushed: AtomicI64::new(0),
-        }
-    }
-
-    /// Notes a heartbeat: one store to memory.
-    pub fn heartbeat(&self, at: Timestamp) {
-        self.heartbeat.store(at.as_millis(), Ordering::Relaxed);
-    }
-
-    /// The last heartbeat, if there was one.
-    #[must_use]
-    pub fn last_heartbeat(&self) -> Option<Timestamp> {
-        let millis = self.heartbeat.load(Ordering::Relaxed);
-        (millis != 0).then(|| Timestamp::from_millis(millis))
-    }
-
-    /// The last heartbeat, if it was not taken before.
-    fn take_heartbeat(&self) -> Option<Timestamp> {
-        let last = self.last_heartbeat()?;
-        (self.flushed.swap(last.as_millis(), Ordering::Relaxed) != last.as_millis()).then_some(last)
-    }
-}
+pub use lanes::{Credit, GaveUp, Refused};
+pub use mailbox::{Letter, Mailbox, Order};
+pub use session::{Session, Turn};
 
 /// The session was over before it could begin: a newer login, or the vehicle's deletion, came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +47,7 @@ impl Slot {
             self.over = Some((epoch, reason));
         }
         if let Some(session) = self.session.take_if(|session| session.key.epoch <= epoch) {
-            session.mailbox.close(reason);
+            session.close(reason);
         }
     }
 }
@@ -206,6 +132,7 @@ impl Registry {
             slot.session.take_if(|held| held.key == session.key);
         }
         self.tidy(&session.key.device_id);
+        session.close_lanes();
     }
 
     fn tidy(&self, device_id: &DeviceId) {
@@ -221,6 +148,15 @@ impl Registry {
     #[must_use]
     pub fn session(&self, device_id: &DeviceId) -> Option<Arc<Session>> {
         self.slots.get(device_id)?.session.clone()
+    }
+
+    /// Every session that this instance holds now.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.session.clone())
+            .collect()
     }
 
     /// Heartbeats since the last call, with the session they belong to.
@@ -251,6 +187,8 @@ impl Drop for ConnectionGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
 
     fn session(
@@ -269,9 +207,9 @@ mod tests {
     }
 
     fn closed(mailbox: &Mailbox) -> Option<DisconnectReason> {
-        match mailbox.poll_close(&Context::from_waker(Waker::noop())) {
-            Poll::Ready(reason) => Some(reason),
-            Poll::Pending => None,
+        match mailbox.poll(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(Letter::Close(reason)) => Some(reason),
+            Poll::Ready(Letter::Order(_)) | Poll::Pending => None,
         }
     }
 

@@ -1,0 +1,121 @@
+//! Commands and what became of them, and the keys under which callers may repeat a request.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[derive(DeriveIden)]
+enum Commands {
+    Table,
+    Id,
+    DeviceId,
+    Message,
+    Origin,
+    State,
+    CreatedAt,
+    ExpiresAt,
+    SentAt,
+    FinishedAt,
+    Reply,
+    LateReply,
+}
+
+#[derive(DeriveIden)]
+enum IdempotencyKeys {
+    Table,
+    DeviceId,
+    Key,
+    CommandId,
+    Request,
+    CreatedAt,
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.create_table(commands()).await?;
+        // The log of a vehicle: ids ascend with time.
+        let log = [Commands::DeviceId, Commands::Id];
+        manager
+            .create_index(index("commands_of_vehicle", log))
+            .await?;
+        // What is open has no `finished_at`: found without a look at what is over.
+        let open_of_vehicle = [Commands::DeviceId, Commands::FinishedAt];
+        manager
+            .create_index(index("commands_open_of_vehicle", open_of_vehicle))
+            .await?;
+        let due = [Commands::FinishedAt, Commands::ExpiresAt];
+        manager.create_index(index("commands_due", due)).await?;
+        manager.create_table(idempotency_keys()).await?;
+        manager
+            .create_index(
+                Index::create()
+                    .name("idempotency_keys_by_age")
+                    .table(IdempotencyKeys::Table)
+                    .col(IdempotencyKeys::CreatedAt)
+                    .take(),
+            )
+            .await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .drop_table(Table::drop().table(IdempotencyKeys::Table).take())
+            .await?;
+        manager
+            .drop_table(Table::drop().table(Commands::Table).take())
+            .await
+    }
+}
+
+fn commands() -> TableCreateStatement {
+    let big = |column: Commands| ColumnDef::new(column).big_integer().take();
+    let text = |column: Commands, length| ColumnDef::new(column).string_len(length).take();
+    Table::create()
+        .table(Commands::Table)
+        // A UUID of version 7 as text: it ascends with time, and people read it.
+        .col(text(Commands::Id, 36).not_null().primary_key())
+        .col(text(Commands::DeviceId, 64).not_null())
+        .col(text(Commands::Message, 64).not_null())
+        .col(text(Commands::Origin, 16).not_null())
+        .col(text(Commands::State, 16).not_null())
+        .col(big(Commands::CreatedAt).not_null())
+        .col(big(Commands::ExpiresAt).not_null())
+        .col(big(Commands::SentAt))
+        .col(big(Commands::FinishedAt))
+        .col(text(Commands::Reply, 160))
+        .col(text(Commands::LateReply, 160))
+        .take()
+}
+
+fn idempotency_keys() -> TableCreateStatement {
+    let text = |column: IdempotencyKeys, length| {
+        ColumnDef::new(column).string_len(length).not_null().take()
+    };
+    Table::create()
+        .table(IdempotencyKeys::Table)
+        .col(text(IdempotencyKeys::DeviceId, 64))
+        .col(text(IdempotencyKeys::Key, 128))
+        .col(text(IdempotencyKeys::CommandId, 36))
+        .col(text(IdempotencyKeys::Request, 160))
+        .col(
+            ColumnDef::new(IdempotencyKeys::CreatedAt)
+                .big_integer()
+                .not_null(),
+        )
+        .primary_key(
+            Index::create()
+                .col(IdempotencyKeys::DeviceId)
+                .col(IdempotencyKeys::Key),
+        )
+        .take()
+}
+
+fn index(name: &str, columns: [Commands; 2]) -> IndexCreateStatement {
+    let mut index = Index::create().name(name).table(Commands::Table).take();
+    for column in columns {
+        index.col(column);
+    }
+    index
+}

@@ -1,0 +1,143 @@
+//! One command to every vehicle that is connected.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
+
+use super::{CommandError, CommandRequest, Outcome, Service};
+use crate::{
+    domain::{Action, CommandOrigin, CommandState},
+    registry::Session,
+    store::StoreError,
+};
+
+/// Vehicles are addressed a few at a time, so that what they and others say meanwhile does not wait
+/// behind all of them.
+const TICK: Duration = Duration::from_millis(10);
+/// Vehicles a tick at least: a thousand a second.
+const FEWEST_A_TICK: usize = 10;
+
+/// How many vehicles a broadcast addressed, and what became of it. The other numbers add up to the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Broadcast {
+    /// Vehicles that were connected.
+    pub addressed: u64,
+    /// Answered yes.
+    pub done: u64,
+    /// Answered no.
+    pub refused: u64,
+    /// Were asked, and did not answer in time.
+    pub silent: u64,
+    /// Were asked, and their session ended before an answer.
+    pub disconnected: u64,
+    /// Were never asked: gone meanwhile, or too busy with other commands.
+    pub unsent: u64,
+}
+
+/// Why a broadcast did not take place.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BroadcastError {
+    /// There is one at a time.
+    #[error("a broadcast is under way")]
+    UnderWay,
+    /// The gateway is stopping.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Service {
+    /// Sends a command to every vehicle that is connected now, and counts what becomes of it. Ends within
+    /// `timeout` and a commit. A caller that hangs up does not stop it.
+    pub async fn broadcast(
+        self: &Arc<Self>,
+        action: Action,
+        timeout: Duration,
+    ) -> Result<Broadcast, BroadcastError> {
+        let Ok(permit) = Arc::clone(&self.broadcasts).try_acquire_owned() else {
+            return Err(BroadcastError::UnderWay);
+        };
+        let service = Arc::clone(self);
+        let under_way = tokio::spawn(async move {
+            let _one_at_a_time = permit;
+            service.address_all(action, timeout).await
+        });
+        let counted = under_way.await;
+        counted.map_err(|_panicked| BroadcastError::Store(StoreError::Closed))
+    }
+
+    async fn address_all(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
+        let deadline = Instant::now() + timeout;
+        let sessions = self.registry.sessions();
+        let mut counts = Broadcast {
+            addressed: sessions.len() as u64,
+            ..Broadcast::default()
+        };
+        let mut ticks = interval(TICK);
+        let mut under_way = JoinSet::new();
+        for some in sessions.chunks(a_tick(sessions.len(), timeout)) {
+            ticks.tick().await;
+            for session in some {
+                let request = request(session, action, deadline);
+                let run = Arc::clone(&self).run(
+                    request,
+                    CommandOrigin::Broadcast,
+                    Some(Arc::clone(session)),
+                );
+                under_way.spawn(run);
+            }
+        }
+        drop(sessions);
+        while let Some(ended) = under_way.join_next().await {
+            *counts.place_of(&ended.unwrap_or(Err(StoreError::Closed.into()))) += 1;
+        }
+        counts
+    }
+}
+
+fn request(session: &Session, action: Action, deadline: Instant) -> CommandRequest {
+    CommandRequest {
+        device_id: session.key.device_id.clone(),
+        action,
+        timeout: deadline.saturating_duration_since(Instant::now()),
+        queue: None,
+        key: None,
+    }
+}
+
+/// How many to address a tick: all of them within half of the time.
+fn a_tick(vehicles: usize, timeout: Duration) -> usize {
+    let ticks = (timeout / 2).as_millis() / TICK.as_millis();
+    let ticks = usize::try_from(ticks).unwrap_or(usize::MAX).max(1);
+    vehicles.div_ceil(ticks).max(FEWEST_A_TICK)
+}
+
+impl Broadcast {
+    fn place_of(&mut self, ended: &Result<Outcome, CommandError>) -> &mut u64 {
+        let Ok(Outcome::Command(command)) = ended else {
+            return &mut self.unsent;
+        };
+        match command.state {
+            CommandState::Done => &mut self.done,
+            CommandState::Refused => &mut self.refused,
+            CommandState::NoAnswer => &mut self.silent,
+            CommandState::Disconnected => &mut self.disconnected,
+            _ => &mut self.unsent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcast_takes_half_of_its_time_to_address_everybody_or_less() {
+        assert_eq!(a_tick(0, Duration::from_secs(1)), FEWEST_A_TICK);
+        assert_eq!(a_tick(1_000, Duration::from_secs(10)), FEWEST_A_TICK);
+        assert_eq!(a_tick(18_000, Duration::from_secs(1)), 360);
+        assert_eq!(a_tick(18_000, Duration::ZERO), 18_000);
+    }
+}

@@ -1,0 +1,156 @@
+//! What a batch reads: the rows that its intents are folded on.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
+    Statement,
+};
+
+use super::statements::Texts;
+use crate::{
+    domain::{Command, DeviceId},
+    store::{
+        entities::{command, idempotency_key, vehicle},
+        fold::{Row, commands::Commands},
+        intent::{Intent, Queued},
+    },
+};
+
+/// Keys a SELECT asks for at most.
+const KEYS_PER_SELECT: usize = 512;
+
+/// Vehicles' rows as the last commit left them, so that a batch need not read what the one before it
+/// wrote. For a database that this process alone writes; should somebody else write to the file all
+/// the same, the rows are read again.
+#[derive(Debug, Default)]
+pub(in crate::store) struct KnownRows {
+    rows: HashMap<DeviceId, vehicle::Model>,
+    /// What `PRAGMA data_version` said: another value means that another connection wrote.
+    data_version: Option<i64>,
+    pub(super) texts: Texts,
+}
+
+impl KnownRows {
+    /// About 6 MiB. More vehicles than this that report within one commit's time are more than the
+    /// database takes anyway.
+    const MOST: usize = 8_192;
+
+    /// Forgets everything: after an error, nobody knows what is committed.
+    pub(in crate::store) fn clear(&mut self) {
+        self.rows.clear();
+        self.data_version = None;
+    }
+
+    pub(super) async fn check(&mut self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
+        let row = db.query_one_raw(statement).await?;
+        let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        if self.data_version != version || self.rows.len() > Self::MOST {
+            self.rows.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep(&mut self, rows: HashMap<DeviceId, Row>) {
+        let known = rows
+            .into_iter()
+            .filter_map(|(id, row)| Some((id, row.model?)));
+        self.rows.extend(known);
+    }
+}
+
+pub(super) async fn read_vehicles(
+    db: &DatabaseTransaction,
+    known: &mut KnownRows,
+    batch: &[Queued],
+) -> Result<HashMap<DeviceId, Row>, DbErr> {
+    let mut rows = HashMap::with_capacity(batch.len());
+    // In the order of the key, which is the order in which rows are locked everywhere.
+    let mut unknown = BTreeSet::new();
+    for id in batch.iter().flat_map(|queued| queued.intent.devices()) {
+        match known.rows.remove(id) {
+            Some(model) => {
+                rows.insert(id.clone(), Row::read(Some(model)));
+            }
+            None if rows.contains_key(id) => {}
+            None => {
+                unknown.insert(id);
+            }
+        }
+    }
+    let unknown: Vec<&DeviceId> = unknown.into_iter().collect();
+    for chunk in unknown.chunks(KEYS_PER_SELECT) {
+        let keys = padded(chunk).map(DeviceId::as_str);
+        let found = vehicle::Entity::find()
+            .filter(vehicle::Column::DeviceId.is_in(keys))
+            .all(db)
+            .await?;
+        let mut found: HashMap<String, vehicle::Model> = found
+            .into_iter()
+            .map(|model| (model.device_id.clone(), model))
+            .collect();
+        for id in chunk {
+            rows.insert((*id).clone(), Row::read(found.remove(id.as_str())));
+        }
+    }
+    Ok(rows)
+}
+
+/// The open commands of vehicles whose sessions or queues change, and those that the batch names. A
+/// batch without any of that, as nearly all are, reads nothing.
+pub(super) async fn read_commands(
+    db: &DatabaseTransaction,
+    batch: &[Queued],
+) -> Result<Commands, DbErr> {
+    use command::Column as C;
+    let intents = || batch.iter().map(|queued| &queued.intent);
+    let mut commands = Commands::default();
+    let mut named: BTreeSet<String> = intents()
+        .filter_map(|intent| Some(intent.command()?.to_string()))
+        .collect();
+    for (device_id, key) in intents().filter_map(|intent| intent.key()) {
+        let id = (device_id.as_str().to_owned(), key.key.clone());
+        if let Some(key) = idempotency_key::Entity::find_by_id(id).one(db).await? {
+            named.insert(key.command_id.clone());
+            commands.add_key(key);
+        }
+    }
+    let devices: BTreeSet<&str> = intents()
+        .flat_map(Intent::devices_of_commands)
+        .map(DeviceId::as_str)
+        .collect();
+    let devices: Vec<&str> = devices.into_iter().collect();
+    for chunk in devices.chunks(KEYS_PER_SELECT) {
+        let open = command::Entity::find()
+            .filter(C::DeviceId.is_in(padded(chunk)))
+            .filter(C::FinishedAt.is_null());
+        add(&mut commands, open.all(db).await?);
+    }
+    let named: Vec<String> = named.into_iter().collect();
+    for chunk in named.chunks(KEYS_PER_SELECT) {
+        let found = command::Entity::find().filter(C::Id.is_in(padded(chunk)));
+        add(&mut commands, found.all(db).await?);
+    }
+    Ok(commands)
+}
+
+fn add(commands: &mut Commands, rows: Vec<command::Model>) {
+    for row in rows {
+        let id = row.id.clone();
+        match Command::try_from(row) {
+            Ok(command) => commands.add(command),
+            // Not of our making. It must not hold up everybody else's writes.
+            Err(error) => tracing::error!(%id, %error, "a command is left as it is"),
+        }
+    }
+}
+
+/// Repeats the last key up to a power of two: few statements, prepared once.
+fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
+    let missing = keys.len().next_power_of_two() - keys.len();
+    let last = keys.last().cloned().into_iter();
+    let repeats = last.flat_map(move |last| std::iter::repeat_n(last, missing));
+    keys.iter().cloned().chain(repeats)
+}

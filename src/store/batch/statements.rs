@@ -1,0 +1,127 @@
+//! Statements that write many rows: few texts, prepared once.
+
+use std::collections::HashMap;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Statement,
+    sea_query::{InsertStatement, IntoIden, OnConflict, Query, Value},
+};
+
+/// Values a statement writes at most: a prepared statement takes memory for each.
+const VALUES_PER_INSERT: usize = 2_048;
+
+/// The texts of statements by table, number of columns and rows: building one costs more than running
+/// it.
+#[derive(Debug, Default)]
+pub(super) struct Texts(HashMap<(&'static str, usize, usize), String>);
+
+impl Texts {
+    fn get<E: EntityTrait>(
+        &mut self,
+        columns: usize,
+        rows: usize,
+        build: impl FnOnce() -> InsertStatement,
+    ) -> &str {
+        let shape = (E::default().table_name(), columns, rows);
+        self.0
+            .entry(shape)
+            .or_insert_with(|| DbBackend::Sqlite.build(&build()).sql)
+    }
+}
+
+/// Inserts rows of these columns; `values` are those of one row, in the same order.
+pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    rows: &[R],
+    columns: &[E::Column],
+    values: impl Fn(&R) -> V,
+) -> Result<(), DbErr> {
+    for run in runs(rows, columns.len()) {
+        let text = texts.get::<E>(columns.len(), run.len(), || {
+            insert_into::<E>(columns, run.len())
+        });
+        execute(db, text, run.iter().flat_map(&values).collect()).await?;
+    }
+    Ok(())
+}
+
+/// Inserts rows, or updates these columns of those that are there. The first `keys` columns are the
+/// primary key.
+pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    rows: &[R],
+    columns: &[E::Column],
+    keys: usize,
+    values: impl Fn(&R) -> V,
+) -> Result<(), DbErr> {
+    for run in runs(rows, columns.len()) {
+        let text = texts.get::<E>(columns.len(), run.len(), || {
+            let mut insert = insert_into::<E>(columns, run.len());
+            let (keys, others) = columns.split_at(keys);
+            insert.on_conflict(
+                OnConflict::columns(keys.iter().map(|column| column.into_iden()))
+                    .update_columns(others.iter().map(|column| column.into_iden()))
+                    .to_owned(),
+            );
+            insert
+        });
+        execute(db, text, run.iter().flat_map(&values).collect()).await?;
+    }
+    Ok(())
+}
+
+/// An INSERT of `rows` rows, with places for their values.
+fn insert_into<E: EntityTrait>(columns: &[E::Column], rows: usize) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert
+        .into_table(E::default())
+        .columns(columns.iter().copied());
+    for _ in 0..rows {
+        insert.values_panic(columns.iter().map(|_| Value::BigInt(None).into()));
+    }
+    insert
+}
+
+async fn execute(db: &DatabaseTransaction, text: &str, values: Vec<Value>) -> Result<(), DbErr> {
+    db.execute_raw(Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        text,
+        values,
+    ))
+    .await?;
+    Ok(())
+}
+
+/// Cuts rows of so many columns into runs of powers of two, largest first.
+fn runs<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
+    let most = 1 << (VALUES_PER_INSERT / columns).ilog2();
+    std::iter::from_fn(move || {
+        let largest = rows.len().checked_ilog2().map(|log| 1 << log)?;
+        let (run, rest) = rows.split_at(most.min(largest));
+        rows = rest;
+        Some(run)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_powers_of_two_in_order_and_leave_nothing_out() {
+        for length in [0_usize, 1, 2, 3, 7, 255, 256, 257, 1000] {
+            for columns in [1, 6, 8, 21] {
+                let rows: Vec<usize> = (0..length).collect();
+                let runs: Vec<&[usize]> = runs(&rows, columns).collect();
+                assert!(runs.iter().all(|run| run.len().is_power_of_two()));
+                assert!(
+                    runs.iter()
+                        .all(|run| run.len() * columns <= VALUES_PER_INSERT)
+                );
+                assert_eq!(runs.concat(), rows);
+            }
+        }
+    }
+}
