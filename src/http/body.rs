@@ -113,10 +113,13 @@ fn parse<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let error = match serde_path_to_error::deserialize(&mut json) {
         Ok(value) => {
-            return json
-                .end()
-                .map(|()| value)
-                .map_err(|error| malformed(&error));
+            json.end().map_err(|error| malformed(&error))?;
+            // serde takes an array for a struct as well: its entries for the fields in their order.
+            return if bytes.trim_ascii_start().starts_with(b"{") {
+                Ok(value)
+            } else {
+                Err(Problem::invalid(Kind::InvalidBody, vec![no_object()]))
+            };
         }
         Err(error) => error,
     };
@@ -147,7 +150,7 @@ fn misfits<T: JsonSchema>(
     let properties = schema.get("properties").and_then(Value::as_object);
     let required = schema.get("required").and_then(Value::as_array);
     let Ok(Value::Object(body)) = serde_json::from_slice(bytes) else {
-        return vec![InvalidInput::body("", "must be a JSON object")];
+        return vec![no_object()];
     };
     let mut errors = Vec::new();
     for field in body.keys() {
@@ -175,6 +178,10 @@ fn misfits<T: JsonSchema>(
         errors.push(InvalidInput::body(place, detail));
     }
     errors
+}
+
+fn no_object() -> InvalidInput {
+    InvalidInput::body("", "must be a JSON object")
 }
 
 /// What garde found, with its paths (Rust names, `tags[0]`) as JSON pointers.

@@ -118,6 +118,7 @@ async fn every_field_of_a_body_that_is_wrong_is_pointed_at() {
             ],
         ),
         (json!([]), vec![""]),
+        (json!([TRUCK, 43.62152, -1.5, 80, true]), vec![""]),
         (json!(null), vec![""]),
         (with("x/y~", json!(1)), vec!["/x~1y~0"]),
         (with("latitude", json!("north")), vec!["/latitude"]),
