@@ -28,7 +28,8 @@ use serde_json::{Value, error::Category};
 use super::{
     Shared,
     describe::{self, Example, JSON},
-    problem::{InvalidInput, Kind, Problem},
+    kind::Kind,
+    problem::{InvalidInput, Problem},
 };
 
 /// A JSON body, of the right type and within its ranges.

@@ -7,12 +7,16 @@ use aide::{
         ReferenceOr, Response as ResponseDoc, SchemaObject, StatusCode as StatusDoc,
     },
 };
-use axum::http::StatusCode;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
-use super::problem::{self, Details, InvalidInput, Kind, Problem};
+use super::{
+    kind::Kind,
+    problem::{self, Details, InvalidInput, Problem},
+    wire,
+};
+use crate::domain::Answer;
 
 /// The media type of bodies and of responses that are no errors.
 pub(super) const JSON: &str = "application/json";
@@ -85,7 +89,7 @@ pub(super) fn problems(ctx: &mut GenContext, operation: &mut Operation, kinds: &
             response.description.push_str(", or: ");
         }
         response.description.push_str(kind.title());
-        if kind.status() == StatusCode::SERVICE_UNAVAILABLE {
+        if kind.passes() {
             response.headers.insert(
                 "Retry-After".to_owned(),
                 ReferenceOr::Item(header(
@@ -127,6 +131,13 @@ fn problem_example(kind: Kind) -> ExampleDoc {
         Kind::InvalidBody => {
             Problem::invalid(kind, vec![InvalidInput::body("/deviceId", "is missing")])
         }
+        Kind::VehicleRefused => Problem::new(kind)
+            .with_command(wire::EXAMPLE_COMMAND_ID, Some(Answer::Cannot.to_string())),
+        Kind::VehicleOffline
+        | Kind::VehicleDisconnected
+        | Kind::VehicleNoAnswer
+        | Kind::CommandSuperseded
+        | Kind::CommandExpired => Problem::new(kind).with_command(wire::EXAMPLE_COMMAND_ID, None),
         _ => Problem::new(kind),
     };
     ExampleDoc {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 use schemars::json_schema;
 
-use super::{Shared, describe, problem::Kind};
+use super::{Shared, describe, kind::Kind};
 
 const TAG: &str = "Server";
 
@@ -79,7 +79,14 @@ pub(super) fn blank() -> OpenApi {
         }],
         tags: vec![
             tag("Vehicles", "The fleet: what is known of each vehicle."),
-            tag("History", "What vehicles reported and left behind."),
+            tag(
+                "Commands",
+                "What is asked of vehicles, and what becomes of it.",
+            ),
+            tag(
+                "History",
+                "What vehicles reported and left behind, and what was asked of them.",
+            ),
             tag("Service", "What is done for and with one vehicle."),
             tag("Server", "The server itself."),
         ],

@@ -23,7 +23,8 @@ use schemars::{Schema, json_schema};
 
 use super::{
     Shared, describe,
-    problem::{InvalidInput, Kind, Problem},
+    kind::Kind,
+    problem::{InvalidInput, Problem},
     wire,
 };
 use crate::domain::DeviceId;

@@ -8,6 +8,7 @@ mod describe;
 mod docs;
 mod extract;
 mod history;
+mod kind;
 mod paging;
 mod problem;
 mod server;
@@ -44,7 +45,8 @@ use tower_http::{
 };
 
 use crate::service::Service;
-use problem::{Kind, Problem};
+use kind::Kind;
+use problem::Problem;
 
 pub use server::serve;
 
@@ -63,6 +65,8 @@ pub struct HttpOptions {
     /// How long a request may take from its headers to its response, and how long a client may take
     /// nothing of the response.
     pub request_timeout: Duration,
+    /// How long a vehicle may take to answer a command, unless the request says otherwise.
+    pub command_timeout: Duration,
 }
 
 impl HttpOptions {

@@ -10,161 +10,22 @@ use aide::{
     openapi::{Operation, Response as ResponseDoc},
 };
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::describe;
-use crate::service::{ServiceError, StoreError};
+use super::{describe, kind::Kind};
+use crate::service::{BroadcastError, CommandError, ServiceError, StoreError};
 
 /// What every error body is served as.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
-/// How long a caller should wait after a 503, in seconds.
+/// How long a caller should wait before it tries again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// A small request with thousands of mistakes is not answered with a large list of them.
 const MAX_ERRORS: usize = 20;
-
-/// The kinds of error there are. Each has one name and one status, for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    NotFound,
-    MethodNotAllowed,
-    InvalidParameter,
-    MalformedBody,
-    InvalidBody,
-    UnsupportedMediaType,
-    BodyTooLarge,
-    BodyTimeout,
-    UnknownVehicle,
-    UnknownDebugBlob,
-    StoreUnavailable,
-    RequestTimeout,
-    Internal,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 13] = [
-        Self::InvalidParameter,
-        Self::MalformedBody,
-        Self::NotFound,
-        Self::UnknownVehicle,
-        Self::UnknownDebugBlob,
-        Self::MethodNotAllowed,
-        Self::BodyTimeout,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::InvalidBody,
-        Self::Internal,
-        Self::StoreUnavailable,
-        Self::RequestTimeout,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        self.facts().0
-    }
-
-    pub(super) fn status(self) -> StatusCode {
-        self.facts().1
-    }
-
-    pub(super) fn title(self) -> &'static str {
-        self.facts().2
-    }
-
-    /// What a caller is told when nothing more particular is known.
-    fn detail(self) -> &'static str {
-        self.facts().3
-    }
-
-    fn type_uri(self) -> String {
-        format!("urn:vehicle-gateway:problem:{}", self.name())
-    }
-
-    fn facts(self) -> (&'static str, StatusCode, &'static str, &'static str) {
-        match self {
-            Self::NotFound => (
-                "not-found",
-                StatusCode::NOT_FOUND,
-                "No such resource",
-                "Nothing is served under this path.",
-            ),
-            Self::MethodNotAllowed => (
-                "method-not-allowed",
-                StatusCode::METHOD_NOT_ALLOWED,
-                "Method not allowed",
-                "This path does not support the method; the Allow header lists those it does.",
-            ),
-            Self::InvalidParameter => (
-                "invalid-parameter",
-                StatusCode::BAD_REQUEST,
-                "Invalid parameter",
-                "A parameter of the path or the query is not valid.",
-            ),
-            Self::MalformedBody => (
-                "malformed-body",
-                StatusCode::BAD_REQUEST,
-                "Malformed body",
-                "The body is not valid JSON.",
-            ),
-            Self::InvalidBody => (
-                "invalid-body",
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "Invalid body",
-                "The body is valid JSON, but not what this operation takes.",
-            ),
-            Self::UnsupportedMediaType => (
-                "unsupported-media-type",
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Unsupported media type",
-                "The body must be sent as Content-Type: application/json.",
-            ),
-            Self::BodyTooLarge => (
-                "body-too-large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Body too large",
-                "The body is larger than the gateway takes.",
-            ),
-            Self::BodyTimeout => (
-                "body-timeout",
-                StatusCode::REQUEST_TIMEOUT,
-                "Body too slow",
-                "The body did not arrive in time.",
-            ),
-            Self::UnknownVehicle => (
-                "unknown-vehicle",
-                StatusCode::NOT_FOUND,
-                "Unknown vehicle",
-                "There is no vehicle with this id.",
-            ),
-            Self::UnknownDebugBlob => (
-                "unknown-debug-blob",
-                StatusCode::NOT_FOUND,
-                "Unknown debug blob",
-                "The vehicle has no debug blob with this id.",
-            ),
-            Self::StoreUnavailable => (
-                "store-unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Store unavailable",
-                "The database does not answer or could not commit in time. Try again later.",
-            ),
-            Self::RequestTimeout => (
-                "request-timeout",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Request timed out",
-                "The gateway could not finish the request in time. Try again later.",
-            ),
-            Self::Internal => (
-                "internal",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Internal error",
-                "The gateway failed to handle the request. Its log says more.",
-            ),
-        }
-    }
-}
 
 /// An error, ready to be answered with.
 #[derive(Debug)]
@@ -172,6 +33,8 @@ pub(super) struct Problem {
     kind: Kind,
     detail: Cow<'static, str>,
     errors: Vec<InvalidInput>,
+    command_id: Option<Uuid>,
+    reply: Option<String>,
 }
 
 impl Problem {
@@ -180,11 +43,20 @@ impl Problem {
             kind,
             detail: kind.detail().into(),
             errors: Vec::new(),
+            command_id: None,
+            reply: None,
         }
     }
 
     pub(super) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();
+        self
+    }
+
+    /// What became of this command, and what the vehicle answered.
+    pub(super) fn with_command(mut self, id: Uuid, reply: Option<String>) -> Self {
+        self.command_id = Some(id);
+        self.reply = reply;
         self
     }
 
@@ -211,7 +83,7 @@ impl From<ServiceError> for Problem {
         match error {
             ServiceError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
             ServiceError::UnknownDebugBlob => Self::new(Kind::UnknownDebugBlob),
-            ServiceError::UnknownCommand => Self::new(Kind::NotFound),
+            ServiceError::UnknownCommand => Self::new(Kind::UnknownCommand),
             ServiceError::Store(StoreError::Unavailable | StoreError::Closed) => {
                 Self::new(Kind::StoreUnavailable)
             }
@@ -223,6 +95,27 @@ impl From<ServiceError> for Problem {
     }
 }
 
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
+            CommandError::Offline => Self::new(Kind::VehicleOffline),
+            CommandError::TooMany => Self::new(Kind::TooManyCommands),
+            CommandError::KeyReused => Self::new(Kind::IdempotencyKeyReused),
+            CommandError::Store(error) => ServiceError::from(error).into(),
+        }
+    }
+}
+
+impl From<BroadcastError> for Problem {
+    fn from(error: BroadcastError) -> Self {
+        match error {
+            BroadcastError::UnderWay => Self::new(Kind::BroadcastUnderWay),
+            BroadcastError::Store(error) => ServiceError::from(error).into(),
+        }
+    }
+}
+
 /// One thing that is wrong with the input, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct InvalidInput {
@@ -230,7 +123,7 @@ pub(super) struct InvalidInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("examples" = ["/latitude"]))]
     pointer: Option<String>,
-    /// Which parameter of the path or the query.
+    /// Which parameter of the path or the query, or which header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("examples" = ["limit"]))]
     parameter: Option<String>,
@@ -273,6 +166,7 @@ impl std::fmt::Display for InvalidInput {
 
 /// An error (RFC 9457). Programs tell errors apart by `type`; `detail` is for people.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(rename = "Problem")]
 pub(super) struct Details<'a> {
     /// Names the kind of error and never changes.
@@ -289,6 +183,14 @@ pub(super) struct Details<'a> {
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     #[schemars(with = "Vec<InvalidInput>")]
     errors: &'a [InvalidInput],
+    /// For what became of a command: the command's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Uuid")]
+    command_id: Option<Uuid>,
+    /// For what became of a command: what the vehicle answered, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    reply: Option<&'a str>,
 }
 
 fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -305,6 +207,8 @@ impl Problem {
             status: self.kind.status().as_u16(),
             detail: &self.detail,
             errors: &self.errors,
+            command_id: self.command_id,
+            reply: self.reply.as_deref(),
         }
     }
 }
@@ -321,7 +225,7 @@ impl IntoResponse for Problem {
         )
             .into_response();
         let headers = response.headers_mut();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.kind.passes() {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         if self.kind == Kind::BodyTimeout {

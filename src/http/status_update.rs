@@ -13,7 +13,8 @@ use super::{
     Shared,
     body::{Json, JsonBody, whole_number},
     describe::Example,
-    problem::{InvalidInput, Kind, Problem},
+    kind::Kind,
+    problem::{InvalidInput, Problem},
     vehicles::check_device_id,
     wire::{self, Vehicle},
 };

@@ -4,12 +4,18 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     describe::Example,
-    problem::{InvalidInput, Kind, Problem},
+    kind::Kind,
+    problem::{InvalidInput, Problem},
 };
 use crate::domain::{self, DisconnectReason, Timestamp};
+
+/// The id of a command, for examples.
+pub(super) const EXAMPLE_COMMAND_ID: Uuid =
+    Uuid::from_u128(0x01a2_0654_03ea_7c3e_9b1a_5d0e_8f2a_4c61);
 
 /// What a device id looks like. Two names are left out, for a path cannot hold them.
 pub(super) fn device_id_schema() -> Schema {

@@ -31,6 +31,7 @@ const OPTIONS: HttpOptions = HttpOptions {
     max_connections: 2,
     max_body: 1000,
     request_timeout: Duration::from_secs(5),
+    command_timeout: Duration::from_secs(5),
 };
 
 const TRUCK: &str = "9180af05-0219-4c88-8a95-3da86b130d43";
