@@ -2,7 +2,7 @@
 //!
 //! Each documents its errors itself, so that operations need not repeat them.
 
-use std::{str::Utf8Error, sync::Arc};
+use std::{ops::RangeInclusive, str::Utf8Error, sync::Arc};
 
 use aide::{
     OperationInput,
@@ -248,6 +248,22 @@ impl QueryFields {
         parse(&value)
             .map_err(|detail| self.errors.push(InvalidInput::parameter(name, detail)))
             .ok()
+    }
+
+    /// The parameter `name`, if it is there, once, and a whole number of this range.
+    pub(super) fn take_whole_number(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u16>,
+        otherwise: &'static str,
+    ) -> Option<u16> {
+        self.take(name, |text| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            match text.parse() {
+                Ok(number) if digits && range.contains(&number) => Ok(number),
+                _ => Err(otherwise),
+            }
+        })
     }
 
     fn finish(mut self) -> Result<(), Problem> {

@@ -22,7 +22,7 @@ use super::{
     body::Json,
     describe,
     extract::{BlobPath, DevicePath, Query},
-    paging::{HistoryQuery, Page, encode_position},
+    paging::{Cursor, HistoryQuery, Page},
     problem::Problem,
     wire::{DebugBlob, Report},
 };
@@ -63,17 +63,18 @@ pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
 async fn list_reports(
     State(state): State<Arc<Shared>>,
     DevicePath(device_id): DevicePath,
-    Query(query): Query<HistoryQuery>,
+    Query(query): Query<HistoryQuery<Position>>,
 ) -> Result<Json<Page<Report>>, Problem> {
     let reports = state.service().reports(&device_id, query.page()).await?;
     Ok(Json(Page::new(
         reports,
         query.limit,
         |last| {
-            encode_position(Position {
+            Position {
                 received_at: last.received_at,
                 id: last.id,
-            })
+            }
+            .encode()
         },
         |report| Report::of(&device_id, &report),
     )))
@@ -82,7 +83,7 @@ async fn list_reports(
 async fn list_debug_blobs(
     State(state): State<Arc<Shared>>,
     DevicePath(device_id): DevicePath,
-    Query(query): Query<HistoryQuery>,
+    Query(query): Query<HistoryQuery<Position>>,
 ) -> Result<Json<Page<DebugBlob>>, Problem> {
     let blobs = state
         .service()
@@ -92,10 +93,11 @@ async fn list_debug_blobs(
         blobs,
         query.limit,
         |last| {
-            encode_position(Position {
+            Position {
                 received_at: last.received_at,
                 id: last.id,
-            })
+            }
+            .encode()
         },
         DebugBlob::from,
     )))

@@ -76,13 +76,11 @@ impl Limit {
     }
 
     fn take(fields: &mut QueryFields) -> Self {
-        let limit = fields.take("limit", |text| {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            match text.parse() {
-                Ok(limit @ 1..=MAX_LIMIT) if digits => Ok(limit),
-                _ => Err("must be a whole number from 1 to 1000"),
-            }
-        });
+        let limit = fields.take_whole_number(
+            "limit",
+            1..=MAX_LIMIT,
+            "must be a whole number from 1 to 1000",
+        );
         Self(limit.unwrap_or(DEFAULT_LIMIT))
     }
 }
@@ -151,14 +149,14 @@ fn decode_vehicle(cursor: &str) -> Option<String> {
 
 /// The query of a vehicle's history: reports, debug blobs.
 #[derive(Debug)]
-pub(super) struct HistoryQuery {
+pub(super) struct HistoryQuery<P> {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    older_than: Option<Position>,
+    older_than: Option<P>,
     pub(super) limit: Limit,
 }
 
-impl HistoryQuery {
+impl HistoryQuery<Position> {
     /// What to ask the store for: one entry more than the page holds.
     pub(super) fn page(&self) -> HistoryPage {
         HistoryPage {
@@ -170,7 +168,7 @@ impl HistoryQuery {
     }
 }
 
-impl FromQuery for HistoryQuery {
+impl<P: Cursor> FromQuery for HistoryQuery<P> {
     fn parameters() -> Vec<QueryParameter> {
         let instant = json_schema!({
             "type": "string",
@@ -180,19 +178,19 @@ impl FromQuery for HistoryQuery {
         vec![
             QueryParameter {
                 name: "from",
-                description: "Only what was received at this time or later (RFC 3339; a `+` is written `%2B`).",
+                description: "Only entries of this time or later (RFC 3339; a `+` is written `%2B`).",
                 schema: instant.clone(),
             },
             QueryParameter {
                 name: "to",
-                description: "Only what was received before this time (RFC 3339; a `+` is written `%2B`).",
+                description: "Only entries from before this time (RFC 3339; a `+` is written `%2B`).",
                 schema: instant,
             },
             Limit::parameter(),
             QueryParameter {
                 name: "cursor",
                 description: "The `nextCursor` of the page before; the other parameters as they were.",
-                schema: json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9_-]{21}[AQgw]$" }),
+                schema: json_schema!({ "type": "string", "pattern": P::PATTERN }),
             },
         ]
     }
@@ -201,25 +199,40 @@ impl FromQuery for HistoryQuery {
         Self {
             from: fields.take("from", parse_instant),
             to: fields.take("to", parse_instant),
-            older_than: fields.take("cursor", |text| decode_position(text).ok_or(INVALID_CURSOR)),
+            older_than: fields.take("cursor", |text| P::decode(text).ok_or(INVALID_CURSOR)),
             limit: Limit::take(fields),
         }
     }
 }
 
-/// The cursor of a page that ends with this entry: its time and id, eight bytes each.
-pub(super) fn encode_position(position: Position) -> String {
-    let bytes = [position.received_at.as_millis(), position.id].map(i64::to_be_bytes);
-    URL_SAFE_NO_PAD.encode(bytes.as_flattened())
+/// A place in a history, as text.
+pub(super) trait Cursor: Sized {
+    /// Exactly the texts that [`Cursor::decode`] takes.
+    const PATTERN: &str;
+
+    /// The cursor of a page that ends here.
+    fn encode(&self) -> String;
+
+    fn decode(cursor: &str) -> Option<Self>;
 }
 
-fn decode_position(cursor: &str) -> Option<Position> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (received_at, id) = bytes.split_first_chunk()?;
-    Some(Position {
-        received_at: Timestamp::from_millis(i64::from_be_bytes(*received_at)),
-        id: i64::from_be_bytes(id.try_into().ok()?),
-    })
+/// Time and id, eight bytes each.
+impl Cursor for Position {
+    const PATTERN: &str = "^[A-Za-z0-9_-]{21}[AQgw]$";
+
+    fn encode(&self) -> String {
+        let bytes = [self.received_at.as_millis(), self.id].map(i64::to_be_bytes);
+        URL_SAFE_NO_PAD.encode(bytes.as_flattened())
+    }
+
+    fn decode(cursor: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (received_at, id) = bytes.split_first_chunk()?;
+        Some(Self {
+            received_at: Timestamp::from_millis(i64::from_be_bytes(*received_at)),
+            id: i64::from_be_bytes(id.try_into().ok()?),
+        })
+    }
 }
 
 /// An instant as RFC 3339 writes it, rounded up to the next millisecond: entries have whole ones,
@@ -306,7 +319,7 @@ mod tests {
             received_at: Timestamp::from_millis(1_795_402_499_050),
             id: 7,
         };
-        assert_eq!(decode_position(&encode_position(position)), Some(position));
+        assert_eq!(Position::decode(&position.encode()), Some(position));
         for id in ["a", "no", "two", "truck-17", &"x".repeat(64)] {
             let cursor = encode_vehicle(&DeviceId::parse(id).unwrap());
             assert_eq!(decode_vehicle(&cursor).as_deref(), Some(id));
@@ -321,7 +334,7 @@ mod tests {
             "dmVo",
             "dmVoYQ",
         ] {
-            assert_eq!(decode_position(bad), None, "{bad}");
+            assert_eq!(Position::decode(bad), None, "{bad}");
             assert_eq!(decode_vehicle(bad), None, "{bad}");
         }
     }
