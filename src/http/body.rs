@@ -26,7 +26,7 @@ use serde::{
 use serde_json::{Value, error::Category};
 
 use super::{
-    Shared,
+    HttpOptions, Shared,
     describe::{self, Example, JSON},
     kind::Kind,
     problem::{InvalidInput, Problem},
@@ -45,18 +45,59 @@ where
     async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers, &body)?;
-        let bytes = tokio::time::timeout(
-            state.options.body_timeout(),
-            read(body, state.options.max_body),
-        )
-        .await
-        .unwrap_or(Err(Kind::BodyTimeout.into()))?;
-        let value: T = parse(&bytes)?;
-        value
-            .validate()
-            .map_err(|report| Problem::invalid(Kind::InvalidBody, out_of_range(&report)))?;
-        Ok(Self(value))
+        let bytes = read_in_time(body, &state.options).await?;
+        checked(&bytes).map(Self)
     }
+}
+
+/// A JSON body that may be left out: then it is one without fields.
+#[derive(Debug)]
+pub(super) struct OptionalJsonBody<T>(pub(super) T);
+
+impl<T> FromRequest<Arc<Shared>> for OptionalJsonBody<T>
+where
+    T: Default + DeserializeOwned + JsonSchema + Validate<Context = ()>,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<Shared>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let typed = parts.headers.contains_key(header::CONTENT_TYPE);
+        if typed {
+            check_content_type(&parts.headers, &body)?;
+        }
+        let bytes = read_in_time(body, &state.options).await?;
+        // A body that comes in chunks shows only now that nothing is in it.
+        match (bytes.is_empty(), typed) {
+            (true, _) => Ok(Self(T::default())),
+            (false, true) => checked(&bytes).map(Self),
+            (false, false) => Err(Kind::UnsupportedMediaType.into()),
+        }
+    }
+}
+
+async fn read_in_time(body: Body, options: &HttpOptions) -> Result<Bytes, Problem> {
+    tokio::time::timeout(options.body_timeout(), read(body, options.max_body))
+        .await
+        .unwrap_or(Err(Kind::BodyTimeout.into()))
+}
+
+fn checked<T>(bytes: &[u8]) -> Result<T, Problem>
+where
+    T: DeserializeOwned + JsonSchema + Validate<Context = ()>,
+{
+    let value: T = parse(bytes)?;
+    value
+        .validate()
+        .map_err(|report| Problem::invalid(Kind::InvalidBody, out_of_range(&report)))?;
+    Ok(value)
+}
+
+/// [`whole_number`] for a field that may be left out, but not be null.
+pub(super) fn optional_whole_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<i64>, D::Error> {
+    whole_number(deserializer).map(Some)
 }
 
 /// A whole number as JSON Schema has it: `80.0` is one. Beyond 64 bits it becomes the nearest.
@@ -226,25 +267,39 @@ fn camel_case(name: &str) -> String {
 
 impl<T: JsonSchema + Example> OperationInput for JsonBody<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let body = RequestBody {
-            description: None,
-            content: describe::json_content::<T>(ctx),
-            required: true,
-            extensions: IndexMap::default(),
-        };
-        set_body(ctx, operation, body);
-        describe::problems(
-            ctx,
-            operation,
-            &[
-                Kind::MalformedBody,
-                Kind::BodyTimeout,
-                Kind::BodyTooLarge,
-                Kind::UnsupportedMediaType,
-                Kind::InvalidBody,
-            ],
-        );
+        document_body::<T>(ctx, operation, true);
     }
+}
+
+impl<T: JsonSchema + Example> OperationInput for OptionalJsonBody<T> {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        document_body::<T>(ctx, operation, false);
+    }
+}
+
+fn document_body<T: JsonSchema + Example>(
+    ctx: &mut GenContext,
+    operation: &mut Operation,
+    required: bool,
+) {
+    let body = RequestBody {
+        description: None,
+        content: describe::json_content::<T>(ctx),
+        required,
+        extensions: IndexMap::default(),
+    };
+    set_body(ctx, operation, body);
+    describe::problems(
+        ctx,
+        operation,
+        &[
+            Kind::MalformedBody,
+            Kind::BodyTimeout,
+            Kind::BodyTooLarge,
+            Kind::UnsupportedMediaType,
+            Kind::InvalidBody,
+        ],
+    );
 }
 
 /// A JSON response with status 200.

@@ -1,4 +1,4 @@
-//! Extractors: the path, the query and the body as handlers take them, checked.
+//! Extractors: the path, the query and a header as handlers take them, checked.
 //!
 //! Each documents its errors itself, so that operations need not repeat them.
 
@@ -8,18 +8,19 @@ use aide::{
     OperationInput,
     generate::GenContext,
     openapi::{
-        Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathStyle, QueryStyle,
-        SchemaObject,
+        HeaderStyle, Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathStyle,
+        QueryStyle, SchemaObject,
     },
     operation::add_parameters,
 };
 use axum::{
     extract::{FromRequestParts, RawPathParams},
-    http::request::Parts,
+    http::{HeaderValue, request::Parts},
 };
 use indexmap::IndexMap;
 use percent_encoding::percent_decode_str;
 use schemars::{Schema, json_schema};
+use uuid::Uuid;
 
 use super::{
     Shared, describe,
@@ -97,6 +98,107 @@ impl OperationInput for BlobPath {
             ctx,
             operation,
             &[Kind::InvalidParameter, Kind::UnknownDebugBlob],
+        );
+    }
+}
+
+/// `{deviceId}` and `{commandId}` of the path.
+#[derive(Debug)]
+pub(super) struct CommandPath {
+    pub(super) device_id: DeviceId,
+    pub(super) command_id: Uuid,
+}
+
+impl FromRequestParts<Arc<Shared>> for CommandPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
+        let DevicePath(device_id) = DevicePath::from_request_parts(parts, state).await?;
+        let text = path_parameter(parts, state, "commandId").await?;
+        // Braces, prefixes and UUIDs without hyphens have other lengths.
+        let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+        match Uuid::try_parse(&text) {
+            Ok(command_id) if hyphenated => Ok(Self {
+                device_id,
+                command_id,
+            }),
+            _ => Err(invalid_parameter(
+                "commandId",
+                "must be a UUID with hyphens, as the list of commands shows it",
+            )),
+        }
+    }
+}
+
+impl OperationInput for CommandPath {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        document_device_id(ctx, operation);
+        add_parameters(
+            ctx,
+            operation,
+            [path_parameter_doc(
+                "commandId",
+                "The command's id, from its result or the list of commands.",
+                json_schema!({ "type": "string", "format": "uuid", "examples": [wire::EXAMPLE_COMMAND_ID] }),
+            )],
+        );
+        describe::problems(
+            ctx,
+            operation,
+            &[Kind::InvalidParameter, Kind::UnknownCommand],
+        );
+    }
+}
+
+/// The header `Idempotency-Key`, which may be absent.
+#[derive(Debug)]
+pub(super) struct IdempotencyKey(pub(super) Option<String>);
+
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+impl FromRequestParts<Arc<Shared>> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Shared>) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        if values.next().is_some() {
+            return Err(invalid_parameter(
+                IDEMPOTENCY_KEY,
+                "is given more than once",
+            ));
+        }
+        idempotency_key(value)
+            .map(|key| Self(Some(key.to_owned())))
+            .ok_or_else(|| {
+                invalid_parameter(IDEMPOTENCY_KEY, "must be 1 to 128 visible ASCII characters")
+            })
+    }
+}
+
+fn idempotency_key(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (visible && (1..=128).contains(&text.len())).then_some(text)
+}
+
+impl OperationInput for IdempotencyKey {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let description = "A name that the caller gives to this request, such as a new UUID. The same request \
+            with the same key, to the same vehicle and within 24 hours, gets the result of the first and makes \
+            no second command. With another request the key is refused.";
+        let schema = json_schema!({ "type": "string", "pattern": "^[!-~]{1,128}$" });
+        let header = Parameter::Header {
+            parameter_data: parameter_doc(IDEMPOTENCY_KEY, description, schema, false),
+            style: HeaderStyle::Simple,
+        };
+        add_parameters(ctx, operation, [header]);
+        describe::problems(
+            ctx,
+            operation,
+            &[Kind::InvalidParameter, Kind::IdempotencyKeyReused],
         );
     }
 }

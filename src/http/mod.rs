@@ -4,6 +4,10 @@
 //! Wire types are made from domain types and never leave this module.
 
 mod body;
+mod command_answer;
+mod command_body;
+mod command_wire;
+mod commands;
 mod describe;
 mod docs;
 mod extract;
@@ -75,6 +79,11 @@ impl HttpOptions {
     fn body_timeout(&self) -> Duration {
         self.request_timeout / 2
     }
+
+    /// A request's time where a vehicle may have to answer first.
+    fn request_and_answer_timeout(&self) -> Duration {
+        self.request_timeout + command_body::MAX_TIMEOUT
+    }
 }
 
 /// What the handlers work with.
@@ -96,7 +105,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn service(&self) -> &Service {
+    fn service(&self) -> &Arc<Service> {
         &self.app.service
     }
 }
@@ -104,6 +113,7 @@ impl Shared {
 /// The whole API, to be given to [`serve`].
 pub fn router(app: AppState, options: HttpOptions) -> Router {
     let (routes, document) = describe();
+    let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let shared = Arc::new(Shared {
         app,
         options,
@@ -112,13 +122,16 @@ pub fn router(app: AppState, options: HttpOptions) -> Router {
     let compressed = SizeAbove::new(COMPRESS_ABOVE)
         .and(NotForContentType::const_new("application/octet-stream"));
     routes
+        .prompt
+        .layer(limit(options.request_timeout))
+        .merge(
+            routes
+                .waiting
+                .layer(limit(options.request_and_answer_timeout())),
+        )
         .fallback(async || Problem::new(Kind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(
-            options.request_timeout,
-            limit_time,
-        ))
         .layer(CompressionLayer::new().compress_when(compressed))
         .with_state(shared)
 }
@@ -129,16 +142,29 @@ pub fn openapi() -> String {
     to_json(&describe().1)
 }
 
+/// The routes, by how long their requests may take.
+struct Routes {
+    /// Answered by the gateway alone.
+    prompt: Router<Arc<Shared>>,
+    /// Answered when a vehicle has answered.
+    waiting: Router<Arc<Shared>>,
+}
+
 /// Routes and their description. Synchronous and of one piece: aide collects schemas by thread.
-fn describe() -> (Router<Arc<Shared>>, OpenApi) {
+fn describe() -> (Routes, OpenApi) {
     let mut document = docs::blank();
-    let routes = ApiRouter::new()
+    let prompt = ApiRouter::new()
         .merge(vehicles::routes())
         .merge(history::routes())
+        .merge(commands::log_routes())
         .merge(status_update::routes())
         .merge(server_info::routes())
-        .merge(docs::routes())
-        .finish_api(&mut document);
+        .merge(docs::routes());
+    let waiting = commands::routes();
+    let routes = Routes {
+        prompt: prompt.finish_api(&mut document),
+        waiting: waiting.finish_api(&mut document),
+    };
     // Extractors add their errors before the handler's result: readers look for success first.
     let items = document
         .paths

@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::{JsonSchema, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{
     describe::Example,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{DeviceId, Timestamp},
-    service::{HistoryPage, Position},
+    service::{CommandPage, HistoryPage, Position},
 };
 
 const DEFAULT_LIMIT: u16 = 100;
@@ -147,7 +148,7 @@ fn decode_vehicle(cursor: &str) -> Option<String> {
     (whole && fits).then(|| id.map(char::from).collect())
 }
 
-/// The query of a vehicle's history: reports, debug blobs.
+/// The query of a vehicle's history: reports, debug blobs, commands.
 #[derive(Debug)]
 pub(super) struct HistoryQuery<P> {
     from: Option<Timestamp>,
@@ -163,6 +164,18 @@ impl HistoryQuery<Position> {
             from: self.from,
             to: self.to,
             older_than: self.older_than,
+            limit: self.limit.plus_one(),
+        }
+    }
+}
+
+impl HistoryQuery<CommandPosition> {
+    /// What to ask the store for: one entry more than the page holds.
+    pub(super) fn page(&self) -> CommandPage {
+        CommandPage {
+            from: self.from,
+            to: self.to,
+            older_than: self.older_than.map(|CommandPosition(id)| id),
             limit: self.limit.plus_one(),
         }
     }
@@ -232,6 +245,27 @@ impl Cursor for Position {
             received_at: Timestamp::from_millis(i64::from_be_bytes(*received_at)),
             id: i64::from_be_bytes(id.try_into().ok()?),
         })
+    }
+}
+
+/// A place in the list of commands: the command with this id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CommandPosition(pub(super) Uuid);
+
+/// Tells the cursor from those of the other histories, which have as many bytes without it.
+const COMMAND_TAG: &[u8; 3] = b"cmd";
+
+impl Cursor for CommandPosition {
+    const PATTERN: &str = "^Y21k[A-Za-z0-9_-]{21}[AQgw]$";
+
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode([COMMAND_TAG, self.0.as_bytes().as_slice()].concat())
+    }
+
+    fn decode(cursor: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let id = bytes.strip_prefix(COMMAND_TAG)?;
+        Uuid::from_slice(id).ok().map(Self)
     }
 }
 
@@ -320,6 +354,10 @@ mod tests {
             id: 7,
         };
         assert_eq!(Position::decode(&position.encode()), Some(position));
+        let command = CommandPosition(Uuid::from_u128(0x0199_0000_0000_7000_8000_0000_0000_0001));
+        assert_eq!(CommandPosition::decode(&command.encode()), Some(command));
+        assert_eq!(Position::decode(&command.encode()), None);
+        assert_eq!(CommandPosition::decode(&position.encode()), None);
         for id in ["a", "no", "two", "truck-17", &"x".repeat(64)] {
             let cursor = encode_vehicle(&DeviceId::parse(id).unwrap());
             assert_eq!(decode_vehicle(&cursor).as_deref(), Some(id));
@@ -333,7 +371,10 @@ mod tests {
             "dHJ1Y2s=",
             "dmVo",
             "dmVoYQ",
+            "Y21k",
+            "Y21kAAAAAAAAAAAAAAAAAAAAAB",
         ] {
+            assert_eq!(CommandPosition::decode(bad), None, "{bad}");
             assert_eq!(Position::decode(bad), None, "{bad}");
             assert_eq!(decode_vehicle(bad), None, "{bad}");
         }

@@ -1,5 +1,6 @@
 //! The API over the real store, request by request, and over sockets.
 
+mod commands;
 mod connections;
 mod document;
 mod errors;
