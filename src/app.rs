@@ -243,6 +243,7 @@ fn http_options(settings: &Settings) -> HttpOptions {
         max_connections: http.max_connections,
         max_body: http.max_body,
         request_timeout: http.request_timeout,
+        command_timeout: settings.commands.timeout,
     }
 }
 

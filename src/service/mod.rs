@@ -1,6 +1,5 @@
 //! The use cases, free of sockets, HTTP and SQL: what a login, a report, a query does.
 
-mod broadcast;
 mod commands;
 mod sessions;
 mod upkeep;
@@ -22,8 +21,9 @@ pub use crate::{
     registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
     store::{CommandPage, HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
 };
-pub use broadcast::{Broadcast, BroadcastError};
-pub use commands::{CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome};
+pub use commands::{
+    Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,
+};
 pub use sessions::{LoggedIn, LoginError};
 pub use upkeep::Retention;
 

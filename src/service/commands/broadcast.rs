@@ -7,10 +7,11 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::{CommandError, CommandRequest, Outcome, Service};
+use super::{CommandError, CommandRequest, Outcome};
 use crate::{
     domain::{Action, CommandOrigin, CommandState},
     registry::Session,
+    service::Service,
     store::StoreError,
 };
 

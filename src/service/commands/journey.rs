@@ -1,0 +1,213 @@
+//! The way of a stored command to its vehicle, and its end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use uuid::Uuid;
+
+use super::CommandError;
+use crate::{
+    domain::{Action, Command, CommandState, DeviceId, Timestamp},
+    registry::{GaveUp, Session, Turn},
+    service::{COMMIT_SLACK, Service},
+    store::{Claimed, Ending, StoreError, Watch},
+};
+
+/// How long a late answer is waited for before the next command of its kind may be written.
+const HOLD: Duration = Duration::from_secs(30);
+/// How often a command whose vehicle is between two sessions looks for the new one.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A command on its way to its vehicle.
+pub(super) struct Journey {
+    pub(super) device_id: DeviceId,
+    pub(super) id: Uuid,
+    pub(super) action: Action,
+    /// It is not written after this instant.
+    pub(super) deadline: Instant,
+    /// How long its answer is waited for once it is handed over, if not to `deadline`.
+    pub(super) patience: Option<Duration>,
+    /// The vehicle's newest session when the command was stored. A login after that has sent the interval
+    /// that is desired.
+    pub(super) epoch: i64,
+    pub(super) watch: Watch,
+}
+
+/// How far an attempt to get a command to a session came.
+pub(super) enum Attempt {
+    /// It is over, or the session has it: wait for its end.
+    Ended(Command),
+    /// The session is over, or was not the right one.
+    Moved,
+}
+
+impl Service {
+    /// Brings a stored command to its end, or to where it waits for the next login.
+    pub(super) async fn travel(
+        self: &Arc<Self>,
+        mut journey: Journey,
+        mut command: Command,
+        mut turn: Option<Turn>,
+        queue: Option<Duration>,
+    ) -> Result<Command, CommandError> {
+        loop {
+            if let Some(turn) = turn.take() {
+                match self.attempt(&mut journey, &mut command, turn).await? {
+                    Attempt::Ended(command) => return Ok(command),
+                    Attempt::Moved => {}
+                }
+            }
+            let vehicle = self.store.vehicle(&journey.device_id).await?;
+            if !vehicle.is_some_and(|vehicle| vehicle.online) {
+                let until = |ttl| Ending::Queue(command.created_at.after(ttl));
+                let ending = queue.map_or(Ending::Cancel, until);
+                let over = self.over(&journey, ending).await?;
+                if over.state != CommandState::Created {
+                    return Ok(over);
+                }
+                // It is back.
+            }
+            if Instant::now() >= journey.deadline {
+                return self.over(&journey, Ending::Expire).await;
+            }
+            let session = self.registry.session(&journey.device_id);
+            let is_interval = matches!(journey.action, Action::KeepMePosted(_));
+            if is_interval
+                && session
+                    .as_ref()
+                    .is_some_and(|s| s.key.epoch > journey.epoch)
+            {
+                return self.over(&journey, Ending::Supersede).await;
+            }
+            turn = session.and_then(|session| {
+                let kind = journey.action.answer_kind();
+                let again = session.enter_again(kind, self.commands.queue, journey.id);
+                again.ok()
+            });
+            if turn.is_none() {
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// Waits for the turn, claims, hands over to the connection and waits for the end.
+    pub(super) async fn attempt(
+        self: &Arc<Self>,
+        journey: &mut Journey,
+        command: &mut Command,
+        mut turn: Turn,
+    ) -> Result<Attempt, CommandError> {
+        match timeout_at(journey.deadline, turn.come()).await {
+            Err(_elapsed) => {
+                return self.over(journey, Ending::Expire).await.map(Attempt::Ended);
+            }
+            Ok(Err(_closed)) => return Ok(Attempt::Moved),
+            Ok(Ok(())) => {}
+        }
+        let session = Arc::clone(turn.session());
+        if command.state != CommandState::Sent {
+            match self.claim(journey, &session).await? {
+                Claimed::Claimed(claimed) => *command = claimed,
+                Claimed::Moved => {
+                    drop(turn);
+                    // Its end, or the login of its successor, is on its way.
+                    sleep(LOOK_AGAIN).await;
+                    return Ok(Attempt::Moved);
+                }
+                Claimed::Ended(ended) => return Ok(Attempt::Ended(ended)),
+                Claimed::Gone => {
+                    // Purged or never there: nothing is left to be told of it.
+                    command.state = CommandState::Cancelled;
+                    return Ok(Attempt::Ended(command.clone()));
+                }
+            }
+        }
+        let patience = journey.patience.map(|patience| Instant::now() + patience);
+        let until = patience.unwrap_or(journey.deadline);
+        turn.dispatch(command.action, until.min(journey.deadline));
+        self.end_of(journey, &session, until)
+            .await
+            .map(Attempt::Ended)
+    }
+
+    /// Makes the command the session's to write. If the database hangs, nobody knows whether it is; then
+    /// it is not written.
+    async fn claim(
+        self: &Arc<Self>,
+        journey: &Journey,
+        session: &Session,
+    ) -> Result<Claimed, StoreError> {
+        let mut ticket = self
+            .store
+            .claim(journey.id, session.key.clone(), Timestamp::now());
+        let patience = self.commit_timeout + COMMIT_SLACK;
+        if let Ok(claimed) = tokio::time::timeout(patience, &mut ticket).await {
+            return claimed;
+        }
+        let (service, device_id, id) = (Arc::clone(self), journey.device_id.clone(), journey.id);
+        tokio::spawn(async move {
+            if let Ok(Claimed::Claimed(_)) = ticket.await {
+                service.disown(&device_id, id).await;
+            }
+        });
+        Err(StoreError::Unavailable)
+    }
+
+    /// Ends a command that was stored or claimed too late for anybody to write it.
+    pub(super) async fn disown(&self, device_id: &DeviceId, id: Uuid) {
+        if let Err(error) = self.end(device_id, id, Ending::Unwritten).await {
+            tracing::warn!(%device_id, %id, %error, "a command that is not written stays open until its session ends");
+        }
+    }
+
+    /// Waits for the end of a command that the connection has.
+    async fn end_of(
+        self: &Arc<Self>,
+        journey: &mut Journey,
+        session: &Arc<Session>,
+        until: Instant,
+    ) -> Result<Command, CommandError> {
+        tokio::select! {
+            biased;
+            ended = &mut journey.watch => return Ok(ended),
+            () = sleep_until(until) => {}
+        }
+        match session.give_up(journey.id) {
+            GaveUp::Unwritten => self.over(journey, Ending::Unwritten).await,
+            GaveUp::Written => {
+                let (session, id) = (Arc::clone(session), journey.id);
+                tokio::spawn(async move {
+                    sleep(HOLD).await;
+                    session.release(id);
+                });
+                self.over(journey, Ending::NoAnswer).await
+            }
+            // Its answer, or the end of its session, is on its way to the store.
+            GaveUp::Settled => {
+                let patience = self.commit_timeout + COMMIT_SLACK;
+                tokio::time::timeout(patience, &mut journey.watch)
+                    .await
+                    .map_err(|_elapsed| CommandError::Store(StoreError::Unavailable))
+            }
+        }
+    }
+
+    /// Ends a command, unless somebody else was first, and returns it as it is then.
+    async fn over(&self, journey: &Journey, ending: Ending) -> Result<Command, CommandError> {
+        let ended = self.end(&journey.device_id, journey.id, ending).await?;
+        // Purged under our hands: its vehicle is deleted.
+        ended.ok_or(CommandError::UnknownVehicle)
+    }
+
+    async fn end(
+        &self,
+        device_id: &DeviceId,
+        id: Uuid,
+        ending: Ending,
+    ) -> Result<Option<Command>, StoreError> {
+        let ticket = self
+            .store
+            .finish(device_id.clone(), id, ending, Timestamp::now());
+        self.settled(ticket).await
+    }
+}

@@ -1,0 +1,254 @@
+//! Commands: what operators ask of vehicles, and what becomes of it.
+//!
+//! A command gets in line with the session that holds its vehicle, is claimed in the store when its turn
+//! has come, and only then goes to the socket: so it is written at most once, and a crash between the two
+//! leaves it unwritten. Usually the turn is there at once, and the command is stored and claimed by one
+//! commit. Its end is another: the vehicle's answer, the end of the session, or the end of its time.
+
+mod at_login;
+mod broadcast;
+mod journey;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{COMMIT_SLACK, Service, ServiceError};
+use crate::{
+    domain::{
+        Action, Answer, Command, CommandOrigin, CommandState, DeviceId, ReportInterval, Timestamp,
+    },
+    registry::{Refused, Session, Turn},
+    store::{
+        CommandPage, IdempotencyKey, NewCommand, SessionWrite, StoreError, Submitted, Ticket,
+        Written,
+    },
+};
+use journey::Journey;
+
+pub use at_login::DueAtLogin;
+pub use broadcast::{Broadcast, BroadcastError};
+
+/// How commands are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandOptions {
+    /// Commands that may wait for one vehicle, beside those that it was asked.
+    pub queue: usize,
+    /// How long the answer to a command that nobody waits for is waited for: one that was sent because
+    /// the vehicle logged in.
+    pub timeout: Duration,
+}
+
+/// A command that an operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandRequest {
+    /// Of which vehicle.
+    pub device_id: DeviceId,
+    /// What is asked.
+    pub action: Action,
+    /// How long to wait for the answer. The command is written within this time or never.
+    pub timeout: Duration,
+    /// If the vehicle is offline, or goes offline first: keep it for the next login, so long at most.
+    pub queue: Option<Duration>,
+    /// The caller's name for the request, 1 to 128 bytes: repeating it does nothing.
+    pub key: Option<String>,
+}
+
+/// What became of a [`CommandRequest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The command in its final state, or `queued`.
+    Command(Command),
+    /// The vehicle is offline; the interval is kept and sent at its next login.
+    Desired(ReportInterval),
+}
+
+/// Why a [`CommandRequest`] came to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandError {
+    /// The vehicle was never heard of, or is deleted.
+    #[error("there is no vehicle with this id")]
+    UnknownVehicle,
+    /// The vehicle is offline.
+    #[error("the vehicle is offline")]
+    Offline,
+    /// As many commands wait for the vehicle as may.
+    #[error("too many commands wait for the vehicle")]
+    TooMany,
+    /// The idempotency key stands for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Service {
+    /// Sends a command and waits for what becomes of it. A caller that hangs up does not stop it.
+    pub async fn command(
+        self: &Arc<Self>,
+        request: CommandRequest,
+    ) -> Result<Outcome, CommandError> {
+        let service = Arc::clone(self);
+        let under_way =
+            tokio::spawn(async move { service.run(request, CommandOrigin::Api, None).await });
+        under_way
+            .await
+            .unwrap_or(Err(CommandError::Store(StoreError::Closed)))
+    }
+
+    /// Commands of a vehicle, newest first.
+    pub async fn commands(
+        &self,
+        device_id: &DeviceId,
+        page: CommandPage,
+    ) -> Result<Vec<Command>, ServiceError> {
+        self.store
+            .commands(device_id, page)
+            .await?
+            .ok_or(ServiceError::UnknownVehicle)
+    }
+
+    /// One command.
+    pub async fn command_record(
+        &self,
+        device_id: &DeviceId,
+        id: Uuid,
+    ) -> Result<Command, ServiceError> {
+        self.store
+            .command(device_id, id)
+            .await?
+            .ok_or(ServiceError::UnknownCommand)
+    }
+
+    /// Stores an answer with the command of this session that it answers; `None` if nothing was asked.
+    pub fn answer(&self, session: &Session, answer: Answer) -> Option<Ticket<Written>> {
+        let credit = session.answered(answer.kind())?;
+        let write = SessionWrite::Answer {
+            id: credit.id,
+            late: credit.late,
+            answer,
+        };
+        Some(self.write(session, write))
+    }
+
+    /// What a request amounts to. With `session`, it is for that session alone.
+    async fn run(
+        self: Arc<Self>,
+        request: CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+    ) -> Result<Outcome, CommandError> {
+        let deadline = Instant::now() + request.timeout;
+        let kind = request.action.answer_kind();
+        // In line first: what cannot wait leaves no record.
+        let session = session.or_else(|| self.registry.session(&request.device_id));
+        let turn = match session.map(|session| session.enter(kind, self.commands.queue)) {
+            Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
+            Some(Err(Refused::Closed)) | None => None,
+            Some(Ok(turn)) => Some(turn),
+        };
+        let new = new_command(&request, origin, turn.as_ref());
+        let mut journey = Journey {
+            device_id: request.device_id,
+            id: new.id,
+            action: request.action,
+            deadline,
+            patience: None,
+            epoch: 0,
+            watch: self.store.watch(new.id),
+        };
+        let command = match self.submit(new).await? {
+            Submitted::Stored(command, _) if command.state == CommandState::Queued => {
+                return Ok(Outcome::Command(command));
+            }
+            Submitted::Stored(command, epoch) => {
+                journey.epoch = epoch;
+                command
+            }
+            Submitted::Repeated(command) => return self.repeated(command).await,
+            Submitted::KeyReused => return Err(CommandError::KeyReused),
+            Submitted::UnknownVehicle => return Err(CommandError::UnknownVehicle),
+            Submitted::Offline => return Err(CommandError::Offline),
+            Submitted::Desired(interval) => return Ok(Outcome::Desired(interval)),
+        };
+        // An interval that is desired waits for the next login without being queued.
+        let is_interval = matches!(request.action, Action::KeepMePosted(_));
+        let queue = request.queue.filter(|_| !is_interval);
+        let ended = self.travel(journey, command, turn, queue).await?;
+        log(&ended);
+        Ok(Outcome::Command(ended))
+    }
+
+    /// Stores a command. If the database hangs, nobody knows whether it is stored; should it turn out to
+    /// be, it is ended: what a caller was told not to be stored is never written.
+    async fn submit(self: &Arc<Self>, new: NewCommand) -> Result<Submitted, StoreError> {
+        let mut ticket = self.store.submit(new);
+        let patience = self.commit_timeout + COMMIT_SLACK;
+        if let Ok(submitted) = tokio::time::timeout(patience, &mut ticket).await {
+            return submitted;
+        }
+        let service = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(Submitted::Stored(command, _)) = ticket.await {
+                service.disown(&command.device_id, command.id).await;
+            }
+        });
+        Err(StoreError::Unavailable)
+    }
+
+    /// Waits for the end of a command that somebody else is about.
+    async fn repeated(&self, command: Command) -> Result<Outcome, CommandError> {
+        let watch = self.store.watch(command.id);
+        let now = self.store.command(&command.device_id, command.id).await?;
+        let command = match now.unwrap_or(command) {
+            open if matches!(open.state, CommandState::Created | CommandState::Sent) => watch.await,
+            ended => ended,
+        };
+        Ok(Outcome::Command(command))
+    }
+}
+
+/// What an operator asked of one vehicle is worth a line; what the gateway asks by itself, or of all of
+/// them, is not.
+fn log(command: &Command) {
+    let Command {
+        id,
+        device_id,
+        action,
+        state,
+        ..
+    } = command;
+    let state = state.as_str();
+    if command.origin == CommandOrigin::Api {
+        tracing::info!(%device_id, %id, said = %action, state, "command");
+    } else {
+        tracing::debug!(%device_id, %id, said = %action, state, "command");
+    }
+}
+
+fn new_command(request: &CommandRequest, origin: CommandOrigin, turn: Option<&Turn>) -> NewCommand {
+    let at = Timestamp::now();
+    NewCommand {
+        id: turn.map_or_else(Uuid::now_v7, Turn::id),
+        device_id: request.device_id.clone(),
+        action: request.action,
+        origin,
+        at,
+        expires_at: at.after(request.timeout),
+        claim: turn
+            .filter(|turn| turn.has_come())
+            .map(|turn| turn.session().key.epoch),
+        queue_until: request.queue.map(|ttl| at.after(ttl)),
+        key: request.key.as_ref().map(|key| IdempotencyKey {
+            key: key.clone(),
+            request: format!(
+                "{} within {} s, queue {}",
+                request.action,
+                request.timeout.as_secs(),
+                request.queue.map_or(0, |ttl| ttl.as_secs())
+            ),
+        }),
+    }
+}
