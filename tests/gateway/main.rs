@@ -7,7 +7,10 @@
 
 mod support;
 
+mod command_load;
+mod commands;
 mod contract;
+mod desired;
 mod durability;
 mod hostile;
 mod house;

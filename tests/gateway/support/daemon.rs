@@ -135,7 +135,7 @@ pub(crate) struct Daemon {
     pub(crate) http: SocketAddr,
     /// The `serverId` that devices see.
     pub(crate) id: String,
-    client: Client,
+    pub(super) client: Client,
     child: Child,
     log: Arc<Log>,
     builder: Builder,

@@ -1,0 +1,143 @@
+//! Many commands at once: none is lost, none is sent twice, the order is kept.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+
+use crate::support::{Daemon, PATIENCE, hello};
+
+/// Longer than everybody's turn takes: commands to one vehicle are 20 ms apart.
+const WAIT_SECONDS: u64 = 60;
+
+/// A vehicle that does what it is asked as soon as it hears it, from when it is told to begin. Returns
+/// what it heard.
+async fn obey(address: SocketAddr, id: String, begin: Arc<Notify>) -> JoinHandle<Vec<String>> {
+    let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+    stream.write_all(hello(&id).as_bytes()).await.unwrap();
+    let mut line = String::new();
+    stream.read_line(&mut line).await.unwrap();
+    assert_eq!(line, "HI, NICE TO MEET YOU!\n");
+    tokio::spawn(async move {
+        begin.notified().await;
+        let mut heard = Vec::new();
+        loop {
+            let mut line = String::new();
+            let read = stream.read_line(&mut line).await.unwrap();
+            match line.trim_end() {
+                "GOTTA GO." | "" => {
+                    assert!(read == 0 || stream.write_all(b"SEE YA!").await.is_ok());
+                    return heard;
+                }
+                command => heard.push(command.to_owned()),
+            }
+            stream.write_all(b"DONE!").await.unwrap();
+        }
+    })
+}
+
+async fn turn(client: Client, url: String, running: bool) -> (u16, Value) {
+    let body = json!({ "running": running, "timeoutSeconds": WAIT_SECONDS });
+    let response = client.post(url).json(&body).send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+fn client() -> Client {
+    Client::builder()
+        .timeout(Duration::from_secs(WAIT_SECONDS))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn of_many_commands_to_one_vehicle_each_is_sent_once_in_order_and_those_beyond_the_bound_are_refused()
+ {
+    const BOUND: usize = 200;
+    const BEYOND: usize = 49;
+    let daemon = Daemon::builder()
+        .set(&format!("commands.queue={BOUND}"))
+        .start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (refused, heard) = runtime.block_on(async {
+        let begin = Arc::new(Notify::new());
+        let vehicle = obey(daemon.device, "truck".to_owned(), Arc::clone(&begin)).await;
+        let client = client();
+        let mut requests = JoinSet::new();
+        // One is with the vehicle, as many as may wait for it, and some more.
+        for index in 0..=BOUND + BEYOND {
+            let url = daemon.url("/service/truck/turnOnOrOff");
+            requests.spawn(turn(client.clone(), url, index % 3 == 0));
+        }
+        // Nothing is answered before those that cannot wait are refused.
+        let mut refused = 0;
+        let mut done = 0;
+        while let Some(answer) = timeout(PATIENCE, requests.join_next()).await.unwrap() {
+            match answer.unwrap() {
+                (429, _) => refused += 1,
+                (status, body) => {
+                    assert_eq!((status, &body["status"]), (200, &json!("done")));
+                    done += 1;
+                }
+            }
+            if refused + done == BEYOND {
+                begin.notify_one();
+            }
+        }
+        assert_eq!(done, BOUND + 1);
+        daemon.signal("TERM");
+        (refused, vehicle.await.unwrap())
+    });
+    assert_eq!(refused, BEYOND);
+    assert_eq!(heard.len(), BOUND + 1);
+    let mut daemon = daemon;
+    daemon.wait();
+    let asked = daemon.query("SELECT message FROM commands ORDER BY id");
+    assert_eq!(heard, asked, "in the order of the line");
+    let states = daemon.query("SELECT DISTINCT state FROM commands");
+    assert_eq!(states, ["done"]);
+}
+
+#[test]
+fn of_many_commands_to_many_vehicles_each_is_sent_once() {
+    const VEHICLES: usize = 500;
+    const EACH: usize = 4;
+    let daemon = Daemon::builder().set("http.max_connections=2100").start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let heard: Vec<Vec<String>> = runtime.block_on(async {
+        let mut vehicles = Vec::new();
+        for index in 0..VEHICLES {
+            let begin = Arc::new(Notify::new());
+            begin.notify_one();
+            vehicles.push(obey(daemon.device, format!("truck-{index}"), begin).await);
+        }
+        let client = client();
+        let mut requests = JoinSet::new();
+        for index in 0..VEHICLES * EACH {
+            let path = format!("/service/truck-{}/turnOnOrOff", index % VEHICLES);
+            requests.spawn(turn(client.clone(), daemon.url(&path), index % 3 == 0));
+        }
+        while let Some(answer) = requests.join_next().await {
+            assert_eq!(answer.unwrap().0, 200);
+        }
+        daemon.signal("TERM");
+        let mut heard = Vec::new();
+        for vehicle in vehicles {
+            heard.push(vehicle.await.unwrap());
+        }
+        heard
+    });
+    assert!(heard.iter().all(|heard| heard.len() == EACH));
+    let mut daemon = daemon;
+    daemon.wait();
+    let states = daemon.query("SELECT DISTINCT state FROM commands");
+    assert_eq!(states, ["done"]);
+    let counts = daemon.query("SELECT count(*) FROM commands GROUP BY device_id");
+    assert_eq!(counts, vec![EACH.to_string(); VEHICLES]);
+}

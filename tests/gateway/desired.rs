@@ -1,0 +1,184 @@
+//! What is kept for a vehicle that is offline: a report frequency, and commands that wait for a login.
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Dialect, Vehicle, wait_until};
+
+const RUN: &str = "HEY YOU, RUN!";
+const REST: &str = "HEY YOU, REST!";
+
+fn every(seconds: u64) -> String {
+    format!("KEEP ME POSTED EVERY {seconds} SECONDS.")
+}
+
+fn offline(daemon: &Daemon, dialect: Dialect) {
+    drop(Vehicle::log_in(daemon, "truck", dialect));
+    daemon.offline("truck");
+}
+
+fn frequencies(daemon: &Daemon) -> [Value; 2] {
+    let vehicle = daemon.vehicle("truck");
+    ["updateFrequency", "acknowledgedUpdateFrequency"].map(|key| vehicle[key].clone())
+}
+
+#[test]
+fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged() {
+    for dialect in Dialect::BOTH {
+        let daemon = Daemon::start();
+        let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
+        let asked = daemon.ask("truck/frequency", &json!({ "seconds": 60 }));
+        vehicle.hears(&every(60));
+        assert_eq!(frequencies(&daemon), [json!(60), Value::Null]);
+        vehicle.answers("SURE, I WILL!");
+        assert_eq!(asked.answer().told(), (200, "done"));
+        assert_eq!(frequencies(&daemon), [json!(60), json!(60)]);
+        // What the vehicle chooses by itself changes what it keeps, not what is desired of it.
+        vehicle.says(&every(10));
+        vehicle.expect_reply("SURE, I WILL!");
+        assert_eq!(frequencies(&daemon), [json!(60), json!(10)]);
+    }
+}
+
+#[test]
+fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login() {
+    for dialect in Dialect::BOTH {
+        let daemon = Daemon::start();
+        offline(&daemon, dialect);
+        let answer = daemon.operate("truck/frequency", &json!({ "seconds": 30 }));
+        assert_eq!(answer.told(), (202, "desired"));
+        assert_eq!(frequencies(&daemon), [json!(30), Value::Null]);
+        for login in 1..=2 {
+            let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
+            vehicle.hears(&every(30));
+            vehicle.answers("SURE, I WILL!");
+            wait_until("the answer is stored", || {
+                let done = daemon.states("truck");
+                (done == vec!["done"; login]).then_some(())
+            });
+            vehicle.hears_nothing();
+            drop(vehicle);
+            daemon.offline("truck");
+        }
+        assert_eq!(frequencies(&daemon), [json!(30), json!(30)]);
+        let log = daemon.json("/vehicles/truck/commands");
+        assert_eq!(log["items"][0]["origin"], "login");
+    }
+}
+
+#[test]
+fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first() {
+    let daemon = Daemon::start();
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let first = daemon.ask("truck/frequency", &json!({ "seconds": 10 }));
+    vehicle.hears(&every(10));
+    let second = daemon.ask("truck/frequency", &json!({ "seconds": 20 }));
+    daemon.reaches("truck", &["sent", "created"]);
+    let third = daemon.ask("truck/frequency", &json!({ "seconds": 30 }));
+    daemon.reaches("truck", &["sent", "created", "created"]);
+    for _ in 0..2 {
+        vehicle.answers("SURE, I WILL!");
+        vehicle.hears(&every(30));
+    }
+    vehicle.answers("SURE, I WILL!");
+    for asked in [first, second, third] {
+        assert_eq!(asked.answer().status, 200);
+    }
+    assert_eq!(frequencies(&daemon), [json!(30), json!(30)]);
+}
+
+#[test]
+fn a_queued_command_is_delivered_at_the_next_login_and_never_again() {
+    for dialect in Dialect::BOTH {
+        let daemon = Daemon::start();
+        offline(&daemon, dialect);
+        let body = json!({ "queue": true, "ttlSeconds": 3600 });
+        let answer = daemon.operate("truck/turnOn", &body);
+        assert_eq!(answer.told(), (202, "queued"));
+        let path = answer.location.clone().unwrap();
+        assert_eq!(daemon.json(&path)["status"], "queued");
+        let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
+        vehicle.hears(RUN);
+        vehicle.answers("DONE!");
+        daemon.reaches("truck", &["done"]);
+        assert_eq!(daemon.vehicle("truck")["running"], true);
+        drop(vehicle);
+        daemon.offline("truck");
+        Vehicle::log_in(&daemon, "truck", dialect).hears_nothing();
+        assert_eq!(daemon.states("truck"), ["done"]);
+    }
+}
+
+#[test]
+fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it() {
+    let daemon = Daemon::start();
+    offline(&daemon, Dialect::Text);
+    daemon.operate("truck/frequency", &json!({ "seconds": 10 }));
+    let body = json!({ "queue": true, "ttlSeconds": 60 });
+    daemon.operate("truck/turnOn", &body);
+    let daemon = daemon.kill_and_restart();
+    assert_eq!(daemon.states("truck"), ["queued"]);
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let mut heard = [vehicle.device.line(), vehicle.device.line()].map(Option::unwrap);
+    heard.sort();
+    assert_eq!(heard, [RUN.to_owned(), every(10)]);
+    vehicle.answers("DONE!");
+    vehicle.answers("SURE, I WILL!");
+    daemon.reaches("truck", &["done", "done"]);
+}
+
+#[test]
+fn a_queued_command_whose_time_is_over_is_expired_and_never_sent() {
+    let daemon = Daemon::start();
+    offline(&daemon, Dialect::Text);
+    let body = json!({ "queue": true, "ttlSeconds": 1 });
+    assert_eq!(daemon.operate("truck/turnOn", &body).status, 202);
+    daemon.reaches("truck", &["expired"]);
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    vehicle.hears_nothing();
+    assert_eq!(daemon.states("truck"), ["expired"]);
+}
+
+#[test]
+fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer() {
+    let daemon = Daemon::start();
+    offline(&daemon, Dialect::Text);
+    let queued = json!({ "queue": true, "ttlSeconds": 60 });
+    for path in ["truck/turnOn", "truck/fetch", "truck/turnOff"] {
+        let body = match path {
+            "truck/fetch" => {
+                json!({ "message": "HOW'S IT GOING?", "queue": true, "ttlSeconds": 60 })
+            }
+            _ => queued.clone(),
+        };
+        let path = path.replace("fetch", "command");
+        assert_eq!(daemon.operate(&path, &body).status, 202);
+    }
+    assert_eq!(daemon.states("truck"), ["superseded", "queued", "queued"]);
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    vehicle.hears("HOW'S IT GOING?");
+    vehicle.hears(REST);
+    vehicle.answers("FINE. I'M HERE 1 2, RESTING AND CHARGED AT 3%.");
+    vehicle.answers("DONE!");
+    daemon.reaches("truck", &["superseded", "done", "done"]);
+    vehicle.hears_nothing();
+}
+
+#[test]
+fn to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once() {
+    let daemon = Daemon::start();
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let refused = daemon.operate("truck/turnOn", &json!({ "queue": true }));
+    assert_eq!(refused.told(), (422, "invalid-body"));
+    let asked = daemon.ask("truck/turnOn", &json!({ "queue": true, "ttlSeconds": 60 }));
+    vehicle.hears(RUN);
+    // Behind it, to be queued as well; then the vehicle goes, and with it only what it has heard.
+    let behind = daemon.ask("truck/turnOff", &json!({ "queue": true, "ttlSeconds": 60 }));
+    daemon.reaches("truck", &["sent", "created"]);
+    drop(vehicle);
+    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
+    assert_eq!(behind.answer().told(), (202, "queued"));
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    vehicle.hears(REST);
+    vehicle.answers("DONE!");
+    daemon.reaches("truck", &["disconnected", "done"]);
+}

@@ -1,0 +1,189 @@
+//! A vehicle that hears commands, in either dialect, and the operator who gives them.
+
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Value, json};
+
+use super::{Daemon, Device, hello, json as envelope};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Text,
+    Json,
+}
+
+impl Dialect {
+    pub(crate) const BOTH: [Self; 2] = [Self::Text, Self::Json];
+}
+
+/// A vehicle that is logged in.
+pub(crate) struct Vehicle {
+    pub(crate) device: Device,
+    id: String,
+    dialect: Dialect,
+}
+
+impl Vehicle {
+    #[track_caller]
+    pub(crate) fn log_in(daemon: &Daemon, id: &str, dialect: Dialect) -> Self {
+        let mut vehicle = Self {
+            device: daemon.connect(),
+            id: id.to_owned(),
+            dialect,
+        };
+        match dialect {
+            Dialect::Text => vehicle.device.say(&hello(id)),
+            Dialect::Json => {
+                vehicle.device.say(&envelope(&hello(id), id));
+                assert_eq!(vehicle.device.object()["type"], "connected");
+            }
+        }
+        vehicle.expect_reply("HI, NICE TO MEET YOU!");
+        vehicle
+    }
+
+    /// The next thing that it hears is this command.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, sentence: &str) {
+        self.expect("command", sentence);
+    }
+
+    /// The next thing that it hears is this reply.
+    #[track_caller]
+    pub(crate) fn expect_reply(&mut self, sentence: &str) {
+        self.expect("reply", sentence);
+    }
+
+    #[track_caller]
+    fn expect(&mut self, kind: &str, sentence: &str) {
+        match self.dialect {
+            Dialect::Text => self.device.expect(sentence),
+            Dialect::Json => {
+                let object = self.device.object();
+                assert_eq!([&object["type"], &object["message"]], [kind, sentence]);
+            }
+        }
+    }
+
+    /// Opens an exchange.
+    pub(crate) fn says(&mut self, sentence: &str) {
+        self.send("message", sentence);
+    }
+
+    /// Answers a command.
+    pub(crate) fn answers(&mut self, sentence: &str) {
+        self.send("reply", sentence);
+    }
+
+    fn send(&mut self, kind: &str, sentence: &str) {
+        let said = match self.dialect {
+            Dialect::Text => sentence.to_owned(),
+            Dialect::Json => {
+                json!({ "type": kind, "message": sentence, "clientId": self.id }).to_string()
+            }
+        };
+        self.device.say(&said);
+    }
+
+    /// Nothing was said to it so far that it has not heard: the gateway answers in order.
+    #[track_caller]
+    pub(crate) fn hears_nothing(&mut self) {
+        self.says("PING.");
+        self.expect_reply("PONG.");
+    }
+}
+
+/// What the operator was told.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) location: Option<String>,
+}
+
+impl Answer {
+    /// The status, and the problem's name or the status of the command.
+    pub(crate) fn told(&self) -> (u16, &str) {
+        let name = self.body["type"].as_str().map(|name| {
+            name.strip_prefix("urn:vehicle-gateway:problem:")
+                .unwrap_or(name)
+        });
+        (
+            self.status,
+            name.or(self.body["status"].as_str()).unwrap_or_default(),
+        )
+    }
+
+    pub(crate) fn command_id(&self) -> &str {
+        self.body["commandId"].as_str().unwrap_or_default()
+    }
+}
+
+/// A request that waits for its answer.
+pub(crate) struct Asked(JoinHandle<Answer>);
+
+impl Asked {
+    #[track_caller]
+    pub(crate) fn answer(self) -> Answer {
+        self.0.join().unwrap()
+    }
+}
+
+impl Daemon {
+    /// Posts to `/service/…` and waits for the answer.
+    #[track_caller]
+    pub(crate) fn operate(&self, path: &str, body: &Value) -> Answer {
+        self.ask(path, body).answer()
+    }
+
+    /// Posts to `/service/…` and goes on.
+    pub(crate) fn ask(&self, path: &str, body: &Value) -> Asked {
+        self.ask_as(path, body, None)
+    }
+
+    /// Posts to `/service/…` with an idempotency key, and goes on.
+    pub(crate) fn ask_as(&self, path: &str, body: &Value, key: Option<&str>) -> Asked {
+        let mut request = self
+            .client
+            .post(self.url(&format!("/service/{path}")))
+            .json(body);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        Asked(thread::spawn(move || {
+            let response = request.send().unwrap();
+            let location = response.headers().get("location");
+            let location = location.map(|path| path.to_str().unwrap().to_owned());
+            Answer {
+                status: response.status().as_u16(),
+                location,
+                body: response.json().unwrap(),
+            }
+        }))
+    }
+
+    /// The states of a vehicle's commands, oldest first.
+    #[track_caller]
+    pub(crate) fn states(&self, device_id: &str) -> Vec<String> {
+        let log = self.json(&format!("/vehicles/{device_id}/commands?limit=1000"));
+        let items = log["items"].as_array().unwrap();
+        let states = items.iter().rev().map(|item| &item["status"]);
+        states
+            .map(|state| state.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// A command as the log has it.
+    #[track_caller]
+    pub(crate) fn command(&self, device_id: &str, id: &str) -> Value {
+        self.json(&format!("/vehicles/{device_id}/commands/{id}"))
+    }
+
+    /// The command of this vehicle once it is in this state.
+    #[track_caller]
+    pub(crate) fn reaches(&self, device_id: &str, states: &[&str]) {
+        super::wait_until(&format!("{device_id}: {states:?}"), || {
+            (self.states(device_id) == states).then_some(())
+        });
+    }
+}
