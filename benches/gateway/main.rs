@@ -1,5 +1,5 @@
 //! The numbers that matter, as ratios to a bare tokio line server on the same machine in the same
-//! run: `cargo bench`. Each of `ping`, `report`, `idle`, `storm`, `start` can be named to run alone.
+//! run: `cargo bench`. Each of `ping`, `report`, `command`, `idle`, `storm`, `start` can be named to run alone.
 //!
 //! The load is made by this process, the servers are processes of their own; all share the machine.
 #![expect(
@@ -10,6 +10,7 @@
 )]
 
 mod bare;
+mod command;
 mod fleet;
 mod server;
 
@@ -46,6 +47,9 @@ fn main() {
     }
     if wanted("report") {
         runtime.block_on(exchange("REPORT", "PING.\n", REPORT));
+    }
+    if wanted("command") {
+        runtime.block_on(command::command());
     }
     if wanted("idle") {
         runtime.block_on(idle());

@@ -20,6 +20,8 @@ use super::bare;
 
 pub(crate) struct Server {
     pub(crate) device: SocketAddr,
+    /// Of the gateway; the reference has none.
+    pub(crate) http: Option<SocketAddr>,
     pub(crate) started_in: Duration,
     child: Child,
     folder: TempDir,
@@ -41,6 +43,7 @@ impl Server {
             .unwrap();
         Self {
             device: line.trim().parse().unwrap(),
+            http: None,
             started_in: started.elapsed(),
             child,
             folder: TempDir::new().unwrap(),
@@ -70,11 +73,11 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let device = loop {
+        let [device, http] = loop {
             let line = lines.next().unwrap().unwrap();
             let line: Value = serde_json::from_str(&line).unwrap_or(Value::String(line));
             if line["message"] == "ready" {
-                break line["device"].as_str().unwrap().parse().unwrap();
+                break ["device", "http"].map(|key| line[key].as_str().unwrap().parse().unwrap());
             }
         };
         let started_in = started.elapsed();
@@ -89,6 +92,7 @@ impl Server {
         });
         Self {
             device,
+            http: Some(http),
             started_in,
             child,
             folder,

@@ -308,6 +308,11 @@ impl Intent {
                 ..
             } => std::slice::from_ref(&session.device_id),
             Self::Submit { command, .. } => std::slice::from_ref(&command.device_id),
+            Self::Finish {
+                device_id,
+                ending: Ending::Queue(_),
+                ..
+            } => std::slice::from_ref(device_id),
             Self::EndLost { devices, .. } => devices,
             _ => &[],
         }

@@ -10,8 +10,8 @@ use std::{collections::HashMap, time::Duration};
 use super::{Fold, Row};
 use crate::{
     domain::{
-        Action, Answer, Command, CommandOrigin, CommandState, DeviceId, DisconnectReason,
-        ReportInterval, SessionKey, Timestamp,
+        Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, DeviceId,
+        DisconnectReason, ReportInterval, SessionKey, Timestamp,
     },
     store::{
         entities::{idempotency_key, vehicle},
@@ -79,6 +79,42 @@ impl Commands {
 
     fn of(&mut self, device_id: &DeviceId) -> impl Iterator<Item = &mut CommandRow> {
         self.by_device.get_mut(device_id).into_iter().flatten()
+    }
+
+    /// What waits for the login of this vehicle and for this kind of answer: one at most.
+    fn queued(
+        &mut self,
+        device_id: &DeviceId,
+        kind: AnswerKind,
+    ) -> impl Iterator<Item = &mut CommandRow> {
+        self.of(device_id).filter(move |row| {
+            row.command.state == CommandState::Queued && row.command.action.answer_kind() == kind
+        })
+    }
+
+    /// Lets a command that was on its way wait for the login, unless a newer one does.
+    fn queue(&mut self, device_id: &DeviceId, id: Uuid, until: Timestamp, now: Timestamp) {
+        let Some(row) = self.find(device_id, id) else {
+            return;
+        };
+        let kind = row.command.action.answer_kind();
+        let mut newest = id;
+        for other in self.queued(device_id, kind) {
+            if other.command.id < id {
+                other.end(CommandState::Superseded, now);
+            }
+            newest = newest.max(other.command.id);
+        }
+        let Some(row) = self.find(device_id, id) else {
+            return;
+        };
+        if newest == id {
+            row.command.state = CommandState::Queued;
+            row.command.expires_at = until;
+            row.changed = true;
+        } else {
+            row.end(CommandState::Superseded, now);
+        }
     }
 
     /// The session of this vehicle is over: ends what it claimed.
@@ -184,11 +220,8 @@ impl Fold<'_> {
         // A deletion later hides what was stamped before it: so the vehicle's clock has to know.
         let at = Timestamp::from_millis(row.stamp(new.at, super::Change::Telemetry));
         let action = row.newest(new.action);
-        for other in self.commands.of(&new.device_id) {
-            let same_kind = other.command.action.answer_kind() == action.answer_kind();
-            if other.command.state == CommandState::Queued && same_kind {
-                other.end(CommandState::Superseded, at);
-            }
+        for older in self.commands.queued(&new.device_id, action.answer_kind()) {
+            older.end(CommandState::Superseded, at);
         }
         let command = Command {
             id: new.id,
@@ -267,15 +300,14 @@ impl Fold<'_> {
             Ending::Cancel if state.is_unsent() && !online => row.end(CommandState::Cancelled, now),
             Ending::Supersede if state.is_unsent() => row.end(CommandState::Superseded, now),
             Ending::Queue(until) if state == CommandState::Created && !online => {
-                row.command.state = CommandState::Queued;
-                row.command.expires_at = until;
-                row.changed = true;
+                self.commands.queue(device_id, id, until, now);
             }
             Ending::Unwritten if !state.is_final() => row.end(CommandState::Expired, now),
             Ending::NoAnswer if state == CommandState::Sent => row.end(CommandState::NoAnswer, now),
             // Somebody else was first, or the vehicle is back.
             _ => {}
         }
+        let row = self.commands.find(device_id, id)?;
         Some(row.command.clone())
     }
 
@@ -390,3 +422,7 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "commands_tests.rs"]
+mod tests;

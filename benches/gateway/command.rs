@@ -1,0 +1,87 @@
+//! What a command over REST takes beyond what cannot be less: the vehicle's answer and two commits.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{REPORT, server::Server};
+
+/// Asked in turn, so that nobody waits for the distance of 20 ms that commands keep.
+const VEHICLES: usize = 50;
+const COMMANDS: usize = 2_000;
+/// One vehicle that reports alone: each report is one commit and one exchange.
+const REPORTS: usize = 1_000;
+
+pub(crate) async fn command() {
+    let server = Server::gateway();
+    let http = server.http.unwrap();
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    for index in 0..VEHICLES {
+        let stream = log_in(server.device, &format!("command-{index}")).await;
+        tokio::spawn(obey(stream, Arc::clone(&answers)));
+    }
+    let mut reporter = log_in(server.device, "reporter").await;
+    let client = reqwest::Client::new();
+    let mut commits = Vec::new();
+    let mut commands = Vec::new();
+    // In turn, so that both see the same disk.
+    for index in 0..COMMANDS {
+        if index % (COMMANDS / REPORTS) == 0 {
+            let asked = Instant::now();
+            reporter.write_all(REPORT.as_bytes()).await.unwrap();
+            reporter
+                .read_exact(&mut [0; b"OK, THANKS!\n".len()])
+                .await
+                .unwrap();
+            commits.push(asked.elapsed());
+        }
+        let (vehicle, path) = (index % VEHICLES, ["turnOn", "turnOff"][index % 2]);
+        let url = format!("http://{http}/service/command-{vehicle}/{path}");
+        let asked = Instant::now();
+        let response = client.post(url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.bytes().await.unwrap();
+        commands.push(asked.elapsed());
+    }
+    let answers = std::mem::take(&mut *answers.lock().unwrap());
+    let [answer, commit, command] = [answers, commits, commands].map(median);
+    let beyond = command.saturating_sub(answer + 2 * commit);
+    println!(
+        "command, {COMMANDS} one after another: p50 {command:?}; the vehicle's own answer {answer:?}, a \
+         report's commit and exchange {commit:?}; beyond one answer and two of those: {beyond:?}"
+    );
+}
+
+async fn log_in(address: SocketAddr, id: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let hello = format!("HELLO, I'M {id}!\n");
+    stream.write_all(hello.as_bytes()).await.unwrap();
+    stream
+        .read_exact(&mut [0; b"HI, NICE TO MEET YOU!\n".len()])
+        .await
+        .unwrap();
+    stream
+}
+
+/// Does what it is asked at once, and notes how long its answer took.
+async fn obey(mut stream: TcpStream, answers: Arc<Mutex<Vec<Duration>>>) {
+    let mut heard = [0; 64];
+    while let Ok(1..) = stream.read(&mut heard).await {
+        let asked = Instant::now();
+        stream.write_all(b"DONE!\n").await.unwrap();
+        answers.lock().unwrap().push(asked.elapsed());
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
