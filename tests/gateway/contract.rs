@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::Daemon;
+use crate::support::{Daemon, Simulation};
 
 /// A tool of `tests/requirements.txt`.
 fn tool(name: &str) -> Command {
@@ -40,10 +40,16 @@ fn the_openapi_document_is_valid_and_the_command_prints_the_one_that_is_served()
 #[test]
 fn no_request_gets_a_server_error_or_an_answer_that_the_document_does_not_know() {
     let daemon = Daemon::start();
-    let mut device = daemon.log_in("truck-1");
-    device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 5\nhello");
-    device.expect("OK, THANKS!");
-    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    // Two vehicles that do what they are asked, with a history.
+    let vehicles = ["truck-1", "truck-2"].map(|id| {
+        let mut vehicle = Simulation::start(daemon.device, &["--id", id]);
+        vehicle.shows("HI, NICE TO MEET YOU!");
+        vehicle.type_line("REPORT");
+        vehicle.shows("OK, THANKS!");
+        vehicle.type_line("ERROR hello");
+        vehicle.shows("DAAAMN!");
+        vehicle
+    });
     let examples = std::env::var("EXAMPLES").unwrap_or_else(|_| "10".to_owned());
     expect_success(
         tool("schemathesis")
@@ -56,8 +62,13 @@ fn no_request_gets_a_server_error_or_an_answer_that_the_document_does_not_know()
                 &examples,
             ])
             .arg(daemon.url("/openapi.json"))
+            .env(
+                "SCHEMATHESIS_HOOKS",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis_hooks.py"),
+            )
             .current_dir(daemon.folder()),
     );
-    // It may have deleted the vehicle, and nothing else.
+    drop(vehicles);
+    // It may have deleted vehicles, and nothing else.
     daemon.log_in("truck-1");
 }
