@@ -94,12 +94,29 @@ impl TryFrom<Outcome> for CommandAnswer {
             }
         };
         let mut problem = Problem::new(kind);
-        if (command.action, kind) == (Action::Goodbye, Kind::VehicleNoAnswer) {
-            problem = problem.with_detail(
-                "The vehicle did not answer in time. Its connection was closed all the same.",
-            );
+        if let Some(detail) = detail(command.action, kind) {
+            problem = problem.with_detail(detail);
         }
         Err(problem.with_command(command.id, command.reply))
+    }
+}
+
+/// What is left of a command that came to nothing, if anything is.
+fn detail(action: Action, kind: Kind) -> Option<&'static str> {
+    match (action, kind) {
+        (Action::Goodbye, Kind::VehicleNoAnswer) => {
+            Some("The vehicle did not answer in time. Its connection was closed all the same.")
+        }
+        (Action::KeepMePosted(_), Kind::VehicleNoAnswer) => Some(
+            "The vehicle did not answer in time. The frequency is kept and is sent again at the next login.",
+        ),
+        (Action::KeepMePosted(_), Kind::VehicleDisconnected) => Some(
+            "The connection ended before an answer. The frequency is kept and is sent again at the next login.",
+        ),
+        (Action::KeepMePosted(_), Kind::CommandExpired) => Some(
+            "The frequency could not be sent in time. It is kept and is sent at the next login.",
+        ),
+        _ => None,
     }
 }
 

@@ -141,13 +141,23 @@ fn a_command_that_came_to_nothing_is_a_problem_with_its_id() {
 }
 
 #[test]
-fn a_vehicle_that_does_not_say_goodbye_is_said_to_be_disconnected() {
-    let detail = |action| {
-        let (_, _, body) = answer(outcome(action, CommandState::NoAnswer));
+fn what_is_left_of_a_command_that_came_to_nothing_is_told() {
+    let detail = |action, state| {
+        let (_, _, body) = answer(outcome(action, state));
         body["detail"].as_str().unwrap().to_owned()
     };
-    assert!(detail(Action::Goodbye).contains("closed all the same"));
-    assert!(!detail(Action::Run).contains("closed"));
+    let goodbye = detail(Action::Goodbye, CommandState::NoAnswer);
+    assert!(goodbye.contains("closed all the same"), "{goodbye}");
+    for state in [
+        CommandState::NoAnswer,
+        CommandState::Disconnected,
+        CommandState::Expired,
+    ] {
+        let frequency = detail(frequency(), state);
+        assert!(frequency.contains("kept"), "{frequency}");
+        let run = detail(Action::Run, state);
+        assert!(!run.contains("kept") && !run.contains("closed"), "{run}");
+    }
 }
 
 #[test]
