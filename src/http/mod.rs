@@ -4,9 +4,6 @@
 //! Wire types are made from domain types and never leave this module.
 
 mod body;
-mod command_answer;
-mod command_body;
-mod command_wire;
 mod commands;
 mod describe;
 mod docs;
@@ -82,7 +79,7 @@ impl HttpOptions {
 
     /// A request's time where a vehicle may have to answer first.
     fn request_and_answer_timeout(&self) -> Duration {
-        self.request_timeout + command_body::MAX_TIMEOUT
+        self.request_timeout + commands::MAX_TIMEOUT
     }
 }
 

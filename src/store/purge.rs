@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::Value,
+    TryGetableMany, sea_query::Value,
 };
 
 use super::{
@@ -28,17 +28,27 @@ pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, 
     }
 }
 
-// Ids ascend with time, so the oldest rows come first without an index on the time.
-async fn old_reports(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
-    use report::Column as R;
-    let oldest: Vec<(i64, i64)> = report::Entity::find()
+/// The rows with the lowest ids. Ids ascend with time, so these are the oldest without an index on the
+/// time.
+async fn oldest<E: EntityTrait, T: TryGetableMany>(
+    db: &DatabaseTransaction,
+    id: E::Column,
+    columns: &[E::Column],
+) -> Result<Vec<T>, DbErr> {
+    E::find()
         .select_only()
-        .columns([R::Id, R::ReceivedAt])
-        .order_by_asc(R::Id)
+        .column(id)
+        .columns(columns.iter().copied())
+        .order_by_asc(id)
         .limit(ROWS_PER_PURGE)
         .into_tuple()
         .all(db)
-        .await?;
+        .await
+}
+
+async fn old_reports(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
+    use report::Column as R;
+    let oldest: Vec<(i64, i64)> = oldest::<report::Entity, _>(db, R::Id, &[R::ReceivedAt]).await?;
     let expired = oldest
         .into_iter()
         .filter(|(_, received_at)| *received_at < before)
@@ -48,14 +58,8 @@ async fn old_reports(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr
 
 async fn old_blobs(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
     use debug_blob::Column as B;
-    let oldest: Vec<(i64, i64, i64)> = debug_blob::Entity::find()
-        .select_only()
-        .columns([B::Id, B::Size, B::ReceivedAt])
-        .order_by_asc(B::Id)
-        .limit(ROWS_PER_PURGE)
-        .into_tuple()
-        .all(db)
-        .await?;
+    let oldest: Vec<(i64, i64, i64)> =
+        oldest::<debug_blob::Entity, _>(db, B::Id, &[B::Size, B::ReceivedAt]).await?;
     let expired = oldest
         .into_iter()
         .filter(|(_, _, received_at)| *received_at < before)
@@ -65,14 +69,8 @@ async fn old_blobs(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> 
 
 async fn old_commands(db: &DatabaseTransaction, before: i64) -> Result<u64, DbErr> {
     use command::Column as C;
-    let oldest: Vec<(String, i64, Option<i64>)> = command::Entity::find()
-        .select_only()
-        .columns([C::Id, C::CreatedAt, C::FinishedAt])
-        .order_by_asc(C::Id)
-        .limit(ROWS_PER_PURGE)
-        .into_tuple()
-        .all(db)
-        .await?;
+    let oldest: Vec<(String, i64, Option<i64>)> =
+        oldest::<command::Entity, _>(db, C::Id, &[C::CreatedAt, C::FinishedAt]).await?;
     let expired = oldest
         .into_iter()
         .filter(|(_, created_at, finished_at)| *created_at < before && finished_at.is_some())

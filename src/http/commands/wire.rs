@@ -5,12 +5,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{
-    describe::Example,
-    wire::{EXAMPLE_COMMAND_ID, Rfc3339, device_id, every_key_present},
-};
 use crate::{
     domain::{self, CommandOrigin, CommandState},
+    http::{
+        describe::Example,
+        wire::{EXAMPLE_COMMAND_ID, Rfc3339, device_id, every_key_present},
+    },
     service,
 };
 

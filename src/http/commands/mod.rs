@@ -1,5 +1,9 @@
 //! What operators ask of vehicles, and the log of it.
 
+mod answer;
+mod body;
+mod wire;
+
 use std::{sync::Arc, time::Duration};
 
 use aide::axum::{
@@ -11,17 +15,18 @@ use axum::extract::State;
 use super::{
     Shared,
     body::{Json, JsonBody, OptionalJsonBody},
-    command_answer::{Asked, CommandAnswer, presence},
-    command_body::{
-        BroadcastMessage, CommandMessage, CommandOptions, FetchQuery, Frequency, Options,
-        TurnOnOrOff,
-    },
-    command_wire::{BroadcastResult, Command, VehicleInfo},
     extract::{CommandPath, DevicePath, IdempotencyKey, Query},
     paging::{CommandPosition, Cursor, HistoryQuery, Page},
     problem::Problem,
 };
 use crate::{domain::Action, service::CommandRequest};
+use answer::{Asked, CommandAnswer, presence};
+use body::{
+    BroadcastMessage, CommandMessage, CommandOptions, FetchQuery, Frequency, Options, TurnOnOrOff,
+};
+use wire::{BroadcastResult, Command, VehicleInfo};
+
+pub(super) use body::MAX_TIMEOUT;
 
 const TAG: &str = "Commands";
 const LOG_TAG: &str = "History";

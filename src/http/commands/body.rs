@@ -8,17 +8,19 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    body::{optional_whole_number, whole_number},
-    describe::Example,
-    extract::{FromQuery, QueryFields, QueryParameter},
-    kind::Kind,
-    problem::{InvalidInput, Problem},
+use crate::{
+    domain::{Action, InvalidAction, OutOfRange, ReportInterval},
+    http::{
+        body::{optional_whole_number, whole_number},
+        describe::Example,
+        extract::{FromQuery, QueryFields, QueryParameter},
+        kind::Kind,
+        problem::{InvalidInput, Problem},
+    },
 };
-use crate::domain::{Action, InvalidAction, OutOfRange, ReportInterval};
 
 /// The longest that a caller may wait for a vehicle.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS as u64);
+pub(in crate::http) const MAX_TIMEOUT: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS as u64);
 const MAX_TIMEOUT_SECONDS: u16 = 60;
 /// The longest that a command may wait for its vehicle, in seconds: a day.
 const MAX_TTL_SECONDS: i64 = 86_400;

@@ -14,16 +14,16 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    body::Json,
-    command_wire::{BroadcastResult, CommandResult, Presence, ResultStatus, VehicleInfo},
-    describe::{self, Example, json_response},
-    kind::Kind,
-    problem::Problem,
-    wire::EXAMPLE_COMMAND_ID,
-};
+use super::wire::{BroadcastResult, CommandResult, Presence, ResultStatus, VehicleInfo};
 use crate::{
     domain::{Action, Command, CommandState},
+    http::{
+        body::Json,
+        describe::{self, Example, json_response},
+        kind::Kind,
+        problem::Problem,
+        wire::EXAMPLE_COMMAND_ID,
+    },
     service::{CommandError, Outcome},
 };
 
@@ -243,5 +243,5 @@ impl<T: JsonSchema + Example + MayFail> OperationOutput for Asked<T> {
 }
 
 #[cfg(test)]
-#[path = "command_answer_tests.rs"]
+#[path = "answer_tests.rs"]
 mod tests;
