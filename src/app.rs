@@ -125,7 +125,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         "ready"
     );
     if !settings.http.listen.ip().is_loopback() {
-        tracing::warn!(listen = %settings.http.listen, "the API has no keys: whoever reaches http.listen can read and delete vehicles");
+        tracing::warn!(listen = %settings.http.listen, "the API has no keys: whoever reaches http.listen can read, command and delete vehicles");
     }
 
     let stop = CancellationToken::new();
@@ -247,7 +247,7 @@ fn http_options(settings: &Settings) -> HttpOptions {
     }
 }
 
-/// How long a vehicle that is told goodbye may take to answer, unless the grace time ends first.
+/// How long a vehicle that is told goodbye may take to answer; at a stop at most half of the grace.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions {
@@ -266,7 +266,8 @@ fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions 
         write_timeout: device.write_timeout,
         blob_timeout: device.blob_timeout,
         commit_timeout: settings.store.commit_timeout,
-        goodbye_timeout: GOODBYE_TIMEOUT.min(settings.shutdown.grace / 2),
+        goodbye_timeout: GOODBYE_TIMEOUT,
+        shutdown_goodbye_timeout: GOODBYE_TIMEOUT.min(settings.shutdown.grace / 2),
         budget: Budget::new(device.buffer_budget),
     }
 }

@@ -59,6 +59,7 @@ impl Gateway {
             blob_timeout: Duration::from_secs(10),
             commit_timeout,
             goodbye_timeout: Duration::from_secs(10),
+            shutdown_goodbye_timeout: Duration::from_secs(10),
             budget: Budget::new(1 << 20),
         });
         Self {

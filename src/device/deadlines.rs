@@ -80,7 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             None => {}
         }
         if let Some((reason, since)) = self.goodbye {
-            also(since + options.goodbye_timeout, Due::Close(reason));
+            let patience = match reason {
+                DisconnectReason::Shutdown => options.shutdown_goodbye_timeout,
+                _ => options.goodbye_timeout,
+            };
+            also(since + patience, Due::Close(reason));
         }
         next
     }

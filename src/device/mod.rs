@@ -41,8 +41,10 @@ pub struct DeviceOptions {
     pub blob_timeout: Duration,
     /// How long the store tries to commit.
     pub commit_timeout: Duration,
-    /// How long a device that was told goodbye may take to answer.
+    /// How long a device that an operator disconnects may take to answer the goodbye.
     pub goodbye_timeout: Duration,
+    /// The same for a device that is told goodbye because the gateway stops.
+    pub shutdown_goodbye_timeout: Duration,
     /// The memory that large input of all devices together may take.
     pub budget: Budget,
 }

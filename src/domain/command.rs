@@ -53,7 +53,7 @@ impl fmt::Display for Action {
 pub enum InvalidAction {
     /// Not a sentence with which the gateway opens an exchange.
     #[error(
-        "must be one of HOW'S IT GOING?, KEEP ME POSTED EVERY <s> SECONDS., HEY YOU, RUN!, HEY YOU, REST!, GOTTA GO."
+        "must be one of 'HOW'S IT GOING?', 'KEEP ME POSTED EVERY <s> SECONDS.', 'HEY YOU, RUN!', 'HEY YOU, REST!', 'GOTTA GO.'"
     )]
     Unknown,
     /// The right words around an interval that is none.

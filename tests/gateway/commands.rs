@@ -251,7 +251,9 @@ fn a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same() {
     assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
     assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
     assert_eq!(turned_on.answer().told(), (409, "vehicle-disconnected"));
+    // Refused at once, and not kept for the end of the goodbye.
     assert_eq!(behind.answer().told(), (409, "vehicle-offline"));
+    assert_eq!(daemon.states("truck"), ["disconnected", "no-answer"]);
 }
 
 #[test]

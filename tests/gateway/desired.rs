@@ -164,6 +164,24 @@ fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer() {
 }
 
 #[test]
+fn a_queued_goodbye_is_said_after_everything_else_that_waited() {
+    let daemon = Daemon::start();
+    offline(&daemon, Dialect::Text);
+    for path in ["truck/disconnect", "truck/turnOff"] {
+        let body = json!({ "queue": true, "ttlSeconds": 60 });
+        assert_eq!(daemon.operate(path, &body).status, 202);
+    }
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    vehicle.hears(REST);
+    vehicle.hears_nothing();
+    vehicle.answers("DONE!");
+    vehicle.hears("GOTTA GO.");
+    vehicle.answers("SEE YA!");
+    vehicle.device.expect_closed();
+    daemon.reaches("truck", &["done", "done"]);
+}
+
+#[test]
 fn to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);

@@ -15,8 +15,10 @@ use crate::{
 
 /// How long a late answer is waited for before the next command of its kind may be written.
 const HOLD: Duration = Duration::from_secs(30);
-/// How often a command whose vehicle is between two sessions looks for the new one.
+/// How long a command whose vehicle is between two sessions pauses before it looks for the new one: at
+/// first, and at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_SELDOM: Duration = Duration::from_millis(320);
 
 /// A command on its way to its vehicle.
 pub(super) struct Journey {
@@ -50,6 +52,7 @@ impl Service {
         mut turn: Option<Turn>,
         queue: Option<Duration>,
     ) -> Result<Command, CommandError> {
+        let mut pause = LOOK_AGAIN;
         loop {
             if let Some(turn) = turn.take() {
                 match self.attempt(&mut journey, &mut command, turn).await? {
@@ -85,7 +88,8 @@ impl Service {
                 again.ok()
             });
             if turn.is_none() {
-                sleep(LOOK_AGAIN).await;
+                sleep(pause).await;
+                pause = (pause * 2).min(LOOK_SELDOM);
             }
         }
     }

@@ -12,6 +12,7 @@ mod journey;
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+use tracing::field::display;
 use uuid::Uuid;
 
 use super::{COMMIT_SLACK, Service, ServiceError};
@@ -146,6 +147,8 @@ impl Service {
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let turn = match session.map(|session| session.enter(kind, self.commands.queue)) {
             Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
+            // It is saying goodbye: what need not wait for the next login does not wait for the end.
+            Some(Err(Refused::Closed)) if !keeps(&request) => return Err(CommandError::Offline),
             Some(Err(Refused::Closed)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
@@ -161,13 +164,18 @@ impl Service {
         };
         let command = match self.submit(new).await? {
             Submitted::Stored(command, _) if command.state == CommandState::Queued => {
+                log(&command);
                 return Ok(Outcome::Command(command));
             }
             Submitted::Stored(command, epoch) => {
                 journey.epoch = epoch;
                 command
             }
-            Submitted::Repeated(command) => return self.repeated(command).await,
+            Submitted::Repeated(command) => {
+                // Its place in the line is for others, the first one among them.
+                drop(turn);
+                return self.repeated(command).await;
+            }
             Submitted::KeyReused => return Err(CommandError::KeyReused),
             Submitted::UnknownVehicle => return Err(CommandError::UnknownVehicle),
             Submitted::Offline => return Err(CommandError::Offline),
@@ -210,8 +218,13 @@ impl Service {
     }
 }
 
-/// What an operator asked of one vehicle is worth a line; what the gateway asks by itself, or of all of
-/// them, is not.
+/// Whether a request is of use to a vehicle that is offline.
+fn keeps(request: &CommandRequest) -> bool {
+    request.queue.is_some() || matches!(request.action, Action::KeepMePosted(_))
+}
+
+/// What an operator made one vehicle do is worth a line; what is only asked, what the gateway asks by
+/// itself, or of all of them, is not.
 fn log(command: &Command) {
     let Command {
         id,
@@ -220,11 +233,11 @@ fn log(command: &Command) {
         state,
         ..
     } = command;
-    let state = state.as_str();
-    if command.origin == CommandOrigin::Api {
-        tracing::info!(%device_id, %id, said = %action, state, "command");
+    let (said, state) = (action.to_string(), display(state.as_str()));
+    if command.origin == CommandOrigin::Api && *action != Action::AskState {
+        tracing::info!(%device_id, %id, said, state, "command");
     } else {
-        tracing::debug!(%device_id, %id, said = %action, state, "command");
+        tracing::debug!(%device_id, %id, said, state, "command");
     }
 }
 
