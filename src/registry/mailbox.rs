@@ -20,7 +20,8 @@ pub struct Mailbox(Mutex<Letters>);
 #[derive(Debug, Default)]
 struct Letters {
     close: Option<DisconnectReason>,
-    /// Bounded by the lanes: of each kind of answer there is one.
+    /// Bounded by the lanes: of each kind of answer there is one, and perhaps some that were given up before
+    /// their place was reached.
     orders: VecDeque<Order>,
     waker: Option<Waker>,
 }

@@ -135,8 +135,8 @@ impl Session {
         self.with_lanes(Lanes::close);
     }
 
-    /// Asks the session's connection to close.
-    pub(super) fn close(&self, reason: DisconnectReason) {
+    /// Asks the session's connection to close, without a word.
+    pub fn close(&self, reason: DisconnectReason) {
         self.close_lanes();
         self.mailbox.close(reason);
     }

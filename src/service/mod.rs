@@ -66,6 +66,9 @@ pub struct Service {
     instance: Instance,
     commit_timeout: Duration,
     commands: CommandOptions,
+    unsent: Arc<commands::Unsent>,
+    /// Room for requests whose vehicles have yet to answer.
+    under_way: Arc<Semaphore>,
     /// One broadcast at a time.
     broadcasts: Arc<Semaphore>,
 }
@@ -85,6 +88,8 @@ impl Service {
             instance,
             commit_timeout,
             commands,
+            unsent: Arc::default(),
+            under_way: Arc::new(Semaphore::new(commands::MOST_UNDER_WAY)),
             broadcasts: Arc::new(Semaphore::new(1)),
         }
     }

@@ -45,6 +45,8 @@ pub struct NewCommand {
     pub queue_until: Option<Timestamp>,
     /// The caller's name for the request.
     pub key: Option<IdempotencyKey>,
+    /// Only what the name stands for already is wanted: there is no room for another command.
+    pub repeat_only: bool,
 }
 
 /// A caller's name for a request, so that repeating it does nothing.
@@ -66,6 +68,8 @@ pub enum Submitted {
     Repeated(Command),
     /// The key stands for another request.
     KeyReused,
+    /// The key stands for nothing yet, and only a repeat was wanted.
+    NoRoom,
     /// There is no such vehicle.
     UnknownVehicle,
     /// The vehicle is offline; nothing is stored.

@@ -170,7 +170,14 @@ impl Store {
             .all(&self.reader)
             .await
             .map_err(StoreError::Read)?;
-        rows.into_iter().map(Command::try_from).collect()
+        let readable = rows.into_iter().filter_map(|row| {
+            let id = row.id.clone();
+            // Not of our making, and nothing that the others should wait for.
+            Command::try_from(row)
+                .inspect_err(|error| tracing::error!(%id, %error, "a command is left as it is"))
+                .ok()
+        });
+        Ok(readable.collect())
     }
 
     /// Deleted lives whose history is still there: the vehicle and up to when to forget.

@@ -15,6 +15,7 @@ mod durability;
 mod hostile;
 mod house;
 mod json;
+mod lines;
 mod operation;
 mod presence;
 mod simulate;

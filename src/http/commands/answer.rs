@@ -104,9 +104,9 @@ impl TryFrom<Outcome> for CommandAnswer {
 /// What is left of a command that came to nothing, if anything is.
 fn detail(action: Action, kind: Kind) -> Option<&'static str> {
     match (action, kind) {
-        (Action::Goodbye, Kind::VehicleNoAnswer) => Some(
-            "The vehicle did not answer in time. Its connection is closed all the same, 5 seconds after the goodbye.",
-        ),
+        (Action::Goodbye, Kind::VehicleNoAnswer) => {
+            Some("The vehicle did not answer in time. Its connection is closed all the same.")
+        }
         (Action::KeepMePosted(_), Kind::VehicleNoAnswer) => Some(
             "The vehicle did not answer in time. The frequency is kept and is sent again at the next login.",
         ),

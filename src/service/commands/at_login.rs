@@ -1,19 +1,23 @@
 //! What is sent because a vehicle logged in.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use super::{
     CommandError, CommandRequest,
-    journey::{Attempt, Journey},
+    journey::{Journey, Sent},
     log,
 };
 use crate::{
-    domain::{Action, CommandOrigin, DeviceId, ReportInterval, Timestamp},
+    domain::{Action, CommandOrigin, CommandState, ReportInterval, Timestamp},
     registry::{Refused, Session, Turn},
     service::Service,
+    store::StoreError,
 };
 
 /// What is to be sent because a vehicle logged in.
@@ -25,36 +29,27 @@ pub struct DueAtLogin {
     pub queued: Vec<(Uuid, Action)>,
 }
 
+/// The pause before the next attempt, when the database could not do it.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether the store may be able to do later what it could not do now.
+fn may_pass(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable | StoreError::Read(_))
+}
+
 impl Service {
     /// Sends what waited for the login of this session: the desired interval, and queued commands.
     pub fn deliver(self: &Arc<Self>, session: &Arc<Session>, due: DueAtLogin) {
         let DueAtLogin { desired, queued } = due;
-        let mut others = JoinSet::new();
+        let mut under_way = JoinSet::new();
         if let Some(interval) = desired {
-            others.spawn(Arc::clone(self).deliver_interval(Arc::clone(session), interval));
+            under_way.spawn(Arc::clone(self).deliver_interval(Arc::clone(session), interval));
         }
-        let (goodbyes, queued): (Vec<_>, Vec<_>) = queued
-            .into_iter()
-            .partition(|(_, action)| *action == Action::Goodbye);
-        for (id, action) in queued {
-            // In line now, in the order in which they were asked for.
-            let turn = self.line_up(session, id, action);
-            others.spawn(Arc::clone(self).deliver_queued(turn, Arc::clone(session), id, action));
+        if queued.is_empty() {
+            under_way.detach_all();
+        } else {
+            tokio::spawn(Arc::clone(self).deliver_queued(Arc::clone(session), queued, under_way));
         }
-        // Nothing is said behind a goodbye: it waits for the others to end.
-        for (id, action) in goodbyes {
-            let (service, session, before) = (
-                Arc::clone(self),
-                Arc::clone(session),
-                std::mem::take(&mut others),
-            );
-            others.spawn(async move {
-                before.join_all().await;
-                let turn = service.line_up(&session, id, action);
-                service.deliver_queued(turn, session, id, action).await;
-            });
-        }
-        others.detach_all();
     }
 
     async fn deliver_interval(self: Arc<Self>, session: Arc<Session>, interval: ReportInterval) {
@@ -65,43 +60,85 @@ impl Service {
             queue: None,
             key: None,
         };
-        let device_id = session.key.device_id.clone();
-        let run = self.run(request, CommandOrigin::Login, Some(session));
-        if let Err(CommandError::Store(error)) = run.await {
-            tracing::warn!(%device_id, %error, "a desired report interval is not sent; it will be at the next login");
+        let device_id = request.device_id.clone();
+        // A vehicle that stays connected does not log in again.
+        loop {
+            let (service, of) = (Arc::clone(&self), Some(Arc::clone(&session)));
+            let run = service.run(request.clone(), CommandOrigin::Login, of);
+            let Err(CommandError::Store(error)) = run.await else {
+                return;
+            };
+            tracing::warn!(%device_id, %error, "a desired report interval could not be sent");
+            let current = self.registry.session(&device_id);
+            if !may_pass(&error) || current.is_none_or(|current| current.key != session.key) {
+                return;
+            }
+            sleep(TRY_AGAIN).await;
         }
     }
 
-    fn line_up(&self, session: &Arc<Session>, id: Uuid, action: Action) -> Result<Turn, Refused> {
-        session.enter_again(action.answer_kind(), self.commands.queue, id)
-    }
-
-    /// One attempt: what does not come to be claimed stays queued for the next login.
+    /// Sends them in the order in which they were asked for, without waiting for the answers; but nothing
+    /// is said behind a goodbye, so that waits until all others have ended.
     async fn deliver_queued(
         self: Arc<Self>,
-        turn: Result<Turn, Refused>,
         session: Arc<Session>,
+        queued: Vec<(Uuid, Action)>,
+        mut under_way: JoinSet<()>,
+    ) {
+        let (goodbyes, others): (Vec<_>, Vec<_>) = queued
+            .into_iter()
+            .partition(|(_, action)| *action == Action::Goodbye);
+        for (id, action) in others {
+            self.deliver_one(&session, id, action, &mut under_way).await;
+        }
+        for (id, action) in goodbyes {
+            while under_way.join_next().await.is_some() {}
+            self.deliver_one(&session, id, action, &mut under_way).await;
+        }
+        under_way.detach_all();
+    }
+
+    /// Tries until it is sent or ended, or the session is over: then it stays queued for the next login.
+    async fn deliver_one(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
         id: Uuid,
         action: Action,
+        under_way: &mut JoinSet<()>,
     ) {
-        let Ok(turn) = turn else {
-            return;
-        };
-        let device_id = session.key.device_id.clone();
-        if let Err(error) = self.send_queued(turn, device_id.clone(), id, action).await {
-            tracing::warn!(%device_id, %id, %error, "a queued command could not be sent");
+        let device_id = &session.key.device_id;
+        loop {
+            match session.enter_again(action.answer_kind(), self.commands.queue, id) {
+                Err(Refused::Closed) => return,
+                Err(Refused::Full) => {}
+                Ok(turn) => match self.send_queued(turn, id, action, under_way).await {
+                    Ok(()) => return,
+                    Err(CommandError::Store(error)) if may_pass(&error) => {
+                        tracing::warn!(%device_id, %id, %error, "a queued command could not be sent");
+                    }
+                    Err(error) => {
+                        tracing::error!(%device_id, %id, %error, "a queued command could not be sent");
+                        return;
+                    }
+                },
+            }
+            sleep(TRY_AGAIN).await;
         }
     }
 
+    /// One attempt. What the vehicle answers is waited for in `under_way`.
     async fn send_queued(
         self: &Arc<Self>,
         turn: Turn,
-        device_id: DeviceId,
         id: Uuid,
         action: Action,
+        under_way: &mut JoinSet<()>,
     ) -> Result<(), CommandError> {
+        let device_id = turn.session().key.device_id.clone();
         let watch = self.store.watch(id);
-        let Some(mut command) = self.store.command(&device_id, id).await? else {
+        let stored = self.store.command(&device_id, id).await?;
+        let Some(mut command) = stored.filter(|command| command.state == CommandState::Queued)
+        else {
             return Ok(());
         };
         let left = command.expires_at.since(Timestamp::now());
@@ -112,10 +149,21 @@ impl Service {
             deadline: Instant::now() + left,
             patience: Some(self.commands.timeout),
             epoch: turn.session().key.epoch,
+            place: None,
             watch,
         };
-        if let Attempt::Ended(command) = self.attempt(&mut journey, &mut command, turn).await? {
-            log(&command);
+        match self.send(&mut journey, &mut command, turn).await? {
+            Sent::Ended(command) => log(&command),
+            Sent::Moved => {}
+            Sent::To(session, until) => {
+                let service = Arc::clone(self);
+                under_way.spawn(async move {
+                    match service.end_of(&mut journey, &session, until).await {
+                        Ok(command) => log(&command),
+                        Err(error) => tracing::warn!(device_id = %journey.device_id, %id, %error, "what became of a queued command is not stored yet"),
+                    }
+                });
+            }
         }
         Ok(())
     }

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use uuid::Uuid;
 
-use super::CommandError;
+use super::{CommandError, order::Place};
 use crate::{
-    domain::{Action, Command, CommandState, DeviceId, Timestamp},
+    domain::{Action, Command, CommandState, DeviceId, DisconnectReason, Timestamp},
     registry::{GaveUp, Session, Turn},
     service::{COMMIT_SLACK, Service},
     store::{Claimed, Ending, StoreError, Watch},
@@ -32,12 +32,16 @@ pub(super) struct Journey {
     /// The vehicle's newest session when the command was stored. A login after that has sent the interval
     /// that is desired.
     pub(super) epoch: i64,
+    /// Its place among the vehicle's commands until it is sent, if it has to keep their order.
+    pub(super) place: Option<Place>,
     pub(super) watch: Watch,
 }
 
 /// How far an attempt to get a command to a session came.
-pub(super) enum Attempt {
-    /// It is over, or the session has it: wait for its end.
+pub(super) enum Sent {
+    /// The connection has it, and its end is to be waited for until then.
+    To(Arc<Session>, Instant),
+    /// It came to its end before.
     Ended(Command),
     /// The session is over, or was not the right one.
     Moved,
@@ -50,20 +54,22 @@ impl Service {
         mut journey: Journey,
         mut command: Command,
         mut turn: Option<Turn>,
-        queue: Option<Duration>,
+        queue_until: Option<Timestamp>,
     ) -> Result<Command, CommandError> {
         let mut pause = LOOK_AGAIN;
         loop {
             if let Some(turn) = turn.take() {
-                match self.attempt(&mut journey, &mut command, turn).await? {
-                    Attempt::Ended(command) => return Ok(command),
-                    Attempt::Moved => {}
+                match self.send(&mut journey, &mut command, turn).await? {
+                    Sent::To(session, until) => {
+                        return self.end_of(&mut journey, &session, until).await;
+                    }
+                    Sent::Ended(command) => return Ok(command),
+                    Sent::Moved => {}
                 }
             }
             let vehicle = self.store.vehicle(&journey.device_id).await?;
             if !vehicle.is_some_and(|vehicle| vehicle.online) {
-                let until = |ttl| Ending::Queue(command.created_at.after(ttl));
-                let ending = queue.map_or(Ending::Cancel, until);
+                let ending = queue_until.map_or(Ending::Cancel, Ending::Queue);
                 let over = self.over(&journey, ending).await?;
                 if over.state != CommandState::Created {
                     return Ok(over);
@@ -94,44 +100,53 @@ impl Service {
         }
     }
 
-    /// Waits for the turn, claims, hands over to the connection and waits for the end.
-    pub(super) async fn attempt(
+    /// Waits for the turn, claims, and hands over to the connection.
+    pub(super) async fn send(
         self: &Arc<Self>,
         journey: &mut Journey,
         command: &mut Command,
         mut turn: Turn,
-    ) -> Result<Attempt, CommandError> {
+    ) -> Result<Sent, CommandError> {
         match timeout_at(journey.deadline, turn.come()).await {
             Err(_elapsed) => {
-                return self.over(journey, Ending::Expire).await.map(Attempt::Ended);
+                return self.over(journey, Ending::Expire).await.map(Sent::Ended);
             }
-            Ok(Err(_closed)) => return Ok(Attempt::Moved),
+            Ok(Err(_closed)) => return Ok(Sent::Moved),
             Ok(Ok(())) => {}
         }
         let session = Arc::clone(turn.session());
         if command.state != CommandState::Sent {
+            if journey
+                .place
+                .as_ref()
+                .is_some_and(|place| !place.is_first())
+            {
+                // An older one comes from an earlier session, too, and is behind it in line or not yet there.
+                drop(turn);
+                sleep(LOOK_AGAIN).await;
+                return Ok(Sent::Moved);
+            }
             match self.claim(journey, &session).await? {
                 Claimed::Claimed(claimed) => *command = claimed,
                 Claimed::Moved => {
                     drop(turn);
                     // Its end, or the login of its successor, is on its way.
                     sleep(LOOK_AGAIN).await;
-                    return Ok(Attempt::Moved);
+                    return Ok(Sent::Moved);
                 }
-                Claimed::Ended(ended) => return Ok(Attempt::Ended(ended)),
+                Claimed::Ended(ended) => return Ok(Sent::Ended(ended)),
                 Claimed::Gone => {
                     // Purged or never there: nothing is left to be told of it.
                     command.state = CommandState::Cancelled;
-                    return Ok(Attempt::Ended(command.clone()));
+                    return Ok(Sent::Ended(command.clone()));
                 }
             }
         }
+        journey.place = None;
         let patience = journey.patience.map(|patience| Instant::now() + patience);
         let until = patience.unwrap_or(journey.deadline);
         turn.dispatch(command.action, until.min(journey.deadline));
-        self.end_of(journey, &session, until)
-            .await
-            .map(Attempt::Ended)
+        Ok(Sent::To(session, until))
     }
 
     /// Makes the command the session's to write. If the database hangs, nobody knows whether it is; then
@@ -165,7 +180,7 @@ impl Service {
     }
 
     /// Waits for the end of a command that the connection has.
-    async fn end_of(
+    pub(super) async fn end_of(
         self: &Arc<Self>,
         journey: &mut Journey,
         session: &Arc<Session>,
@@ -178,6 +193,11 @@ impl Service {
         }
         match session.give_up(journey.id) {
             GaveUp::Unwritten => self.over(journey, Ending::Unwritten).await,
+            GaveUp::Written if journey.action == Action::Goodbye => {
+                // Whoever asked is told that the connection is closed all the same.
+                session.close(DisconnectReason::Operator);
+                self.over(journey, Ending::NoAnswer).await
+            }
             GaveUp::Written => {
                 let (session, id) = (Arc::clone(session), journey.id);
                 tokio::spawn(async move {

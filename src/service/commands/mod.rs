@@ -8,6 +8,7 @@
 mod at_login;
 mod broadcast;
 mod journey;
+mod order;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +31,10 @@ use journey::Journey;
 
 pub use at_login::DueAtLogin;
 pub use broadcast::{Broadcast, BroadcastError};
+pub(super) use order::Unsent;
+
+/// Requests under way at one time, also of callers that hung up. Their memory is a few MiB.
+pub(super) const MOST_UNDER_WAY: usize = 4_096;
 
 /// How commands are treated.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +79,7 @@ pub enum CommandError {
     /// The vehicle is offline.
     #[error("the vehicle is offline")]
     Offline,
-    /// As many commands wait for the vehicle as may.
+    /// As many commands wait for the vehicle, or are under way at all, as may.
     #[error("too many commands wait for the vehicle")]
     TooMany,
     /// The idempotency key stands for another request.
@@ -91,9 +96,14 @@ impl Service {
         self: &Arc<Self>,
         request: CommandRequest,
     ) -> Result<Outcome, CommandError> {
+        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            return Err(CommandError::TooMany);
+        };
         let service = Arc::clone(self);
-        let under_way =
-            tokio::spawn(async move { service.run(request, CommandOrigin::Api, None).await });
+        let under_way = tokio::spawn(async move {
+            let _until_it_ends = permit;
+            service.run(request, CommandOrigin::Api, None).await
+        });
         under_way
             .await
             .unwrap_or(Err(CommandError::Store(StoreError::Closed)))
@@ -134,7 +144,7 @@ impl Service {
         Some(self.write(session, write))
     }
 
-    /// What a request amounts to. With `session`, it is for that session alone.
+    /// What a request amounts to. With `session` that one is tried first.
     async fn run(
         self: Arc<Self>,
         request: CommandRequest,
@@ -145,14 +155,27 @@ impl Service {
         let kind = request.action.answer_kind();
         // In line first: what cannot wait leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
-        let turn = match session.map(|session| session.enter(kind, self.commands.queue)) {
+        let entered = session.map(|session| session.enter(kind, self.commands.queue));
+        let repeat_only = matches!(entered, Some(Err(Refused::Full)));
+        let turn = match entered {
+            // What was asked before needs no place.
+            Some(Err(Refused::Full)) if request.key.is_some() => None,
             Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
             // It is saying goodbye: what need not wait for the next login does not wait for the end.
             Some(Err(Refused::Closed)) if !keeps(&request) => return Err(CommandError::Offline),
             Some(Err(Refused::Closed)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
-        let new = new_command(&request, origin, turn.as_ref());
+        let id = turn.as_ref().map_or_else(Uuid::now_v7, Turn::id);
+        let place = self.unsent.place(&request.device_id, kind, id);
+        let now = turn
+            .as_ref()
+            .filter(|turn| turn.has_come() && place.is_first());
+        let new = NewCommand {
+            repeat_only,
+            ..new_command(&request, origin, id, now)
+        };
+        let queue_until = new.queue_until;
         let mut journey = Journey {
             device_id: request.device_id,
             id: new.id,
@@ -160,6 +183,7 @@ impl Service {
             deadline,
             patience: None,
             epoch: 0,
+            place: Some(place),
             watch: self.store.watch(new.id),
         };
         let command = match self.submit(new).await? {
@@ -173,18 +197,19 @@ impl Service {
             }
             Submitted::Repeated(command) => {
                 // Its place in the line is for others, the first one among them.
-                drop(turn);
+                drop((turn, journey));
                 return self.repeated(command).await;
             }
             Submitted::KeyReused => return Err(CommandError::KeyReused),
+            Submitted::NoRoom => return Err(CommandError::TooMany),
             Submitted::UnknownVehicle => return Err(CommandError::UnknownVehicle),
             Submitted::Offline => return Err(CommandError::Offline),
             Submitted::Desired(interval) => return Ok(Outcome::Desired(interval)),
         };
         // An interval that is desired waits for the next login without being queued.
         let is_interval = matches!(request.action, Action::KeepMePosted(_));
-        let queue = request.queue.filter(|_| !is_interval);
-        let ended = self.travel(journey, command, turn, queue).await?;
+        let queue_until = queue_until.filter(|_| !is_interval);
+        let ended = self.travel(journey, command, turn, queue_until).await?;
         log(&ended);
         Ok(Outcome::Command(ended))
     }
@@ -210,7 +235,8 @@ impl Service {
     async fn repeated(&self, command: Command) -> Result<Outcome, CommandError> {
         let watch = self.store.watch(command.id);
         let now = self.store.command(&command.device_id, command.id).await?;
-        let command = match now.unwrap_or(command) {
+        // Deleted meanwhile, with its vehicle: nobody would tell of its end any more.
+        let command = match now.ok_or(CommandError::UnknownVehicle)? {
             open if matches!(open.state, CommandState::Created | CommandState::Sent) => watch.await,
             ended => ended,
         };
@@ -241,18 +267,22 @@ fn log(command: &Command) {
     }
 }
 
-fn new_command(request: &CommandRequest, origin: CommandOrigin, turn: Option<&Turn>) -> NewCommand {
+/// With `now`, the command is sent as soon as it is stored.
+fn new_command(
+    request: &CommandRequest,
+    origin: CommandOrigin,
+    id: Uuid,
+    now: Option<&Turn>,
+) -> NewCommand {
     let at = Timestamp::now();
     NewCommand {
-        id: turn.map_or_else(Uuid::now_v7, Turn::id),
+        id,
         device_id: request.device_id.clone(),
         action: request.action,
         origin,
         at,
         expires_at: at.after(request.timeout),
-        claim: turn
-            .filter(|turn| turn.has_come())
-            .map(|turn| turn.session().key.epoch),
+        claim: now.map(|turn| turn.session().key.epoch),
         queue_until: request.queue.map(|ttl| at.after(ttl)),
         key: request.key.as_ref().map(|key| IdempotencyKey {
             key: key.clone(),
@@ -263,5 +293,6 @@ fn new_command(request: &CommandRequest, origin: CommandOrigin, turn: Option<&Tu
                 request.queue.map_or(0, |ttl| ttl.as_secs())
             ),
         }),
+        repeat_only: false,
     }
 }

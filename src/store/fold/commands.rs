@@ -203,6 +203,9 @@ impl Fold<'_> {
         if let Some(repeated) = repeated(&mut self.commands, new, forgotten) {
             return repeated;
         }
+        if new.repeat_only {
+            return Submitted::NoRoom;
+        }
         if let (Action::KeepMePosted(interval), true) =
             (new.action, new.origin != CommandOrigin::Login)
         {
@@ -339,6 +342,11 @@ impl Fold<'_> {
         if late {
             row.command.late_reply = Some(answer.to_string());
             row.changed = true;
+            // Whoever gave it up could not say so: the database was away.
+            if row.command.state == CommandState::Sent {
+                let now = vehicle.now(at);
+                row.end(CommandState::NoAnswer, now);
+            }
         } else if row.command.state == CommandState::Sent {
             let now = vehicle.now(at);
             row.command.reply = Some(answer.to_string());

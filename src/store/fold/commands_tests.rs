@@ -83,6 +83,7 @@ fn new(number: u128, action: Action, millis: i64) -> NewCommand {
         claim: None,
         queue_until: None,
         key: None,
+        repeat_only: false,
     }
 }
 
@@ -280,6 +281,17 @@ fn an_answer_has_its_effect_late_or_not_and_ends_the_command_only_in_time() {
 }
 
 #[test]
+fn a_late_answer_ends_a_command_that_could_not_be_ended_when_it_was_given_up() {
+    let fold = &mut empty();
+    log_in(fold, 1);
+    submit(fold, new(1, Action::Run, 2));
+    claim(fold, 1, 1, 3);
+    write(fold, 1, 4, answer(1, Answer::Done, true));
+    assert_eq!(state(fold, 1), CommandState::NoAnswer);
+    assert_eq!(command(fold, 1).late_reply.as_deref(), Some("DONE!"));
+}
+
+#[test]
 fn keep_me_posted_says_what_is_desired_when_it_is_claimed() {
     let fold = &mut empty();
     log_in(fold, 1);
@@ -417,7 +429,16 @@ fn a_key_stands_for_its_request_for_a_day() {
         }),
         ..new(number, Action::Run, millis)
     };
+    let without_room = |number, request| NewCommand {
+        repeat_only: true,
+        ..with(number, request, 3)
+    };
+    assert_eq!(submit(fold, without_room(1, "r")), Submitted::NoRoom);
     submit(fold, with(1, "r", 2));
+    assert!(matches!(
+        submit(fold, without_room(2, "r")),
+        Submitted::Repeated(_)
+    ));
     let repeated = submit(fold, with(2, "r", DAY + 1));
     assert!(matches!(repeated, Submitted::Repeated(first) if first.id == id(1)));
     assert_eq!(

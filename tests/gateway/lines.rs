@@ -1,0 +1,112 @@
+//! Commands that wait: in line for a session, and for a login.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Dialect, Vehicle, change, wait_until};
+
+const RUN: &str = "HEY YOU, RUN!";
+const REST: &str = "HEY YOU, REST!";
+
+fn queued() -> Value {
+    json!({ "queue": true, "ttlSeconds": 60 })
+}
+
+#[test]
+fn repeating_a_request_takes_no_place_in_line() {
+    let daemon = Daemon::builder().set("commands.queue=1").start();
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("key"));
+    let first = on();
+    vehicle.hears(RUN);
+    let again = on();
+    // It has one until its key is looked up, and where there is none it needs none.
+    wait_until("another command waits", || {
+        let other = daemon.operate("truck/turnOff", &json!({ "timeoutSeconds": 1 }));
+        (other.told() == (504, "command-expired")).then_some(())
+    });
+    vehicle.answers("DONE!");
+    for asked in [first, again] {
+        assert_eq!(asked.answer().status, 200);
+    }
+}
+
+#[test]
+fn of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent() {
+    let daemon = Daemon::start();
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let unanswered = daemon.ask("truck/turnOn", &json!({}));
+    vehicle.hears(RUN);
+    let older = daemon.ask("truck/turnOn", &queued());
+    daemon.reaches("truck", &["sent", "created"]);
+    let newer = daemon.ask("truck/turnOff", &queued());
+    daemon.reaches("truck", &["sent", "created", "created"]);
+    drop(vehicle);
+    assert_eq!(unanswered.answer().status, 409);
+    assert_eq!(newer.answer().told(), (202, "queued"));
+    // Superseded at once, or right after it was queued.
+    let older = older.answer();
+    assert!(matches!(older.status, 202 | 409), "{older:?}");
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    vehicle.hears(REST);
+    vehicle.answers("DONE!");
+    daemon.reaches("truck", &["disconnected", "superseded", "done"]);
+}
+
+#[test]
+fn a_queued_command_that_the_database_could_not_claim_is_sent_once_it_can() {
+    let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
+    drop(Vehicle::log_in(&daemon, "truck", Dialect::Text));
+    daemon.offline("truck");
+    assert_eq!(daemon.operate("truck/turnOn", &queued()).status, 202);
+    // Nothing can be claimed: an overflow is no fault of the data, so it is tried again until the time-out.
+    let fault = "CREATE TRIGGER fault BEFORE UPDATE ON commands WHEN NEW.state = 'sent' \
+                 BEGIN SELECT abs(-9223372036854775807 - 1); END";
+    change(&daemon.database(), fault);
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    daemon.logged("a queued command could not be sent");
+    change(&daemon.database(), "DROP TRIGGER fault");
+    vehicle.hears(RUN);
+    vehicle.answers("DONE!");
+    daemon.reaches("truck", &["done"]);
+}
+
+#[test]
+fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection() {
+    let daemon = Daemon::start();
+    let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let unanswered = daemon.ask("truck/turnOn", &json!({}));
+    old.hears(RUN);
+    let expected = [RUN, REST, REST, RUN, RUN, RUN, REST, RUN, REST, REST];
+    let mut waiting = Vec::new();
+    let mut states = vec!["sent"];
+    for sentence in expected {
+        waiting.push(daemon.ask("truck/command", &json!({ "message": sentence })));
+        states.push("created");
+        daemon.reaches("truck", &states);
+    }
+    let mut new = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    for sentence in expected {
+        new.hears(sentence);
+        new.answers("DONE!");
+    }
+    assert_eq!(unanswered.answer().status, 409);
+    for asked in waiting {
+        assert_eq!(asked.answer().status, 200);
+    }
+}
+
+#[test]
+fn a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then() {
+    let daemon = Daemon::start();
+    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
+    let asked = Instant::now();
+    let parting = daemon.ask("truck/disconnect", &json!({ "timeoutSeconds": 1 }));
+    vehicle.hears("GOTTA GO.");
+    assert_eq!(parting.answer().told(), (504, "vehicle-no-answer"));
+    vehicle.device.expect_closed();
+    assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
+    // Less than the gateway waits for `SEE YA!` by itself.
+    assert!(asked.elapsed() < Duration::from_secs(4));
+}
