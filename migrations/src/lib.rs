@@ -8,6 +8,8 @@ mod m20261123_000001_vehicles;
 mod m20261123_000002_reports;
 mod m20261123_000003_debug_blobs;
 mod m20261123_000004_commands;
+mod m20261123_000005_instances;
+mod table;
 
 /// Every migration, oldest first.
 #[derive(Debug)]
@@ -21,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000002_reports::Migration),
             Box::new(m20261123_000003_debug_blobs::Migration),
             Box::new(m20261123_000004_commands::Migration),
+            Box::new(m20261123_000005_instances::Migration),
         ]
     }
 }

@@ -5,6 +5,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::table::{table, text};
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -40,11 +42,9 @@ impl MigrationTrait for Migration {
         let big = |column: Vehicles| ColumnDef::new(column).big_integer().take();
         manager
             .create_table(
-                Table::create()
-                    .table(Vehicles::Table)
+                table(manager, Vehicles::Table)
                     .col(
-                        ColumnDef::new(Vehicles::DeviceId)
-                            .string_len(64)
+                        text(manager, Vehicles::DeviceId, 64)
                             .not_null()
                             .primary_key(),
                     )
@@ -55,7 +55,7 @@ impl MigrationTrait for Migration {
                             .default(false),
                     )
                     .col(big(Vehicles::SessionEpoch).not_null().default(0))
-                    .col(ColumnDef::new(Vehicles::InstanceId).string_len(64))
+                    .col(text(manager, Vehicles::InstanceId, 64))
                     .col(big(Vehicles::ConnectedAt))
                     .col(big(Vehicles::DisconnectedAt))
                     .col(ColumnDef::new(Vehicles::DisconnectReason).string_len(32))

@@ -3,6 +3,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::table::{table, text};
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -23,8 +25,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                Table::create()
-                    .table(Reports::Table)
+                table(manager, Reports::Table)
                     .col(
                         ColumnDef::new(Reports::Id)
                             .big_integer()
@@ -32,7 +33,7 @@ impl MigrationTrait for Migration {
                             .auto_increment()
                             .primary_key(),
                     )
-                    .col(ColumnDef::new(Reports::DeviceId).string_len(64).not_null())
+                    .col(text(manager, Reports::DeviceId, 64).not_null())
                     .col(ColumnDef::new(Reports::ReceivedAt).big_integer().not_null())
                     .col(ColumnDef::new(Reports::Latitude).double().not_null())
                     .col(ColumnDef::new(Reports::Longitude).double().not_null())

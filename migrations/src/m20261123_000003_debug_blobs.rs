@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::table::{bytes, table, text};
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -20,8 +22,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager
             .create_table(
-                Table::create()
-                    .table(DebugBlobs::Table)
+                table(manager, DebugBlobs::Table)
                     .col(
                         ColumnDef::new(DebugBlobs::Id)
                             .big_integer()
@@ -29,18 +30,14 @@ impl MigrationTrait for Migration {
                             .auto_increment()
                             .primary_key(),
                     )
-                    .col(
-                        ColumnDef::new(DebugBlobs::DeviceId)
-                            .string_len(64)
-                            .not_null(),
-                    )
+                    .col(text(manager, DebugBlobs::DeviceId, 64).not_null())
                     .col(
                         ColumnDef::new(DebugBlobs::ReceivedAt)
                             .big_integer()
                             .not_null(),
                     )
                     .col(ColumnDef::new(DebugBlobs::Size).big_integer().not_null())
-                    .col(ColumnDef::new(DebugBlobs::Content).blob().not_null())
+                    .col(bytes(manager, DebugBlobs::Content).not_null())
                     .take(),
             )
             .await?;

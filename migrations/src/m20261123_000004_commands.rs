@@ -2,6 +2,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::table::{table, text};
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -34,7 +36,7 @@ enum IdempotencyKeys {
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(commands()).await?;
+        manager.create_table(commands(manager)).await?;
         // The log of a vehicle: ids ascend with time.
         let log = [Commands::DeviceId, Commands::Id];
         manager
@@ -47,7 +49,7 @@ impl MigrationTrait for Migration {
             .await?;
         let due = [Commands::FinishedAt, Commands::ExpiresAt];
         manager.create_index(index("commands_due", due)).await?;
-        manager.create_table(idempotency_keys()).await?;
+        manager.create_table(idempotency_keys(manager)).await?;
         manager
             .create_index(
                 Index::create()
@@ -69,11 +71,10 @@ impl MigrationTrait for Migration {
     }
 }
 
-fn commands() -> TableCreateStatement {
+fn commands(manager: &SchemaManager<'_>) -> TableCreateStatement {
     let big = |column: Commands| ColumnDef::new(column).big_integer().take();
-    let text = |column: Commands, length| ColumnDef::new(column).string_len(length).take();
-    Table::create()
-        .table(Commands::Table)
+    let text = |column: Commands, length| text(manager, column, length);
+    table(manager, Commands::Table)
         // A UUID of version 7 as text: it ascends with time, and people read it.
         .col(text(Commands::Id, 36).not_null().primary_key())
         .col(text(Commands::DeviceId, 64).not_null())
@@ -89,12 +90,9 @@ fn commands() -> TableCreateStatement {
         .take()
 }
 
-fn idempotency_keys() -> TableCreateStatement {
-    let text = |column: IdempotencyKeys, length| {
-        ColumnDef::new(column).string_len(length).not_null().take()
-    };
-    Table::create()
-        .table(IdempotencyKeys::Table)
+fn idempotency_keys(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    let text = |column: IdempotencyKeys, length| text(manager, column, length).not_null().take();
+    table(manager, IdempotencyKeys::Table)
         .col(text(IdempotencyKeys::DeviceId, 64))
         .col(text(IdempotencyKeys::Key, 128))
         .col(text(IdempotencyKeys::CommandId, 36))
