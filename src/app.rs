@@ -90,6 +90,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         url: settings.database.url.as_str().to_owned(),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
         instance_id: instance.id.to_string(),
+        instance_name: instance.name.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
     })
@@ -137,13 +138,21 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         http_listener,
         &stop,
     );
-    let signal = signals.next().await;
-    tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
+    let fenced = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
+            false
+        }
+        () = service.fenced() => {
+            tracing::error!("stopping: another gateway has taken the database, and one at a time may write");
+            true
+        }
+    };
     stop.cancel();
     tokio::select! {
         finished = finish(&service, parts, settings.shutdown.grace) => {
-            tracing::info!(everything_stored = finished, "stopped");
-            Ok(if finished { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            tracing::info!(everything_stored = finished && !fenced, "stopped");
+            Ok(if finished && !fenced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         signal = signals.next() => {
             tracing::warn!(signal, "second signal: exiting at once");

@@ -30,6 +30,7 @@ impl Gateway {
             url: format!("sqlite://{}", folder.path().join("test.db").display()),
             readers: 1,
             instance_id: id.to_string(),
+            instance_name: "test".to_owned(),
             queue_bytes: 4 << 20,
             commit_timeout,
         });

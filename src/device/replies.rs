@@ -284,7 +284,7 @@ fn if_stored(
     match outcome {
         Ok(Written::Stored) => Ok(say),
         Ok(Written::Stale) => Err(DisconnectReason::Superseded),
-        Err(StoreError::Unavailable | StoreError::Closed) => {
+        Err(StoreError::Unavailable | StoreError::Fenced | StoreError::Closed) => {
             Err(DisconnectReason::StoreUnavailable)
         }
         // Logged by the store, which refuses just this.

@@ -84,9 +84,9 @@ impl From<ServiceError> for Problem {
             ServiceError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
             ServiceError::UnknownDebugBlob => Self::new(Kind::UnknownDebugBlob),
             ServiceError::UnknownCommand => Self::new(Kind::UnknownCommand),
-            ServiceError::Store(StoreError::Unavailable | StoreError::Closed) => {
-                Self::new(Kind::StoreUnavailable)
-            }
+            ServiceError::Store(
+                StoreError::Unavailable | StoreError::Fenced | StoreError::Closed,
+            ) => Self::new(Kind::StoreUnavailable),
             ServiceError::Store(error) => {
                 tracing::error!(error = %error, "a request failed");
                 Self::new(Kind::Internal)

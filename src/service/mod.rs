@@ -123,6 +123,11 @@ impl Service {
             .unwrap_or(Err(StoreError::Unavailable))
     }
 
+    /// Resolves once another gateway has taken the database: nothing more is stored here.
+    pub async fn fenced(&self) {
+        self.store.fenced().await;
+    }
+
     /// Commits what is queued and closes the store.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.store.close().await

@@ -119,7 +119,8 @@ impl Service {
         loop {
             match ticket.await {
                 // Stale: the vehicle has a newer session, or is deleted, and that is the truth.
-                Ok(Written::Stored | Written::Stale) => return,
+                // Fenced: whoever may write now has ended it.
+                Ok(Written::Stored | Written::Stale) | Err(StoreError::Fenced) => return,
                 // The store has tried for its whole time-out; no pause is needed.
                 Err(StoreError::Unavailable) => ticket = self.begin_end(session, reason),
                 Err(error) => {

@@ -22,6 +22,9 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
+    /// Another gateway has taken the database: this one stores nothing more.
+    #[error("another gateway has taken the database")]
+    Fenced,
     /// The writer has stopped: the gateway is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -88,8 +91,19 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
             SqlxError::Encode(_) | SqlxError::ColumnDecode { .. }
         );
     };
-    database
-        .code()
-        .and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
+    let Some(code) = database.code() else {
+        return false;
+    };
+    match code.parse::<u32>() {
+        Ok(code) if code <= 0xffff => {
+            matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE)
+        }
+        _ => is_poison_sqlstate(&code),
+    }
+}
+
+/// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions. A violated constraint
+/// (class 23) does not, for that may be a row that somebody else made at the same time.
+fn is_poison_sqlstate(code: &str) -> bool {
+    code.starts_with("22")
 }

@@ -12,16 +12,17 @@ use uuid::Uuid;
 use crate::domain::{Command, DeviceId, SessionKey, Timestamp, Vehicle, VehicleState};
 
 mod batch;
+mod database;
 mod entities;
 mod error;
 mod fold;
 mod intent;
 mod purge;
 mod queries;
-mod sqlite;
 mod watch;
 mod writer;
 
+pub use database::migrate;
 pub use error::{OpenError, StoreError};
 pub use fold::commands::KEY_LIFETIME;
 pub use intent::{
@@ -29,10 +30,10 @@ pub use intent::{
     Written,
 };
 pub use queries::{CommandPage, HistoryPage, Position};
-pub use sqlite::migrate;
 pub use watch::Watch;
 pub use writer::Ticket;
 
+use database::{FileLock, Life, Opened};
 use intent::Intent;
 use watch::Watchers;
 use writer::Writer;
@@ -40,12 +41,14 @@ use writer::Writer;
 /// How to open the store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// `sqlite://<path>`; the file is created if it is missing.
+    /// `sqlite://<path>` (the file is created if it is missing), `mysql://…` or `postgres://…`.
     pub url: String,
     /// Connections for reading.
     pub readers: u32,
     /// This life of this instance, as sessions name it in their vehicle's row.
     pub instance_id: String,
+    /// The name of this instance, which stays over its lives.
+    pub instance_name: String,
     /// Bytes of write intents that may wait.
     pub queue_bytes: usize,
     /// How long an intent is retried before it fails with [`StoreError::Unavailable`].
@@ -60,25 +63,32 @@ pub struct Store {
     writer_task: TaskTracker,
     closing: CancellationToken,
     reader: DatabaseConnection,
-    _owner: sqlite::FileLock,
+    fenced: CancellationToken,
+    _owner: Option<FileLock>,
 }
 
 impl Store {
     /// Takes the file for this process, brings its schema up to date and starts the writer.
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
-        let sqlite::Opened {
+        let life = Life {
+            id: &options.instance_id,
+            name: &options.instance_name,
+        };
+        let Opened {
             write_connection,
             reader,
             lock,
-        } = sqlite::open(&options.url, options.readers).await?;
+        } = database::open(&options.url, options.readers, &life).await?;
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
         let watchers = Watchers::default();
+        let fenced = CancellationToken::new();
         let (writer, task) = Writer::new(
             &options,
             write_connection,
             closing.clone(),
             watchers.clone(),
+            fenced.clone(),
         );
         writer_task.spawn(task.run());
         writer_task.close();
@@ -88,6 +98,7 @@ impl Store {
             writer_task,
             closing,
             reader,
+            fenced,
             _owner: lock,
         })
     }
@@ -97,6 +108,11 @@ impl Store {
         self.closing.cancel();
         self.writer_task.wait().await;
         self.reader.close_by_ref().await.map_err(StoreError::Read)
+    }
+
+    /// Resolves once another gateway has taken the database: this one writes nothing more.
+    pub async fn fenced(&self) {
+        self.fenced.cancelled().await;
     }
 
     /// Whether the last commit succeeded and the database answers a read now.

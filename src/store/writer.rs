@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     StoreError, StoreOptions,
-    batch::{self, KnownRows},
+    batch::{self, Failure, KnownRows, Number},
+    database::{WriteConnection, last_batch},
     error::is_poison,
     intent::{Intent, Queued, Reply},
-    sqlite::WriteConnection,
     watch::Watchers,
 };
 
@@ -60,6 +60,7 @@ impl Writer {
         connection: WriteConnection,
         closing: CancellationToken,
         watchers: Watchers,
+        fenced: CancellationToken,
     ) -> (Self, Task) {
         let (queue, intents) = mpsc::unbounded_channel();
         let units = options.queue_bytes / UNIT;
@@ -77,6 +78,8 @@ impl Writer {
             intents,
             closing,
             watchers,
+            fenced,
+            last_batch: 0,
             healthy: Arc::clone(&writer.healthy),
         };
         (writer, task)
@@ -179,6 +182,10 @@ pub(super) struct Task {
     intents: mpsc::UnboundedReceiver<Queued>,
     closing: CancellationToken,
     watchers: Watchers,
+    /// Cancelled by this task alone: this life must not write any more.
+    fenced: CancellationToken,
+    /// The number of the newest attempt to commit.
+    last_batch: i64,
     healthy: Arc<AtomicBool>,
 }
 
@@ -233,11 +240,20 @@ impl Task {
         // A stack of pieces still to do, the earliest on top, so that bisecting keeps the order.
         let mut pieces = vec![batch];
         while let Some(mut piece) = pieces.pop() {
-            let Some(error) = self.attempt(&mut piece).await else {
-                for queued in piece {
-                    queued.intent.complete();
+            let error = match self.attempt(&mut piece).await {
+                Attempt::Settled => {
+                    for queued in piece {
+                        queued.intent.complete();
+                    }
+                    continue;
                 }
-                continue;
+                Attempt::Fenced => {
+                    for queued in piece {
+                        queued.intent.reject(StoreError::Fenced);
+                    }
+                    continue;
+                }
+                Attempt::Poisoned(error) => error,
             };
             if piece.len() > 1 {
                 let later = piece.split_off(piece.len() / 2);
@@ -252,17 +268,20 @@ impl Task {
         }
     }
 
-    /// Retries until the piece is committed (`None`), empty (`None`), or found to be poisoned.
-    async fn attempt(&mut self, piece: &mut Vec<Queued>) -> Option<DbErr> {
+    /// Retries until the piece is committed or empty, or never can be.
+    async fn attempt(&mut self, piece: &mut Vec<Queued>) -> Attempt {
         let mut pause = FIRST_PAUSE;
         loop {
             give_up_expired(piece);
             if piece.is_empty() {
-                return None;
+                return Attempt::Settled;
+            }
+            if self.fenced.is_cancelled() {
+                return Attempt::Fenced;
             }
             match self.try_to_commit(piece).await {
-                None => return None,
-                Some(error) if is_poison(&error) => return Some(error),
+                None => return Attempt::Settled,
+                Some(error) if is_poison(&error) => return Attempt::Poisoned(error),
                 Some(_may_pass) => {}
             }
             sleep(pause).await;
@@ -292,14 +311,71 @@ impl Task {
     async fn apply(&mut self, piece: &mut [Queued]) -> Result<(), DbErr> {
         let started = Instant::now();
         let db = self.connection.get().await?;
-        let applied = batch::apply(&db, &mut self.known, &self.instance_id, piece).await;
+        self.last_batch += 1;
+        let number = Number {
+            instance_id: &self.instance_id,
+            batch: self.last_batch,
+        };
+        let applied = batch::apply(&db, &mut self.known, number, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.known.clear();
         }
+        let applied = match applied {
+            Ok(ended) => Ok(ended),
+            Err(Failure::Failed(error)) => Err(error),
+            Err(Failure::Unknown(error, ended)) => {
+                let until = piece.iter().map(|queued| queued.deadline).max();
+                if self.was_committed(until).await {
+                    Ok(ended)
+                } else {
+                    Err(error)
+                }
+            }
+            Err(Failure::Fenced) => {
+                self.fenced.cancel();
+                Err(DbErr::Custom(
+                    "another gateway has taken this database".to_owned(),
+                ))
+            }
+        };
         tracing::debug!(intents = piece.len(), took = ?started.elapsed(), committed = applied.is_ok(), "batch");
         applied.map(|ended| self.watchers.tell(ended))
     }
+
+    /// Whether the newest batch, whose COMMIT was not answered, is stored: asks until somebody answers, or
+    /// until nobody waits for it any more. Neither a blind retry, which stores twice, nor a blind loss.
+    async fn was_committed(&mut self, until: Option<Instant>) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let asked = match self.connection.get().await {
+                Ok(db) => last_batch(&db, &self.instance_id).await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(last) => return last == Some(self.last_batch),
+                Err(error) => {
+                    tracing::debug!(%error, "whether the last batch is stored is not known yet");
+                }
+            }
+            self.connection.discard().await;
+            if until.is_none_or(|until| until <= Instant::now()) {
+                return false;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// What became of a piece of a batch.
+enum Attempt {
+    /// It is committed, and what was too late for it is rejected.
+    Settled,
+    /// It will never be committed as it is.
+    Poisoned(DbErr),
+    /// Nothing will be committed any more.
+    Fenced,
 }
 
 fn give_up_expired(piece: &mut Vec<Queued>) {

@@ -100,6 +100,7 @@ impl Api {
             url: format!("sqlite://{}/test.db", folder.path().display()),
             readers: 2,
             instance_id: id.to_string(),
+            instance_name: "test".to_owned(),
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),
         });

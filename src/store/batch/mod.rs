@@ -7,14 +7,16 @@
 mod rows;
 mod statements;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use sea_orm::{
-    ActiveValue::Set, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, Iterable,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait, sea_query::Value,
+    ActiveValue::Set, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, EntityTrait,
+    Iterable, SqliteTransactionMode, TransactionOptions, TransactionTrait, sea_query::Value,
 };
+use tokio::time::timeout;
 
 use super::{
+    database::{Fenced, renew},
     entities::{command, debug_blob, idempotency_key, report, vehicle},
     fold::{Change, Fold, NewBlob, NewReport, Row, commands::Commands},
     intent::{Intent, Queued},
@@ -26,30 +28,93 @@ use statements::{Texts, insert, upsert};
 
 pub(super) use rows::KnownRows;
 
-/// Applies `batch` and commits; returns the commands that came to their end. On any error nothing of it is stored, it may be applied again, and
-/// neither `db` nor `known` must be used again.
+/// Which batch of which life it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number<'a> {
+    pub(super) instance_id: &'a str,
+    pub(super) batch: i64,
+}
+
+/// Why a batch is not known to be stored.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing of it is stored; it may be applied again.
+    Failed(DbErr),
+    /// COMMIT was not answered. With the commands that come to their end by it, if it was done.
+    Unknown(DbErr, Vec<Command>),
+    /// Another life may write, this one may not.
+    Fenced,
+}
+
+impl From<DbErr> for Failure {
+    fn from(error: DbErr) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Applies `batch` and commits; returns the commands that came to their end. After any failure neither
+/// `db` nor `known` must be used again.
 pub(super) async fn apply(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    instance_id: &str,
+    number: Number<'_>,
     batch: &mut [Queued],
-) -> Result<Vec<Command>, DbErr> {
+) -> Result<Vec<Command>, Failure> {
+    let is_file = db.get_database_backend() == DbBackend::Sqlite;
+    // On an error the caller throws the connection away, and the transaction with it.
+    let prepared = prepare(db, known, number, batch);
+    let (transaction, rows, ended) = if is_file {
+        prepared.await?
+    } else {
+        timeout(ANSWER_TIMEOUT, prepared)
+            .await
+            .map_err(|_elapsed| silent())??
+    };
+    let commit = transaction.commit();
+    let committed = if is_file {
+        commit.await.map_err(Failure::Failed)
+    } else {
+        let answered = timeout(ANSWER_TIMEOUT, commit).await;
+        answered
+            .unwrap_or_else(|_elapsed| Err(silent()))
+            .map_err(|error| Failure::Unknown(error, ended.clone()))
+    };
+    committed?;
+    known.keep(rows);
+    Ok(ended)
+}
+
+/// A server that does not answer for this long is taken for gone: a batch takes milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn silent() -> DbErr {
+    DbErr::Custom(format!("no answer within {ANSWER_TIMEOUT:?}"))
+}
+
+/// Everything but the commit.
+async fn prepare(
+    db: &DatabaseConnection,
+    known: &mut KnownRows,
+    number: Number<'_>,
+    batch: &mut [Queued],
+) -> Result<(DatabaseTransaction, HashMap<DeviceId, Row>, Vec<Command>), Failure> {
+    let is_file = db.get_database_backend() == DbBackend::Sqlite;
     let transaction = db
         .begin_with_options(TransactionOptions {
             // A deferred transaction that reads first fails at once when it comes to write.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            sqlite_transaction_mode: is_file.then_some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         })
         .await?;
+    if !is_file && let Err(Fenced) = renew(&transaction, number.instance_id, number.batch).await? {
+        return Err(Failure::Fenced);
+    }
     known.check(&transaction).await?;
     let rows = read_vehicles(&transaction, known, batch).await?;
     let commands = read_commands(&transaction, batch).await?;
-    let fold = Fold::new(instance_id, rows, commands);
+    let fold = Fold::new(number.instance_id, rows, commands);
     let (rows, ended) = write(&transaction, &mut known.texts, fold, batch).await?;
-    // On an error the caller throws the connection away, and the transaction with it.
-    transaction.commit().await?;
-    known.keep(rows);
-    Ok(ended)
+    Ok((transaction, rows, ended))
 }
 
 async fn write(
@@ -85,19 +150,24 @@ async fn write_vehicles(
     texts: &mut Texts,
     rows: &HashMap<DeviceId, Row>,
 ) -> Result<(), DbErr> {
-    let mut telemetry = Vec::new();
-    let mut all = Vec::new();
+    let (mut new, mut telemetry, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows.values() {
         match (row.change, &row.model) {
+            (Change::None, _) | (_, None) => {}
+            (_, Some(model)) if row.is_new => new.push(model),
             (Change::Telemetry, Some(model)) => telemetry.push(model),
             (Change::All, Some(model)) => all.push(model),
-            _ => {}
         }
     }
-    for models in [&mut telemetry, &mut all] {
+    for models in [&mut new, &mut telemetry, &mut all] {
         models.sort_unstable_by_key(|model| &model.device_id);
     }
     let every_column: Vec<vehicle::Column> = vehicle::Column::iter().collect();
+    // Never over a row that was not read: another instance may have made it meanwhile.
+    insert::<vehicle::Entity, _, _>(db, texts, &new, &every_column, |model| {
+        every_column.iter().map(|column| value(model, *column))
+    })
+    .await?;
     for (models, columns) in [(telemetry, &TELEMETRY[..]), (all, &every_column)] {
         upsert::<vehicle::Entity, _, _>(db, texts, &models, columns, 1, |model| {
             columns.iter().map(|column| value(model, *column))

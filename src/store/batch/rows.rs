@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
-    Statement,
+    QueryOrder, QuerySelect, Statement,
 };
 
 use super::statements::Texts;
@@ -28,6 +28,8 @@ pub(in crate::store) struct KnownRows {
     rows: HashMap<DeviceId, vehicle::Model>,
     /// What `PRAGMA data_version` said: another value means that another connection wrote.
     data_version: Option<i64>,
+    /// Others may write to this database at any time: nothing is kept.
+    is_shared: bool,
     pub(super) texts: Texts,
 }
 
@@ -43,6 +45,10 @@ impl KnownRows {
     }
 
     pub(super) async fn check(&mut self, db: &DatabaseTransaction) -> Result<(), DbErr> {
+        self.is_shared = db.get_database_backend() != DbBackend::Sqlite;
+        if self.is_shared {
+            return Ok(());
+        }
         let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
         let row = db.query_one_raw(statement).await?;
         let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
@@ -54,6 +60,9 @@ impl KnownRows {
     }
 
     pub(super) fn keep(&mut self, rows: HashMap<DeviceId, Row>) {
+        if self.is_shared {
+            return;
+        }
         let known = rows
             .into_iter()
             .filter_map(|(id, row)| Some((id, row.model?)));
@@ -85,6 +94,9 @@ pub(super) async fn read_vehicles(
         let keys = padded(chunk).map(DeviceId::as_str);
         let found = vehicle::Entity::find()
             .filter(vehicle::Column::DeviceId.is_in(keys))
+            .order_by_asc(vehicle::Column::DeviceId)
+            // Does nothing on SQLite, where this transaction is alone.
+            .lock_exclusive()
             .all(db)
             .await?;
         let mut found: HashMap<String, vehicle::Model> = found

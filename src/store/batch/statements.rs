@@ -10,22 +10,24 @@ use sea_orm::{
 /// Values a statement writes at most: a prepared statement takes memory for each.
 const VALUES_PER_INSERT: usize = 2_048;
 
-/// The texts of statements by table, number of columns and rows: building one costs more than running
-/// it.
+/// The texts of statements by table, number of columns and rows, and whether they update: building one
+/// costs more than running it.
 #[derive(Debug, Default)]
-pub(super) struct Texts(HashMap<(&'static str, usize, usize), String>);
+pub(super) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
 
 impl Texts {
     fn get<E: EntityTrait>(
         &mut self,
         columns: usize,
         rows: usize,
+        upserting: bool,
+        backend: DbBackend,
         build: impl FnOnce() -> InsertStatement,
     ) -> &str {
-        let shape = (E::default().table_name(), columns, rows);
+        let shape = (E::default().table_name(), columns, rows, upserting);
         self.0
             .entry(shape)
-            .or_insert_with(|| DbBackend::Sqlite.build(&build()).sql)
+            .or_insert_with(|| backend.build(&build()).sql)
     }
 }
 
@@ -38,9 +40,13 @@ pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     values: impl Fn(&R) -> V,
 ) -> Result<(), DbErr> {
     for run in runs(rows, columns.len()) {
-        let text = texts.get::<E>(columns.len(), run.len(), || {
-            insert_into::<E>(columns, run.len())
-        });
+        let text = texts.get::<E>(
+            columns.len(),
+            run.len(),
+            false,
+            db.get_database_backend(),
+            || insert_into::<E>(columns, run.len()),
+        );
         execute(db, text, run.iter().flat_map(&values).collect()).await?;
     }
     Ok(())
@@ -57,16 +63,22 @@ pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     values: impl Fn(&R) -> V,
 ) -> Result<(), DbErr> {
     for run in runs(rows, columns.len()) {
-        let text = texts.get::<E>(columns.len(), run.len(), || {
-            let mut insert = insert_into::<E>(columns, run.len());
-            let (keys, others) = columns.split_at(keys);
-            insert.on_conflict(
-                OnConflict::columns(keys.iter().map(|column| column.into_iden()))
-                    .update_columns(others.iter().map(|column| column.into_iden()))
-                    .to_owned(),
-            );
-            insert
-        });
+        let text = texts.get::<E>(
+            columns.len(),
+            run.len(),
+            true,
+            db.get_database_backend(),
+            || {
+                let mut insert = insert_into::<E>(columns, run.len());
+                let (keys, others) = columns.split_at(keys);
+                insert.on_conflict(
+                    OnConflict::columns(keys.iter().map(|column| column.into_iden()))
+                        .update_columns(others.iter().map(|column| column.into_iden()))
+                        .to_owned(),
+                );
+                insert
+            },
+        );
         execute(db, text, run.iter().flat_map(&values).collect()).await?;
     }
     Ok(())
@@ -86,7 +98,7 @@ fn insert_into<E: EntityTrait>(columns: &[E::Column], rows: usize) -> InsertStat
 
 async fn execute(db: &DatabaseTransaction, text: &str, values: Vec<Value>) -> Result<(), DbErr> {
     db.execute_raw(Statement::from_sql_and_values(
-        DbBackend::Sqlite,
+        db.get_database_backend(),
         text,
         values,
     ))

@@ -3,5 +3,6 @@
 pub(super) mod command;
 pub(super) mod debug_blob;
 pub(super) mod idempotency_key;
+pub(super) mod instance;
 pub(super) mod report;
 pub(super) mod vehicle;

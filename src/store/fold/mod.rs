@@ -34,6 +34,8 @@ pub(super) enum Change {
 pub(super) struct Row {
     pub(super) model: Option<vehicle::Model>,
     pub(super) change: Change,
+    /// It is not in the database yet.
+    pub(super) is_new: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -316,6 +318,7 @@ impl Row {
     /// A row as the database has it.
     pub(super) fn read(model: Option<vehicle::Model>) -> Self {
         Self {
+            is_new: model.is_none(),
             model,
             change: Change::None,
         }

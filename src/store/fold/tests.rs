@@ -135,11 +135,7 @@ fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
     let mut rows = HashMap::new();
     let mut row = vehicle::Model::new(&id("truck"), 1);
     (row.online, row.session_epoch, row.instance_id) = (true, 7, Some("elsewhere".to_owned()));
-    let row = Row {
-        model: Some(row),
-        change: Change::None,
-    };
-    rows.insert(id("truck"), row);
+    rows.insert(id("truck"), Row::read(Some(row)));
     let fold = &mut Fold::new(INSTANCE, rows, Commands::default());
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);

@@ -1,0 +1,130 @@
+//! Opening a database: one connection that writes, several that read, and the right to write.
+//!
+//! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch of
+//! writes first looks whether this life is still the one that may write.
+
+mod server;
+mod sqlite;
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use vehicle_gateway_migrations::{Migrator, MigratorTrait};
+
+use super::OpenError;
+pub(super) use sqlite::FileLock;
+
+pub(super) use server::{Fenced, last_batch, renew};
+
+pub(super) struct Opened {
+    pub(super) write_connection: WriteConnection,
+    pub(super) reader: DatabaseConnection,
+    pub(super) lock: Option<FileLock>,
+}
+
+/// The connection that writes. After any error it is thrown away and made anew, for nobody knows what
+/// of a transaction is still there: `SQLite` ends one by itself when it cannot write, the driver then
+/// miscounts how deep it is nested, and a later COMMIT would succeed without committing anything; on the
+/// `MySQL` family a COMMIT after a lock time-out keeps half of a batch.
+#[derive(Debug)]
+pub(super) struct WriteConnection {
+    options: ConnectOptions,
+    /// What a new connection is told first.
+    settings: &'static [&'static str],
+    current: Option<DatabaseConnection>,
+}
+
+impl WriteConnection {
+    /// The connection, on which nothing has failed yet.
+    pub(super) async fn get(&mut self) -> Result<DatabaseConnection, DbErr> {
+        if let Some(current) = &self.current {
+            return Ok(current.clone());
+        }
+        let fresh = connect(self.options.clone(), self.settings).await?;
+        self.current = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Closes the connection, and with it a transaction that may still be open.
+    pub(super) async fn discard(&mut self) {
+        if let Some(current) = self.current.take()
+            && let Err(error) = current.close().await
+        {
+            tracing::warn!(%error, "a database connection did not close well");
+        }
+    }
+}
+
+/// Connects and tells the connection how to behave.
+async fn connect(options: ConnectOptions, settings: &[&str]) -> Result<DatabaseConnection, DbErr> {
+    let connection = Database::connect(options).await?;
+    for setting in settings {
+        connection.execute_unprepared(setting).await?;
+    }
+    Ok(connection)
+}
+
+/// This life of this instance, as its row has it.
+pub(super) struct Life<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+}
+
+/// Brings the schema of `url` up to date and does nothing else.
+pub async fn migrate(url: &str) -> Result<(), OpenError> {
+    let Opened {
+        mut write_connection,
+        reader,
+        ..
+    } = open_for(url, 1, None).await?;
+    write_connection.discard().await;
+    reader.close().await.map_err(|source| OpenError::Connect {
+        url: url.to_owned(),
+        source,
+    })
+}
+
+/// Opens `url`, brings its schema up to date, and from then on this life alone may write.
+pub(super) async fn open(url: &str, readers: u32, life: &Life<'_>) -> Result<Opened, OpenError> {
+    open_for(url, readers, Some(life)).await
+}
+
+async fn open_for(url: &str, readers: u32, life: Option<&Life<'_>>) -> Result<Opened, OpenError> {
+    let connecting = |source| OpenError::Connect {
+        url: url.to_owned(),
+        source,
+    };
+    let is_file = url.starts_with("sqlite:");
+    let lock = if is_file {
+        Some(sqlite::take_file(url)?)
+    } else {
+        None
+    };
+    let migrating = |source| OpenError::Migrate {
+        url: url.to_owned(),
+        source,
+    };
+    let write_connection = if is_file {
+        let mut connection = sqlite::write_connection(url).await.map_err(connecting)?;
+        let db = connection.get().await.map_err(connecting)?;
+        Migrator::up(&db, None).await.map_err(migrating)?;
+        connection
+    } else {
+        server::prepare(url, life)
+            .await
+            .map_err(|error| match error {
+                DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
+                _ => migrating(error),
+            })?;
+        server::write_connection(url)
+    };
+    let reader = if is_file {
+        sqlite::reader(url, readers)
+    } else {
+        server::reader(url, readers)
+    };
+    let reader = Database::connect(reader).await.map_err(connecting)?;
+    Ok(Opened {
+        write_connection,
+        reader,
+        lock,
+    })
+}

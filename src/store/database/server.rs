@@ -1,0 +1,153 @@
+//! A database server that others can reach: `MySQL`, `MariaDB`, `PostgreSQL`.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
+    DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, TransactionTrait,
+    sea_query::{Expr, ExprTrait},
+};
+use vehicle_gateway_migrations::{Migrator, MigratorTrait};
+
+use super::{Life, WriteConnection};
+use crate::store::entities::instance;
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Batches are written under row locks, which hide nothing that is committed. Nobody waits for a lock, or
+/// holds one, for longer than a few seconds.
+const MYSQL: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION innodb_lock_wait_timeout = 5",
+];
+const POSTGRES: [&str; 5] = [
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET lock_timeout = '5s'",
+    "SET idle_in_transaction_session_timeout = '5s'",
+    "SET statement_timeout = '10s'",
+    // What was thanked survives a crash of the server, whatever its default is.
+    "SET synchronous_commit = on",
+];
+
+pub(super) fn write_connection(url: &str) -> WriteConnection {
+    WriteConnection {
+        options: options(url, 1),
+        settings: if url.starts_with("mysql:") {
+            &MYSQL
+        } else {
+            &POSTGRES
+        },
+        current: None,
+    }
+}
+
+pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
+    options(url, readers)
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(0)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .sqlx_logging(false);
+    options
+}
+
+/// Brings the schema up to date, however long it takes, and makes this life the one that may write;
+/// without a life, the schema only. One gateway at a time.
+pub(super) async fn prepare(url: &str, life: Option<&Life<'_>>) -> Result<(), DbErr> {
+    let db = Database::connect(options(url, 1)).await?;
+    // Both belong to the connection, and end with it. On the MySQL family the name is the server's, not
+    // the database's, and may have 64 characters.
+    let (lock, unlock) = match db.get_database_backend() {
+        DbBackend::MySql => (
+            "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), 600)",
+            "SELECT RELEASE_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())))",
+        ),
+        _ => (
+            // Without the first, every start says which tables exist.
+            "SET client_min_messages = warning; SELECT pg_advisory_lock(7238943117)",
+            "SELECT pg_advisory_unlock(7238943117)",
+        ),
+    };
+    db.execute_unprepared(lock).await?;
+    Migrator::up(&db, None).await?;
+    if let Some(life) = life {
+        announce(&db, life).await?;
+    }
+    db.execute_unprepared(unlock).await?;
+    db.close().await
+}
+
+/// Whoever could write before is dead from now on.
+async fn announce(db: &DatabaseConnection, life: &Life<'_>) -> Result<(), DbErr> {
+    use instance::Column as C;
+    let transaction = db.begin().await?;
+    // Those have noticed by now, or find no row: the same to them.
+    instance::Entity::delete_many()
+        .filter(C::State.eq(instance::DEAD))
+        .exec(&transaction)
+        .await?;
+    instance::Entity::update_many()
+        .col_expr(C::State, Expr::value(instance::DEAD))
+        .filter(C::State.eq(instance::LIVE))
+        .exec(&transaction)
+        .await?;
+    let row = instance::ActiveModel {
+        id: Set(life.id.to_owned()),
+        name: Set(life.name.to_owned()),
+        state: Set(instance::LIVE.to_owned()),
+        renewals: Set(0),
+        batch: Set(0),
+    };
+    instance::Entity::insert(row)
+        .exec_without_returning(&transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Another gateway has taken the database: this one must not write any more.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Fenced;
+
+/// The first thing in a batch: nothing of a life that is dead is committed.
+pub(in crate::store) async fn renew(
+    db: &DatabaseTransaction,
+    instance_id: &str,
+    batch: i64,
+) -> Result<Result<(), Fenced>, DbErr> {
+    use instance::Column as C;
+    let renewed = instance::Entity::update_many()
+        .col_expr(C::Renewals, Expr::col(C::Renewals).add(1))
+        .col_expr(C::Batch, Expr::value(batch))
+        .filter(C::Id.eq(instance_id))
+        .filter(C::State.eq(instance::LIVE))
+        .exec(db)
+        .await?;
+    Ok(if renewed.rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(Fenced)
+    })
+}
+
+/// The number of the batch that this life committed last: tells whether one is stored whose COMMIT was not
+/// answered.
+pub(in crate::store) async fn last_batch(
+    db: &impl ConnectionTrait,
+    instance_id: &str,
+) -> Result<Option<i64>, DbErr> {
+    instance::Entity::find_by_id(instance_id)
+        .select_only()
+        .column(instance::Column::Batch)
+        .into_tuple()
+        .one(db)
+        .await
+}

@@ -1,0 +1,101 @@
+//! An `SQLite` file, which one process owns.
+
+use std::{
+    fs::{File, TryLockError},
+    str::FromStr,
+    time::Duration,
+};
+
+use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, sqlx::sqlite::SqliteConnectOptions};
+
+use super::WriteConnection;
+use crate::store::OpenError;
+
+/// How long a statement waits for a lock that someone else (a shell, a backup) holds. Short, since
+/// the writer tries again by itself until `store.commit_timeout`.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a read waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) async fn write_connection(url: &str) -> Result<WriteConnection, DbErr> {
+    let mut creating = options(url, 1);
+    creating.map_sqlx_sqlite_opts(|options| base(options).create_if_missing(true));
+    Ok(WriteConnection {
+        current: Some(Database::connect(creating).await?),
+        // A file that has gone is not made again: it would be an empty one.
+        options: options(url, 1),
+        settings: &[],
+    })
+}
+
+pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
+    let mut read_only = options(url, readers);
+    read_only.map_sqlx_sqlite_opts(|options| base(options).pragma("query_only", "ON"));
+    read_only
+}
+
+/// Held as long as this process owns the file; the operating system lets go of it if the process
+/// dies.
+#[derive(Debug)]
+pub(in crate::store) struct FileLock {
+    _file: File,
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // An SQLite connection is a file handle: nothing is won by closing or testing it.
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(base);
+    options
+}
+
+fn base(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .create_if_missing(false)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("journal_mode", "WAL")
+        // FULL syncs the log at every commit: what was thanked survives a power cut.
+        .pragma("synchronous", "FULL")
+        // Reports of many vehicles in one commit land on as many pages of the history's index, and
+        // a commit writes whole pages; smaller still (the default is 4096), vehicles share too few.
+        .pragma("page_size", "2048")
+        // 32 MiB of pages in memory (the default is 2): the index's pages are used again.
+        .pragma("cache_size", "-32768")
+        // 16 MiB of log between checkpoints (the default is 4): fewer syncs of the main file.
+        .pragma("wal_autocheckpoint", "8192")
+        .pragma("temp_store", "MEMORY")
+}
+
+pub(super) fn take_file(url: &str) -> Result<FileLock, OpenError> {
+    let parsed = SqliteConnectOptions::from_str(url).map_err(|source| OpenError::Connect {
+        url: url.to_owned(),
+        source: DbErr::Conn(RuntimeErr::SqlxError(source.into())),
+    })?;
+    let path = parsed.get_filename().display().to_string();
+    let lock = |source| OpenError::Lock {
+        path: path.clone(),
+        source,
+    };
+    // By its real name: a link to the file is the same file.
+    let real = std::fs::canonicalize(parsed.get_filename());
+    let real = real.unwrap_or_else(|_new| parsed.get_filename().to_owned());
+    let mut lock_file = real.into_os_string();
+    lock_file.push(".lock");
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(lock_file)
+        .map_err(lock)?;
+    match file.try_lock() {
+        Ok(()) => Ok(FileLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(lock(source)),
+    }
+}
