@@ -1,12 +1,12 @@
 //! Where the database is, with its secrets kept from logs.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use super::units::mask;
 
-/// Where the database is: `sqlite://` and the path of a file.
+/// Where the database is: `sqlite://` and the path of a file, or the URL of a server.
 ///
 /// Whatever displays, logs or serialises it shows no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ impl DatabaseUrl {
     const SQLITE: &str = "sqlite://";
 
     /// What [`parse`](Self::parse) takes.
-    pub(super) const ALLOWED: &str = "sqlite://PATH of a file \
-        (no \"?\" or \"%\"; mysql:// and postgres:// are not supported by this version)";
+    pub(super) const ALLOWED: &str = "sqlite://PATH of a file (no \"?\" or \"%\"), \
+        mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
     /// What stands where a URL was refused.
     pub(super) fn none() -> Self {
@@ -25,7 +25,9 @@ impl DatabaseUrl {
     }
 
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let path = text.strip_prefix(Self::SQLITE)?;
+        let Some(path) = text.strip_prefix(Self::SQLITE) else {
+            return is_server(text).then(|| Self(text.to_owned()));
+        };
         // In memory nothing would be durable; "file:" would be read as a URI and could say so too.
         let file = !path.is_empty()
             && !path.ends_with('/')
@@ -42,12 +44,23 @@ impl DatabaseUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// The database file, absolute or relative to the working directory.
-    #[must_use]
-    pub fn file(&self) -> &Path {
-        Path::new(self.0.strip_prefix(Self::SQLITE).unwrap_or(&self.0))
-    }
+/// Whether this names a server and a database on it.
+fn is_server(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let address = rest.split(['?', '#']).next().unwrap_or_default();
+    // A password may hold a slash or an @; a host and the name of a database hold neither.
+    let Some((authority, database)) = address.rsplit_once('/') else {
+        return false;
+    };
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    ["mysql", "postgres", "postgresql"].contains(&scheme)
+        && !host.is_empty()
+        && !host.starts_with(':')
+        && !database.is_empty()
 }
 
 impl fmt::Display for DatabaseUrl {

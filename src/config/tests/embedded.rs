@@ -69,7 +69,10 @@ fn the_embedded_defaults_are_valid() {
             pipeline: 64,
         }
     );
-    assert_eq!(settings.database.url.file(), "vehicle-gateway.db");
+    assert_eq!(
+        settings.database.url.as_str(),
+        "sqlite://vehicle-gateway.db"
+    );
     assert_eq!(settings.retention.reports, Duration::from_hours(24 * 90));
     assert_eq!(settings.log.format, LogFormat::Human);
 }
