@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Dialect, Lock, Vehicle, change};
+use crate::support::{Daemon, Database, Dialect, Lock, Vehicle, change, on_every_database};
 
 const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
@@ -19,10 +19,24 @@ fn timeout(seconds: u64) -> Value {
     json!({ "timeoutSeconds": seconds })
 }
 
-#[test]
-fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect() {
+on_every_database! {
+    a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect,
+    a_vehicle_that_cannot_is_a_conflict_and_changes_nothing,
+    an_unknown_or_offline_vehicle_leaves_no_record,
+    beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record,
+    a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_to_nobody_else,
+    a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits,
+    deleting_a_vehicle_ends_its_commands_and_their_record_with_it,
+    the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused,
+    a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again,
+    the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks,
+}
+
+fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect(
+    database: &Database,
+) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         for (path, body, sentence, running) in [
             ("truck/turnOn", json!({}), RUN, true),
@@ -49,10 +63,9 @@ fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect()
     }
 }
 
-#[test]
-fn a_vehicle_that_cannot_is_a_conflict_and_changes_nothing() {
+fn a_vehicle_that_cannot_is_a_conflict_and_changes_nothing(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let asked = daemon.ask("truck/turnOn", &json!({}));
         vehicle.hears(RUN);
@@ -67,10 +80,9 @@ fn a_vehicle_that_cannot_is_a_conflict_and_changes_nothing() {
     }
 }
 
-#[test]
-fn an_unknown_or_offline_vehicle_leaves_no_record() {
+fn an_unknown_or_offline_vehicle_leaves_no_record(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let unknown = daemon.operate("truck/turnOn", &json!({}));
         assert_eq!(unknown.told(), (404, "unknown-vehicle"));
         drop(Vehicle::log_in(&daemon, "truck", dialect));
@@ -81,10 +93,11 @@ fn an_unknown_or_offline_vehicle_leaves_no_record() {
     }
 }
 
-#[test]
-fn beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record() {
+fn beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record(
+    database: &Database,
+) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::builder().set("commands.queue=1").start();
+        let daemon = Daemon::on(database).set("commands.queue=1").start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let first = daemon.ask("truck/turnOn", &json!({}));
         vehicle.hears(RUN);
@@ -101,10 +114,11 @@ fn beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record
     }
 }
 
-#[test]
-fn a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_to_nobody_else() {
+fn a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_to_nobody_else(
+    database: &Database,
+) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let silent = daemon.ask("truck/turnOn", &timeout(1));
         vehicle.hears(RUN);
@@ -181,10 +195,9 @@ fn what_a_vehicle_says_before_it_was_asked_is_no_answer() {
     assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
 }
 
-#[test]
-fn the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks() {
+fn the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let answer = std::thread::scope(|scope| {
             let asked = scope.spawn(|| daemon.json("/service/truck/fetch-info"));
@@ -276,9 +289,8 @@ fn two_commands_keep_their_distance() {
     }
 }
 
-#[test]
-fn a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits() {
-    let daemon = Daemon::start();
+fn a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
     old.hears(RUN);
@@ -292,9 +304,8 @@ fn a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits() {
     assert_eq!(daemon.states("truck"), ["disconnected", "done"]);
 }
 
-#[test]
-fn deleting_a_vehicle_ends_its_commands_and_their_record_with_it() {
-    let daemon = Daemon::start();
+fn deleting_a_vehicle_ends_its_commands_and_their_record_with_it(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
     vehicle.hears(RUN);
@@ -321,9 +332,10 @@ fn a_caller_that_hangs_up_does_not_stop_the_command() {
     daemon.reaches("truck", &["done"]);
 }
 
-#[test]
-fn the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused() {
-    let daemon = Daemon::start();
+fn the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let on = |key| daemon.ask_as("truck/turnOn", &json!({}), Some(key));
     let first = on("k1");
@@ -361,7 +373,7 @@ fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_veh
         vehicle.answers("DONE!");
         assert_eq!(asked.answer().status, 200);
         change(
-            &daemon.database(),
+            &daemon.database_url(),
             "UPDATE idempotency_keys SET created_at = created_at - 86400000",
         );
     }
@@ -403,9 +415,10 @@ fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers() {
     assert_eq!(log["items"][0]["origin"], "broadcast");
 }
 
-#[test]
-fn a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again() {
-    let daemon = Daemon::start();
+fn a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let ask = |path: &str| {
         let mut caller = TcpStream::connect(daemon.http).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Dialect, Vehicle, wait_until};
+use crate::support::{Daemon, Database, Dialect, Vehicle, on_every_database, wait_until};
 
 const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
@@ -21,10 +21,21 @@ fn frequencies(daemon: &Daemon) -> [Value; 2] {
     ["updateFrequency", "acknowledgedUpdateFrequency"].map(|key| vehicle[key].clone())
 }
 
-#[test]
-fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged() {
+on_every_database! {
+    a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged,
+    a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login,
+    the_newest_frequency_goes_out_last_whichever_was_asked_for_first,
+    a_queued_command_is_delivered_at_the_next_login_and_never_again,
+    a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it,
+    a_queued_command_whose_time_is_over_is_expired_and_never_sent,
+    a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer,
+    a_queued_goodbye_is_said_after_everything_else_that_waited,
+    to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once,
+}
+
+fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let asked = daemon.ask("truck/frequency", &json!({ "seconds": 60 }));
         vehicle.hears(&every(60));
@@ -39,10 +50,9 @@ fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged() {
     }
 }
 
-#[test]
-fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login() {
+fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         offline(&daemon, dialect);
         let answer = daemon.operate("truck/frequency", &json!({ "seconds": 30 }));
         assert_eq!(answer.told(), (202, "desired"));
@@ -65,9 +75,8 @@ fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login() 
     }
 }
 
-#[test]
-fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first() {
-    let daemon = Daemon::start();
+fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let first = daemon.ask("truck/frequency", &json!({ "seconds": 10 }));
     vehicle.hears(&every(10));
@@ -86,10 +95,9 @@ fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first() {
     assert_eq!(frequencies(&daemon), [json!(30), json!(30)]);
 }
 
-#[test]
-fn a_queued_command_is_delivered_at_the_next_login_and_never_again() {
+fn a_queued_command_is_delivered_at_the_next_login_and_never_again(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         offline(&daemon, dialect);
         let body = json!({ "queue": true, "ttlSeconds": 3600 });
         let answer = daemon.operate("truck/turnOn", &body);
@@ -108,9 +116,10 @@ fn a_queued_command_is_delivered_at_the_next_login_and_never_again() {
     }
 }
 
-#[test]
-fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it() {
-    let daemon = Daemon::start();
+fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     daemon.operate("truck/frequency", &json!({ "seconds": 10 }));
     let body = json!({ "queue": true, "ttlSeconds": 60 });
@@ -126,9 +135,8 @@ fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_besi
     daemon.reaches("truck", &["done", "done"]);
 }
 
-#[test]
-fn a_queued_command_whose_time_is_over_is_expired_and_never_sent() {
-    let daemon = Daemon::start();
+fn a_queued_command_whose_time_is_over_is_expired_and_never_sent(database: &Database) {
+    let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     let body = json!({ "queue": true, "ttlSeconds": 1 });
     assert_eq!(daemon.operate("truck/turnOn", &body).status, 202);
@@ -138,9 +146,8 @@ fn a_queued_command_whose_time_is_over_is_expired_and_never_sent() {
     assert_eq!(daemon.states("truck"), ["expired"]);
 }
 
-#[test]
-fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer() {
-    let daemon = Daemon::start();
+fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer(database: &Database) {
+    let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     let queued = json!({ "queue": true, "ttlSeconds": 60 });
     for path in ["truck/turnOn", "truck/fetch", "truck/turnOff"] {
@@ -163,9 +170,8 @@ fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer() {
     vehicle.hears_nothing();
 }
 
-#[test]
-fn a_queued_goodbye_is_said_after_everything_else_that_waited() {
-    let daemon = Daemon::start();
+fn a_queued_goodbye_is_said_after_everything_else_that_waited(database: &Database) {
+    let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     for path in ["truck/disconnect", "truck/turnOff"] {
         let body = json!({ "queue": true, "ttlSeconds": 60 });
@@ -181,9 +187,8 @@ fn a_queued_goodbye_is_said_after_everything_else_that_waited() {
     daemon.reaches("truck", &["done", "done"]);
 }
 
-#[test]
-fn to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once() {
-    let daemon = Daemon::start();
+fn to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let refused = daemon.operate("truck/turnOn", &json!({ "queue": true }));
     assert_eq!(refused.told(), (422, "invalid-body"));

@@ -7,7 +7,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Daemon, Device, Lock, change, hello, wait_until};
+use crate::support::{
+    Daemon, Database, Device, Lock, change, hello, on_every_database, wait_until,
+};
 
 const THANKS: &str = "OK, THANKS!";
 
@@ -47,9 +49,9 @@ fn talk_until_it_breaks(mut device: Device, id: &str, thanked: &AtomicUsize) -> 
     seen
 }
 
-fn kill_under_load(rounds: usize) {
+fn kill_under_load(database: &Database, rounds: usize) {
     const DEVICES: usize = 16;
-    let mut daemon = Daemon::start();
+    let mut daemon = Daemon::on(database).start();
     for round in 0..rounds {
         let thanked = AtomicUsize::new(0);
         let id = |device: usize| format!("truck-{round}-{device}");
@@ -73,10 +75,12 @@ fn kill_under_load(rounds: usize) {
         });
         daemon.wait();
         daemon = daemon.again().start();
-        assert_eq!(
-            daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
-            ["ok"]
-        );
+        if let Database::File = database {
+            assert_eq!(
+                daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
+                ["ok"]
+            );
+        }
         for (index, seen) in seen.iter().enumerate() {
             let id = id(index);
             let count = |table: &str| -> usize {
@@ -107,16 +111,19 @@ fn kill_under_load(rounds: usize) {
     }
 }
 
-#[test]
-fn whatever_was_thanked_is_stored_after_a_kill() {
-    kill_under_load(3);
+on_every_database! {
+    whatever_was_thanked_is_stored_after_a_kill,
+}
+
+fn whatever_was_thanked_is_stored_after_a_kill(database: &Database) {
+    kill_under_load(database, 3);
 }
 
 /// `KILLS=100` for a long run.
 #[test]
 fn long_whatever_was_thanked_is_stored_after_each_of_many_kills() {
     let rounds = std::env::var("KILLS").map_or(20, |kills| kills.parse().unwrap());
-    kill_under_load(rounds);
+    kill_under_load(&Database::File, rounds);
 }
 
 #[test]
@@ -225,7 +232,7 @@ fn a_write_that_the_database_refuses_fails_alone() {
     const DEVICES: usize = 32;
     let daemon = Daemon::start();
     change(
-        &daemon.database(),
+        &daemon.database_url(),
         "CREATE TRIGGER refuse BEFORE INSERT ON reports WHEN NEW.battery = 66
          BEGIN SELECT RAISE(ABORT, 'refused'); END",
     );
@@ -260,7 +267,7 @@ fn what_another_program_writes_to_the_database_is_seen() {
     device.say(&report(5));
     device.expect(THANKS);
     change(
-        &daemon.database(),
+        &daemon.database_url(),
         "UPDATE vehicles SET instance_id = 'elsewhere'",
     );
     device.say(&report(6));
@@ -282,7 +289,7 @@ fn reports_and_blobs_past_their_retention_are_deleted_and_others_kept() {
         device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
     }
     change(
-        &daemon.database(),
+        &daemon.database_url(),
         "UPDATE reports SET received_at = received_at - 91 * 86400000 WHERE id < 3;
          UPDATE debug_blobs SET received_at = received_at - 31 * 86400000 WHERE id < 3;",
     );

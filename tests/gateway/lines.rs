@@ -63,10 +63,10 @@ fn a_queued_command_that_the_database_could_not_claim_is_sent_once_it_can() {
     // Nothing can be claimed: an overflow is no fault of the data, so it is tried again until the time-out.
     let fault = "CREATE TRIGGER fault BEFORE UPDATE ON commands WHEN NEW.state = 'sent' \
                  BEGIN SELECT abs(-9223372036854775807 - 1); END";
-    change(&daemon.database(), fault);
+    change(&daemon.database_url(), fault);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     daemon.logged("a queued command could not be sent");
-    change(&daemon.database(), "DROP TRIGGER fault");
+    change(&daemon.database_url(), "DROP TRIGGER fault");
     vehicle.hears(RUN);
     vehicle.answers("DONE!");
     daemon.reaches("truck", &["done"]);

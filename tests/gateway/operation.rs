@@ -207,6 +207,7 @@ fn migrate_makes_the_schema_and_exits() {
         assert!(status.success());
     }
     let database = folder.path().join("vehicle-gateway.db");
+    let database = format!("sqlite://{}", database.display());
     let tables = crate::support::query(
         &database,
         "SELECT name FROM sqlite_master WHERE name IN ('vehicles', 'reports', 'debug_blobs')",

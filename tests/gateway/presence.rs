@@ -5,11 +5,20 @@ use std::{io::Write, net::TcpStream, sync::Barrier, thread};
 use serde_json::json;
 use socket2::SockRef;
 
-use crate::support::{Daemon, Device, Lock, hello, wait_until};
+use crate::support::{Daemon, Database, Device, Lock, hello, on_every_database, wait_until};
 
-#[test]
-fn the_newest_login_wins_and_the_old_connection_is_closed_without_words() {
-    let daemon = Daemon::start();
+on_every_database! {
+    the_newest_login_wins_and_the_old_connection_is_closed_without_words,
+    an_old_connection_that_closes_late_does_not_set_the_vehicle_offline,
+    many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session,
+    ids_are_case_sensitive_and_odd_ones_are_ordinary,
+    after_a_kill_vehicles_left_online_are_offline_before_the_ports_open,
+    a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew,
+    what_a_deleted_vehicle_left_is_purged_and_nothing_else,
+}
+
+fn the_newest_login_wins_and_the_old_connection_is_closed_without_words(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
     old.expect_closed();
@@ -20,9 +29,8 @@ fn the_newest_login_wins_and_the_old_connection_is_closed_without_words() {
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-#[test]
-fn an_old_connection_that_closes_late_does_not_set_the_vehicle_offline() {
-    let daemon = Daemon::start();
+fn an_old_connection_that_closes_late_does_not_set_the_vehicle_offline(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
     drop(old);
@@ -98,10 +106,9 @@ fn a_connection_that_does_not_log_in_is_closed() {
     assert_eq!(daemon.json("/vehicles")["items"], json!([]));
 }
 
-#[test]
-fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session() {
+fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session(database: &Database) {
     const LOGINS: usize = 50;
-    let daemon = Daemon::start();
+    let daemon = Daemon::on(database).start();
     let barrier = Barrier::new(LOGINS);
     // Devices are kept until all have decided: one that hung up would look like a loser.
     let survivors: Vec<Option<Device>> = thread::scope(|scope| {
@@ -133,9 +140,8 @@ fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session() {
     assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["1"]);
 }
 
-#[test]
-fn ids_are_case_sensitive_and_odd_ones_are_ordinary() {
-    let daemon = Daemon::start();
+fn ids_are_case_sensitive_and_odd_ones_are_ordinary(database: &Database) {
+    let daemon = Daemon::on(database).start();
     for id in ["truck", "Truck", "__proto__", "constructor", "a:b.c-d_e"] {
         daemon.log_in(id);
         assert_eq!(daemon.vehicle(id)["deviceId"], id);
@@ -143,9 +149,8 @@ fn ids_are_case_sensitive_and_odd_ones_are_ordinary() {
     assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["5"]);
 }
 
-#[test]
-fn after_a_kill_vehicles_left_online_are_offline_before_the_ports_open() {
-    let daemon = Daemon::start();
+fn after_a_kill_vehicles_left_online_are_offline_before_the_ports_open(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let _device = daemon.log_in("truck");
     let daemon = daemon.kill_and_restart();
     let vehicle = daemon.vehicle("truck");
@@ -156,9 +161,8 @@ fn after_a_kill_vehicles_left_online_are_offline_before_the_ports_open() {
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-#[test]
-fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew() {
-    let daemon = Daemon::start();
+fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut device = daemon.log_in("truck");
     device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
     device.expect("OK, THANKS!");
@@ -179,9 +183,8 @@ fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew() {
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-#[test]
-fn what_a_deleted_vehicle_left_is_purged_and_nothing_else() {
-    let daemon = Daemon::builder().set("retention.interval=1s").start();
+fn what_a_deleted_vehicle_left_is_purged_and_nothing_else(database: &Database) {
+    let daemon = Daemon::on(database).set("retention.interval=1s").start();
     for id in ["gone", "kept"] {
         let mut device = daemon.log_in(id);
         device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 1\nx");

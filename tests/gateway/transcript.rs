@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Daemon, Device};
+use crate::support::{Daemon, Database, Device, on_every_database};
 
 struct Recording {
     /// What the device sent, as its reads and writes cut it.
@@ -68,8 +68,8 @@ fn expect_replies(device: &mut Device, recording: &Recording, server_id: &str) {
     }
 }
 
-fn replay(cut: impl Fn(&Recording) -> Vec<Vec<u8>>) {
-    let daemon = Daemon::start();
+fn replay(database: &Database, cut: impl Fn(&Recording) -> Vec<Vec<u8>>) {
+    let daemon = Daemon::on(database).start();
     for connection in ["conn1", "conn2"] {
         let recording = recording(connection);
         assert!(recording.chunks.len() > 4 && recording.replies.len() > 2);
@@ -89,14 +89,17 @@ fn replay(cut: impl Fn(&Recording) -> Vec<Vec<u8>>) {
     assert_eq!(blobs["items"][0]["size"], 13);
 }
 
-#[test]
-fn the_recorded_session_replays_in_its_own_chunks() {
-    replay(|recording| recording.chunks.clone());
+on_every_database! {
+    the_recorded_session_replays_in_its_own_chunks,
+}
+
+fn the_recorded_session_replays_in_its_own_chunks(database: &Database) {
+    replay(database, |recording| recording.chunks.clone());
 }
 
 #[test]
 fn the_recorded_session_replays_byte_by_byte() {
-    replay(|recording| {
+    replay(&Database::File, |recording| {
         recording
             .chunks
             .concat()
@@ -108,5 +111,5 @@ fn the_recorded_session_replays_byte_by_byte() {
 
 #[test]
 fn the_recorded_session_replays_in_one_write() {
-    replay(|recording| vec![recording.chunks.concat()]);
+    replay(&Database::File, |recording| vec![recording.chunks.concat()]);
 }

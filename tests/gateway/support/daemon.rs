@@ -13,7 +13,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Device, PATIENCE};
+use super::{Database, Device, PATIENCE};
 
 /// What the daemon said, line by line, as it says it.
 #[derive(Default)]
@@ -61,6 +61,8 @@ pub(crate) struct Builder {
     folder: Arc<TempDir>,
     settings: Vec<String>,
     wrapper: Option<String>,
+    /// On a server; else it is a file in the folder.
+    database_url: Option<String>,
 }
 
 impl Builder {
@@ -74,6 +76,16 @@ impl Builder {
     pub(crate) fn after(mut self, shell: &str) -> Self {
         self.wrapper = Some(shell.to_owned());
         self
+    }
+
+    /// Another one on the same folder and database with the same settings.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            folder: Arc::clone(&self.folder),
+            settings: self.settings.clone(),
+            wrapper: None,
+            database_url: self.database_url.clone(),
+        }
     }
 
     fn command(&self) -> Command {
@@ -96,6 +108,9 @@ impl Builder {
             "device.max_connections=1000",
         ] {
             command.args(["--set", setting]);
+        }
+        if let Some(url) = &self.database_url {
+            command.args(["--set", &format!("database.url={url}")]);
         }
         for setting in &self.settings {
             command.args(["--set", setting]);
@@ -148,12 +163,27 @@ impl Daemon {
             folder: Arc::new(TempDir::new().unwrap()),
             settings: Vec::new(),
             wrapper: None,
+            database_url: None,
+        }
+    }
+
+    /// A daemon in a folder of its own, with a database of its own there.
+    pub(crate) fn on(database: &Database) -> Builder {
+        Builder {
+            database_url: database.new_url(),
+            ..Self::builder()
         }
     }
 
     #[track_caller]
     pub(crate) fn start() -> Self {
         Self::builder().start()
+    }
+
+    /// Where the database is.
+    pub(crate) fn database_url(&self) -> String {
+        let file = || format!("sqlite://{}", self.database().display());
+        self.builder.database_url.clone().unwrap_or_else(file)
     }
 
     /// The database file.
@@ -258,7 +288,7 @@ impl Daemon {
 
     /// The one column that `sql` selects from the database, as text.
     pub(crate) fn query(&self, sql: &str) -> Vec<String> {
-        super::query(&self.database(), sql)
+        super::query(&self.database_url(), sql)
     }
 
     /// Waits for a log line with this message.
@@ -312,11 +342,7 @@ impl Daemon {
 
     /// Another start on the same folder with the same settings.
     pub(crate) fn again(&self) -> Builder {
-        Builder {
-            folder: Arc::clone(&self.builder.folder),
-            settings: self.builder.settings.clone(),
-            wrapper: None,
-        }
+        self.builder.beside()
     }
 }
 

@@ -1,26 +1,37 @@
-//! Looking into the database file from outside, and getting in its way.
+//! Looking into the database from outside, and getting in its way.
 
 use std::path::Path;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 use tokio::runtime::Runtime;
 
-fn connect(path: &Path) -> (Runtime, DatabaseConnection) {
+fn connect(url: &str) -> Result<(Runtime, DatabaseConnection), DbErr> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    let url = format!("sqlite://{}", path.display());
-    let connection = runtime.block_on(Database::connect(url)).unwrap();
-    (runtime, connection)
+    let mut options = sea_orm::ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    let connection = runtime.block_on(Database::connect(options))?;
+    Ok((runtime, connection))
+}
+
+/// Whether somebody serves this database.
+pub(crate) fn answers(url: &str) -> bool {
+    connect(url).is_ok()
 }
 
 /// The one column that `sql` selects, as text; NULL is the empty text.
-pub(crate) fn query(path: &Path, sql: &str) -> Vec<String> {
-    let (runtime, connection) = connect(path);
-    let sql = format!("WITH q(v) AS ({sql}) SELECT CAST(IFNULL(v, '') AS TEXT) AS v FROM q");
+pub(crate) fn query(url: &str, sql: &str) -> Vec<String> {
+    let (runtime, connection) = connect(url).unwrap();
+    let backend = connection.get_database_backend();
+    let text = match backend {
+        DbBackend::MySql => "CHAR",
+        _ => "TEXT",
+    };
+    let sql = format!("WITH q(v) AS ({sql}) SELECT COALESCE(CAST(v AS {text}), '') AS v FROM q");
     let rows = runtime
-        .block_on(connection.query_all_raw(Statement::from_string(DbBackend::Sqlite, sql)))
+        .block_on(connection.query_all_raw(Statement::from_string(backend, sql)))
         .unwrap();
     rows.iter()
         .map(|row| row.try_get_by_index(0).unwrap())
@@ -28,19 +39,21 @@ pub(crate) fn query(path: &Path, sql: &str) -> Vec<String> {
 }
 
 /// Changes the database as another program.
-pub(crate) fn change(path: &Path, sql: &str) {
-    let (runtime, connection) = connect(path);
+pub(crate) fn change(url: &str, sql: &str) {
+    let (runtime, connection) = connect(url).unwrap();
     runtime
         .block_on(async {
-            connection
-                .execute_unprepared("PRAGMA busy_timeout = 20000")
-                .await?;
+            if connection.get_database_backend() == DbBackend::Sqlite {
+                connection
+                    .execute_unprepared("PRAGMA busy_timeout = 20000")
+                    .await?;
+            }
             connection.execute_unprepared(sql).await
         })
         .unwrap();
 }
 
-/// Another program that holds the write lock of the database until this is dropped.
+/// Another program that holds the write lock of a database file until this is dropped.
 pub(crate) struct Lock {
     runtime: Runtime,
     connection: DatabaseConnection,
@@ -48,7 +61,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn take(path: &Path) -> Self {
-        let (runtime, connection) = connect(path);
+        let (runtime, connection) = connect(&format!("sqlite://{}", path.display())).unwrap();
         let lock = Self {
             runtime,
             connection,

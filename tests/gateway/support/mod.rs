@@ -3,13 +3,60 @@
 mod daemon;
 mod database;
 mod device;
+mod server;
 mod simulation;
 mod vehicle;
 mod wait;
 
 pub(crate) use daemon::Daemon;
-pub(crate) use database::{Lock, change, query};
+pub(crate) use database::{Lock, answers, change, query};
 pub(crate) use device::{Device, hello, json};
+pub(crate) use server::Database;
 pub(crate) use simulation::Simulation;
 pub(crate) use vehicle::{Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
+
+/// Makes tests of these functions, one for each kind of database: what holds on a file holds on a server.
+macro_rules! on_every_database {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::support::Database;
+
+            #[test]
+            fn on_a_file() {
+                super::$test(&Database::File);
+            }
+
+            #[test]
+            fn on_mariadb() {
+                super::$test(&Database::mariadb());
+            }
+
+            #[test]
+            fn on_postgres() {
+                super::$test(&Database::postgres());
+            }
+        })+
+    };
+}
+pub(crate) use on_every_database;
+
+/// The same for what only servers do.
+macro_rules! on_every_server {
+    ($($test:ident),+ $(,)?) => {
+        $(mod $test {
+            use crate::support::Database;
+
+            #[test]
+            fn on_mariadb() {
+                super::$test(&Database::mariadb());
+            }
+
+            #[test]
+            fn on_postgres() {
+                super::$test(&Database::postgres());
+            }
+        })+
+    };
+}
+pub(crate) use on_every_server;

@@ -1,0 +1,327 @@
+//! Database servers, each with a data folder and a port of its own.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tempfile::TempDir;
+
+/// Where a daemon keeps what it stores.
+#[derive(Clone, Default)]
+pub(crate) enum Database {
+    /// A file in the daemon's folder.
+    #[default]
+    File,
+    /// A server.
+    Server(Arc<Server>),
+}
+
+impl Database {
+    pub(crate) fn mariadb() -> Self {
+        Self::Server(Arc::new(Server::start(Kind::MariaDb)))
+    }
+
+    pub(crate) fn postgres() -> Self {
+        Self::Server(Arc::new(Server::start(Kind::Postgres)))
+    }
+
+    /// A new database on the server, if it is one.
+    pub(super) fn new_url(&self) -> Option<String> {
+        match self {
+            Self::Server(server) => Some(server.new_database()),
+            Self::File => None,
+        }
+    }
+
+    /// The server, of a test that is for servers only.
+    #[track_caller]
+    pub(crate) fn server(&self) -> &Server {
+        match self {
+            Self::Server(server) => server,
+            Self::File => panic!("a file has no server"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    MariaDb,
+    Postgres,
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    kind: Kind,
+    folder: TempDir,
+    port: u16,
+    databases: AtomicU32,
+    child: Mutex<Child>,
+}
+
+impl Server {
+    fn start(kind: Kind) -> Self {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        copy(&kind.template(), &data);
+        kind.give(folder.path());
+        // Somebody else may take the port before the server does; then it ends, and another is tried.
+        let mut tries = 0;
+        let (port, child) = loop {
+            let port = free_port();
+            let mut child = kind.spawn(folder.path(), port);
+            if kind.is_up(&mut child, port) {
+                break (port, child);
+            }
+            tries += 1;
+            assert!(
+                tries < 5,
+                "the server does not start: {}",
+                log(folder.path())
+            );
+        };
+        Self {
+            kind,
+            folder,
+            port,
+            databases: AtomicU32::new(0),
+            child: Mutex::new(child),
+        }
+    }
+
+    fn new_database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gateway_{number}");
+        super::change(
+            &self.kind.own_url(self.port),
+            &format!("CREATE DATABASE {name}"),
+        );
+        self.kind.url(self.port, &name)
+    }
+
+    /// Stops it in the hardest way.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn restart(&self) {
+        let mut child = self.kind.spawn(self.folder.path(), self.port);
+        assert!(
+            self.kind.is_up(&mut child, self.port),
+            "the server does not start again: {}",
+            log(self.folder.path())
+        );
+        *self.child.lock().unwrap() = child;
+    }
+
+    /// It neither answers nor hangs up, until [`Server::resume`].
+    pub(crate) fn stall(&self) {
+        self.signal("STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.lock().unwrap().id().to_string();
+        // PostgreSQL serves each connection by a process of its own.
+        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
+        let children = String::from_utf8(children.stdout).unwrap();
+        for pid in [pid.as_str()].into_iter().chain(children.lines()) {
+            // One that has just ended is as good as told.
+            let _told = Command::new("kill")
+                .args([&format!("-{name}"), pid])
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.signal("KILL");
+        let _reaped = self.child.lock().unwrap().wait();
+    }
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::MariaDb => "mariadb",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    fn url(self, port: u16, database: &str) -> String {
+        let (scheme, user) = match self {
+            Self::MariaDb => ("mysql", "root"),
+            Self::Postgres => ("postgres", "gateway"),
+        };
+        format!("{scheme}://{user}@127.0.0.1:{port}/{database}")
+    }
+
+    /// A database that is always there.
+    fn own_url(self, port: u16) -> String {
+        let database = match self {
+            Self::MariaDb => "mysql",
+            Self::Postgres => "postgres",
+        };
+        self.url(port, database)
+    }
+
+    /// A data folder as it is before the first start, made once for all tests.
+    fn template(self) -> PathBuf {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.name());
+        let ready = folder.join("ready");
+        let lock = fs::File::create(folder.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        if !ready.exists() {
+            let _nothing = fs::remove_dir_all(&folder);
+            fs::create_dir_all(&folder).unwrap();
+            let data = folder.join("data");
+            let output = match self {
+                Self::MariaDb => Command::new("mysql_install_db")
+                    .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+                    .args(["--skip-test-db", "--innodb-log-file-size=8M"])
+                    .args(["--user", &user()])
+                    .arg(format!("--datadir={}", data.display()))
+                    .output(),
+                Self::Postgres => {
+                    // Made where its user may write, and moved.
+                    let made = TempDir::new().unwrap();
+                    self.give(made.path());
+                    let output = as_server_user("initdb")
+                        .args(["--auth=trust", "--username=gateway", "--no-locale"])
+                        .args(["--encoding=UTF8", "--no-sync"])
+                        .arg(format!("--pgdata={}", made.path().join("data").display()))
+                        .output();
+                    copy(&made.path().join("data"), &data);
+                    output
+                }
+            };
+            let output = output.unwrap();
+            assert!(
+                output.status.success(),
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            fs::write(ready, "").unwrap();
+        }
+        folder.join("data")
+    }
+
+    fn spawn(self, folder: &Path, port: u16) -> Child {
+        let data = folder.join("data");
+        let log = fs::File::create(folder.join("log")).unwrap();
+        let mut command = match self {
+            Self::MariaDb => {
+                let mut command = Command::new("mariadbd");
+                command
+                    .args(["--no-defaults", "--bind-address=127.0.0.1"])
+                    .args(["--user", &user()])
+                    .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M"])
+                    .arg(format!("--datadir={}", data.display()))
+                    .arg(format!("--socket={}", folder.join("socket").display()))
+                    .arg(format!("--pid-file={}", folder.join("pid").display()))
+                    .arg(format!("--port={port}"));
+                command
+            }
+            Self::Postgres => {
+                let mut command = as_server_user("postgres");
+                command
+                    .args(["-c", "listen_addresses=127.0.0.1"])
+                    .args(["-p", &port.to_string()])
+                    .arg("-D")
+                    .arg(&data)
+                    .arg("-k")
+                    .arg(folder);
+                command
+            }
+        };
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{}: {error}; run the tests by ./scripts/test", self.name())
+            })
+    }
+
+    /// Whether it answers; false once it has ended.
+    fn is_up(self, child: &mut Child, port: u16) -> bool {
+        super::wait_until("the database server answers", || {
+            if child.try_wait().unwrap().is_some() {
+                return Some(false);
+            }
+            super::answers(&self.own_url(port)).then_some(true)
+        })
+    }
+
+    /// Lets the server's user write to this folder.
+    fn give(self, folder: &Path) {
+        if self == Self::Postgres && is_root() {
+            let status = Command::new("chown")
+                .args(["-R", "postgres"])
+                .arg(folder)
+                .status()
+                .unwrap();
+            assert!(status.success());
+        }
+    }
+}
+
+/// `PostgreSQL` does not run as root.
+fn as_server_user(program: &str) -> Command {
+    if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--clear-groups",
+            program,
+        ]);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn is_root() -> bool {
+    user() == "root"
+}
+
+fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp")
+        .arg("-R")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn log(folder: &Path) -> String {
+    fs::read_to_string(folder.join("log")).unwrap_or_default()
+}
