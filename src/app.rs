@@ -24,7 +24,7 @@ use crate::{
     protocol::Limits,
     service::{CommandOptions, Instance, Retention, Service},
     signals::Signals,
-    store::{OpenError, Store, StoreError, StoreOptions},
+    store::{DatabaseAddress, OpenError, Store, StoreError, StoreOptions},
 };
 
 /// Devices that may connect if the settings leave it open.
@@ -87,7 +87,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         started_at: Timestamp::now(),
     };
     let store = Store::open(StoreOptions {
-        url: settings.database.url.as_str().to_owned(),
+        database: database_address(&settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
         instance_id: instance.id.to_string(),
         instance_name: instance.name.clone(),
@@ -129,22 +129,28 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         tracing::warn!(listen = %settings.http.listen, "the API has no keys: whoever reaches http.listen can read, command and delete vehicles");
     }
 
-    let stop = CancellationToken::new();
+    let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
     let parts = start(
         &settings,
         device_options(&settings, max_devices),
         &service,
         device_listener,
         http_listener,
+        &draining,
         &stop,
     );
     let fenced = tokio::select! {
         signal = signals.next() => {
+            draining.cancel();
+            if !drain(signal, settings.shutdown.drain_delay, &mut signals).await {
+                return Ok(ExitCode::FAILURE);
+            }
             tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
             false
         }
         () = service.fenced() => {
             tracing::error!("stopping: another gateway has taken the database, and one at a time may write");
+            draining.cancel();
             true
         }
     };
@@ -161,6 +167,30 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
 }
 
+/// Gives balancers time to send new connections elsewhere; false if a second signal ends it all.
+async fn drain(signal: &str, delay: Duration, signals: &mut Signals) -> bool {
+    if delay.is_zero() {
+        return true;
+    }
+    tracing::info!(signal, delay = %humantime::format_duration(delay), "draining: still accepting, while /ready/balancer is 404");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => true,
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: exiting at once");
+            false
+        }
+    }
+}
+
+/// Where the settings say that the database is.
+#[must_use]
+pub fn database_address(settings: &Settings) -> DatabaseAddress {
+    DatabaseAddress {
+        url: settings.database.url.as_str().to_owned(),
+        shown: settings.database.url.to_string(),
+    }
+}
+
 /// What runs until the gateway stops, by name.
 type Parts = Vec<(&'static str, JoinHandle<()>)>;
 
@@ -170,11 +200,12 @@ fn start(
     service: &Arc<Service>,
     device_listener: TcpListener,
     http_listener: TcpListener,
+    draining: &CancellationToken,
     stop: &CancellationToken,
 ) -> Parts {
     let state = AppState {
         service: Arc::clone(service),
-        draining: stop.clone(),
+        draining: draining.clone(),
     };
     let http_options = http_options(settings);
     let http = http::serve(
@@ -277,6 +308,7 @@ fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions 
         commit_timeout: settings.store.commit_timeout,
         goodbye_timeout: GOODBYE_TIMEOUT,
         shutdown_goodbye_timeout: GOODBYE_TIMEOUT.min(settings.shutdown.grace / 2),
+        release_time: settings.shutdown.grace / 4,
         budget: Budget::new(device.buffer_budget),
     }
 }

@@ -150,7 +150,7 @@ fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
 
 async fn execute(command: Command, settings: Settings) -> ExitCode {
     let outcome = match command {
-        Command::Migrate => store::migrate(settings.database.url.as_str())
+        Command::Migrate => store::migrate(&app::database_address(&settings))
             .await
             .map(|()| ExitCode::SUCCESS)
             .map_err(app::StartError::from),

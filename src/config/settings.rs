@@ -161,6 +161,9 @@ pub struct RetentionSettings {
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShutdownSettings {
+    /// How long new connections are still accepted once a stop has begun.
+    #[serde(serialize_with = "as_duration")]
+    pub drain_delay: Duration,
     /// The longest a stop may take before what is left is cut.
     #[serde(serialize_with = "as_duration")]
     pub grace: Duration,
@@ -360,6 +363,7 @@ impl RetentionSettings {
 impl ShutdownSettings {
     fn read(reader: &mut Reader<'_>) -> Self {
         Self {
+            drain_delay: reader.duration("shutdown.drain_delay", Duration::ZERO..=HOUR / 6),
             grace: reader.duration("shutdown.grace", Duration::ZERO..=HOUR / 6),
         }
     }

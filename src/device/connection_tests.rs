@@ -12,7 +12,7 @@ use crate::{
     domain::Timestamp,
     protocol::Limits,
     service::{CommandOptions, HistoryPage, Instance},
-    store::{Store, StoreOptions},
+    store::{DatabaseAddress, Store, StoreOptions},
 };
 
 struct Gateway {
@@ -27,7 +27,10 @@ impl Gateway {
         let id = Uuid::nil();
         let commit_timeout = Duration::from_secs(10);
         let store = Store::open(StoreOptions {
-            url: format!("sqlite://{}", folder.path().join("test.db").display()),
+            database: DatabaseAddress {
+                url: format!("sqlite://{}", folder.path().join("test.db").display()),
+                shown: String::new(),
+            },
             readers: 1,
             instance_id: id.to_string(),
             instance_name: "test".to_owned(),
@@ -61,6 +64,7 @@ impl Gateway {
             commit_timeout,
             goodbye_timeout: Duration::from_secs(10),
             shutdown_goodbye_timeout: Duration::from_secs(10),
+            release_time: Duration::ZERO,
             budget: Budget::new(1 << 20),
         });
         Self {
@@ -248,7 +252,8 @@ async fn each_json_object_is_one_write_and_a_command_keeps_its_distance() {
     }
     gateway
         .service
-        .close_connections(DisconnectReason::Shutdown);
+        .release_connections(DisconnectReason::Shutdown, Duration::ZERO)
+        .await;
     let goodbye = lines.next_line().await.unwrap().unwrap();
     assert!(goodbye.starts_with(r#"{"type":"command","message":"GOTTA GO.","serverId":"#));
     device

@@ -66,7 +66,9 @@ pub async fn serve(
         }
     }
     drop(listener);
-    service.close_connections(DisconnectReason::Shutdown);
+    service
+        .release_connections(DisconnectReason::Shutdown, options.release_time)
+        .await;
     connections.close();
     connections.wait().await;
 }

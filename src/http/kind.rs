@@ -55,6 +55,8 @@ kinds! {
         "The vehicle has no debug blob with this id.";
     UnknownCommand => "unknown-command", NOT_FOUND, "Unknown command",
         "The vehicle has no command with this id.";
+    Draining => "draining", NOT_FOUND, "Draining",
+        "The server is about to stop: send new connections to another one.";
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "Method not allowed",
         "This path does not support the method; the Allow header lists those it does.";
     BodyTimeout => "body-timeout", REQUEST_TIMEOUT, "Body too slow",

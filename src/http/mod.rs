@@ -12,6 +12,7 @@ mod history;
 mod kind;
 mod paging;
 mod problem;
+mod readiness;
 mod server;
 mod server_info;
 mod status_update;
@@ -156,6 +157,7 @@ fn describe() -> (Routes, OpenApi) {
         .merge(commands::log_routes())
         .merge(status_update::routes())
         .merge(server_info::routes())
+        .merge(readiness::routes())
         .merge(docs::routes());
     let waiting = commands::routes();
     let routes = Routes {

@@ -1,4 +1,4 @@
-//! The server about itself: `/`, `/health`, `/ready`.
+//! What this server is: `/`.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -27,33 +27,18 @@ use crate::domain::Timestamp;
 const TAG: &str = "Server";
 
 pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
-    ApiRouter::new()
-        .api_route(
-            "/",
-            get_with(get_server_info, |op| {
-                op.id("get_server_info").tag(TAG).summary("Get what this server is").description(
+    ApiRouter::new().api_route(
+        "/",
+        get_with(get_server_info, |op| {
+            op.id("get_server_info")
+                .tag(TAG)
+                .summary("Get what this server is")
+                .description(
                     "Version, instance and connected devices: a small page for a browser (`Accept: \
                      text/html`), JSON otherwise.",
                 )
-            }),
-        )
-        .api_route(
-            "/health",
-            get_with(get_health, |op| {
-                op.id("get_health").tag(TAG).summary("Check whether the process is alive").description(
-                    "Answers 200 as long as the process can answer at all, whatever it depends on.",
-                )
-            }),
-        )
-        .api_route(
-            "/ready",
-            get_with(get_readiness, |op| {
-                op.id("get_readiness").tag(TAG).summary("Check whether the server can do its work").description(
-                    "Checks what the server depends on. 503 while a check fails, and while the server \
-                     drains before it stops.",
-                )
-            }),
-        )
+        }),
+    )
 }
 
 /// What this server is.
@@ -204,118 +189,6 @@ fn escaped(text: &str) -> String {
         .replace('>', "&gt;")
         .replace('"', "&quot;")
         .replace('\'', "&#39;")
-}
-
-/// Whether the process is alive.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Health {
-    /// Always `up`: a process that is not does not answer.
-    status: Up,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-enum Up {
-    Up,
-}
-
-impl Example for Health {
-    fn example() -> Value {
-        json!({ "status": "up" })
-    }
-}
-
-async fn get_health() -> Json<Health> {
-    Json(Health { status: Up::Up })
-}
-
-/// Whether the server can do its work.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Readiness {
-    /// `unready` while a check fails; `draining` while the server finishes before it stops.
-    status: ReadinessStatus,
-    /// What the server depends on.
-    checks: Checks,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-enum ReadinessStatus {
-    Ready,
-    Unready,
-    Draining,
-}
-
-/// A check for each thing that the server depends on.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Checks {
-    /// Whether the database commits and answers.
-    store: CheckStatus,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(inline)]
-enum CheckStatus {
-    Up,
-    Down,
-}
-
-impl Example for Readiness {
-    fn example() -> Value {
-        json!({ "status": "ready", "checks": { "store": "up" } })
-    }
-}
-
-async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
-    // A store that hangs is to be reported here, before the request itself is given up.
-    let patience = state.options.request_timeout / 2;
-    let store = match tokio::time::timeout(patience, state.service().check_store()).await {
-        Ok(Ok(())) => CheckStatus::Up,
-        Ok(Err(_)) | Err(_) => CheckStatus::Down,
-    };
-    let status = match store {
-        _ if state.app.draining.is_cancelled() => ReadinessStatus::Draining,
-        CheckStatus::Up => ReadinessStatus::Ready,
-        CheckStatus::Down => ReadinessStatus::Unready,
-    };
-    ReadinessReply(Readiness {
-        status,
-        checks: Checks { store },
-    })
-}
-
-struct ReadinessReply(Readiness);
-
-impl IntoResponse for ReadinessReply {
-    fn into_response(self) -> Response {
-        let status = match self.0.status {
-            ReadinessStatus::Ready => StatusCode::OK,
-            ReadinessStatus::Unready | ReadinessStatus::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, Json(self.0)).into_response()
-    }
-}
-
-impl OperationOutput for ReadinessReply {
-    type Inner = Readiness;
-
-    fn inferred_responses(
-        ctx: &mut GenContext,
-        _: &mut Operation,
-    ) -> Vec<(Option<u16>, ResponseDoc)> {
-        let ready = json_response::<Readiness>(ctx, "The server can do its work.");
-        let mut unready = json_response::<Readiness>(ctx, "It cannot, or it is about to stop.");
-        for media in unready.content.values_mut() {
-            media.example = Some(json!({ "status": "draining", "checks": { "store": "up" } }));
-        }
-        vec![
-            (Some(StatusCode::OK.as_u16()), ready),
-            (Some(StatusCode::SERVICE_UNAVAILABLE.as_u16()), unready),
-        ]
-    }
 }
 
 #[cfg(test)]

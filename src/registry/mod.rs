@@ -77,11 +77,11 @@ impl Registry {
         self.connections.len()
     }
 
-    /// Asks every connection to close.
-    pub fn close_all(&self, reason: DisconnectReason) {
-        for mailbox in &self.connections {
-            mailbox.close(reason);
-        }
+    /// How to reach every connection that is there now.
+    #[must_use]
+    pub fn mailboxes(&self) -> Vec<Arc<Mailbox>> {
+        let mailboxes = self.connections.iter();
+        mailboxes.map(|mailbox| Arc::clone(&mailbox)).collect()
     }
 
     /// Notes that a login of this vehicle is on its way to the store.

@@ -1,6 +1,7 @@
 //! The use cases, free of sockets, HTTP and SQL: what a login, a report, a query does.
 
 mod commands;
+mod pace;
 mod sessions;
 mod upkeep;
 mod vehicles;
@@ -105,9 +106,17 @@ impl Service {
         self.registry.connect(mailbox)
     }
 
-    /// Asks every device connection to close.
-    pub fn close_connections(&self, reason: DisconnectReason) {
-        self.registry.close_all(reason);
+    /// Asks every device connection to close, a few at a time but all of them within `time`: vehicles that
+    /// come back elsewhere at once are a load that nobody needs.
+    pub async fn release_connections(&self, reason: DisconnectReason, time: Duration) {
+        let connections = self.registry.mailboxes();
+        let mut ticks = tokio::time::interval(pace::TICK);
+        for some in connections.chunks(pace::a_tick(connections.len(), time)) {
+            ticks.tick().await;
+            for mailbox in some {
+                mailbox.close(reason);
+            }
+        }
     }
 
     /// How many device connections this instance holds, logged in or not.

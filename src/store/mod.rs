@@ -22,7 +22,7 @@ mod queries;
 mod watch;
 mod writer;
 
-pub use database::migrate;
+pub use database::{DatabaseAddress, migrate};
 pub use error::{OpenError, StoreError};
 pub use fold::commands::KEY_LIFETIME;
 pub use intent::{
@@ -41,8 +41,8 @@ use writer::Writer;
 /// How to open the store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// `sqlite://<path>` (the file is created if it is missing), `mysql://…` or `postgres://…`.
-    pub url: String,
+    /// Where the database is.
+    pub database: DatabaseAddress,
     /// Connections for reading.
     pub readers: u32,
     /// This life of this instance, as sessions name it in their vehicle's row.
@@ -78,7 +78,7 @@ impl Store {
             write_connection,
             reader,
             lock,
-        } = database::open(&options.url, options.readers, &life).await?;
+        } = database::open(&options.database, options.readers, &life).await?;
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
         let watchers = Watchers::default();

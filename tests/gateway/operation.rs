@@ -113,12 +113,15 @@ fn a_second_process_on_the_same_database_refuses_to_start() {
 fn a_database_that_cannot_be_opened_is_one_clear_line_and_a_failure() {
     for (url, reason) in [
         ("sqlite:///nowhere/at/all.db", "does its folder exist"),
-        ("mysql://root@localhost/fleet", "database.url"),
+        ("mysql://root:s3cret@127.0.0.1:1/fleet", "refused"),
+        ("postgres://root:s3cret@127.0.0.1:1/fleet", "refused"),
+        ("mariadb://root:s3cret@127.0.0.1:1/fleet", "database.url"),
         ("nonsense", "database.url"),
     ] {
         let (status, said) = Daemon::builder().set(&format!("database.url={url}")).fail();
         assert!(!status.success());
         assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 }
 
@@ -271,4 +274,32 @@ fn a_stop_with_the_database_locked_ends_in_time_and_says_that_not_all_is_stored(
     daemon.signal("TERM");
     assert!(!daemon.wait().success());
     daemon.logged("the database cannot commit; what waited for it is lost");
+}
+
+#[test]
+fn while_it_drains_the_gateway_accepts_and_tells_the_balancer_to_send_nobody() {
+    let mut daemon = Daemon::builder().set("shutdown.drain_delay=2s").start();
+    assert_eq!(daemon.get("/ready/balancer").status(), 200);
+    daemon.signal("TERM");
+    daemon.logged("draining: still accepting, while /ready/balancer is 404");
+    assert_eq!(daemon.get("/ready/balancer").status(), 404);
+    assert_eq!(daemon.get("/ready").status(), 503);
+    let mut device = daemon.log_in("truck");
+    device.say("PING.");
+    device.expect("PONG.");
+    device.expect("GOTTA GO.");
+    device.say("SEE YA!");
+    device.expect_closed();
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn the_balancer_is_not_told_of_troubles_that_all_share() {
+    let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
+    let lock = Lock::take(&daemon.database());
+    daemon.log_in_if_possible("truck");
+    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    assert_eq!(daemon.get("/ready").status(), 503);
+    assert_eq!(daemon.get("/ready/balancer").status(), 200);
+    drop(lock);
 }

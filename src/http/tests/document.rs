@@ -71,7 +71,7 @@ fn every_operation_is_described_and_every_reference_resolves() {
             }
         }
     }
-    assert_eq!(ids.len(), 24);
+    assert_eq!(ids.len(), 25);
     assert_references_resolve(&document, &document);
 }
 

@@ -261,7 +261,10 @@ async fn a_panic_is_a_problem_that_tells_nothing() {
 async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
     let api = Api::new().await;
     assert_eq!(api.get("/ready").await.json()["status"], "ready");
+    assert_eq!(api.get("/ready/balancer").await.status, StatusCode::OK);
     api.draining.cancel();
+    let balancer = api.get("/ready/balancer").await;
+    assert_eq!(balancer.problem(), (404, "draining".to_owned()));
     let draining = api.get("/ready").await;
     assert_eq!(draining.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(

@@ -24,7 +24,7 @@ use crate::{
     domain::{DeviceId, Timestamp},
     registry::Mailbox,
     service::{CommandOptions, Instance, Service},
-    store::{Store, StoreOptions},
+    store::{DatabaseAddress, Store, StoreOptions},
 };
 
 const OPTIONS: HttpOptions = HttpOptions {
@@ -97,7 +97,10 @@ impl Api {
         let folder = tempfile::tempdir().unwrap();
         let id = uuid::Uuid::now_v7();
         let store = Store::open(StoreOptions {
-            url: format!("sqlite://{}/test.db", folder.path().display()),
+            database: DatabaseAddress {
+                url: format!("sqlite://{}/test.db", folder.path().display()),
+                shown: String::new(),
+            },
             readers: 2,
             instance_id: id.to_string(),
             instance_name: "test".to_owned(),

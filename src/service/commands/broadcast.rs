@@ -11,15 +11,9 @@ use super::{CommandError, CommandRequest, Outcome};
 use crate::{
     domain::{Action, CommandOrigin, CommandState},
     registry::Session,
-    service::Service,
+    service::{Service, pace},
     store::StoreError,
 };
-
-/// Vehicles are addressed a few at a time, so that what they and others say meanwhile does not wait
-/// behind all of them.
-const TICK: Duration = Duration::from_millis(10);
-/// Vehicles a tick at least: a thousand a second.
-const FEWEST_A_TICK: usize = 10;
 
 /// How many vehicles a broadcast addressed, and what became of it. The other numbers add up to the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,9 +70,9 @@ impl Service {
             addressed: sessions.len() as u64,
             ..Broadcast::default()
         };
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(pace::TICK);
         let mut under_way = JoinSet::new();
-        for some in sessions.chunks(a_tick(sessions.len(), timeout)) {
+        for some in sessions.chunks(pace::a_tick(sessions.len(), timeout / 2)) {
             ticks.tick().await;
             for session in some {
                 let request = request(session, action, deadline);
@@ -108,13 +102,6 @@ fn request(session: &Session, action: Action, deadline: Instant) -> CommandReque
     }
 }
 
-/// How many to address a tick: all of them within half of the time.
-fn a_tick(vehicles: usize, timeout: Duration) -> usize {
-    let ticks = (timeout / 2).as_millis() / TICK.as_millis();
-    let ticks = usize::try_from(ticks).unwrap_or(usize::MAX).max(1);
-    vehicles.div_ceil(ticks).max(FEWEST_A_TICK)
-}
-
 impl Broadcast {
     fn place_of(&mut self, ended: &Result<Outcome, CommandError>) -> &mut u64 {
         let Ok(Outcome::Command(command)) = ended else {
@@ -127,18 +114,5 @@ impl Broadcast {
             CommandState::Disconnected => &mut self.disconnected,
             _ => &mut self.unsent,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broadcast_takes_half_of_its_time_to_address_everybody_or_less() {
-        assert_eq!(a_tick(0, Duration::from_secs(1)), FEWEST_A_TICK);
-        assert_eq!(a_tick(1_000, Duration::from_secs(10)), FEWEST_A_TICK);
-        assert_eq!(a_tick(18_000, Duration::from_secs(1)), 360);
-        assert_eq!(a_tick(18_000, Duration::ZERO), 18_000);
     }
 }

@@ -68,28 +68,46 @@ pub(super) struct Life<'a> {
     pub(super) name: &'a str,
 }
 
-/// Brings the schema of `url` up to date and does nothing else.
-pub async fn migrate(url: &str) -> Result<(), OpenError> {
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub struct DatabaseAddress {
+    /// `sqlite://<path>` (the file is created if it is missing), `mysql://…` or `postgres://…`.
+    pub url: String,
+    /// The same without secrets, for logs and errors.
+    pub shown: String,
+}
+
+/// Brings the schema of a database up to date and does nothing else.
+pub async fn migrate(address: &DatabaseAddress) -> Result<(), OpenError> {
     let Opened {
         mut write_connection,
         reader,
         ..
-    } = open_for(url, 1, None).await?;
+    } = open_for(address, 1, None).await?;
     write_connection.discard().await;
     reader.close().await.map_err(|source| OpenError::Connect {
-        url: url.to_owned(),
+        url: address.shown.clone(),
         source,
     })
 }
 
-/// Opens `url`, brings its schema up to date, and from then on this life alone may write.
-pub(super) async fn open(url: &str, readers: u32, life: &Life<'_>) -> Result<Opened, OpenError> {
-    open_for(url, readers, Some(life)).await
+/// Opens a database, brings its schema up to date, and from then on this life alone may write.
+pub(super) async fn open(
+    address: &DatabaseAddress,
+    readers: u32,
+    life: &Life<'_>,
+) -> Result<Opened, OpenError> {
+    open_for(address, readers, Some(life)).await
 }
 
-async fn open_for(url: &str, readers: u32, life: Option<&Life<'_>>) -> Result<Opened, OpenError> {
+async fn open_for(
+    address: &DatabaseAddress,
+    readers: u32,
+    life: Option<&Life<'_>>,
+) -> Result<Opened, OpenError> {
+    let url = address.url.as_str();
     let connecting = |source| OpenError::Connect {
-        url: url.to_owned(),
+        url: address.shown.clone(),
         source,
     };
     let is_file = url.starts_with("sqlite:");
@@ -99,7 +117,7 @@ async fn open_for(url: &str, readers: u32, life: Option<&Life<'_>>) -> Result<Op
         None
     };
     let migrating = |source| OpenError::Migrate {
-        url: url.to_owned(),
+        url: address.shown.clone(),
         source,
     };
     let write_connection = if is_file {

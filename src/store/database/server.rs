@@ -5,9 +5,12 @@ use std::time::Duration;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
-    DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, TransactionTrait,
+    DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, RuntimeErr,
+    TransactionTrait,
     sea_query::{Expr, ExprTrait},
+    sqlx::{Connection, MySqlConnection, PgConnection},
 };
+use tokio::time::timeout;
 use vehicle_gateway_migrations::{Migrator, MigratorTrait};
 
 use super::{Life, WriteConnection};
@@ -63,6 +66,7 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
 /// Brings the schema up to date, however long it takes, and makes this life the one that may write;
 /// without a life, the schema only. One gateway at a time.
 pub(super) async fn prepare(url: &str, life: Option<&Life<'_>>) -> Result<(), DbErr> {
+    try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
     // Both belong to the connection, and end with it. On the MySQL family the name is the server's, not
     // the database's, and may have 64 characters.
@@ -84,6 +88,25 @@ pub(super) async fn prepare(url: &str, life: Option<&Life<'_>>) -> Result<(), Db
     }
     db.execute_unprepared(unlock).await?;
     db.close().await
+}
+
+/// Connects once, for the reason if it fails: a pool tries again and again and says that it took too long.
+async fn try_to_connect(url: &str) -> Result<(), DbErr> {
+    let connecting = async {
+        if url.starts_with("mysql:") {
+            MySqlConnection::connect(url).await?.close().await
+        } else {
+            PgConnection::connect(url).await?.close().await
+        }
+    };
+    let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+    match connected {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(DbErr::Conn(RuntimeErr::SqlxError(error.into()))),
+        Err(_elapsed) => Err(DbErr::Custom(format!(
+            "no answer within {CONNECT_TIMEOUT:?}"
+        ))),
+    }
 }
 
 /// Whoever could write before is dead from now on.

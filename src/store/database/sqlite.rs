@@ -14,8 +14,9 @@ use crate::store::OpenError;
 /// How long a statement waits for a lock that someone else (a shell, a backup) holds. Short, since
 /// the writer tries again by itself until `store.commit_timeout`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a read waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to open, or a read may wait for a free one: long, because a disk that
+/// others keep busy is slow and not broken. Requests have limits of their own.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn write_connection(url: &str) -> Result<WriteConnection, DbErr> {
     let mut creating = options(url, 1);
