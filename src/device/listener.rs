@@ -1,15 +1,15 @@
 //! Accepting device connections, whatever happens.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DeviceOptions, connection};
+use super::{DeviceOptions, connection, refusals::Refusals};
 use crate::{
     domain::DisconnectReason,
     service::{Mailbox, Service},
@@ -18,8 +18,6 @@ use crate::{
 /// Pauses after a failed accept: out of files or memory does not pass within microseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Refusals are logged once in this time, with their number.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Accepts devices until `stop`, then asks all connections to close and waits until they have.
 pub async fn serve(
@@ -30,7 +28,7 @@ pub async fn serve(
 ) {
     let options = Arc::new(options);
     let connections = TaskTracker::new();
-    let mut refusals = Refusals::default();
+    let refusals = Refusals::default();
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -42,7 +40,9 @@ pub async fn serve(
             Ok((stream, remote)) => {
                 pause = FIRST_PAUSE;
                 if service.connections() >= options.max_connections {
-                    refusals.count(remote, options.max_connections);
+                    if let Some(refused) = refusals.count() {
+                        tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections are connected");
+                    }
                     continue;
                 }
                 if let Err(error) = prepare(&stream) {
@@ -90,26 +90,4 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
             .with_time(Duration::from_mins(1))
             .with_interval(Duration::from_secs(15)),
     )
-}
-
-/// Connections refused for want of capacity, logged as a number now and then.
-#[derive(Debug, Default)]
-struct Refusals {
-    since_log: u64,
-    logged: Option<Instant>,
-}
-
-impl Refusals {
-    fn count(&mut self, remote: SocketAddr, max_connections: usize) {
-        self.since_log += 1;
-        if self
-            .logged
-            .is_none_or(|logged| logged.elapsed() >= REFUSAL_LOG_INTERVAL)
-        {
-            let refused = self.since_log;
-            tracing::warn!(%remote, refused, max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections are connected");
-            self.since_log = 0;
-            self.logged = Some(Instant::now());
-        }
-    }
 }

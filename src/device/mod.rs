@@ -1,13 +1,15 @@
 //! The device port: accepting connections, and talking to one device on each.
 //!
 //! `listener` accepts; `connection` moves bytes; `deadlines` watches the clock; `talk` decides what a sentence
-//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large input. SQL and HTTP are unknown here.
+//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large input; `refusals` counts who may not connect. SQL
+//! and HTTP are unknown here.
 
 mod budget;
 mod closing;
 mod connection;
 mod deadlines;
 mod listener;
+mod refusals;
 mod replies;
 mod talk;
 
