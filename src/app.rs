@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    config::Settings,
+    config::{Settings, settings::ProxyProtocol},
     device::{self, Budget, DeviceOptions},
     domain::Timestamp,
     http::{self, AppState, HttpOptions},
@@ -296,6 +296,10 @@ fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions 
         limits: Limits {
             sentence: device.max_sentence,
             blob: device.max_blob,
+        },
+        proxy_sources: match device.proxy_protocol {
+            ProxyProtocol::Off => None,
+            ProxyProtocol::Required => Some(device.proxy_sources.clone()),
         },
         max_connections,
         max_bad_sentences: u32::try_from(device.max_bad_sentences).unwrap_or(u32::MAX),

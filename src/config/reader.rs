@@ -88,6 +88,34 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// One or more values that can be made of text by `parse`. In the environment and in flags, which are
+    /// text, a list is written as in a file.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &str,
+        allowed: impl Display,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let items = match self.figment.find_value(key) {
+            Ok(Value::Array(_, items)) => items,
+            Ok(Value::String(_, text)) => serde_json::from_str::<Vec<String>>(&text)
+                .map(|items| items.into_iter().map(Value::from).collect())
+                .unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if items.is_empty() {
+            self.refuse(key, &allowed);
+        }
+        let mut parsed = Vec::new();
+        for item in &items {
+            match item.as_str().and_then(&parse) {
+                Some(value) => parsed.push(value),
+                None => self.refuse_found(key, describe(item), &allowed),
+            }
+        }
+        parsed
+    }
+
     /// Any value that can be made of text by `parse`; a number or a truth value is taken for its text.
     /// Control characters and bytes that were not UTF-8 are in no setting.
     pub(super) fn parsed<T>(
@@ -128,15 +156,17 @@ impl<'a> Reader<'a> {
 
     fn refuse(&mut self, key: &str, allowed: impl Display) {
         let value = self.figment.find_value(key).ok();
-        let origin = value
-            .as_ref()
-            .and_then(|value| self.figment.get_metadata(value.tag()));
+        let found = value.map_or_else(|| "nothing".to_owned(), |value| describe(&value));
+        self.refuse_found(key, found, allowed);
+    }
+
+    fn refuse_found(&mut self, key: &str, found: String, allowed: impl Display) {
+        let value = self.figment.find_value(key).ok();
+        let origin = value.and_then(|value| self.figment.get_metadata(value.tag()));
         self.problems.push(Problem::Value {
             key: key.to_owned(),
             origin: origin.map_or_else(|| "any source".to_owned(), |from| from.name.to_string()),
-            found: value
-                .as_ref()
-                .map_or_else(|| "nothing".to_owned(), describe),
+            found,
             allowed: allowed.to_string(),
         });
     }
@@ -164,6 +194,7 @@ pub(super) fn describe(value: &Value) -> String {
         Value::String(_, text) => format!("{:?}", mask(text)),
         Value::Empty(..) => "nothing".to_owned(),
         Value::Dict(..) => "a table or a date".to_owned(),
+        Value::Array(_, items) if items.is_empty() => "an empty list".to_owned(),
         Value::Array(..) => "a list".to_owned(),
         value => scalar(value).unwrap_or_default(),
     }

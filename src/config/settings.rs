@@ -6,13 +6,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use figment::value::Value;
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::{
     DatabaseUrl,
     reader::Reader,
-    units::{format_duration, format_size},
+    units::{format_duration, format_size, parse_network},
 };
 
 const MILLIS_100: Duration = Duration::from_millis(100);
@@ -106,6 +107,10 @@ pub struct DeviceSettings {
     pub buffer_budget: usize,
     /// Sentences of one device that may await their commit at once, at least 1.
     pub pipeline: usize,
+    /// Whether a balancer tells the address of each device.
+    pub proxy_protocol: ProxyProtocol,
+    /// The balancers whose word is taken for it, at least 1.
+    pub proxy_sources: Vec<IpNet>,
 }
 
 /// `[database]`
@@ -187,6 +192,17 @@ pub enum LogFormat {
     Human,
     /// A JSON object on a line.
     Json,
+}
+
+/// Whether connections of devices begin with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    /// None does: devices connect directly, or the balancer's address is good enough.
+    #[default]
+    Off,
+    /// Each does.
+    Required,
 }
 
 impl Settings {
@@ -308,6 +324,18 @@ impl DeviceSettings {
             max_blob: reader.bytes("device.max_blob", KIB..=16 * MIB),
             buffer_budget: reader.bytes("device.buffer_budget", MIB..=64 * GIB),
             pipeline: reader.count("device.pipeline", 1..=1024),
+            proxy_protocol: reader.choice(
+                "device.proxy_protocol",
+                &[
+                    ("off", ProxyProtocol::Off),
+                    ("required", ProxyProtocol::Required),
+                ],
+            ),
+            proxy_sources: reader.list(
+                "device.proxy_sources",
+                "a list of IP addresses and networks, such as [\"10.0.0.0/8\", \"192.0.2.7\"]",
+                parse_network,
+            ),
         }
     }
 }

@@ -349,6 +349,54 @@ fn the_instance_is_called_like_the_host_unless_it_has_a_name() {
 }
 
 #[test]
+fn a_list_is_written_the_same_in_a_file_in_the_environment_and_in_a_flag() {
+    let list = r#"["10.1.2.3/8", "192.0.2.7", "2001:db8::/32", "::1"]"#;
+    let key = "device.proxy_sources";
+    for given in [
+        given().file("g.toml", &format!("{key} = {list}")),
+        given().variable("GATEWAY_DEVICE__PROXY_SOURCES", list),
+        given().set(&format!("{key}={list}")),
+    ] {
+        let sources = given.settings().device.proxy_sources;
+        let told: Vec<_> = sources.iter().map(ToString::to_string).collect();
+        let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"];
+        assert_eq!(told, networks);
+    }
+}
+
+#[test]
+fn each_wrong_item_of_a_list_is_told_and_so_is_what_is_no_list_or_empty() {
+    let allowed =
+        r#"allowed: a list of IP addresses and networks, such as ["10.0.0.0/8", "192.0.2.7"]"#;
+    let told = given()
+        .file(
+            "g.toml",
+            "device.proxy_sources = ['balancer.example', '::1', '10.0.0.0/33', 10, '::ffff:10.0.0.1']",
+        )
+        .told();
+    let found = [
+        r#""balancer.example""#,
+        r#""10.0.0.0/33""#,
+        "10",
+        r#""::ffff:10.0.0.1""#,
+    ];
+    let wanted =
+        found.map(|found| format!("device.proxy_sources: found {found} in file g.toml; {allowed}"));
+    assert_eq!(told, wanted);
+    for bad in ["", "10.0.0.0/8", "[]", "['::1']", r#"["::1""#, "[1]"] {
+        let told = given().set(&format!("device.proxy_sources={bad}")).told();
+        let wanted =
+            format!("device.proxy_sources: found {bad:?} in --set device.proxy_sources; {allowed}");
+        assert_eq!(told, [wanted]);
+    }
+    let told = given().file("g.toml", "device.proxy_sources = []").told();
+    assert!(
+        told[0].contains("found an empty list in file g.toml"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_filter_is_levels_and_targets_with_levels() {
     for good in [
         "warn",
@@ -384,6 +432,8 @@ fn the_effective_settings_read_back_to_the_same_settings() {
         .set("store.commit_timeout=1m 30s 5ms")
         .set("http.max_body=1025")
         .set("http.listen=[::1]:0")
+        .set("device.proxy_protocol=required")
+        .set(r#"device.proxy_sources=["10.0.0.5", "fd00::/8"]"#)
         .settings();
     let toml = settings.to_toml_masked();
     assert_eq!(given().file("g.toml", &toml).settings(), settings, "{toml}");

@@ -1,6 +1,8 @@
-//! How values are written: durations, sizes, and text that may hold a secret.
+//! How values are written: durations, sizes, networks, and text that may hold a secret.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
 
 /// The units of a size, largest first, with their bytes.
 const SIZES: [(&str, u64); 4] = [
@@ -64,6 +66,17 @@ pub(super) fn format_size(bytes: u64) -> String {
             || format!("{bytes} B"),
             |(name, unit)| format!("{} {name}", bytes / unit),
         )
+}
+
+/// An IP network as `10.0.0.0/8`, or one address. Bits beyond the length of the network are dropped, as routers
+/// do; an IPv4 address that is written as an IPv6 one is refused, because peers are compared as what they are.
+pub(super) fn parse_network(text: &str) -> Option<IpNet> {
+    let network: IpNet = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .ok()?;
+    let mapped = matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some());
+    (!mapped).then(|| network.trunc())
 }
 
 /// Replaces the password of a URL, and query values that look like one, by `***`.

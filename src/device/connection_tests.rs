@@ -53,6 +53,7 @@ impl Gateway {
                 sentence: 4 << 10,
                 blob: 64 << 10,
             },
+            proxy_sources: None,
             max_connections: 10,
             max_bad_sentences: 3,
             pipeline: 4,

@@ -1,6 +1,6 @@
 //! Accepting device connections, whatever happens.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DeviceOptions, connection, refusals::Refusals};
+use super::{DeviceOptions, connection, proxy::Balancers, refusals::Refusals};
 use crate::{
     domain::DisconnectReason,
     service::{Mailbox, Service},
@@ -29,6 +29,10 @@ pub async fn serve(
     let options = Arc::new(options);
     let connections = TaskTracker::new();
     let refusals = Refusals::default();
+    let balancers = options
+        .proxy_sources
+        .clone()
+        .map(|sources| Arc::new(Balancers::new(sources, options.login_timeout)));
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -39,6 +43,9 @@ pub async fn serve(
         match accepted {
             Ok((stream, remote)) => {
                 pause = FIRST_PAUSE;
+                if balancers.as_ref().is_some_and(|known| !known.admit(remote)) {
+                    continue;
+                }
                 if service.connections() >= options.max_connections {
                     if let Some(refused) = refusals.count() {
                         tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections are connected");
@@ -53,8 +60,29 @@ pub async fn serve(
                 let mailbox = Arc::new(Mailbox::default());
                 let guard = service.connect(Arc::clone(&mailbox));
                 let (service, options) = (Arc::clone(&service), Arc::clone(&options));
+                let Some(balancers) = balancers.clone() else {
+                    connections.spawn(connection::serve(
+                        stream, remote, service, options, mailbox, guard,
+                    ));
+                    continue;
+                };
+                let tasks = connections.clone();
                 connections.spawn(async move {
-                    connection::serve(stream, remote, service, options, mailbox, guard).await;
+                    let mut stream = stream;
+                    let device = tokio::select! {
+                        biased;
+                        () = told_to_close(&mailbox) => {
+                            tracing::debug!(%remote, "connection closed");
+                            None
+                        }
+                        device = balancers.device_behind(remote, &mut stream) => device,
+                    };
+                    // A task of its own, so that none keeps the memory that the header took.
+                    if let Some(device) = device {
+                        tasks.spawn(connection::serve(
+                            stream, device, service, options, mailbox, guard,
+                        ));
+                    }
                 });
             }
             Err(error) if is_of_the_peer(&error) => tracing::debug!(%error, "accept"),
@@ -90,4 +118,9 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
             .with_time(Duration::from_mins(1))
             .with_interval(Duration::from_secs(15)),
     )
+}
+
+/// Resolves once a connection that has no session, and so gets no orders, is to be closed.
+async fn told_to_close(mailbox: &Mailbox) {
+    poll_fn(|context| mailbox.poll(context).map(drop)).await;
 }

@@ -1,19 +1,23 @@
 //! The device port: accepting connections, and talking to one device on each.
 //!
 //! `listener` accepts; `connection` moves bytes; `deadlines` watches the clock; `talk` decides what a sentence
-//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large input; `refusals` counts who may not connect. SQL
-//! and HTTP are unknown here.
+//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large
+//! input. Before all that, `proxy` asks a balancer for the device's address, and `refusals` counts who may not
+//! connect. SQL and HTTP are unknown here.
 
 mod budget;
 mod closing;
 mod connection;
 mod deadlines;
 mod listener;
+mod proxy;
 mod refusals;
 mod replies;
 mod talk;
 
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::protocol::Limits;
 
@@ -25,6 +29,9 @@ pub use listener::serve;
 pub struct DeviceOptions {
     /// Caps on sentences and blobs.
     pub limits: Limits,
+    /// The balancers that tell a device's address by the PROXY protocol, and nobody else may connect; none:
+    /// devices connect themselves.
+    pub proxy_sources: Option<Vec<IpNet>>,
     /// Connections that are held at once; further ones are closed at once.
     pub max_connections: usize,
     /// Bad sentences in a row after which the connection is closed.

@@ -10,7 +10,7 @@ use figment::{
 use super::given;
 use crate::config::{
     Problem, layers,
-    settings::{DeviceSettings, LogFormat},
+    settings::{DeviceSettings, LogFormat, ProxyProtocol},
 };
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
@@ -67,6 +67,8 @@ fn the_embedded_defaults_are_valid() {
             max_blob: 1_048_576,
             buffer_budget: 67_108_864,
             pipeline: 64,
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_sources: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         }
     );
     assert_eq!(
