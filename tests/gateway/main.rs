@@ -18,6 +18,7 @@ mod json;
 mod lines;
 mod operation;
 mod presence;
+mod proxy;
 mod servers;
 mod simulate;
 mod text;

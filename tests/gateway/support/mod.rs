@@ -1,5 +1,6 @@
 //! The real daemon on free ports with a folder of its own, and the peers that talk to it.
 
+mod balancer;
 mod daemon;
 mod database;
 mod device;
@@ -8,6 +9,7 @@ mod simulation;
 mod vehicle;
 mod wait;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use daemon::Daemon;
 pub(crate) use database::{Lock, answers, change, query};
 pub(crate) use device::{Device, hello, json};

@@ -317,7 +317,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
