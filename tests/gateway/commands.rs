@@ -467,7 +467,7 @@ fn an_answer_to_what_was_asked_before_a_stop_still_counts() {
 
 #[test]
 fn what_the_database_cannot_take_is_not_written_to_the_vehicle_later() {
-    let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
+    let daemon = Daemon::builder().set("store.commit_timeout=1s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let lock = Lock::take(&daemon.database());
     let refused = daemon.operate("truck/turnOn", &json!({}));

@@ -144,7 +144,7 @@ fn while_the_database_is_locked_nothing_is_thanked_and_what_waited_is_stored_aft
 
 #[test]
 fn a_database_that_stays_locked_ends_sessions_unthanked_and_the_daemon_heals_by_itself() {
-    let daemon = Daemon::builder().set("store.commit_timeout=500ms").start();
+    let daemon = Daemon::builder().set("store.commit_timeout=2s").start();
     let mut reporting = daemon.log_in("reporting");
     let lock = Lock::take(&daemon.database());
     let mut entering = daemon.connect();
