@@ -41,6 +41,9 @@ impl Service {
     /// Sends what waited for the login of this session: the desired interval, and queued commands.
     pub fn deliver(self: &Arc<Self>, session: &Arc<Session>, due: DueAtLogin) {
         let DueAtLogin { desired, queued } = due;
+        if desired.is_none() && queued.is_empty() {
+            return;
+        }
         let mut under_way = JoinSet::new();
         if let Some(interval) = desired {
             under_way.spawn(Arc::clone(self).deliver_interval(Arc::clone(session), interval));
