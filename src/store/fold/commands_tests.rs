@@ -306,6 +306,13 @@ fn keep_me_posted_says_what_is_desired_when_it_is_claimed() {
         claim(fold, number, 1, 5);
         assert_eq!(command(fold, number).action, every(20));
     }
+    let claimed_at_once = NewCommand {
+        origin: CommandOrigin::Login,
+        claim: Some(1),
+        ..new(4, every(10), 6)
+    };
+    submit(fold, claimed_at_once);
+    assert_eq!(command(fold, 4).action, every(20));
 }
 
 #[test]
