@@ -86,15 +86,22 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         name: settings.instance.id.clone(),
         started_at: Timestamp::now(),
     };
-    let store = Store::open(StoreOptions {
+    let opening = Store::open(StoreOptions {
         database: database_address(&settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
         instance_id: instance.id.to_string(),
         instance_name: instance.name.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
-    })
-    .await?;
+    });
+    // It may wait for another gateway that migrates, or for a server that does not answer.
+    let store = tokio::select! {
+        opened = opening => opened?,
+        signal = signals.next() => {
+            tracing::warn!(signal, "stopped before the database was open");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let service = Arc::new(Service::new(
         store,
         instance,
