@@ -1,6 +1,6 @@
 //! What can go wrong with the store.
 
-use sea_orm::{DbErr, RuntimeErr, SqlxError};
+use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 
 /// Why the store did not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -75,6 +75,10 @@ const CONSTRAINT: u32 = 19;
 const MISMATCH: u32 = 20;
 const RANGE: u32 = 25;
 
+// What the MySQL family says of data without a SQLSTATE that says so: more than `max_allowed_packet`, a
+// text that is none.
+const MYSQL_DATA: [u16; 2] = [1153, 1366];
+
 /// Whether a write that failed with `error` would fail alone and again, whatever else is written.
 ///
 /// Only what the data itself can cause counts; anything else (locked, disk full, connection lost)
@@ -94,13 +98,19 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
     let Some(code) = database.code() else {
         return false;
     };
-    match code.parse::<u32>() {
-        Ok(code) if code <= 0xffff => {
-            matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE)
-        }
-        _ => is_poison_sqlstate(&code),
+    let number = database.try_downcast_ref::<MySqlDatabaseError>();
+    if number.is_some_and(|error| MYSQL_DATA.contains(&error.number())) {
+        return true;
     }
+    // SQLSTATEs may be digits only; what SQLite says has four digits at most.
+    if code.len() == SQLSTATE_LENGTH {
+        return is_poison_sqlstate(&code);
+    }
+    code.parse::<u32>()
+        .is_ok_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
 }
+
+const SQLSTATE_LENGTH: usize = 5;
 
 /// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions. A violated constraint
 /// (class 23) does not, for that may be a row that somebody else made at the same time.
