@@ -16,7 +16,7 @@ use std::{
 use sea_orm::DbErr;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,9 @@ const URGENT_SHARE: usize = 4;
 /// Pauses between attempts of a batch that the database cannot commit now.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long one answer is waited for that tells whether a batch is stored: longer than the server waits
+/// for the lock that a COMMIT still holds.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The way into the queue.
 #[derive(Debug, Clone)]
@@ -349,7 +352,9 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let asked = match self.connection.get().await {
-                Ok(db) => last_batch(&db, &self.instance_id).await,
+                Ok(db) => timeout(LOOKUP_TIMEOUT, last_batch(&db, &self.instance_id))
+                    .await
+                    .unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned()))),
                 Err(error) => Err(error),
             };
             match asked {

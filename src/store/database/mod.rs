@@ -6,7 +6,10 @@
 mod server;
 mod sqlite;
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr};
+use tokio::time::timeout;
 use vehicle_gateway_migrations::{Migrator, MigratorTrait};
 
 use super::OpenError;
@@ -27,8 +30,6 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct WriteConnection {
     options: ConnectOptions,
-    /// What a new connection is told first.
-    settings: &'static [&'static str],
     current: Option<DatabaseConnection>,
 }
 
@@ -38,29 +39,32 @@ impl WriteConnection {
         if let Some(current) = &self.current {
             return Ok(current.clone());
         }
-        let fresh = connect(self.options.clone(), self.settings).await?;
+        let fresh = Database::connect(self.options.clone()).await?;
         self.current = Some(fresh.clone());
         Ok(fresh)
     }
 
-    /// Closes the connection, and with it a transaction that may still be open.
+    /// Closes the connection, and with it a transaction that may still be open. A server that does not
+    /// answer is not waited for.
     pub(super) async fn discard(&mut self) {
-        if let Some(current) = self.current.take()
-            && let Err(error) = current.close().await
-        {
+        let Some(current) = self.current.take() else {
+            return;
+        };
+        // One on which nothing is heard any more does not close before the operating system gives it up.
+        let is_file = current.get_database_backend() == DbBackend::Sqlite;
+        let patience = if is_file {
+            Duration::MAX
+        } else {
+            CLOSE_TIMEOUT
+        };
+        if let Ok(Err(error)) = timeout(patience, current.close()).await {
             tracing::warn!(%error, "a database connection did not close well");
         }
     }
 }
 
-/// Connects and tells the connection how to behave.
-async fn connect(options: ConnectOptions, settings: &[&str]) -> Result<DatabaseConnection, DbErr> {
-    let connection = Database::connect(options).await?;
-    for setting in settings {
-        connection.execute_unprepared(setting).await?;
-    }
-    Ok(connection)
-}
+/// How long a connection to a server may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// This life of this instance, as its row has it.
 pub(super) struct Life<'a> {

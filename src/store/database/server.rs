@@ -6,9 +6,9 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
     DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, RuntimeErr,
-    TransactionTrait,
+    SqlxError, TransactionTrait,
     sea_query::{Expr, ExprTrait},
-    sqlx::{Connection, MySqlConnection, PgConnection},
+    sqlx::{Connection, Executor, MySqlConnection, PgConnection},
 };
 use tokio::time::timeout;
 use vehicle_gateway_migrations::{Migrator, MigratorTrait};
@@ -20,36 +20,69 @@ use crate::store::entities::instance;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to come to rest after a read that was given up.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Batches are written under row locks, which hide nothing that is committed. Nobody waits for a lock, or
 /// holds one, for longer than a few seconds.
-const MYSQL: [&str; 2] = [
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION innodb_lock_wait_timeout = 5",
-];
-const POSTGRES: [&str; 5] = [
-    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET lock_timeout = '5s'",
-    "SET idle_in_transaction_session_timeout = '5s'",
-    "SET statement_timeout = '10s'",
-    // What was thanked survives a crash of the server, whatever its default is.
-    "SET synchronous_commit = on",
-];
+///
+/// On the `MySQL` family a connection that is cut without a word would hold its locks for `wait_timeout`,
+/// eight hours (`MySQL` itself has no other variable, and reads the half after `/*M!` as a comment), and
+/// without the strict mode a text that is too long would be cut, stored, and thanked. On `PostgreSQL` what
+/// was thanked survives a crash of the server, whatever its default is.
+const MYSQL: &str = "\
+    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+    SET SESSION innodb_lock_wait_timeout = 5 /*M!, SESSION idle_transaction_timeout = 5 */; \
+    SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')";
+const POSTGRES: &str = "\
+    SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+    SET lock_timeout = '5s'; \
+    SET idle_in_transaction_session_timeout = '5s'; \
+    SET statement_timeout = '10s'; \
+    SET synchronous_commit = on";
 
 pub(super) fn write_connection(url: &str) -> WriteConnection {
+    let mut options = options(url, 1);
+    // By the pool and not once: it makes a new connection when one is idle, old, or found broken.
+    options
+        .map_sqlx_mysql_pool_opts(|pool| {
+            pool.after_connect(|connection, _| Box::pin(told(connection.execute(MYSQL))))
+        })
+        .map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_connect(|connection, _| Box::pin(told(connection.execute(POSTGRES))))
+        });
     WriteConnection {
-        options: options(url, 1),
-        settings: if url.starts_with("mysql:") {
-            &MYSQL
-        } else {
-            &POSTGRES
-        },
+        options,
         current: None,
     }
 }
 
+async fn told<R>(
+    settings: impl Future<Output = Result<R, SqlxError>> + Send,
+) -> Result<(), SqlxError> {
+    settings.await.map(|_done| ())
+}
+
 pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
-    options(url, readers)
+    let mut options = options(url, readers);
+    // A read that its caller gave up hands its connection back, and the pool then waits for an answer on
+    // it without end: a network that loses what is said would take one connection after the other.
+    options
+        .map_sqlx_mysql_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(answers(connection)))
+        })
+        .map_sqlx_postgres_pool_opts(|pool| {
+            pool.after_release(|connection, _| Box::pin(answers(connection)))
+        });
+    options
+}
+
+/// Whether a connection still answers; else the pool drops it.
+async fn answers(connection: &mut impl Connection) -> Result<bool, SqlxError> {
+    match timeout(RELEASE_TIMEOUT, connection.ping()).await {
+        Ok(answered) => answered.map(|()| true),
+        Err(_elapsed) => Err(SqlxError::PoolTimedOut),
+    }
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {
@@ -162,7 +195,8 @@ pub(in crate::store) async fn renew(
 }
 
 /// The number of the batch that this life committed last: tells whether one is stored whose COMMIT was not
-/// answered.
+/// answered. Waits for the lock of the row: a COMMIT that is still on its way, or that the server has not
+/// done with, may yet succeed.
 pub(in crate::store) async fn last_batch(
     db: &impl ConnectionTrait,
     instance_id: &str,
@@ -170,6 +204,7 @@ pub(in crate::store) async fn last_batch(
     instance::Entity::find_by_id(instance_id)
         .select_only()
         .column(instance::Column::Batch)
+        .lock_exclusive()
         .into_tuple()
         .one(db)
         .await

@@ -25,7 +25,6 @@ pub(super) async fn write_connection(url: &str) -> Result<WriteConnection, DbErr
         current: Some(Database::connect(creating).await?),
         // A file that has gone is not made again: it would be an empty one.
         options: options(url, 1),
-        settings: &[],
     })
 }
 
