@@ -3,11 +3,12 @@
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 
-use crate::support::{Daemon, Database, Device, hello, on_every_server, wait_until};
+use crate::support::{Daemon, Database, Device, Proxy, change, hello, on_every_server, wait_until};
 
 const REPORT: &str = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.";
 const THANKS: &str = "OK, THANKS!";
@@ -20,6 +21,13 @@ on_every_server! {
     a_second_gateway_takes_the_database_over_and_the_first_one_stops,
     gateways_that_start_at_once_on_an_empty_database_make_one_schema,
     ids_and_blobs_are_kept_byte_by_byte,
+    a_commit_that_arrives_late_stores_nothing_twice,
+    a_connection_that_is_new_is_told_how_to_behave,
+    silence_in_the_middle_of_connecting_holds_up_nothing_for_ever,
+    a_network_that_forgets_its_connections_is_survived,
+    a_server_that_is_silent_does_not_hold_up_a_stop,
+    a_stop_is_heard_while_the_start_waits_for_the_database,
+    what_the_database_refuses_is_dropped_alone,
 }
 
 fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
@@ -170,4 +178,212 @@ fn ids_and_blobs_are_kept_byte_by_byte(database: &Database) {
         .get(&format!("/vehicles/TRUCK/debug-blobs/{id}"))
         .bytes();
     assert_eq!(bytes.unwrap(), blob);
+}
+
+fn a_commit_that_arrives_late_stores_nothing_twice(database: &Database) {
+    let builder = Daemon::on(database).set("store.commit_timeout=60s");
+    let (builder, proxy) = builder.behind(Proxy::before);
+    let daemon = builder.start();
+    let mut device = daemon.log_in("truck");
+    proxy.hold("COMMIT");
+    device.say(REPORT);
+    proxy.held(1);
+    // Longer than the gateway waits for one answer.
+    thread::sleep(Duration::from_secs(12));
+    proxy.release();
+    device.expect(THANKS);
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
+}
+
+fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
+    // The server hangs up on what idles, as firewalls do; the pool notices and connects again.
+    let daemon = Daemon::on(database)
+        .set("store.commit_timeout=60s")
+        .set("log.filter=debug")
+        .start();
+    let mut device = daemon.log_in("truck");
+    let is_postgres = daemon.database_url().starts_with("postgres");
+    // Seen from outside: the transaction of this gateway while the row of its vehicle is locked.
+    let end_all = if is_postgres {
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    } else {
+        "BEGIN NOT ATOMIC FOR c IN (SELECT id FROM information_schema.processlist WHERE id <> connection_id() AND user = 'root') DO KILL c.id; END FOR; END"
+    };
+    change(&daemon.database_url(), end_all);
+    device.say(REPORT);
+    device.expect(THANKS);
+    // As fast as before, and a lock that somebody holds is waited for five seconds and not fifty.
+    let url = daemon.database_url();
+    let lock = if is_postgres {
+        "BEGIN; SELECT * FROM vehicles FOR UPDATE; SELECT pg_sleep(9); ROLLBACK"
+    } else {
+        "BEGIN NOT ATOMIC START TRANSACTION; UPDATE vehicles SET battery = 7; DO SLEEP(9); ROLLBACK; END"
+    };
+    let holding = thread::spawn(move || change(&url, lock));
+    thread::sleep(Duration::from_secs(1));
+    let since = Instant::now();
+    device.say(REPORT);
+    wait_until("the lock is not waited for any longer", || {
+        let log = daemon.log();
+        let errors = log.iter().filter_map(|line| line["error"].as_str());
+        errors
+            .into_iter()
+            .any(|error| error.to_lowercase().contains("lock"))
+            .then_some(())
+    });
+    assert!(since.elapsed() < Duration::from_secs(7));
+    holding.join().unwrap();
+}
+
+fn silence_in_the_middle_of_connecting_holds_up_nothing_for_ever(database: &Database) {
+    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let daemon = builder.start();
+    let mut device = daemon.log_in("truck");
+    proxy.hold("TRANSACTION ISOLATION LEVEL");
+    proxy.sever();
+    device.say(REPORT);
+    proxy.held(1);
+    // What is held now is never heard.
+    proxy.sever();
+    thread::sleep(Duration::from_secs(1));
+    proxy.hold("nothing that is said");
+    daemon.logged("the database commits again");
+    daemon.log_in("truck");
+}
+
+fn a_network_that_forgets_its_connections_is_survived(database: &Database) {
+    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let daemon = builder.set("http.request_timeout=2s").start();
+    let mut device = daemon.log_in("truck");
+    proxy.hold("vehicles");
+    let asked: Vec<_> = (0..8)
+        .map(|_| {
+            let url = daemon.url("/vehicles");
+            thread::spawn(move || reqwest::blocking::get(url).unwrap().status().as_u16())
+        })
+        .collect();
+    proxy.held(4);
+    proxy.sever();
+    proxy.hold("nothing that is said");
+    for asked in asked {
+        asked.join().unwrap();
+    }
+    device.try_say(REPORT);
+    wait_until("reads are answered", || {
+        thread::sleep(Duration::from_millis(100));
+        (daemon.get("/vehicles").status() == 200).then_some(())
+    });
+    wait_until("ready", || {
+        thread::sleep(Duration::from_millis(100));
+        (daemon.get("/ready").status() == 200).then_some(())
+    });
+}
+
+fn a_server_that_is_silent_does_not_hold_up_a_stop(database: &Database) {
+    let mut daemon = Daemon::on(database).set("shutdown.grace=3s").start();
+    let mut devices: Vec<Device> = (0..4)
+        .map(|n| daemon.log_in(&format!("truck-{n}")))
+        .collect();
+    database.server().stall();
+    for device in &mut devices {
+        device.say(REPORT);
+    }
+    let since = Instant::now();
+    daemon.signal("TERM");
+    assert!(!daemon.wait().success());
+    assert!(
+        since.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        since.elapsed()
+    );
+}
+
+fn a_stop_is_heard_while_the_start_waits_for_the_database(database: &Database) {
+    let mut lock = "GET_LOCK(";
+    let (builder, proxy) = Daemon::on(database).behind(|url| {
+        if url.starts_with("postgres") {
+            lock = "advisory_lock(";
+        }
+        Proxy::before(url)
+    });
+    proxy.hold(lock);
+    let since = Instant::now();
+    let (_status, said) = builder
+        .after("( (sleep 3; kill -TERM $$; sleep 12; kill -KILL $$) >/dev/null 2>&1 & )")
+        .fail();
+    assert!(since.elapsed() < Duration::from_secs(8), "{said}");
+}
+
+fn what_the_database_refuses_is_dropped_alone(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let mut device = daemon.log_in("truck-with-a-long-name");
+    let mut other = daemon.log_in("tr");
+    let narrow = if daemon.database_url().starts_with("postgres") {
+        "ALTER TABLE debug_blobs ALTER COLUMN device_id TYPE VARCHAR(4)"
+    } else {
+        "ALTER TABLE debug_blobs MODIFY device_id VARCHAR(4) NOT NULL"
+    };
+    change(&daemon.database_url(), narrow);
+    let since = Instant::now();
+    device.say("WTF! 3\n");
+    device.send(b"abc");
+    daemon.logged("the database refused a write; it is dropped");
+    other.say(REPORT);
+    other.expect(THANKS);
+    assert!(since.elapsed() < Duration::from_secs(5));
+}
+
+mod a_blob_that_the_server_does_not_take {
+    use super::*;
+
+    #[test]
+    fn on_mariadb() {
+        let database = Database::mariadb();
+        let daemon = Daemon::on(&database).start();
+        change(
+            &daemon.database_url(),
+            "SET GLOBAL max_allowed_packet = 1048576",
+        );
+        let again = daemon.again();
+        drop(daemon);
+        let daemon = again.start();
+        let mut device = daemon.log_in("truck");
+        let mut other = daemon.log_in("other");
+        let since = Instant::now();
+        device.say("WTF! 1048576\n");
+        device.send(&vec![7; 1_048_576]);
+        thread::sleep(Duration::from_millis(300));
+        other.say(REPORT);
+        other.expect(THANKS);
+        assert!(since.elapsed() < Duration::from_secs(3));
+    }
+}
+
+mod a_commit_that_waits_for_a_copy_is_not_stored_twice {
+    use super::*;
+
+    #[test]
+    fn on_postgres() {
+        let database = Database::postgres();
+        let daemon = Daemon::on(&database)
+            .set("store.commit_timeout=60s")
+            .start();
+        let mut device = daemon.log_in("truck");
+        // The first purge is over: the next commit is that of the report.
+        thread::sleep(Duration::from_millis(500));
+        let url = daemon.database_url();
+        change(
+            &url,
+            "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        );
+        change(&url, "SELECT pg_reload_conf()");
+        thread::sleep(Duration::from_millis(500));
+        device.say(REPORT);
+        // Longer than the gateway waits for one answer.
+        thread::sleep(Duration::from_secs(12));
+        change(&url, "ALTER SYSTEM RESET synchronous_standby_names");
+        change(&url, "SELECT pg_reload_conf()");
+        device.expect(THANKS);
+        assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
+    }
 }

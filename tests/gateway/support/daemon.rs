@@ -13,7 +13,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, Device, PATIENCE};
+use super::{Database, Device, PATIENCE, Proxy};
 
 /// What the daemon said, line by line, as it says it.
 #[derive(Default)]
@@ -70,6 +70,14 @@ impl Builder {
     pub(crate) fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
+    }
+
+    /// Its database by way of this network.
+    pub(crate) fn behind(mut self, network: impl FnOnce(&str) -> Proxy) -> (Self, Proxy) {
+        let url = self.database_url.take().unwrap();
+        let proxy = network(&url);
+        self.database_url = Some(proxy.url(&url));
+        (self, proxy)
     }
 
     /// Starts it by a shell that first does this.

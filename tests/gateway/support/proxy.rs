@@ -1,0 +1,126 @@
+//! A network between the gateway and its database that loses or delays what passes.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+#[derive(Default)]
+struct State {
+    /// What the gateway says with this in it is held, and all that it says after it on that connection.
+    hold: Option<&'static [u8]>,
+    /// How many pieces are held.
+    held: usize,
+    /// What was held before this many releases is let go.
+    releases: usize,
+    /// Connections up to this one are dead: nothing passes and nobody is told.
+    dead: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    connections: AtomicUsize,
+}
+
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// In front of the server of this URL.
+    pub(crate) fn before(url: &str) -> Self {
+        let address = url.rsplit('@').next().unwrap();
+        let address = address.split('/').next().unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::<Shared>::default();
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let number = accepting.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                let Ok(server) = TcpStream::connect(&address) else {
+                    continue;
+                };
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || pass(&shared, number, from, to, true));
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || pass(&shared, number, server, client, false));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// The same URL by way of this.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let (user, address) = url.rsplit_once('@').unwrap();
+        let (_, database) = address.split_once('/').unwrap();
+        format!("{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// From now on, holds what the gateway says with this in it.
+    pub(crate) fn hold(&self, text: &'static str) {
+        self.shared.state.lock().unwrap().hold = Some(text.as_bytes());
+    }
+
+    /// Waits until so many pieces are held.
+    pub(crate) fn held(&self, pieces: usize) {
+        let state = self.shared.state.lock().unwrap();
+        drop(
+            self.shared
+                .changed
+                .wait_while(state, |state| state.held < pieces)
+                .unwrap(),
+        );
+    }
+
+    /// Lets everything pass, what was held too.
+    pub(crate) fn release(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.hold = None;
+        state.releases += 1;
+        self.shared.changed.notify_all();
+    }
+
+    /// Loses whatever is said on the connections there are; new ones are well, unless something is held.
+    pub(crate) fn sever(&self) {
+        self.shared.state.lock().unwrap().dead = self.shared.connections.load(Ordering::SeqCst);
+    }
+}
+
+fn pass(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream, is_gateway: bool) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let said = &buffer[..length];
+        let mut state = shared.state.lock().unwrap();
+        if is_gateway
+            && state
+                .hold
+                .is_some_and(|text| said.windows(text.len()).any(|part| part == text))
+        {
+            let releases = state.releases;
+            state.held += 1;
+            shared.changed.notify_all();
+            state = shared
+                .changed
+                .wait_while(state, |state| state.releases == releases)
+                .unwrap();
+        }
+        let is_dead = number <= state.dead;
+        drop(state);
+        if !is_dead && to.write_all(said).is_err() {
+            break;
+        }
+    }
+    if shared.state.lock().unwrap().dead < number {
+        let _closed = to.shutdown(std::net::Shutdown::Write);
+    }
+}
