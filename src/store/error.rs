@@ -112,8 +112,9 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
 
 const SQLSTATE_LENGTH: usize = 5;
 
-/// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions. A violated constraint
-/// (class 23) does not, for that may be a row that somebody else made at the same time.
+/// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions, and of class 23 what a
+/// value by itself violates (`PostgreSQL`: NOT NULL, CHECK). The rest of class 23 does not: that may be a row
+/// that somebody else made at the same time.
 fn is_poison_sqlstate(code: &str) -> bool {
-    code.starts_with("22")
+    code.starts_with("22") || matches!(code, "23502" | "23514")
 }

@@ -33,7 +33,7 @@ on_every_server! {
 fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
     database: &Database,
 ) {
-    let daemon = Daemon::on(database).start();
+    let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
     let mut device = daemon.log_in("truck");
     database.server().kill();
     device.say(REPORT);
