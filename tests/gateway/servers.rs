@@ -8,10 +8,14 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Daemon, Database, Device, Proxy, change, hello, on_every_server, wait_until};
+use crate::support::{
+    Daemon, Database, Device, Lock, Proxy, change, hello, on_every_server, query, wait_until,
+};
 
 const REPORT: &str = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.";
 const THANKS: &str = "OK, THANKS!";
+const NOT_KNOWN_YET: &str = "whether the last batch is stored is not known yet";
+const STORE_AT_DEBUG: &str = "log.filter=info,vehicle_gateway::store=debug";
 const CANNOT_COMMIT: &str = "the database cannot commit; nothing is acknowledged until it does";
 
 on_every_server! {
@@ -183,13 +187,12 @@ fn ids_and_blobs_are_kept_byte_by_byte(database: &Database) {
 fn a_commit_that_arrives_late_stores_nothing_twice(database: &Database) {
     let builder = Daemon::on(database).set("store.commit_timeout=60s");
     let (builder, proxy) = builder.behind(Proxy::before);
-    let daemon = builder.start();
+    let daemon = builder.set(STORE_AT_DEBUG).start();
     let mut device = daemon.log_in("truck");
     proxy.hold("COMMIT");
     device.say(REPORT);
     proxy.held(1);
-    // Longer than the gateway waits for one answer.
-    thread::sleep(Duration::from_secs(12));
+    daemon.logged(NOT_KNOWN_YET);
     proxy.release();
     device.expect(THANKS);
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
@@ -213,14 +216,7 @@ fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
     device.say(REPORT);
     device.expect(THANKS);
     // As fast as before, and a lock that somebody holds is waited for five seconds and not fifty.
-    let url = daemon.database_url();
-    let lock = if is_postgres {
-        "BEGIN; SELECT * FROM vehicles FOR UPDATE; SELECT pg_sleep(9); ROLLBACK"
-    } else {
-        "BEGIN NOT ATOMIC START TRANSACTION; UPDATE vehicles SET battery = 7; DO SLEEP(9); ROLLBACK; END"
-    };
-    let holding = thread::spawn(move || change(&url, lock));
-    thread::sleep(Duration::from_secs(1));
+    let lock = Lock::of_vehicles(&daemon.database_url());
     let since = Instant::now();
     device.say(REPORT);
     wait_until("the lock is not waited for any longer", || {
@@ -232,7 +228,8 @@ fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
             .then_some(())
     });
     assert!(since.elapsed() < Duration::from_secs(7));
-    holding.join().unwrap();
+    drop(lock);
+    device.expect(THANKS);
 }
 
 fn silence_in_the_middle_of_connecting_holds_up_nothing_for_ever(database: &Database) {
@@ -245,7 +242,6 @@ fn silence_in_the_middle_of_connecting_holds_up_nothing_for_ever(database: &Data
     proxy.held(1);
     // What is held now is never heard.
     proxy.sever();
-    thread::sleep(Duration::from_secs(1));
     proxy.hold("nothing that is said");
     daemon.logged("the database commits again");
     daemon.log_in("truck");
@@ -270,11 +266,9 @@ fn a_network_that_forgets_its_connections_is_survived(database: &Database) {
     }
     device.try_say(REPORT);
     wait_until("reads are answered", || {
-        thread::sleep(Duration::from_millis(100));
         (daemon.get("/vehicles").status() == 200).then_some(())
     });
     wait_until("ready", || {
-        thread::sleep(Duration::from_millis(100));
         (daemon.get("/ready").status() == 200).then_some(())
     });
 }
@@ -352,7 +346,7 @@ mod a_blob_that_the_server_does_not_take {
         let since = Instant::now();
         device.say("WTF! 1048576\n");
         device.send(&vec![7; 1_048_576]);
-        thread::sleep(Duration::from_millis(300));
+        daemon.logged("the database refused a write; it is dropped");
         other.say(REPORT);
         other.expect(THANKS);
         assert!(since.elapsed() < Duration::from_secs(3));
@@ -367,20 +361,22 @@ mod a_commit_that_waits_for_a_copy_is_not_stored_twice {
         let database = Database::postgres();
         let daemon = Daemon::on(&database)
             .set("store.commit_timeout=60s")
+            .set(STORE_AT_DEBUG)
             .start();
         let mut device = daemon.log_in("truck");
-        // The first purge is over: the next commit is that of the report.
-        thread::sleep(Duration::from_millis(500));
         let url = daemon.database_url();
         change(
             &url,
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
         );
         change(&url, "SELECT pg_reload_conf()");
-        thread::sleep(Duration::from_millis(500));
+        wait_until("the server waits for a copy", || {
+            let setting =
+                "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'";
+            (query(&url, setting) == ["nobody"]).then_some(())
+        });
         device.say(REPORT);
-        // Longer than the gateway waits for one answer.
-        thread::sleep(Duration::from_secs(12));
+        daemon.logged(NOT_KNOWN_YET);
         change(&url, "ALTER SYSTEM RESET synchronous_standby_names");
         change(&url, "SELECT pg_reload_conf()");
         device.expect(THANKS);

@@ -6,7 +6,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
     DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, RuntimeErr,
-    SqlxError, TransactionTrait,
+    SqlxError, Statement, TransactionTrait,
     sea_query::{Expr, ExprTrait},
     sqlx::{Connection, Executor, MySqlConnection, PgConnection},
 };
@@ -101,26 +101,45 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
 pub(super) async fn prepare(url: &str, life: Option<&Life<'_>>) -> Result<(), DbErr> {
     try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
-    // Both belong to the connection, and end with it. On the MySQL family the name is the server's, not
-    // the database's, and may have 64 characters.
-    let (lock, unlock) = match db.get_database_backend() {
-        DbBackend::MySql => (
-            "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), 600)",
-            "SELECT RELEASE_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())))",
-        ),
-        _ => (
-            // Without the first, every start says which tables exist.
-            "SET client_min_messages = warning; SELECT pg_advisory_lock(7238943117)",
-            "SELECT pg_advisory_unlock(7238943117)",
-        ),
-    };
-    db.execute_unprepared(lock).await?;
+    take_turn(&db).await?;
     Migrator::up(&db, None).await?;
     if let Some(life) = life {
         announce(&db, life).await?;
     }
-    db.execute_unprepared(unlock).await?;
+    // The turn ends with the connection.
     db.close().await
+}
+
+/// How long a start waits for others that start, or change the schema, at the same time.
+const TURN_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Waits until nobody else prepares this database.
+async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
+    if db.get_database_backend() == DbBackend::Postgres {
+        let seconds = TURN_TIMEOUT.as_secs();
+        // Without the first, every start says which tables exist.
+        let lock = format!(
+            "SET client_min_messages = warning; SET lock_timeout = '{seconds}s'; \
+             SELECT pg_advisory_lock(7238943117); SET lock_timeout = 0"
+        );
+        db.execute_unprepared(&lock).await?;
+        return Ok(());
+    }
+    // The name is the server's, not the database's, and may have 64 characters.
+    let lock = Statement::from_sql_and_values(
+        DbBackend::MySql,
+        "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), ?)",
+        [TURN_TIMEOUT.as_secs().into()],
+    );
+    let row = db.query_one_raw(lock).await?;
+    let taken: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    if taken == Some(1) {
+        Ok(())
+    } else {
+        Err(DbErr::Custom(format!(
+            "another gateway has been starting on this database for {TURN_TIMEOUT:?}"
+        )))
+    }
 }
 
 /// Connects once, for the reason if it fails: a pool tries again and again and says that it took too long.

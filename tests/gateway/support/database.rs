@@ -53,7 +53,8 @@ pub(crate) fn change(url: &str, sql: &str) {
         .unwrap();
 }
 
-/// Another program that holds the write lock of a database file until this is dropped.
+/// Another program that holds the write lock of a database file, or of vehicles on a server, until this is
+/// dropped.
 pub(crate) struct Lock {
     runtime: Runtime,
     connection: DatabaseConnection,
@@ -68,6 +69,18 @@ impl Lock {
         };
         lock.run("PRAGMA busy_timeout = 20000");
         lock.run("BEGIN IMMEDIATE");
+        lock
+    }
+
+    /// The rows of all vehicles on a server.
+    pub(crate) fn of_vehicles(url: &str) -> Self {
+        let (runtime, connection) = connect(url).unwrap();
+        let lock = Self {
+            runtime,
+            connection,
+        };
+        lock.run("START TRANSACTION");
+        lock.run("SELECT * FROM vehicles FOR UPDATE");
         lock
     }
 
