@@ -191,7 +191,7 @@ impl Kind {
             fs::create_dir_all(&folder).unwrap();
             let data = folder.join("data");
             let output = match self {
-                Self::MariaDb => Command::new("mysql_install_db")
+                Self::MariaDb => Command::new("mariadb-install-db")
                     .args(["--no-defaults", "--auth-root-authentication-method=normal"])
                     .args(["--skip-test-db", "--innodb-log-file-size=8M"])
                     .args(["--user", &user()])
