@@ -155,14 +155,19 @@ impl Service {
         let kind = request.action.answer_kind();
         // In line first: what cannot wait leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
-        let entered = session.map(|session| session.enter(kind, self.commands.queue));
+        let entered = session
+            .as_ref()
+            .map(|session| session.enter(kind, self.commands.queue));
+        let is_parting = session.is_some_and(|session| self.is_newest(&session));
         let repeat_only = matches!(entered, Some(Err(Refused::Full)));
         let turn = match entered {
             // What was asked before needs no place.
             Some(Err(Refused::Full)) if request.key.is_some() => None,
             Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
             // It is saying goodbye: what need not wait for the next login does not wait for the end.
-            Some(Err(Refused::Closed)) if !keeps(&request) => return Err(CommandError::Offline),
+            Some(Err(Refused::Closed)) if is_parting && !keeps(&request) => {
+                return Err(CommandError::Offline);
+            }
             Some(Err(Refused::Closed)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
@@ -212,6 +217,12 @@ impl Service {
         let ended = self.travel(journey, command, turn, queue_until).await?;
         log(&ended);
         Ok(Outcome::Command(ended))
+    }
+
+    /// Whether the vehicle has no newer session here.
+    fn is_newest(&self, session: &Session) -> bool {
+        let current = self.registry.session(&session.key.device_id);
+        current.is_none_or(|current| current.key == session.key)
     }
 
     /// Stores a command. If the database hangs, nobody knows whether it is stored; should it turn out to
