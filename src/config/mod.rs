@@ -6,10 +6,10 @@
 //! mistake stops the reading: [`load`] reports all of them together. Nothing here reads the clock,
 //! the network or another module of the crate.
 
-mod database_url;
 mod layers;
 mod problem;
 mod reader;
+mod secret_url;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,8 @@ mod units;
 
 use std::path::PathBuf;
 
-pub use database_url::DatabaseUrl;
 pub use problem::{Problem, Problems};
+pub use secret_url::SecretUrl;
 pub use settings::Settings;
 
 /// Where settings come from, beside the embedded defaults.

@@ -11,8 +11,9 @@ use serde::{Serialize, Serializer};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use super::{
-    DatabaseUrl,
+    SecretUrl,
     reader::Reader,
+    secret_url,
     units::{format_duration, format_size, parse_network},
 };
 
@@ -37,6 +38,10 @@ pub struct Settings {
     pub database: DatabaseSettings,
     /// How the system of record is written.
     pub store: StoreSettings,
+    /// The way to other instances.
+    pub redis: RedisSettings,
+    /// Who is there.
+    pub presence: PresenceSettings,
     /// What operators ask of vehicles.
     pub commands: CommandSettings,
     /// How long history is kept.
@@ -117,7 +122,7 @@ pub struct DeviceSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DatabaseSettings {
     /// Where the database is.
-    pub url: DatabaseUrl,
+    pub url: SecretUrl,
     /// Connections that only read, at least 1.
     pub readers: usize,
 }
@@ -134,6 +139,26 @@ pub struct StoreSettings {
     /// How often heartbeats are written.
     #[serde(serialize_with = "as_duration")]
     pub heartbeat_flush: Duration,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RedisSettings {
+    /// Where Redis is; none: there are no other instances.
+    pub url: SecretUrl,
+    /// The channel that all instances hear, and the beginning of the names of their own.
+    pub channel: String,
+}
+
+/// `[presence]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PresenceSettings {
+    /// How long another instance may commit nothing before it is taken for dead.
+    #[serde(serialize_with = "as_duration")]
+    pub lease: Duration,
+    /// How long a vehicle whose instance ended its session may take to come back.
+    #[serde(serialize_with = "as_duration")]
+    pub offline_grace: Duration,
 }
 
 /// `[commands]`
@@ -232,6 +257,8 @@ impl Settings {
             device: DeviceSettings::read(reader),
             database: DatabaseSettings::read(reader),
             store: StoreSettings::read(reader),
+            redis: RedisSettings::read(reader),
+            presence: PresenceSettings::read(reader),
             commands: CommandSettings::read(reader),
             retention: RetentionSettings::read(reader),
             shutdown: ShutdownSettings::read(reader),
@@ -268,6 +295,12 @@ impl Settings {
                 "at least 4 × device.max_blob + 64 KiB, {}",
                 format_size(largest_blob)
             ),
+        );
+        reader.together(
+            "redis.url",
+            &["database.url"],
+            self.redis.url.is_none() || !self.database.url.is_file(),
+            "\"\" with a database in a file, which belongs to one instance; several need a database on a server",
         );
         let two_blobs = 2 * device.max_blob as u64;
         reader.together(
@@ -345,9 +378,9 @@ impl DatabaseSettings {
         Self {
             url: reader.parsed(
                 "database.url",
-                DatabaseUrl::ALLOWED,
-                DatabaseUrl::none(),
-                DatabaseUrl::parse,
+                secret_url::DATABASE,
+                SecretUrl::none(),
+                SecretUrl::of_database,
             ),
             readers: reader.count("database.readers", 1..=64),
         }
@@ -360,6 +393,34 @@ impl StoreSettings {
             commit_timeout: reader.duration("store.commit_timeout", MILLIS_100..=HOUR / 12),
             queue: reader.bytes("store.queue", MIB..=16 * GIB),
             heartbeat_flush: reader.duration("store.heartbeat_flush", MILLIS_100..=HOUR / 6),
+        }
+    }
+}
+
+impl RedisSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            url: reader.parsed(
+                "redis.url",
+                secret_url::REDIS,
+                SecretUrl::none(),
+                SecretUrl::of_redis,
+            ),
+            channel: reader.parsed(
+                "redis.channel",
+                "1 to 64 printable characters",
+                String::new(),
+                name,
+            ),
+        }
+    }
+}
+
+impl PresenceSettings {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            lease: reader.duration("presence.lease", Duration::from_secs(2)..=HOUR / 6),
+            offline_grace: reader.duration("presence.offline_grace", Duration::ZERO..=HOUR / 6),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{DatabaseUrl, Problems, Settings, Sources, load};
+use super::{Problems, Settings, Sources, load, secret_url};
 
 /// Sources made of literals; the folder lives as long as they do.
 struct Given {
@@ -297,9 +297,45 @@ fn a_file_of_sqlite_and_a_database_on_a_server_are_databases() {
         "mysql:host/db",
     ] {
         let told = given().set(&format!("database.url={bad}")).told();
-        let allowed = format!("allowed: {}", DatabaseUrl::ALLOWED);
+        let allowed = format!("allowed: {}", secret_url::DATABASE);
         assert!(told.len() == 1 && told[0].ends_with(&allowed), "{told:?}");
     }
+}
+
+#[test]
+fn redis_may_be_one_server_a_sentinel_or_a_cluster_but_not_beside_a_file() {
+    let on_a_server = || given().set("database.url=mysql://host/db");
+    for good in [
+        "",
+        "redis://host",
+        "rediss://joe:s3/cr@et@host:6379",
+        "redis-sentinel://a:26379?node=b:26379&sentinelServiceName=main",
+        "rediss-cluster://[::1]:6379?node=b:6379",
+    ] {
+        let settings = on_a_server().set(&format!("redis.url={good}")).settings();
+        assert_eq!(settings.redis.url.as_str(), good);
+        assert_eq!(settings.redis.url.is_none(), good.is_empty());
+    }
+    for bad in [
+        "host",
+        "redis:host",
+        "redis://",
+        "redis://:6379",
+        "redis://joe@",
+        "http://host",
+        "redis-unix://a",
+    ] {
+        let told = on_a_server().set(&format!("redis.url={bad}")).told();
+        let allowed = format!("allowed: {}", secret_url::REDIS);
+        assert!(told.len() == 1 && told[0].ends_with(&allowed), "{told:?}");
+    }
+    let told = given().set("redis.url=redis://joe:s3cret@host").told();
+    assert_eq!(
+        told,
+        [
+            r#"redis.url: found "redis://joe:***@host" in --set redis.url; allowed: "" with a database in a file, which belongs to one instance; several need a database on a server"#
+        ]
+    );
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! Where the database and Redis are, with their secrets kept from logs.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::units::mask;
+
+/// A URL that may hold a password. Whatever displays, logs or serialises it shows none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretUrl(String);
+
+/// What [`SecretUrl::of_database`] takes.
+pub(super) const DATABASE: &str = "sqlite://PATH of a file (no \"?\" or \"%\"), \
+    mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+/// What [`SecretUrl::of_redis`] takes.
+pub(super) const REDIS: &str = "redis://USER:PASSWORD@HOST:PORT, with rediss for TLS, -sentinel or -cluster behind \
+    the scheme if it is one, or \"\" for none";
+
+const SQLITE: &str = "sqlite://";
+
+impl SecretUrl {
+    /// What stands where a URL was refused, or none is wanted.
+    pub(super) fn none() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether it names a database in a file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.0.starts_with(SQLITE)
+    }
+
+    /// The servers of Redis, or none.
+    pub(super) fn of_redis(text: &str) -> Option<Self> {
+        const KINDS: [&str; 3] = ["", "-sentinel", "-cluster"];
+        if text.is_empty() {
+            return Some(Self::none());
+        }
+        let (scheme, rest) = text.split_once("://")?;
+        let plain = scheme.strip_prefix("redis")?;
+        let kind = plain.strip_prefix('s').unwrap_or(plain);
+        let authority = rest.split(['?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let named = !host.is_empty() && !host.starts_with([':', '/']);
+        (KINDS.contains(&kind) && named).then(|| Self(text.to_owned()))
+    }
+
+    /// Where the database is: `sqlite://` and the path of a file, or the URL of a server.
+    pub(super) fn of_database(text: &str) -> Option<Self> {
+        let Some(path) = text.strip_prefix(SQLITE) else {
+            return is_server(text).then(|| Self(text.to_owned()));
+        };
+        // In memory nothing would be durable; "file:" would be read as a URI and could say so too.
+        let file = !path.is_empty()
+            && !path.ends_with('/')
+            && !path.starts_with(':')
+            && !path.starts_with("file:");
+        // With these the drivers decode the path or take options from it: then two readers of this
+        // URL could mean two files.
+        let plain = !path.contains(['?', '%']);
+        (file && plain).then(|| Self(text.to_owned()))
+    }
+
+    /// The URL for the driver, with everything in it. Not for logs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether this names a server and a database on it.
+fn is_server(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    let address = rest.split(['?', '#']).next().unwrap_or_default();
+    // A password may hold a slash or an @; a host and the name of a database hold neither.
+    let Some((authority, database)) = address.rsplit_once('/') else {
+        return false;
+    };
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    ["mysql", "postgres", "postgresql"].contains(&scheme)
+        && !host.is_empty()
+        && !host.starts_with(':')
+        && !database.is_empty()
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask(&self.0))
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*mask(&self.0), f)
+    }
+}
+
+impl Serialize for SecretUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
