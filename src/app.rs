@@ -20,9 +20,9 @@ use crate::{
     config::{Settings, settings::ProxyProtocol},
     device::{self, Budget, DeviceOptions},
     domain::Timestamp,
-    http::{self, AppState, HttpOptions},
+    http::{self, HttpOptions},
     protocol::Limits,
-    service::{CommandOptions, Instance, Retention, Service},
+    service::{CommandOptions, Instance, PresenceOptions, Retention, Service},
     signals::Signals,
     store::{DatabaseAddress, OpenError, Store, StoreError, StoreOptions},
 };
@@ -82,17 +82,17 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let max_devices = raise_open_files(&settings)?;
     let instance = Instance {
-        id: Uuid::new_v4(),
         name: settings.instance.id.clone(),
         started_at: Timestamp::now(),
     };
     let opening = Store::open(StoreOptions {
         database: database_address(&settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
-        instance_id: instance.id.to_string(),
+        life: Uuid::new_v4(),
         instance_name: instance.name.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
+        lease: settings.presence.lease,
     });
     // It may wait for another gateway that migrates, or for a server that does not answer.
     let store = tokio::select! {
@@ -109,6 +109,10 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         CommandOptions {
             queue: settings.commands.queue,
             timeout: settings.commands.timeout,
+        },
+        PresenceOptions {
+            lease: settings.presence.lease,
+            offline_grace: settings.presence.offline_grace,
         },
     ));
     let lost = service
@@ -127,7 +131,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         device = %local(&device_listener, settings.device.listen),
         http = %local(&http_listener, settings.http.listen),
         instance = %service.instance().name,
-        id = %service.instance().id,
+        id = %service.life(),
         database = %settings.database.url,
         after_ms = started.elapsed().as_millis(),
         "ready"
@@ -136,19 +140,18 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         tracing::warn!(listen = %settings.http.listen, "the API has no keys: whoever reaches http.listen can read, command and delete vehicles");
     }
 
-    let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
+    let stop = CancellationToken::new();
     let parts = start(
         &settings,
         device_options(&settings, max_devices),
         &service,
         device_listener,
         http_listener,
-        &draining,
         &stop,
     );
     let fenced = tokio::select! {
         signal = signals.next() => {
-            draining.cancel();
+            service.drain();
             if !drain(signal, settings.shutdown.drain_delay, &mut signals).await {
                 return Ok(ExitCode::FAILURE);
             }
@@ -156,8 +159,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
             false
         }
         () = service.fenced() => {
-            tracing::error!("stopping: another gateway has taken the database, and one at a time may write");
-            draining.cancel();
+            tracing::error!(instance = %service.instance().name, "stopping: another gateway was started with this instance.id on this database; two instances need two names");
+            service.drain();
             true
         }
     };
@@ -207,17 +210,12 @@ fn start(
     service: &Arc<Service>,
     device_listener: TcpListener,
     http_listener: TcpListener,
-    draining: &CancellationToken,
     stop: &CancellationToken,
 ) -> Parts {
-    let state = AppState {
-        service: Arc::clone(service),
-        draining: draining.clone(),
-    };
     let http_options = http_options(settings);
     let http = http::serve(
         http_listener,
-        http::router(state, http_options),
+        http::router(Arc::clone(service), http_options),
         http_options,
         stop.clone(),
         settings.shutdown.grace,
@@ -247,6 +245,14 @@ fn start(
         ("heartbeats", tokio::spawn(heartbeats)),
         ("retention", tokio::spawn(purge)),
         ("overdue commands", tokio::spawn(overdue)),
+        (
+            "presence",
+            tokio::spawn(keep_watch(Arc::clone(service), stop.clone())),
+        ),
+        (
+            "life",
+            tokio::spawn(follow_life(Arc::clone(service), stop.clone())),
+        ),
     ]
 }
 
@@ -359,6 +365,14 @@ async fn end_overdue_commands(service: Arc<Service>, stop: CancellationToken) {
             tracing::warn!(%error, "overdue commands cannot be ended; they are not sent all the same");
         }
     }
+}
+
+async fn keep_watch(service: Arc<Service>, stop: CancellationToken) {
+    let _until_stopped = stop.run_until_cancelled(service.keep_watch()).await;
+}
+
+async fn follow_life(service: Arc<Service>, stop: CancellationToken) {
+    let _until_stopped = stop.run_until_cancelled(service.follow_life()).await;
 }
 
 fn ticks(every: Duration) -> Interval {

@@ -9,6 +9,7 @@ mod m20261123_000002_reports;
 mod m20261123_000003_debug_blobs;
 mod m20261123_000004_commands;
 mod m20261123_000005_instances;
+mod m20261123_000006_presence;
 mod table;
 
 /// Every migration, oldest first.
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000003_debug_blobs::Migration),
             Box::new(m20261123_000004_commands::Migration),
             Box::new(m20261123_000005_instances::Migration),
+            Box::new(m20261123_000006_presence::Migration),
         ]
     }
 }

@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
         let dialect = self.decoder.dialect().unwrap_or(Dialect::Text);
-        let server_id = &self.service.instance().id;
+        let server_id = &self.service.life();
         let session = self.session.as_deref();
         let wrote = self
             .replies

@@ -11,7 +11,7 @@ use crate::{
     device::Budget,
     domain::Timestamp,
     protocol::Limits,
-    service::{CommandOptions, HistoryPage, Instance},
+    service::{CommandOptions, HistoryPage, Instance, PresenceOptions},
     store::{DatabaseAddress, Store, StoreOptions},
 };
 
@@ -24,7 +24,6 @@ struct Gateway {
 impl Gateway {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let id = Uuid::nil();
         let commit_timeout = Duration::from_secs(10);
         let store = Store::open(StoreOptions {
             database: DatabaseAddress {
@@ -32,13 +31,13 @@ impl Gateway {
                 shown: String::new(),
             },
             readers: 1,
-            instance_id: id.to_string(),
+            life: Uuid::nil(),
             instance_name: "test".to_owned(),
             queue_bytes: 4 << 20,
             commit_timeout,
+            lease: Duration::from_secs(15),
         });
         let instance = Instance {
-            id,
             name: "test".to_owned(),
             started_at: Timestamp::now(),
         };
@@ -46,8 +45,13 @@ impl Gateway {
             queue: 4,
             timeout: commit_timeout,
         };
+        let presence = PresenceOptions {
+            lease: Duration::from_secs(15),
+            offline_grace: Duration::from_secs(10),
+        };
         let store = store.await.unwrap();
-        let service = Arc::new(Service::new(store, instance, commit_timeout, commands));
+        let service = Service::new(store, instance, commit_timeout, commands, presence);
+        let service = Arc::new(service);
         let options = Arc::new(DeviceOptions {
             limits: Limits {
                 sentence: 4 << 10,

@@ -10,7 +10,7 @@ use super::{
 /// A session, named so that a stale one cannot be taken for a newer one.
 ///
 /// Every login of a vehicle gets the next epoch, so `(device_id, epoch)` never names two sessions.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey {
     /// Whose session it is.
     pub device_id: DeviceId,

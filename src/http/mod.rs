@@ -37,7 +37,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use tokio_util::sync::CancellationToken;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -84,19 +83,10 @@ impl HttpOptions {
     }
 }
 
-/// What the handlers work with.
-#[derive(Debug, Clone)]
-pub struct AppState {
-    /// The use cases.
-    pub service: Arc<Service>,
-    /// Cancelled when the gateway begins to stop: `/ready` says so from then on.
-    pub draining: CancellationToken,
-}
-
 /// What all requests share.
 #[derive(Debug)]
 struct Shared {
-    app: AppState,
+    service: Arc<Service>,
     options: HttpOptions,
     /// The API's description, serialized.
     document: Bytes,
@@ -104,16 +94,16 @@ struct Shared {
 
 impl Shared {
     fn service(&self) -> &Arc<Service> {
-        &self.app.service
+        &self.service
     }
 }
 
 /// The whole API, to be given to [`serve`].
-pub fn router(app: AppState, options: HttpOptions) -> Router {
+pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
     let (routes, document) = describe();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let shared = Arc::new(Shared {
-        app,
+        service,
         options,
         document: to_json(&document).into(),
     });

@@ -130,7 +130,7 @@ async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
         Ok(Err(_)) | Err(_) => CheckStatus::Down,
     };
     let status = match store {
-        _ if state.app.draining.is_cancelled() => ReadinessStatus::Draining,
+        _ if state.service().is_draining() => ReadinessStatus::Draining,
         CheckStatus::Up => ReadinessStatus::Ready,
         CheckStatus::Down => ReadinessStatus::Unready,
     };
@@ -192,7 +192,8 @@ impl Example for Wanted {
 }
 
 async fn get_balancer_readiness(State(state): State<Arc<Shared>>) -> BalancerReply {
-    BalancerReply(!state.app.draining.is_cancelled())
+    let service = state.service();
+    BalancerReply(!service.is_draining() && !service.is_cut_off())
 }
 
 /// True if new connections are wanted.

@@ -58,7 +58,7 @@ struct ServerInfo {
 /// An instance of the gateway.
 #[derive(Debug, Serialize, JsonSchema)]
 struct InstanceInfo {
-    /// New at every start.
+    /// New at every start, and when the others have declared this instance dead meanwhile.
     id: uuid::Uuid,
     /// The name that stays: the setting `instance.id`.
     name: String,
@@ -83,7 +83,7 @@ async fn get_server_info(State(state): State<Arc<Shared>>, headers: HeaderMap) -
         info: ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             instance: InstanceInfo {
-                id: instance.id,
+                id: state.service().life(),
                 name: instance.name.clone(),
             },
             uptime_seconds: u64::try_from(age / 1000).unwrap_or_default(),

@@ -126,6 +126,17 @@ impl Registry {
         self.tidy(device_id);
     }
 
+    /// Ends this very session; a newer one stays.
+    pub fn end_this(&self, session: &Session, reason: DisconnectReason) {
+        self.end_through(&session.key.device_id, session.key.epoch, reason);
+    }
+
+    /// Whether this instance has a session of the vehicle, or one on its way.
+    #[must_use]
+    pub fn knows(&self, device_id: &DeviceId) -> bool {
+        self.slots.contains_key(device_id)
+    }
+
     /// Removes this very session; a newer one stays.
     pub fn remove(&self, session: &Session) {
         if let Some(mut slot) = self.slots.get_mut(&session.key.device_id) {

@@ -2,13 +2,18 @@
 
 mod commands;
 mod pace;
+mod presence;
 mod sessions;
 mod upkeep;
 mod vehicles;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -25,6 +30,7 @@ pub use crate::{
 pub use commands::{
     Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,
 };
+pub use presence::PresenceOptions;
 pub use sessions::{LoggedIn, LoginError};
 pub use upkeep::Retention;
 
@@ -51,8 +57,6 @@ const COMMIT_SLACK: Duration = Duration::from_secs(2);
 /// This process, as others know it.
 #[derive(Debug, Clone)]
 pub struct Instance {
-    /// This life of the instance: new at every start; devices see it as `serverId`.
-    pub id: Uuid,
     /// `instance.id`: the name that stays.
     pub name: String,
     /// When it started.
@@ -67,6 +71,11 @@ pub struct Service {
     instance: Instance,
     commit_timeout: Duration,
     commands: CommandOptions,
+    presence: PresenceOptions,
+    /// Other instances that are there. Written by whoever keeps watch over them.
+    others: Mutex<Vec<Uuid>>,
+    /// Cancelled once the gateway was told to stop.
+    draining: CancellationToken,
     unsent: Arc<commands::Unsent>,
     /// Room for requests whose vehicles have yet to answer.
     under_way: Arc<Semaphore>,
@@ -82,6 +91,7 @@ impl Service {
         instance: Instance,
         commit_timeout: Duration,
         commands: CommandOptions,
+        presence: PresenceOptions,
     ) -> Self {
         Self {
             store,
@@ -89,6 +99,9 @@ impl Service {
             instance,
             commit_timeout,
             commands,
+            presence,
+            others: Mutex::default(),
+            draining: CancellationToken::new(),
             unsent: Arc::default(),
             under_way: Arc::new(Semaphore::new(commands::MOST_UNDER_WAY)),
             broadcasts: Arc::new(Semaphore::new(1)),
@@ -99,6 +112,35 @@ impl Service {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// This life of the instance, which devices see as `serverId`: new at every start, and when others have
+    /// declared it dead.
+    #[must_use]
+    pub fn life(&self) -> Uuid {
+        *self.store.life().borrow()
+    }
+
+    /// From now on what ends here begins elsewhere.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Whether the gateway was told to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Closes all connections whenever this instance was declared dead and goes on as another life: their
+    /// vehicles may be elsewhere.
+    pub async fn follow_life(&self) {
+        let mut life = self.store.life().clone();
+        while life.changed().await.is_ok() {
+            for mailbox in self.registry.mailboxes() {
+                mailbox.close(DisconnectReason::InstanceLost);
+            }
+        }
     }
 
     /// Counts a device connection in until the guard is dropped; `mailbox` reaches it.
@@ -132,7 +174,7 @@ impl Service {
             .unwrap_or(Err(StoreError::Unavailable))
     }
 
-    /// Resolves once another gateway has taken the database: nothing more is stored here.
+    /// Resolves once another gateway has taken the name of this one: nothing more is stored here.
     pub async fn fenced(&self) {
         self.store.fenced().await;
     }

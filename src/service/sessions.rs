@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{DueAtLogin, Service};
 use crate::{
-    domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, Timestamp, VehicleState},
+    domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, VehicleState},
     registry::{Mailbox, Overtaken, Session},
     store::{Login, SessionWrite, StoreError, Ticket, Written},
 };
@@ -35,7 +35,7 @@ impl Service {
     /// Sends a login to the store. Whatever becomes of the ticket goes to [`Service::finish_login`].
     pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> Ticket<Login> {
         self.registry.begin_login(&device_id);
-        self.store.log_in(device_id, remote, Timestamp::now())
+        self.store.log_in(device_id, remote, self.store.now())
     }
 
     /// Makes a stored login the vehicle's session on this instance; older sessions are closed.
@@ -86,7 +86,7 @@ impl Service {
 
     /// Notes that the vehicle is alive; it reaches the store with the next flush.
     pub fn heartbeat(&self, session: &Session) {
-        session.heartbeat(Timestamp::now());
+        session.heartbeat(self.store.now());
     }
 
     /// Takes a session off this instance, before its socket is shut; a newer one stays.
@@ -104,6 +104,7 @@ impl Service {
             SessionWrite::End {
                 reason,
                 last_heartbeat,
+                grace: self.grace(reason),
             },
         )
     }
@@ -134,6 +135,6 @@ impl Service {
 
     pub(super) fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {
         self.store
-            .write(session.key.clone(), Timestamp::now(), write)
+            .write(session.key.clone(), self.store.now(), write)
     }
 }

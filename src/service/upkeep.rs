@@ -3,13 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::Service;
-use crate::{
-    domain::Timestamp,
-    store::{Ending, KEY_LIFETIME, Purge, StoreError},
-};
+use crate::store::{Ending, KEY_LIFETIME, Lost, Purge, StoreError};
 
 /// Vehicles a write intent of these tasks touches at most, so that reports never wait long.
-const STEP: usize = 500;
+pub(super) const STEP: usize = 500;
 
 /// The age at which nobody waits for the answer to a command any more: the longest wait there is, and
 /// twice the time for a commit.
@@ -28,13 +25,21 @@ pub struct Retention {
 
 impl Service {
     /// Sets vehicles offline that an earlier life of this process left online, and ends the commands that
-    /// it had under way. For one process that owns its database; to be done before devices may log in.
-    /// Returns how many vehicles there were.
+    /// it had under way; to be done before devices may log in. Returns how many vehicles there were.
+    ///
+    /// On a database that others write to, too, it does nothing: there, what a life left behind is looked for
+    /// all the time.
     pub async fn end_lost_sessions(&self) -> Result<usize, StoreError> {
+        if self.store.is_shared() {
+            return Ok(0);
+        }
         let lost = self.store.left_behind().await?;
         for devices in lost.chunks(STEP) {
-            self.settled(self.store.end_lost(devices.to_vec(), Timestamp::now()))
-                .await?;
+            self.settled(
+                self.store
+                    .end_lost(devices.to_vec(), Lost::Everybodys, self.store.now()),
+            )
+            .await?;
         }
         Ok(lost.len())
     }
@@ -55,7 +60,7 @@ impl Service {
     /// Deletes what is older than it may be, and what deleted vehicles left, in small steps.
     /// Returns how many rows it deleted.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
-        let now = Timestamp::now();
+        let now = self.store.now();
         let mut deleted = self
             .purge_all(Purge::Reports(now.before(retention.reports)))
             .await?;
@@ -86,7 +91,7 @@ impl Service {
     /// Ends commands whose time is over and that nobody else ends: queued ones, and what a database that
     /// hung left open. Returns how many there were.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
-        let now = Timestamp::now();
+        let now = self.store.now();
         let overdue = self.store.overdue_commands(now, STEP as u64).await?;
         let mut tickets = Vec::new();
         for command in overdue {

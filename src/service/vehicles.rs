@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
-    domain::{BlobInfo, DeviceId, DisconnectReason, Report, Timestamp, Vehicle, VehicleState},
+    domain::{BlobInfo, DeviceId, DisconnectReason, Report, Vehicle, VehicleState},
     store::{HistoryPage, Registered, StoreError},
 };
 
@@ -81,7 +81,7 @@ impl Service {
     /// Makes a vehicle ahead of its first login; one that exists stays as it is.
     pub async fn register(&self, device_id: DeviceId) -> Result<Registered, ServiceError> {
         Ok(self
-            .settled(self.store.register(device_id, Timestamp::now()))
+            .settled(self.store.register(device_id, self.store.now()))
             .await?)
     }
 
@@ -91,13 +91,13 @@ impl Service {
         device_id: DeviceId,
         state: VehicleState,
     ) -> Result<Vehicle, ServiceError> {
-        let ticket = self.store.update_status(device_id, state, Timestamp::now());
+        let ticket = self.store.update_status(device_id, state, self.store.now());
         Ok(self.with_heartbeat(self.settled(ticket).await?))
     }
 
     /// Forgets a vehicle and closes its session, whether or not the caller waits for it.
     pub async fn delete(&self, device_id: &DeviceId) -> Result<(), ServiceError> {
-        let ticket = self.store.delete(device_id.clone(), Timestamp::now());
+        let ticket = self.store.delete(device_id.clone(), self.store.now());
         let registry = Arc::clone(&self.registry);
         let device_id = device_id.clone();
         // On its own: a caller who hangs up must not leave a session to a vehicle that is gone.

@@ -22,8 +22,8 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
-    /// Another gateway has taken the database: this one stores nothing more.
-    #[error("another gateway has taken the database")]
+    /// Another gateway has taken the name of this one, which stores nothing more.
+    #[error("another gateway has taken the name of this one")]
     Fenced,
     /// The writer has stopped: the gateway is shutting down.
     #[error("the store is closed")]

@@ -1,6 +1,6 @@
 //! What the writer is asked to do. Everything that changes a table is one of these.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
@@ -108,6 +108,59 @@ pub enum Ending {
     NoAnswer,
 }
 
+/// Another instance, as it was seen last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// Its life.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// How often it has committed.
+    pub renewals: i64,
+}
+
+/// A life that is declared dead unless it has committed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its life.
+    pub id: Uuid,
+    /// How often it had committed when it was seen last.
+    pub renewals: i64,
+}
+
+/// Who is there, as of a commit of this instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RollCall {
+    /// Other instances that may write.
+    pub others: Vec<Other>,
+    /// Lives that write nothing more, and whose vehicles may still name them.
+    pub dead: Vec<Uuid>,
+    /// The names of those that were declared dead by this.
+    pub declared: Vec<String>,
+}
+
+/// Sessions that another instance holds and that are over by a commit of this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eviction {
+    /// The life that holds them.
+    pub owner: Uuid,
+    /// Of which vehicle.
+    pub device_id: DeviceId,
+    /// Up to this epoch.
+    pub through_epoch: i64,
+    /// Why.
+    pub reason: DisconnectReason,
+}
+
+/// Whose sessions are lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// Everybody's: this process owns the database, and its earlier life had nobody beside it.
+    Everybodys,
+    /// Those of a life that is dead; its vehicles may come back to another instance within this time.
+    Of(Uuid, Duration),
+}
+
 /// What became of a write of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -150,6 +203,8 @@ pub enum SessionWrite {
         reason: DisconnectReason,
         /// The last heartbeat, unless a flush has taken it already.
         last_heartbeat: Option<Timestamp>,
+        /// How long the vehicle may take to come back before it is offline, if it is not at once.
+        grace: Option<Duration>,
     },
 }
 
@@ -186,11 +241,23 @@ pub(super) enum Intent {
         beats: Vec<(SessionKey, Timestamp)>,
         reply: Reply<()>,
     },
-    /// Sessions that an earlier life of this process left behind.
+    /// Sessions that a life left behind.
     EndLost {
+        devices: Vec<DeviceId>,
+        whose: Lost,
+        at: Timestamp,
+        reply: Reply<()>,
+    },
+    /// Vehicles whose time to come back may be over.
+    EndGrace {
         devices: Vec<DeviceId>,
         at: Timestamp,
         reply: Reply<()>,
+    },
+    RollCall {
+        suspects: Vec<Suspect>,
+        buried: Vec<Uuid>,
+        reply: Reply<RollCall>,
     },
     Register {
         device_id: DeviceId,
@@ -249,7 +316,7 @@ impl Intent {
                 ..
             } => content.len(),
             Self::Heartbeats { beats, .. } => size_of_val(beats.as_slice()),
-            Self::EndLost { devices, .. } => devices.len() * 96,
+            Self::EndLost { devices, .. } | Self::EndGrace { devices, .. } => devices.len() * 96,
             Self::Submit { .. } => size_of::<NewCommand>() + 128,
             _ => 0,
         }
@@ -260,6 +327,8 @@ impl Intent {
         match self {
             Self::Login { .. }
             | Self::EndLost { .. }
+            | Self::EndGrace { .. }
+            | Self::RollCall { .. }
             | Self::Register { .. }
             | Self::Delete { .. }
             | Self::Submit { .. }
@@ -292,8 +361,10 @@ impl Intent {
                     (Some(&session.device_id), &[], &[])
                 }
                 Self::Heartbeats { beats, .. } => (None, beats, &[]),
-                Self::EndLost { devices, .. } => (None, &[], devices),
-                Self::Purge { .. } => (None, &[], &[]),
+                Self::EndLost { devices, .. } | Self::EndGrace { devices, .. } => {
+                    (None, &[], devices)
+                }
+                Self::Purge { .. } | Self::RollCall { .. } => (None, &[], &[]),
             };
         one.into_iter()
             .chain(beats.iter().map(|(session, _)| &session.device_id))
@@ -350,7 +421,9 @@ impl Intent {
             Self::Session { reply, .. } => reply.send(),
             Self::Heartbeats { reply, .. }
             | Self::EndLost { reply, .. }
+            | Self::EndGrace { reply, .. }
             | Self::Forgotten { reply, .. } => reply.send(),
+            Self::RollCall { reply, .. } => reply.send(),
             Self::Register { reply, .. } => reply.send(),
             Self::StatusUpdate { reply, .. } => reply.send(),
             Self::Delete { reply, .. } => reply.send(),
@@ -368,7 +441,9 @@ impl Intent {
             Self::Session { reply, .. } => reply.fail(error),
             Self::Heartbeats { reply, .. }
             | Self::EndLost { reply, .. }
+            | Self::EndGrace { reply, .. }
             | Self::Forgotten { reply, .. } => reply.fail(error),
+            Self::RollCall { reply, .. } => reply.fail(error),
             Self::Register { reply, .. } => reply.fail(error),
             Self::StatusUpdate { reply, .. } => reply.fail(error),
             Self::Delete { reply, .. } => reply.fail(error),
@@ -419,6 +494,8 @@ pub(super) struct Queued {
     pub(super) intent: Intent,
     /// When the writer gives it up.
     pub(super) deadline: Instant,
+    /// A row that it needs was locked by another instance: it is for the next batch. Set by every attempt.
+    pub(super) deferred: bool,
     /// Its share of the queue, given back when it is dropped.
     pub(super) _room: tokio::sync::OwnedSemaphorePermit,
 }

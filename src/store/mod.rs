@@ -3,15 +3,21 @@
 //! Everything that changes a table goes through one writer task ([`Ticket`] resolves after the
 //! commit); reads go to connections of their own. Rows never leave this module.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
+use tokio::sync::{mpsc, watch as watch_channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::domain::{Command, DeviceId, SessionKey, Timestamp, Vehicle, VehicleState};
 
 mod batch;
+mod clock;
 mod database;
 mod entities;
 mod error;
@@ -26,17 +32,18 @@ pub use database::{DatabaseAddress, migrate};
 pub use error::{OpenError, StoreError};
 pub use fold::commands::KEY_LIFETIME;
 pub use intent::{
-    Claimed, Ending, IdempotencyKey, Login, NewCommand, Purge, Registered, SessionWrite, Submitted,
-    Written,
+    Claimed, Ending, Eviction, IdempotencyKey, Login, Lost, NewCommand, Other, Purge, Registered,
+    RollCall, SessionWrite, Submitted, Suspect, Written,
 };
 pub use queries::{CommandPage, HistoryPage, Position};
 pub use watch::Watch;
 pub use writer::Ticket;
 
+use clock::Clock;
 use database::{FileLock, Life, Opened};
 use intent::Intent;
 use watch::Watchers;
-use writer::Writer;
+use writer::{Signals, Writer};
 
 /// How to open the store.
 #[derive(Debug, Clone)]
@@ -45,15 +52,20 @@ pub struct StoreOptions {
     pub database: DatabaseAddress,
     /// Connections for reading.
     pub readers: u32,
-    /// This life of this instance, as sessions name it in their vehicle's row.
-    pub instance_id: String,
+    /// The first life of this instance, as sessions name it in their vehicle's row.
+    pub life: Uuid,
     /// The name of this instance, which stays over its lives.
     pub instance_name: String,
     /// Bytes of write intents that may wait.
     pub queue_bytes: usize,
     /// How long an intent is retried before it fails with [`StoreError::Unavailable`].
     pub commit_timeout: Duration,
+    /// How long this instance may commit nothing before another may declare it dead.
+    pub lease: Duration,
 }
+
+/// Commits whose evictions may wait to be told to others.
+const EVICTIONS: usize = 1_024;
 
 /// The open store.
 #[derive(Debug)]
@@ -63,33 +75,42 @@ pub struct Store {
     writer_task: TaskTracker,
     closing: CancellationToken,
     reader: DatabaseConnection,
+    clock: Clock,
+    life: watch_channel::Receiver<Uuid>,
     fenced: CancellationToken,
-    _owner: Option<FileLock>,
+    evictions: Mutex<Option<mpsc::Receiver<Vec<Eviction>>>>,
+    owner: Option<FileLock>,
 }
 
 impl Store {
     /// Takes the file for this process, brings its schema up to date and starts the writer.
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
         let life = Life {
-            id: &options.instance_id,
-            name: &options.instance_name,
+            id: options.life,
+            name: options.instance_name.clone(),
         };
         let Opened {
             write_connection,
             reader,
             lock,
-        } = database::open(&options.database, options.readers, &life).await?;
+            clock,
+        } = database::open(&options.database, options.readers, &life, options.lease).await?;
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
         let watchers = Watchers::default();
         let fenced = CancellationToken::new();
-        let (writer, task) = Writer::new(
-            &options,
-            write_connection,
-            closing.clone(),
-            watchers.clone(),
-            fenced.clone(),
-        );
+        let (life, follow_life) = watch_channel::channel(options.life);
+        let (told, evictions) = mpsc::channel(EVICTIONS);
+        let signals = Signals {
+            is_shared: lock.is_none(),
+            clock: clock.clone(),
+            closing: closing.clone(),
+            watchers: watchers.clone(),
+            life,
+            fenced: fenced.clone(),
+            evictions: told,
+        };
+        let (writer, task) = Writer::new(&options, write_connection, signals);
         writer_task.spawn(task.run());
         writer_task.close();
         Ok(Self {
@@ -98,8 +119,11 @@ impl Store {
             writer_task,
             closing,
             reader,
+            clock,
+            life: follow_life,
             fenced,
-            _owner: lock,
+            evictions: Mutex::new(Some(evictions)),
+            owner: lock,
         })
     }
 
@@ -110,14 +134,50 @@ impl Store {
         self.reader.close_by_ref().await.map_err(StoreError::Read)
     }
 
-    /// Resolves once another gateway has taken the database: this one writes nothing more.
+    /// Resolves once another gateway has taken the name of this one, which writes nothing more.
     pub async fn fenced(&self) {
         self.fenced.cancelled().await;
     }
 
+    /// Whether other instances may be on this database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.owner.is_none()
+    }
+
+    /// Which life of this instance it is. It changes when others have declared this instance dead: what the
+    /// last life held is lost then.
+    #[must_use]
+    pub fn life(&self) -> &watch_channel::Receiver<Uuid> {
+        &self.life
+    }
+
+    /// Sessions of other instances that this one's commits ended, a commit at a time. For one caller: the
+    /// second gets nothing.
+    pub fn take_evictions(&self) -> Option<mpsc::Receiver<Vec<Eviction>>> {
+        let mut evictions = self
+            .evictions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        evictions.take()
+    }
+
+    /// The time, by the clock that all instances on this database share.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How long ago something was committed. On a shared database that happens at least every quarter of
+    /// the lease.
+    #[must_use]
+    pub fn since_commit(&self) -> Duration {
+        self.writer.health().since_commit()
+    }
+
     /// Whether the last commit succeeded and the database answers a read now.
     pub async fn check(&self) -> Result<(), StoreError> {
-        if !self.writer.is_healthy() {
+        if !self.writer.health().is_good() {
             return Err(StoreError::Unavailable);
         }
         self.reader
@@ -158,11 +218,30 @@ impl Store {
             .submit(|reply| Intent::Heartbeats { beats, reply })
     }
 
-    /// Sets those of `devices` offline that an earlier life of this process left online, and ends the
-    /// commands that it had under way.
-    pub fn end_lost(&self, devices: Vec<DeviceId>, at: Timestamp) -> Ticket<()> {
+    /// Ends the sessions of those of `devices` that are lost, and the commands that they had under way.
+    pub fn end_lost(&self, devices: Vec<DeviceId>, whose: Lost, at: Timestamp) -> Ticket<()> {
+        self.writer.submit(|reply| Intent::EndLost {
+            devices,
+            whose,
+            at,
+            reply,
+        })
+    }
+
+    /// Sets those of `devices` offline that have not come back in their time.
+    pub fn end_grace(&self, devices: Vec<DeviceId>, at: Timestamp) -> Ticket<()> {
         self.writer
-            .submit(|reply| Intent::EndLost { devices, at, reply })
+            .submit(|reply| Intent::EndGrace { devices, at, reply })
+    }
+
+    /// Declares lives dead that have committed nothing since they were seen last, forgets the `buried`, which
+    /// are dead and hold no vehicle, and tells who is there. Looks at the database's clock, too.
+    pub fn call_roll(&self, suspects: Vec<Suspect>, buried: Vec<Uuid>) -> Ticket<RollCall> {
+        self.writer.submit(|reply| Intent::RollCall {
+            suspects,
+            buried,
+            reply,
+        })
     }
 
     /// Makes a vehicle before its first login; one that exists stays as it is.

@@ -13,7 +13,9 @@ use super::{
     Store, StoreError,
     entities::{command, debug_blob, report, vehicle},
 };
-use crate::domain::{BlobInfo, Command, CommandState, DeviceId, Report, Timestamp, Vehicle};
+use crate::domain::{
+    BlobInfo, Command, CommandState, DeviceId, Report, SessionKey, Timestamp, Vehicle,
+};
 
 /// A place in a history that runs from new to old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,49 @@ impl Store {
         let mut ids: BTreeSet<String> = BTreeSet::new();
         ids.extend(online.all(&self.reader).await.map_err(StoreError::Read)?);
         ids.extend(busy.all(&self.reader).await.map_err(StoreError::Read)?);
+        ids.iter().map(|id| parse_id(id)).collect()
+    }
+
+    /// Sessions that this life holds, in the order of their vehicles' ids.
+    pub async fn held_by(
+        &self,
+        life: Uuid,
+        after: Option<&DeviceId>,
+        limit: u64,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        use vehicle::Column as C;
+        let rows: Vec<(String, i64)> = vehicle::Entity::find()
+            .select_only()
+            .columns([C::DeviceId, C::SessionEpoch])
+            .filter(C::InstanceId.eq(life.to_string()))
+            .filter(Condition::all().add_option(after.map(|after| C::DeviceId.gt(after.as_str()))))
+            .order_by_asc(C::DeviceId)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
+        rows.into_iter()
+            .map(|(id, epoch)| {
+                let device_id = parse_id(&id)?;
+                Ok(SessionKey { device_id, epoch })
+            })
+            .collect()
+    }
+
+    /// Vehicles that should have come back by `at`, the longest ago first.
+    pub async fn grace_over(&self, at: Timestamp, limit: u64) -> Result<Vec<DeviceId>, StoreError> {
+        use vehicle::Column as C;
+        let ids: Vec<String> = vehicle::Entity::find()
+            .select_only()
+            .column(C::DeviceId)
+            .filter(C::OfflineDue.lte(at.as_millis()))
+            .order_by_asc(C::OfflineDue)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::Read)?;
         ids.iter().map(|id| parse_id(id)).collect()
     }
 

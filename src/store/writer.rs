@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,17 +15,19 @@ use std::{
 
 use sea_orm::DbErr;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     StoreError, StoreOptions,
-    batch::{self, Failure, KnownRows, Number},
-    database::{WriteConnection, last_batch},
+    batch::{self, Effects, Failure, KnownRows, Number},
+    clock::Clock,
+    database::{Life, WriteConnection, last_batch, retire},
     error::is_poison,
-    intent::{Intent, Queued, Reply},
+    intent::{Eviction, Intent, Queued, Reply},
     watch::Watchers,
 };
 
@@ -50,8 +52,7 @@ pub(super) struct Writer {
     /// Room in the queue, in units; the queue itself needs no bound of its own.
     room: Arc<Semaphore>,
     urgent_room: Arc<Semaphore>,
-    /// Written by the writer task alone: whether its last attempt committed.
-    healthy: Arc<AtomicBool>,
+    health: Health,
     commit_timeout: Duration,
 }
 
@@ -61,9 +62,7 @@ impl Writer {
     pub(super) fn new(
         options: &StoreOptions,
         connection: WriteConnection,
-        closing: CancellationToken,
-        watchers: Watchers,
-        fenced: CancellationToken,
+        signals: Signals,
     ) -> (Self, Task) {
         let (queue, intents) = mpsc::unbounded_channel();
         let units = options.queue_bytes / UNIT;
@@ -71,26 +70,29 @@ impl Writer {
             queue,
             room: Arc::new(Semaphore::new(units - units / URGENT_SHARE)),
             urgent_room: Arc::new(Semaphore::new(units / URGENT_SHARE)),
-            healthy: Arc::new(AtomicBool::new(true)),
+            health: Health::new(),
             commit_timeout: options.commit_timeout,
         };
         let task = Task {
             connection,
             known: KnownRows::default(),
-            instance_id: options.instance_id.clone(),
+            renew_every: signals.is_shared.then_some(options.lease / 4),
             intents,
-            closing,
-            watchers,
-            fenced,
+            deferred: Vec::new(),
+            signals,
+            life: Life {
+                id: options.life,
+                name: options.instance_name.clone(),
+            },
+            lost: false,
             last_batch: 0,
-            healthy: Arc::clone(&writer.healthy),
+            health: writer.health.clone(),
         };
         (writer, task)
     }
 
-    /// Whether the last attempt to commit succeeded.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
+    pub(super) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Queues an intent. With room in the queue this costs one allocation and no wait.
@@ -132,6 +134,7 @@ impl Writer {
         let _closed = self.queue.send(Queued {
             intent,
             deadline,
+            deferred: false,
             _room: room,
         });
     }
@@ -177,39 +180,104 @@ impl<T> Future for Ticket<T> {
     }
 }
 
+/// Whether the database commits. Written by the writer task alone.
+#[derive(Debug, Clone)]
+pub(super) struct Health(Arc<Commits>);
+
+#[derive(Debug)]
+struct Commits {
+    origin: Instant,
+    /// Milliseconds from `origin` to the last commit.
+    last: AtomicU64,
+    failing: AtomicBool,
+}
+
+impl Health {
+    fn new() -> Self {
+        Self(Arc::new(Commits {
+            origin: Instant::now(),
+            last: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether the last attempt to commit succeeded.
+    pub(super) fn is_good(&self) -> bool {
+        !self.0.failing.load(Ordering::Relaxed)
+    }
+
+    /// How long ago the last commit was.
+    pub(super) fn since_commit(&self) -> Duration {
+        let last = Duration::from_millis(self.0.last.load(Ordering::Relaxed));
+        self.0.origin.elapsed().saturating_sub(last)
+    }
+
+    /// Notes a commit; true if the attempt before it failed.
+    fn committed(&self) -> bool {
+        let now = u64::try_from(self.0.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last.store(now, Ordering::Relaxed);
+        self.0.failing.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes a failure; true if the attempt before it succeeded.
+    fn failed(&self) -> bool {
+        !self.0.failing.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// What the writer tells others, and what they tell it.
+pub(super) struct Signals {
+    /// Whether other instances may write to the database, too.
+    pub(super) is_shared: bool,
+    pub(super) clock: Clock,
+    pub(super) closing: CancellationToken,
+    pub(super) watchers: Watchers,
+    /// Which life this is: another one after it was declared dead.
+    pub(super) life: watch::Sender<Uuid>,
+    /// Cancelled by the writer alone: another gateway has taken the name of this one.
+    pub(super) fenced: CancellationToken,
+    /// Sessions of others that a commit ended. What does not fit they find out by themselves.
+    pub(super) evictions: mpsc::Sender<Vec<Eviction>>,
+}
+
 /// What [`Writer`] feeds.
 pub(super) struct Task {
     connection: WriteConnection,
     known: KnownRows,
-    instance_id: String,
+    /// On a server: how often something is committed at least, to show that this life goes on.
+    renew_every: Option<Duration>,
     intents: mpsc::UnboundedReceiver<Queued>,
-    closing: CancellationToken,
-    watchers: Watchers,
-    /// Cancelled by this task alone: this life must not write any more.
-    fenced: CancellationToken,
+    /// What another instance's locks kept out of the last batch; the first in the next.
+    deferred: Vec<Queued>,
+    signals: Signals,
+    life: Life,
+    /// The life was declared dead, and another has not begun.
+    lost: bool,
     /// The number of the newest attempt to commit.
     last_batch: i64,
-    healthy: Arc<AtomicBool>,
+    health: Health,
 }
 
 impl Task {
     pub(super) async fn run(mut self) {
         let mut held_over = None;
         loop {
-            let first = match held_over.take() {
-                Some(intent) => intent,
-                None => match self.next().await {
-                    Some(intent) => intent,
-                    None => return self.connection.discard().await,
-                },
-            };
-            let mut bytes = first.intent.weight();
-            let mut batch = vec![first];
+            let mut batch = std::mem::take(&mut self.deferred);
+            if !batch.is_empty() {
+                // Whoever has the locks commits within milliseconds.
+                sleep(FIRST_PAUSE).await;
+            } else if held_over.is_none() {
+                match self.next().await {
+                    Some(intent) => held_over = Some(intent),
+                    None => return self.end().await,
+                }
+            }
+            let mut bytes: usize = batch.iter().map(|queued| queued.intent.weight()).sum();
             while batch.len() < BATCH_INTENTS
-                && let Ok(next) = self.intents.try_recv()
+                && let Some(next) = held_over.take().or_else(|| self.intents.try_recv().ok())
             {
                 bytes += next.intent.weight();
-                if bytes > BATCH_BYTES {
+                if bytes > BATCH_BYTES && !batch.is_empty() {
                     held_over = Some(next);
                     break;
                 }
@@ -219,34 +287,68 @@ impl Task {
         }
     }
 
-    /// The next intent. While the database is away and nobody wants anything of it, it is tried now
-    /// and then, so that its return is noticed without a write.
+    /// Everything is settled.
+    async fn end(mut self) {
+        if self.signals.is_shared && !self.lost && !self.signals.fenced.is_cancelled() {
+            let retired = async {
+                let db = self.connection.get().await?;
+                retire(&db, self.life.id).await
+            };
+            match timeout(LOOKUP_TIMEOUT, retired).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "others will find out that this instance is gone");
+                }
+                Err(_elapsed) => {
+                    tracing::debug!("others will find out that this instance is gone");
+                }
+            }
+        }
+        self.connection.discard().await;
+    }
+
+    /// The next intent. Without one, a commit now and then shows that this life goes on, and while the
+    /// database is away it is tried, so that its return is noticed without a write.
     async fn next(&mut self) -> Option<Queued> {
         loop {
+            let idle = match self.renew_every {
+                _ if !self.health.is_good() => LONGEST_PAUSE,
+                Some(every) => every.saturating_sub(self.health.since_commit()),
+                None => Duration::MAX,
+            };
             tokio::select! {
                 biased;
                 next = self.intents.recv() => return next,
-                () = self.closing.cancelled() => {
+                () = self.signals.closing.cancelled() => {
                     // What is queued already is still handed out.
                     self.intents.close();
                     return self.intents.recv().await;
                 }
-                () = sleep(LONGEST_PAUSE), if !self.healthy.load(Ordering::Relaxed) => {
-                    self.try_to_commit(&mut []).await;
+                () = sleep(idle) => {
+                    // Nobody waits for it; the next attempt comes by itself.
+                    let _logged = self.try_to_commit(&mut []).await;
                 }
             }
         }
     }
 
-    /// Applies `batch` until every intent in it is committed, rejected or past its deadline.
+    /// Applies `batch` until every intent in it is committed, deferred, rejected or past its deadline.
     async fn settle(&mut self, batch: Vec<Queued>) {
         // A stack of pieces still to do, the earliest on top, so that bisecting keeps the order.
         let mut pieces = vec![batch];
-        while let Some(mut piece) = pieces.pop() {
+        while let Some(piece) = pieces.pop() {
+            // What was deferred comes before what was asked later.
+            let mut earlier = std::mem::take(&mut self.deferred);
+            earlier.extend(piece);
+            let mut piece = earlier;
             let error = match self.attempt(&mut piece).await {
                 Attempt::Settled => {
                     for queued in piece {
-                        queued.intent.complete();
+                        if queued.deferred {
+                            self.deferred.push(queued);
+                        } else {
+                            queued.intent.complete();
+                        }
                     }
                     continue;
                 }
@@ -279,7 +381,7 @@ impl Task {
             if piece.is_empty() {
                 return Attempt::Settled;
             }
-            if self.fenced.is_cancelled() {
+            if self.signals.fenced.is_cancelled() {
                 return Attempt::Fenced;
             }
             match self.try_to_commit(piece).await {
@@ -294,15 +396,16 @@ impl Task {
 
     /// One attempt, and what it tells of the database's health.
     async fn try_to_commit(&mut self, piece: &mut [Queued]) -> Option<DbErr> {
+        let was_lost = self.lost;
         let Err(error) = self.apply(piece).await else {
-            if !self.healthy.swap(true, Ordering::Relaxed) {
+            if self.health.committed() {
                 tracing::info!("the database commits again");
             }
             return None;
         };
-        if !is_poison(&error) {
+        if !is_poison(&error) && was_lost == self.lost {
             let waiting = piece.len();
-            if self.healthy.swap(false, Ordering::Relaxed) {
+            if self.health.failed() {
                 tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
             } else {
                 tracing::debug!(%error, waiting, "the database still cannot commit");
@@ -312,38 +415,74 @@ impl Task {
     }
 
     async fn apply(&mut self, piece: &mut [Queued]) -> Result<(), DbErr> {
+        if self.lost {
+            self.begin_again().await?;
+        }
         let started = Instant::now();
         let db = self.connection.get().await?;
         self.last_batch += 1;
         let number = Number {
-            instance_id: &self.instance_id,
+            life: self.life.id,
             batch: self.last_batch,
         };
-        let applied = batch::apply(&db, &mut self.known, number, piece).await;
+        let clock = &self.signals.clock;
+        let applied = batch::apply(&db, &mut self.known, clock, number, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.known.clear();
         }
         let applied = match applied {
-            Ok(ended) => Ok(ended),
+            Ok(effects) => Ok(effects),
             Err(Failure::Failed(error)) => Err(error),
-            Err(Failure::Unknown(error, ended)) => {
+            Err(Failure::Unknown(error, effects)) => {
                 let until = piece.iter().map(|queued| queued.deadline).max();
                 if self.was_committed(until).await {
-                    Ok(ended)
+                    Ok(effects)
                 } else {
                     Err(error)
                 }
             }
             Err(Failure::Fenced) => {
-                self.fenced.cancel();
-                Err(DbErr::Custom(
-                    "another gateway has taken this database".to_owned(),
-                ))
+                self.lost = true;
+                Err(DbErr::Custom("this life was declared dead".to_owned()))
             }
         };
         tracing::debug!(intents = piece.len(), took = ?started.elapsed(), committed = applied.is_ok(), "batch");
-        applied.map(|ended| self.watchers.tell(ended))
+        applied.map(|effects| self.tell(effects))
+    }
+
+    fn tell(&self, effects: Effects) {
+        self.signals.watchers.tell(effects.ended);
+        if !effects.evictions.is_empty()
+            && self.signals.evictions.try_send(effects.evictions).is_err()
+        {
+            tracing::debug!("not all instances are told at once which of their sessions are over");
+        }
+    }
+
+    /// Goes on under a new id. What the last life held is lost: its vehicles may be elsewhere.
+    async fn begin_again(&mut self) -> Result<(), DbErr> {
+        let life = Life {
+            id: Uuid::new_v4(),
+            name: self.life.name.clone(),
+        };
+        let begun = timeout(LOOKUP_TIMEOUT, self.connection.begin_again(&life)).await;
+        match begun.unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned())))? {
+            true => {
+                tracing::error!(was = %self.life.id, id = %life.id, "this instance was declared dead while it could not commit; it closes its connections and goes on under a new id");
+                self.signals.life.send_replace(life.id);
+                self.life = life;
+                self.last_batch = 0;
+                self.lost = false;
+                Ok(())
+            }
+            false => {
+                self.signals.fenced.cancel();
+                Err(DbErr::Custom(
+                    "another gateway has taken the name of this one".to_owned(),
+                ))
+            }
+        }
     }
 
     /// Whether the newest batch, whose COMMIT was not answered, is stored: asks until somebody answers, or
@@ -352,7 +491,7 @@ impl Task {
         let mut pause = FIRST_PAUSE;
         loop {
             let asked = match self.connection.get().await {
-                Ok(db) => timeout(LOOKUP_TIMEOUT, last_batch(&db, &self.instance_id))
+                Ok(db) => timeout(LOOKUP_TIMEOUT, last_batch(&db, self.life.id))
                     .await
                     .unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned()))),
                 Err(error) => Err(error),
@@ -379,7 +518,7 @@ enum Attempt {
     Settled,
     /// It will never be committed as it is.
     Poisoned(DbErr),
-    /// Nothing will be committed any more.
+    /// Nothing will be committed any more: another gateway has the name.
     Fenced,
 }
 

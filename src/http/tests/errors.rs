@@ -262,7 +262,7 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
     let api = Api::new().await;
     assert_eq!(api.get("/ready").await.json()["status"], "ready");
     assert_eq!(api.get("/ready/balancer").await.status, StatusCode::OK);
-    api.draining.cancel();
+    api.service.drain();
     let balancer = api.get("/ready/balancer").await;
     assert_eq!(balancer.problem(), (404, "draining".to_owned()));
     let draining = api.get("/ready").await;

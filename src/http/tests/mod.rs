@@ -16,14 +16,13 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{AppState, HttpOptions, router};
+use super::{HttpOptions, router};
 use crate::{
     domain::{DeviceId, Timestamp},
     registry::Mailbox,
-    service::{CommandOptions, Instance, Service},
+    service::{CommandOptions, Instance, PresenceOptions, Service},
     store::{DatabaseAddress, Store, StoreOptions},
 };
 
@@ -41,7 +40,6 @@ const TRUCK: &str = "9180af05-0219-4c88-8a95-3da86b130d43";
 struct Api {
     router: Router,
     service: Arc<Service>,
-    draining: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
@@ -95,20 +93,19 @@ impl Api {
 
     async fn with(options: HttpOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let id = uuid::Uuid::now_v7();
         let store = Store::open(StoreOptions {
             database: DatabaseAddress {
                 url: format!("sqlite://{}/test.db", folder.path().display()),
                 shown: String::new(),
             },
             readers: 2,
-            instance_id: id.to_string(),
+            life: uuid::Uuid::now_v7(),
             instance_name: "test".to_owned(),
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),
+            lease: Duration::from_secs(15),
         });
         let instance = Instance {
-            id,
             name: "<b>test".to_owned(),
             started_at: Timestamp::now(),
         };
@@ -120,16 +117,14 @@ impl Api {
                 queue: 4,
                 timeout: Duration::from_secs(5),
             },
+            PresenceOptions {
+                lease: Duration::from_secs(15),
+                offline_grace: Duration::from_secs(10),
+            },
         ));
-        let draining = CancellationToken::new();
-        let state = AppState {
-            service: Arc::clone(&service),
-            draining: draining.clone(),
-        };
         Self {
-            router: router(state, options),
+            router: router(Arc::clone(&service), options),
             service,
-            draining,
             _folder: folder,
         }
     }

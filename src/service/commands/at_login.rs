@@ -14,7 +14,7 @@ use super::{
     log,
 };
 use crate::{
-    domain::{Action, CommandOrigin, CommandState, ReportInterval, Timestamp},
+    domain::{Action, CommandOrigin, CommandState, ReportInterval},
     registry::{Refused, Session, Turn},
     service::Service,
     store::StoreError,
@@ -144,7 +144,7 @@ impl Service {
         else {
             return Ok(());
         };
-        let left = command.expires_at.since(Timestamp::now());
+        let left = command.expires_at.since(self.store.now());
         let mut journey = Journey {
             device_id,
             id,

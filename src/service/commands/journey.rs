@@ -158,7 +158,7 @@ impl Service {
     ) -> Result<Claimed, StoreError> {
         let mut ticket = self
             .store
-            .claim(journey.id, session.key.clone(), Timestamp::now());
+            .claim(journey.id, session.key.clone(), self.store.now());
         let patience = self.commit_timeout + COMMIT_SLACK;
         if let Ok(claimed) = tokio::time::timeout(patience, &mut ticket).await {
             return claimed;
@@ -231,7 +231,7 @@ impl Service {
     ) -> Result<Option<Command>, StoreError> {
         let ticket = self
             .store
-            .finish(device_id.clone(), id, ending, Timestamp::now());
+            .finish(device_id.clone(), id, ending, self.store.now());
         self.settled(ticket).await
     }
 }

@@ -178,7 +178,7 @@ impl Service {
             .filter(|turn| turn.has_come() && place.is_first());
         let new = NewCommand {
             repeat_only,
-            ..new_command(&request, origin, id, now)
+            ..new_command(&request, origin, id, self.store.now(), now)
         };
         let queue_until = new.queue_until;
         let mut journey = Journey {
@@ -283,9 +283,9 @@ fn new_command(
     request: &CommandRequest,
     origin: CommandOrigin,
     id: Uuid,
+    at: Timestamp,
     now: Option<&Turn>,
 ) -> NewCommand {
-    let at = Timestamp::now();
     NewCommand {
         id,
         device_id: request.device_id.clone(),

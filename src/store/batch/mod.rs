@@ -14,12 +14,14 @@ use sea_orm::{
     Iterable, SqliteTransactionMode, TransactionOptions, TransactionTrait, sea_query::Value,
 };
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{
-    database::{Fenced, renew},
+    clock::Clock,
+    database::{Fenced, renew, roll_call},
     entities::{command, debug_blob, idempotency_key, report, vehicle},
     fold::{Change, Fold, NewBlob, NewReport, Row, commands::Commands},
-    intent::{Intent, Queued},
+    intent::{Eviction, Intent, Queued},
     purge,
 };
 use crate::domain::{Command, DeviceId, Timestamp};
@@ -30,9 +32,18 @@ pub(super) use rows::KnownRows;
 
 /// Which batch of which life it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Number<'a> {
-    pub(super) instance_id: &'a str,
+pub(super) struct Number {
+    pub(super) life: Uuid,
     pub(super) batch: i64,
+}
+
+/// What a batch does to others than those who wait for its intents.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Effects {
+    /// Commands that come to their end.
+    pub(super) ended: Vec<Command>,
+    /// Sessions of other instances that are over.
+    pub(super) evictions: Vec<Eviction>,
 }
 
 /// Why a batch is not known to be stored.
@@ -40,9 +51,9 @@ pub(super) struct Number<'a> {
 pub(super) enum Failure {
     /// Nothing of it is stored; it may be applied again.
     Failed(DbErr),
-    /// COMMIT was not answered. With the commands that come to their end by it, if it was done.
-    Unknown(DbErr, Vec<Command>),
-    /// Another life may write, this one may not.
+    /// COMMIT was not answered. With what it does, if it was done.
+    Unknown(DbErr, Effects),
+    /// This life was declared dead.
     Fenced,
 }
 
@@ -52,18 +63,19 @@ impl From<DbErr> for Failure {
     }
 }
 
-/// Applies `batch` and commits; returns the commands that came to their end. After any failure neither
-/// `db` nor `known` must be used again.
+/// Applies `batch`, but for what it marks as deferred, and commits. After any failure neither `db` nor
+/// `known` must be used again.
 pub(super) async fn apply(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    number: Number<'_>,
+    clock: &Clock,
+    number: Number,
     batch: &mut [Queued],
-) -> Result<Vec<Command>, Failure> {
+) -> Result<Effects, Failure> {
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
     // On an error the caller throws the connection away, and the transaction with it.
-    let prepared = prepare(db, known, number, batch);
-    let (transaction, rows, ended) = if is_file {
+    let prepared = prepare(db, known, clock, number, batch);
+    let (transaction, rows, effects) = if is_file {
         prepared.await?
     } else {
         timeout(ANSWER_TIMEOUT, prepared)
@@ -77,11 +89,11 @@ pub(super) async fn apply(
         let answered = timeout(ANSWER_TIMEOUT, commit).await;
         answered
             .unwrap_or_else(|_elapsed| Err(silent()))
-            .map_err(|error| Failure::Unknown(error, ended.clone()))
+            .map_err(|error| Failure::Unknown(error, effects.clone()))
     };
     committed?;
     known.keep(rows);
-    Ok(ended)
+    Ok(effects)
 }
 
 /// A server that does not answer for this long is taken for gone: a batch takes milliseconds.
@@ -95,9 +107,10 @@ fn silent() -> DbErr {
 async fn prepare(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    number: Number<'_>,
+    clock: &Clock,
+    number: Number,
     batch: &mut [Queued],
-) -> Result<(DatabaseTransaction, HashMap<DeviceId, Row>, Vec<Command>), Failure> {
+) -> Result<(DatabaseTransaction, HashMap<DeviceId, Row>, Effects), Failure> {
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
     let transaction = db
         .begin_with_options(TransactionOptions {
@@ -106,24 +119,48 @@ async fn prepare(
             ..TransactionOptions::default()
         })
         .await?;
-    if !is_file && let Err(Fenced) = renew(&transaction, number.instance_id, number.batch).await? {
-        return Err(Failure::Fenced);
+    if !is_file {
+        if let Err(Fenced) = renew(&transaction, number.life, number.batch).await? {
+            return Err(Failure::Fenced);
+        }
+        // Rows of instances are locked before those of vehicles.
+        call_rolls(&transaction, clock, number.life, batch).await?;
     }
     known.check(&transaction).await?;
     let rows = read_vehicles(&transaction, known, batch).await?;
     let commands = read_commands(&transaction, batch).await?;
-    let fold = Fold::new(number.instance_id, rows, commands);
-    let (rows, ended) = write(&transaction, &mut known.texts, fold, batch).await?;
-    Ok((transaction, rows, ended))
+    let fold = Fold::new(number.life, rows, commands);
+    let (rows, effects) = write(&transaction, &mut known.texts, fold, batch).await?;
+    Ok((transaction, rows, effects))
+}
+
+async fn call_rolls(
+    db: &DatabaseTransaction,
+    clock: &Clock,
+    life: Uuid,
+    batch: &mut [Queued],
+) -> Result<(), DbErr> {
+    for queued in batch {
+        if let Intent::RollCall {
+            suspects,
+            buried,
+            reply,
+        } = &mut queued.intent
+        {
+            reply.set(Ok(roll_call(db, life, suspects, buried).await?));
+            clock.set_by(db).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn write(
     db: &DatabaseTransaction,
     texts: &mut Texts,
-    mut fold: Fold<'_>,
+    mut fold: Fold,
     batch: &mut [Queued],
-) -> Result<(HashMap<DeviceId, Row>, Vec<Command>), DbErr> {
-    for queued in batch.iter_mut() {
+) -> Result<(HashMap<DeviceId, Row>, Effects), DbErr> {
+    for queued in batch.iter_mut().filter(|queued| !queued.deferred) {
         fold.apply(&mut queued.intent);
     }
     let Fold {
@@ -131,6 +168,7 @@ async fn write(
         reports,
         blobs,
         commands,
+        evictions,
         ..
     } = fold;
     write_vehicles(db, texts, &rows).await?;
@@ -142,7 +180,8 @@ async fn write(
             reply.set(Ok(purge::step(db, step).await?));
         }
     }
-    Ok((rows, commands.ended().collect()))
+    let ended = commands.ended().collect();
+    Ok((rows, Effects { ended, evictions }))
 }
 
 async fn write_vehicles(

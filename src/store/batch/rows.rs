@@ -1,10 +1,11 @@
 //! What a batch reads: the rows that its intents are folded on.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter,
     QueryOrder, QuerySelect, Statement,
+    sea_query::{LockBehavior, LockType},
 };
 
 use super::statements::Texts;
@@ -70,10 +71,12 @@ impl KnownRows {
     }
 }
 
+/// The vehicles that the batch touches. On a server they are locked; an intent about one that another
+/// instance has locked at the moment is marked as deferred, so that nobody else waits for it.
 pub(super) async fn read_vehicles(
     db: &DatabaseTransaction,
     known: &mut KnownRows,
-    batch: &[Queued],
+    batch: &mut [Queued],
 ) -> Result<HashMap<DeviceId, Row>, DbErr> {
     let mut rows = HashMap::with_capacity(batch.len());
     // In the order of the key, which is the order in which rows are locked everywhere.
@@ -90,24 +93,51 @@ pub(super) async fn read_vehicles(
         }
     }
     let unknown: Vec<&DeviceId> = unknown.into_iter().collect();
+    let mut locked = HashSet::new();
     for chunk in unknown.chunks(KEYS_PER_SELECT) {
         let keys = padded(chunk).map(DeviceId::as_str);
         let found = vehicle::Entity::find()
             .filter(vehicle::Column::DeviceId.is_in(keys))
             .order_by_asc(vehicle::Column::DeviceId)
             // Does nothing on SQLite, where this transaction is alone.
-            .lock_exclusive()
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .all(db)
             .await?;
         let mut found: HashMap<String, vehicle::Model> = found
             .into_iter()
             .map(|model| (model.device_id.clone(), model))
             .collect();
+        let missing: Vec<&DeviceId> = chunk
+            .iter()
+            .copied()
+            .filter(|id| !found.contains_key(id.as_str()))
+            .collect();
+        if known.is_shared && !missing.is_empty() {
+            locked.extend(existing(db, &missing).await?);
+        }
         for id in chunk {
             rows.insert((*id).clone(), Row::read(found.remove(id.as_str())));
         }
     }
+    for queued in batch {
+        queued.deferred = !locked.is_empty()
+            && queued
+                .intent
+                .devices()
+                .any(|id| locked.contains(id.as_str()));
+    }
     Ok(rows)
+}
+
+/// Which of these exist, whoever has locked them.
+async fn existing(db: &DatabaseTransaction, ids: &[&DeviceId]) -> Result<Vec<String>, DbErr> {
+    vehicle::Entity::find()
+        .select_only()
+        .column(vehicle::Column::DeviceId)
+        .filter(vehicle::Column::DeviceId.is_in(padded(ids).map(DeviceId::as_str)))
+        .into_tuple()
+        .all(db)
+        .await
 }
 
 /// The open commands of vehicles whose sessions or queues change, and those that the batch names. A
@@ -117,7 +147,8 @@ pub(super) async fn read_commands(
     batch: &[Queued],
 ) -> Result<Commands, DbErr> {
     use command::Column as C;
-    let intents = || batch.iter().map(|queued| &queued.intent);
+    let due = || batch.iter().filter(|queued| !queued.deferred);
+    let intents = || due().map(|queued| &queued.intent);
     let mut commands = Commands::default();
     let mut named: BTreeSet<String> = intents()
         .filter_map(|intent| Some(intent.command()?.to_string()))

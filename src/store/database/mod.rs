@@ -3,6 +3,7 @@
 //! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch of
 //! writes first looks whether this life is still the one that may write.
 
+mod lives;
 mod server;
 mod sqlite;
 
@@ -12,15 +13,16 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::time::timeout;
 use vehicle_gateway_migrations::{Migrator, MigratorTrait};
 
-use super::OpenError;
+use super::{OpenError, clock::Clock};
 pub(super) use sqlite::FileLock;
 
-pub(super) use server::{Fenced, last_batch, renew};
+pub(super) use lives::{Fenced, Life, last_batch, renew, retire, roll_call};
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,
     pub(super) reader: DatabaseConnection,
     pub(super) lock: Option<FileLock>,
+    pub(super) clock: Clock,
 }
 
 /// The connection that writes. After any error it is thrown away and made anew, for nobody knows what
@@ -42,6 +44,12 @@ impl WriteConnection {
         let fresh = Database::connect(self.options.clone()).await?;
         self.current = Some(fresh.clone());
         Ok(fresh)
+    }
+
+    /// Begins another life on the server after the last one was declared dead; false if a newer start has
+    /// taken the name.
+    pub(super) async fn begin_again(&self, life: &Life) -> Result<bool, DbErr> {
+        server::begin_again(self.options.get_url(), life).await
     }
 
     /// Closes the connection, and with it a transaction that may still be open. A server that does not
@@ -66,12 +74,6 @@ impl WriteConnection {
 /// How long a connection to a server may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// This life of this instance, as its row has it.
-pub(super) struct Life<'a> {
-    pub(super) id: &'a str,
-    pub(super) name: &'a str,
-}
-
 /// Where a database is.
 #[derive(Debug, Clone)]
 pub struct DatabaseAddress {
@@ -95,19 +97,21 @@ pub async fn migrate(address: &DatabaseAddress) -> Result<(), OpenError> {
     })
 }
 
-/// Opens a database, brings its schema up to date, and from then on this life alone may write.
+/// Opens a database, brings its schema up to date, and begins this life there: an earlier one of its name
+/// writes nothing more.
 pub(super) async fn open(
     address: &DatabaseAddress,
     readers: u32,
-    life: &Life<'_>,
+    life: &Life,
+    lease: Duration,
 ) -> Result<Opened, OpenError> {
-    open_for(address, readers, Some(life)).await
+    open_for(address, readers, Some((life, lease))).await
 }
 
 async fn open_for(
     address: &DatabaseAddress,
     readers: u32,
-    life: Option<&Life<'_>>,
+    life: Option<(&Life, Duration)>,
 ) -> Result<Opened, OpenError> {
     let url = address.url.as_str();
     let connecting = |source| OpenError::Connect {
@@ -130,13 +134,13 @@ async fn open_for(
         Migrator::up(&db, None).await.map_err(migrating)?;
         connection
     } else {
-        server::prepare(url, life)
+        server::prepare(url, life.map(|(life, _)| life))
             .await
             .map_err(|error| match error {
                 DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
                 _ => migrating(error),
             })?;
-        server::write_connection(url)
+        server::write_connection(url, life.map_or(Duration::ZERO, |(_, lease)| lease))
     };
     let reader = if is_file {
         sqlite::reader(url, readers)
@@ -144,9 +148,15 @@ async fn open_for(
         server::reader(url, readers)
     };
     let reader = Database::connect(reader).await.map_err(connecting)?;
+    let clock = if is_file {
+        Clock::own()
+    } else {
+        Clock::of(&reader).await.map_err(connecting)?
+    };
     Ok(Opened {
         write_connection,
         reader,
         lock,
+        clock,
     })
 }

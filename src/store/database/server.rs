@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ActiveValue::Set,
-    ColumnTrait, ConnectOptions, ConnectionTrait, Database, DatabaseConnection,
-    DatabaseTransaction, DbBackend, DbErr, EntityTrait, QueryFilter, QuerySelect, RuntimeErr,
-    SqlxError, Statement, TransactionTrait,
-    sea_query::{Expr, ExprTrait},
-    sqlx::{Connection, Executor, MySqlConnection, PgConnection},
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
+    SqlxError, Statement,
+    sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection},
 };
 use tokio::time::timeout;
 use vehicle_gateway_migrations::{Migrator, MigratorTrait};
 
-use super::{Life, WriteConnection};
-use crate::store::entities::instance;
+use super::{
+    WriteConnection,
+    lives::{self, Life},
+};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,43 +23,69 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Batches are written under row locks, which hide nothing that is committed. Nobody waits for a lock, or
-/// holds one, for longer than a few seconds.
+/// holds one without a word, for longer than a part of the lease: an instance that hangs in the middle of a
+/// batch must not hold up the others until they count as hung themselves.
 ///
-/// On the `MySQL` family a connection that is cut without a word would hold its locks for `wait_timeout`,
-/// eight hours (`MySQL` itself has no other variable, and reads the half after `/*M!` as a comment), and
-/// without the strict mode a text that is too long would be cut, stored, and thanked. On `PostgreSQL` what
-/// was thanked survives a crash of the server, whatever its default is.
-const MYSQL: &str = "\
-    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-    SET SESSION innodb_lock_wait_timeout = 5 /*M!, SESSION idle_transaction_timeout = 5 */; \
-    SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')";
-const POSTGRES: &str = "\
-    SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-    SET lock_timeout = '5s'; \
-    SET idle_in_transaction_session_timeout = '5s'; \
-    SET statement_timeout = '10s'; \
-    SET synchronous_commit = on";
+/// On the `MySQL` family a connection that is cut would hold its locks for eight hours (`MySQL` itself knows
+/// `wait_timeout` alone, and reads the half after `/*M!` as a comment), and without the strict mode a text
+/// that is too long would be cut, stored, and thanked.
+fn mysql_settings(lease: Duration) -> String {
+    let seconds = hold(lease).as_secs();
+    format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+         SET SESSION innodb_lock_wait_timeout = {seconds} /*M!, SESSION idle_transaction_timeout = {seconds} */; \
+         SET SESSION wait_timeout = {}; \
+         SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')",
+        // Between two batches the connection is idle for a quarter of the lease.
+        (lease / 2).as_secs().max(2)
+    )
+}
 
-pub(super) fn write_connection(url: &str) -> WriteConnection {
+/// What was thanked survives a crash of the server, whatever its default is.
+fn postgres_settings(lease: Duration) -> String {
+    let seconds = hold(lease).as_secs();
+    format!(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+         SET lock_timeout = '{seconds}s'; \
+         SET idle_in_transaction_session_timeout = '{seconds}s'; \
+         SET statement_timeout = '10s'; \
+         SET synchronous_commit = on"
+    )
+}
+
+/// The longest wait for a row, or hold of one without a word: a quarter of the lease in whole seconds.
+fn hold(lease: Duration) -> Duration {
+    Duration::from_secs((lease / 4).as_secs().clamp(1, 5))
+}
+
+pub(super) fn write_connection(url: &str, lease: Duration) -> WriteConnection {
     let mut options = options(url, 1);
     // By the pool and not once: it makes a new connection when one is idle, old, or found broken.
     options
-        .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_connect(|connection, _| Box::pin(told(connection.execute(MYSQL))))
+        .map_sqlx_mysql_pool_opts(move |pool| {
+            pool.after_connect(move |connection, _| {
+                Box::pin(async move {
+                    connection
+                        .execute(AssertSqlSafe(mysql_settings(lease)))
+                        .await?;
+                    Ok(())
+                })
+            })
         })
-        .map_sqlx_postgres_pool_opts(|pool| {
-            pool.after_connect(|connection, _| Box::pin(told(connection.execute(POSTGRES))))
+        .map_sqlx_postgres_pool_opts(move |pool| {
+            pool.after_connect(move |connection, _| {
+                Box::pin(async move {
+                    connection
+                        .execute(AssertSqlSafe(postgres_settings(lease)))
+                        .await?;
+                    Ok(())
+                })
+            })
         });
     WriteConnection {
         options,
         current: None,
     }
-}
-
-async fn told<R>(
-    settings: impl Future<Output = Result<R, SqlxError>> + Send,
-) -> Result<(), SqlxError> {
-    settings.await.map(|_done| ())
 }
 
 pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
@@ -96,18 +121,29 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-/// Brings the schema up to date, however long it takes, and makes this life the one that may write;
-/// without a life, the schema only. One gateway at a time.
-pub(super) async fn prepare(url: &str, life: Option<&Life<'_>>) -> Result<(), DbErr> {
+/// Brings the schema up to date, however long it takes, and begins a life there; without one, the schema
+/// only. One gateway at a time.
+pub(super) async fn prepare(url: &str, life: Option<&Life>) -> Result<(), DbErr> {
     try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
     take_turn(&db).await?;
     Migrator::up(&db, None).await?;
     if let Some(life) = life {
-        announce(&db, life).await?;
+        lives::announce(&db, life).await?;
     }
     // The turn ends with the connection.
     db.close().await
+}
+
+/// Begins another life after the last one was declared dead; false if a newer start has taken the name.
+pub(super) async fn begin_again(url: &str, life: &Life) -> Result<bool, DbErr> {
+    let db = Database::connect(options(url, 1)).await?;
+    let begun = match take_turn(&db).await {
+        Ok(()) => lives::succeed(&db, life).await,
+        Err(error) => Err(error),
+    };
+    db.close().await?;
+    begun
 }
 
 /// How long a start waits for others that start, or change the schema, at the same time.
@@ -159,72 +195,4 @@ async fn try_to_connect(url: &str) -> Result<(), DbErr> {
             "no answer within {CONNECT_TIMEOUT:?}"
         ))),
     }
-}
-
-/// Whoever could write before is dead from now on.
-async fn announce(db: &DatabaseConnection, life: &Life<'_>) -> Result<(), DbErr> {
-    use instance::Column as C;
-    let transaction = db.begin().await?;
-    // Those have noticed by now, or find no row: the same to them.
-    instance::Entity::delete_many()
-        .filter(C::State.eq(instance::DEAD))
-        .exec(&transaction)
-        .await?;
-    instance::Entity::update_many()
-        .col_expr(C::State, Expr::value(instance::DEAD))
-        .filter(C::State.eq(instance::LIVE))
-        .exec(&transaction)
-        .await?;
-    let row = instance::ActiveModel {
-        id: Set(life.id.to_owned()),
-        name: Set(life.name.to_owned()),
-        state: Set(instance::LIVE.to_owned()),
-        renewals: Set(0),
-        batch: Set(0),
-    };
-    instance::Entity::insert(row)
-        .exec_without_returning(&transaction)
-        .await?;
-    transaction.commit().await
-}
-
-/// Another gateway has taken the database: this one must not write any more.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Fenced;
-
-/// The first thing in a batch: nothing of a life that is dead is committed.
-pub(in crate::store) async fn renew(
-    db: &DatabaseTransaction,
-    instance_id: &str,
-    batch: i64,
-) -> Result<Result<(), Fenced>, DbErr> {
-    use instance::Column as C;
-    let renewed = instance::Entity::update_many()
-        .col_expr(C::Renewals, Expr::col(C::Renewals).add(1))
-        .col_expr(C::Batch, Expr::value(batch))
-        .filter(C::Id.eq(instance_id))
-        .filter(C::State.eq(instance::LIVE))
-        .exec(db)
-        .await?;
-    Ok(if renewed.rows_affected == 1 {
-        Ok(())
-    } else {
-        Err(Fenced)
-    })
-}
-
-/// The number of the batch that this life committed last: tells whether one is stored whose COMMIT was not
-/// answered. Waits for the lock of the row: a COMMIT that is still on its way, or that the server has not
-/// done with, may yet succeed.
-pub(in crate::store) async fn last_batch(
-    db: &impl ConnectionTrait,
-    instance_id: &str,
-) -> Result<Option<i64>, DbErr> {
-    instance::Entity::find_by_id(instance_id)
-        .select_only()
-        .column(instance::Column::Batch)
-        .lock_exclusive()
-        .into_tuple()
-        .one(db)
-        .await
 }

@@ -187,7 +187,7 @@ impl CommandRow {
     }
 }
 
-impl Fold<'_> {
+impl Fold {
     pub(super) fn submit(&mut self, new: &NewCommand) -> Submitted {
         let held = new.claim.is_some_and(|epoch| {
             let session = SessionKey {

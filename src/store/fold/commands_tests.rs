@@ -12,6 +12,7 @@ use crate::{
     },
 };
 
+const HERE: Uuid = Uuid::from_u128(1);
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
 fn truck() -> DeviceId {
@@ -30,7 +31,7 @@ fn every(seconds: u64) -> Action {
     Action::KeepMePosted(ReportInterval::new(seconds).unwrap())
 }
 
-fn apply<T>(fold: &mut Fold<'_>, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
+fn apply<T>(fold: &mut Fold, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
     let (reply, mut outcome): (_, oneshot::Receiver<Result<T, StoreError>>) = Reply::channel();
     let mut intent = intent(reply);
     fold.apply(&mut intent);
@@ -38,7 +39,7 @@ fn apply<T>(fold: &mut Fold<'_>, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
     outcome.try_recv().unwrap().unwrap()
 }
 
-fn log_in(fold: &mut Fold<'_>, millis: i64) -> crate::store::Login {
+fn log_in(fold: &mut Fold, millis: i64) -> crate::store::Login {
     apply(fold, |reply| Intent::Login {
         device_id: truck(),
         remote: "127.0.0.1:1".parse().unwrap(),
@@ -47,7 +48,7 @@ fn log_in(fold: &mut Fold<'_>, millis: i64) -> crate::store::Login {
     })
 }
 
-fn write(fold: &mut Fold<'_>, epoch: i64, millis: i64, write: SessionWrite) -> Written {
+fn write(fold: &mut Fold, epoch: i64, millis: i64, write: SessionWrite) -> Written {
     let session = session(epoch);
     apply(fold, |reply| Intent::Session {
         session,
@@ -64,10 +65,11 @@ fn session(epoch: i64) -> SessionKey {
     }
 }
 
-fn end(fold: &mut Fold<'_>, epoch: i64, millis: i64, reason: DisconnectReason) {
+fn end(fold: &mut Fold, epoch: i64, millis: i64, reason: DisconnectReason) {
     let end = SessionWrite::End {
         reason,
         last_heartbeat: None,
+        grace: None,
     };
     write(fold, epoch, millis, end);
 }
@@ -87,12 +89,12 @@ fn new(number: u128, action: Action, millis: i64) -> NewCommand {
     }
 }
 
-fn submit(fold: &mut Fold<'_>, new: NewCommand) -> Submitted {
+fn submit(fold: &mut Fold, new: NewCommand) -> Submitted {
     let command = Box::new(new);
     apply(fold, |reply| Intent::Submit { command, reply })
 }
 
-fn queue(fold: &mut Fold<'_>, number: u128, action: Action, millis: i64, until: i64) {
+fn queue(fold: &mut Fold, number: u128, action: Action, millis: i64, until: i64) {
     let new = NewCommand {
         queue_until: Some(at(until)),
         ..new(number, action, millis)
@@ -100,7 +102,7 @@ fn queue(fold: &mut Fold<'_>, number: u128, action: Action, millis: i64, until: 
     submit(fold, new);
 }
 
-fn claim(fold: &mut Fold<'_>, number: u128, epoch: i64, millis: i64) -> Claimed {
+fn claim(fold: &mut Fold, number: u128, epoch: i64, millis: i64) -> Claimed {
     apply(fold, |reply| Intent::Claim {
         id: id(number),
         session: session(epoch),
@@ -109,7 +111,7 @@ fn claim(fold: &mut Fold<'_>, number: u128, epoch: i64, millis: i64) -> Claimed 
     })
 }
 
-fn finish(fold: &mut Fold<'_>, number: u128, ending: Ending, millis: i64) -> Option<Command> {
+fn finish(fold: &mut Fold, number: u128, ending: Ending, millis: i64) -> Option<Command> {
     apply(fold, |reply| Intent::Finish {
         device_id: truck(),
         id: id(number),
@@ -127,20 +129,20 @@ fn answer(number: u128, answer: Answer, late: bool) -> SessionWrite {
     }
 }
 
-fn state(fold: &mut Fold<'_>, number: u128) -> CommandState {
+fn state(fold: &mut Fold, number: u128) -> CommandState {
     command(fold, number).state
 }
 
-fn command<'a>(fold: &'a mut Fold<'_>, number: u128) -> &'a Command {
+fn command<'a>(fold: &'a mut Fold, number: u128) -> &'a Command {
     &fold.commands.find(&truck(), id(number)).unwrap().command
 }
 
-fn empty() -> Fold<'static> {
-    Fold::new("here", HashMap::new(), Commands::default())
+fn empty() -> Fold {
+    Fold::new(HERE, HashMap::new(), Commands::default())
 }
 
 /// A vehicle that was here and is offline.
-fn offline() -> Fold<'static> {
+fn offline() -> Fold {
     let mut fold = empty();
     log_in(&mut fold, 1);
     end(&mut fold, 1, 2, DisconnectReason::Goodbye);

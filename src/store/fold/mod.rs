@@ -6,14 +6,16 @@
 //! session's write counts only while the row names this instance and this epoch; what a vehicle's
 //! rows are stamped with never goes back.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 pub(super) mod commands;
 
 use super::{
-    Login, Registered, SessionWrite, StoreError, Written, entities::vehicle, intent::Intent,
+    Eviction, Login, Lost, Registered, SessionWrite, StoreError, Written, entities::vehicle,
+    intent::Intent,
 };
 use crate::domain::{
     CommandState, DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState,
@@ -54,27 +56,28 @@ pub(super) struct NewBlob {
 
 /// The rows of a batch and what is to be written of it.
 #[derive(Debug)]
-pub(super) struct Fold<'a> {
-    instance_id: &'a str,
+pub(super) struct Fold {
+    life: Uuid,
+    life_text: String,
     pub(super) rows: HashMap<DeviceId, Row>,
     pub(super) reports: Vec<NewReport>,
     pub(super) blobs: Vec<NewBlob>,
     pub(super) commands: Commands,
+    /// Sessions of other instances that are over by this batch.
+    pub(super) evictions: Vec<Eviction>,
 }
 
-impl<'a> Fold<'a> {
+impl Fold {
     /// Begins with the rows that exist; a vehicle that is not among them does not exist.
-    pub(super) fn new(
-        instance_id: &'a str,
-        rows: HashMap<DeviceId, Row>,
-        commands: Commands,
-    ) -> Self {
+    pub(super) fn new(life: Uuid, rows: HashMap<DeviceId, Row>, commands: Commands) -> Self {
         Self {
-            instance_id,
+            life,
+            life_text: life.to_string(),
             rows,
             reports: Vec::new(),
             blobs: Vec::new(),
             commands,
+            evictions: Vec::new(),
         }
     }
 
@@ -101,15 +104,20 @@ impl<'a> Fold<'a> {
                 }
                 reply.set(Ok(()));
             }
-            Intent::EndLost { devices, at, reply } => {
+            Intent::EndLost {
+                devices,
+                whose,
+                at,
+                reply,
+            } => {
                 for device_id in devices.iter() {
-                    let row = self.row(device_id);
-                    if row.model.as_ref().is_some_and(|model| model.online) {
-                        row.end(*at, DisconnectReason::InstanceLost);
-                    }
-                    let commands = &mut self.commands;
-                    commands.end_session(device_id, *at, DisconnectReason::InstanceLost);
-                    commands.cancel(device_id, *at, |state| state == CommandState::Created);
+                    self.end_lost(device_id, whose, *at);
+                }
+                reply.set(Ok(()));
+            }
+            Intent::EndGrace { devices, at, reply } => {
+                for device_id in devices.iter() {
+                    self.row(device_id).end_grace(*at);
                 }
                 reply.set(Ok(()));
             }
@@ -151,33 +159,78 @@ impl<'a> Fold<'a> {
                 at,
                 reply,
             } => reply.set(Ok(self.finish(device_id, *id, *ending, *at))),
-            // Touches no vehicle's row; the batch runs it as it is.
-            Intent::Purge { .. } => {}
+            // Touch no vehicle's row; the batch runs them as they are.
+            Intent::Purge { .. } | Intent::RollCall { .. } => {}
         }
     }
 
     fn log_in(&mut self, device_id: &DeviceId, remote: SocketAddr, at: Timestamp) -> Login {
-        let instance_id = self.instance_id.to_owned();
+        let life = self.life_text.clone();
         let model = self.row(device_id).living(device_id, at);
         let at = model.stamp(at);
-        if model.instance_id.is_some() {
+        let through_epoch = model.session_epoch;
+        let owner = model.instance_id.replace(life);
+        if owner.is_some() {
             model.disconnected_at = Some(at);
             model.disconnect_reason = Some(DisconnectReason::Superseded.as_str().to_owned());
         }
         model.session_epoch += 1;
-        model.instance_id = Some(instance_id);
         model.online = true;
         model.offline_due = None;
         model.connected_at = Some(at);
         model.remote_addr = Some(remote.to_string());
         let (epoch, desired) = (model.session_epoch, desired(model));
+        let reason = DisconnectReason::Superseded;
+        self.evict(owner.as_deref(), device_id, through_epoch, reason);
         let at = Timestamp::from_millis(at);
-        self.commands
-            .end_session(device_id, at, DisconnectReason::Superseded);
+        self.commands.end_session(device_id, at, reason);
         Login {
             epoch,
             desired,
             queued: self.commands.take_queued(device_id, at),
+        }
+    }
+
+    /// Notes that a session of another instance is over, if it is another's.
+    fn evict(
+        &mut self,
+        owner: Option<&str>,
+        device_id: &DeviceId,
+        through_epoch: i64,
+        reason: DisconnectReason,
+    ) {
+        let owner = owner.and_then(|owner| owner.parse().ok());
+        if let Some(owner) = owner.filter(|owner| *owner != self.life) {
+            self.evictions.push(Eviction {
+                owner,
+                device_id: device_id.clone(),
+                through_epoch,
+                reason,
+            });
+        }
+    }
+
+    fn end_lost(&mut self, device_id: &DeviceId, whose: &Lost, at: Timestamp) {
+        let reason = DisconnectReason::InstanceLost;
+        let row = self.row(device_id);
+        let model = row.model.as_ref();
+        match whose {
+            Lost::Everybodys => {
+                if model.is_some_and(|model| model.online) {
+                    row.end(at, reason, None);
+                }
+                self.commands.end_session(device_id, at, reason);
+                // Whoever asked for them is gone as well.
+                self.commands
+                    .cancel(device_id, at, |state| state == CommandState::Created);
+            }
+            Lost::Of(life, grace) => {
+                let holder = model.and_then(|model| model.instance_id.as_deref());
+                if holder == Some(&*life.to_string()) {
+                    row.end(at, reason, Some(*grace));
+                    self.commands.end_session(device_id, at, reason);
+                }
+            }
         }
     }
 
@@ -230,12 +283,11 @@ impl<'a> Fold<'a> {
 
     /// The row of `session`, if it still names it.
     fn held(&mut self, session: &SessionKey) -> Option<&mut Row> {
-        let instance_id = self.instance_id;
         let row = self.rows.get_mut(&session.device_id)?;
         let model = row.model.as_ref()?;
         let holds = model.deleted_at.is_none()
             && model.session_epoch == session.epoch
-            && model.instance_id.as_deref() == Some(instance_id);
+            && model.instance_id.as_deref() == Some(&*self.life_text);
         holds.then_some(row)
     }
 
@@ -267,11 +319,12 @@ impl<'a> Fold<'a> {
             SessionWrite::End {
                 reason,
                 last_heartbeat,
+                grace,
             } => {
                 if let Some(beat) = last_heartbeat {
                     row.heartbeat(*beat);
                 }
-                row.end(at, *reason);
+                row.end(at, *reason, *grace);
                 self.commands.end_session(&session.device_id, at, *reason);
             }
         }
@@ -287,6 +340,7 @@ impl<'a> Fold<'a> {
             .filter(|model| model.deleted_at.is_none())?;
         let at = model.stamp(at);
         let epoch = model.session_epoch;
+        let owner = model.instance_id.take();
         *model = vehicle::Model {
             session_epoch: epoch,
             created_at: model.created_at,
@@ -299,8 +353,9 @@ impl<'a> Fold<'a> {
         self.reports.retain(|report| report.device_id != *device_id);
         self.blobs.retain(|blob| blob.device_id != *device_id);
         let at = Timestamp::from_millis(at);
-        self.commands
-            .end_session(device_id, at, DisconnectReason::Deleted);
+        let reason = DisconnectReason::Deleted;
+        self.evict(owner.as_deref(), device_id, epoch, reason);
+        self.commands.end_session(device_id, at, reason);
         self.commands.cancel(device_id, at, |_| true);
         Some(epoch)
     }
@@ -369,13 +424,31 @@ impl Row {
         }
     }
 
-    fn end(&mut self, at: Timestamp, reason: DisconnectReason) {
+    /// The session is over; with a grace the vehicle stays online for so long.
+    fn end(&mut self, at: Timestamp, reason: DisconnectReason, grace: Option<Duration>) {
         let at = self.stamp(at, Change::All);
         if let Some(model) = &mut self.model {
-            model.online = false;
+            let due = grace.map(|grace| Timestamp::from_millis(at).after(grace));
+            model.online = grace.is_some();
+            model.offline_due = due.map(Timestamp::as_millis);
             model.instance_id = None;
             model.disconnected_at = Some(at);
             model.disconnect_reason = Some(reason.as_str().to_owned());
+        }
+    }
+
+    /// Sets the vehicle offline if it has not come back in its time.
+    fn end_grace(&mut self, at: Timestamp) {
+        let over = |model: &vehicle::Model| {
+            let due = model.offline_due.is_some_and(|due| due <= at.as_millis());
+            due && model.online && model.instance_id.is_none()
+        };
+        if self.model.as_ref().is_some_and(over) {
+            self.stamp(at, Change::All);
+            if let Some(model) = &mut self.model {
+                model.online = false;
+                model.offline_due = None;
+            }
         }
     }
 }

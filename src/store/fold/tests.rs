@@ -12,7 +12,8 @@ use crate::{
     store::intent::Reply,
 };
 
-const INSTANCE: &str = "here";
+const HERE: Uuid = Uuid::from_u128(1);
+const ELSEWHERE: Uuid = Uuid::from_u128(2);
 
 fn id(name: &str) -> DeviceId {
     DeviceId::parse(name).unwrap()
@@ -34,7 +35,7 @@ fn state(battery: u64) -> VehicleState {
 type Outcome<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// Applies an intent as a batch of its own would, and returns its outcome.
-fn apply<T>(fold: &mut Fold<'_>, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
+fn apply<T>(fold: &mut Fold, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
     let (reply, mut outcome): (_, Outcome<T>) = Reply::channel();
     let mut intent = intent(reply);
     fold.apply(&mut intent);
@@ -42,7 +43,7 @@ fn apply<T>(fold: &mut Fold<'_>, intent: impl FnOnce(Reply<T>) -> Intent) -> T {
     outcome.try_recv().unwrap().unwrap()
 }
 
-fn log_in(fold: &mut Fold<'_>, name: &str, millis: i64) -> i64 {
+fn log_in(fold: &mut Fold, name: &str, millis: i64) -> i64 {
     let login = apply(fold, |reply| Intent::Login {
         device_id: id(name),
         remote: "127.0.0.1:1".parse().unwrap(),
@@ -52,7 +53,7 @@ fn log_in(fold: &mut Fold<'_>, name: &str, millis: i64) -> i64 {
     login.epoch
 }
 
-fn write(fold: &mut Fold<'_>, name: &str, epoch: i64, millis: i64, write: SessionWrite) -> Written {
+fn write(fold: &mut Fold, name: &str, epoch: i64, millis: i64, write: SessionWrite) -> Written {
     let session = SessionKey {
         device_id: id(name),
         epoch,
@@ -69,10 +70,11 @@ fn end(reason: DisconnectReason) -> SessionWrite {
     SessionWrite::End {
         reason,
         last_heartbeat: None,
+        grace: None,
     }
 }
 
-fn delete(fold: &mut Fold<'_>, name: &str, millis: i64) -> Option<i64> {
+fn delete(fold: &mut Fold, name: &str, millis: i64) -> Option<i64> {
     apply(fold, |reply| Intent::Delete {
         device_id: id(name),
         at: at(millis),
@@ -80,12 +82,12 @@ fn delete(fold: &mut Fold<'_>, name: &str, millis: i64) -> Option<i64> {
     })
 }
 
-fn model<'a>(fold: &'a Fold<'_>, name: &str) -> &'a vehicle::Model {
+fn model<'a>(fold: &'a Fold, name: &str) -> &'a vehicle::Model {
     fold.rows[&id(name)].model.as_ref().unwrap()
 }
 
-fn empty() -> Fold<'static> {
-    Fold::new(INSTANCE, HashMap::new(), Commands::default())
+fn empty() -> Fold {
+    Fold::new(HERE, HashMap::new(), Commands::default())
 }
 
 #[test]
@@ -134,9 +136,9 @@ fn a_late_end_of_an_old_session_leaves_the_new_one_online() {
 fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
     let mut rows = HashMap::new();
     let mut row = vehicle::Model::new(&id("truck"), 1);
-    (row.online, row.session_epoch, row.instance_id) = (true, 7, Some("elsewhere".to_owned()));
+    (row.online, row.session_epoch, row.instance_id) = (true, 7, Some(ELSEWHERE.to_string()));
     rows.insert(id("truck"), Row::read(Some(row)));
-    let fold = &mut Fold::new(INSTANCE, rows, Commands::default());
+    let fold = &mut Fold::new(HERE, rows, Commands::default());
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);
@@ -203,7 +205,7 @@ fn a_life_after_deletion_is_stamped_later_than_what_is_forgotten_even_if_the_clo
 #[test]
 fn registering_a_vehicle_that_exists_changes_nothing() {
     let fold = &mut empty();
-    let register = |fold: &mut Fold<'_>| {
+    let register = |fold: &mut Fold| {
         apply(fold, |reply| Intent::Register {
             device_id: id("truck"),
             at: at(1),
@@ -220,7 +222,7 @@ fn registering_a_vehicle_that_exists_changes_nothing() {
 #[test]
 fn a_status_update_makes_the_vehicle_and_leaves_online_as_it_is() {
     let fold = &mut empty();
-    let update = |fold: &mut Fold<'_>| {
+    let update = |fold: &mut Fold| {
         apply(fold, |reply| Intent::StatusUpdate {
             device_id: id("truck"),
             at: at(1),
@@ -242,6 +244,7 @@ fn only_the_sessions_a_dead_process_left_are_ended_as_lost() {
     write(fold, "offline", epoch, 2, end(DisconnectReason::Goodbye));
     apply(fold, |reply| Intent::EndLost {
         devices: vec![id("online"), id("offline"), id("unknown")],
+        whose: Lost::Everybodys,
         at: at(3),
         reply,
     });
@@ -252,6 +255,94 @@ fn only_the_sessions_a_dead_process_left_are_ended_as_lost() {
     );
     assert!(!model(fold, "online").online);
     assert!(fold.rows[&id("unknown")].model.is_none());
+}
+
+/// A vehicle whose session another instance holds.
+fn held_elsewhere(name: &str, epoch: i64) -> Fold {
+    let mut row = vehicle::Model::new(&id(name), 1);
+    (row.online, row.session_epoch) = (true, epoch);
+    row.instance_id = Some(ELSEWHERE.to_string());
+    let rows = HashMap::from([(id(name), Row::read(Some(row)))]);
+    Fold::new(HERE, rows, Commands::default())
+}
+
+fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {
+    apply(fold, |reply| Intent::EndLost {
+        devices: vec![id("truck")],
+        whose: Lost::Of(life, Duration::from_millis(10)),
+        at: at(millis),
+        reply,
+    });
+}
+
+fn end_grace(fold: &mut Fold, millis: i64) {
+    apply(fold, |reply| Intent::EndGrace {
+        devices: vec![id("truck")],
+        at: at(millis),
+        reply,
+    });
+}
+
+#[test]
+fn a_login_takes_a_vehicle_from_another_instance_which_is_to_be_told() {
+    let fold = &mut held_elsewhere("truck", 7);
+    assert_eq!(log_in(fold, "truck", 2), 8);
+    assert_eq!(log_in(fold, "truck", 3), 9);
+    let eviction = |reason| Eviction {
+        owner: ELSEWHERE,
+        device_id: id("truck"),
+        through_epoch: 7,
+        reason,
+    };
+    assert_eq!(fold.evictions, [eviction(DisconnectReason::Superseded)]);
+
+    let fold = &mut held_elsewhere("truck", 7);
+    delete(fold, "truck", 2);
+    assert_eq!(fold.evictions, [eviction(DisconnectReason::Deleted)]);
+}
+
+#[test]
+fn a_session_that_its_instance_ended_leaves_the_vehicle_online_until_its_grace_is_over() {
+    let fold = &mut empty();
+    let epoch = log_in(fold, "truck", 1);
+    let shutdown = SessionWrite::End {
+        reason: DisconnectReason::Shutdown,
+        last_heartbeat: None,
+        grace: Some(Duration::from_millis(10)),
+    };
+    write(fold, "truck", epoch, 5, shutdown);
+    let row = model(fold, "truck");
+    assert_eq!((row.online, row.offline_due), (true, Some(15)));
+    assert_eq!(row.instance_id, None);
+    end_grace(fold, 14);
+    assert!(model(fold, "truck").online);
+    end_grace(fold, 15);
+    let row = model(fold, "truck");
+    assert_eq!((row.online, row.offline_due), (false, None));
+    assert_eq!(row.disconnect_reason.as_deref(), Some("shutdown"));
+}
+
+#[test]
+fn a_vehicle_that_is_back_in_time_has_no_grace_to_end() {
+    let fold = &mut held_elsewhere("truck", 7);
+    end_of_life(fold, ELSEWHERE, 5);
+    assert_eq!(model(fold, "truck").offline_due, Some(15));
+    assert_eq!(log_in(fold, "truck", 9), 8);
+    assert!(fold.evictions.is_empty());
+    end_grace(fold, 20);
+    let row = model(fold, "truck");
+    assert_eq!((row.online, row.offline_due), (true, None));
+}
+
+#[test]
+fn the_end_of_a_life_ends_no_session_of_another_one() {
+    let fold = &mut held_elsewhere("truck", 7);
+    end_of_life(fold, Uuid::from_u128(3), 5);
+    assert_eq!(model(fold, "truck").offline_due, None);
+    assert_eq!(fold.rows[&id("truck")].change, Change::None);
+    end_of_life(fold, ELSEWHERE, 6);
+    end_of_life(fold, ELSEWHERE, 7);
+    assert_eq!(model(fold, "truck").offline_due, Some(16));
 }
 
 #[test]
@@ -325,7 +416,10 @@ proptest! {
                 }
                 Happening::Lost => {
                     let devices = vec![id("truck")];
-                    apply(fold, |reply| Intent::EndLost { devices, at: at(millis), reply });
+                    apply(fold, |reply| {
+                        let whose = Lost::Everybodys;
+                        Intent::EndLost { devices, whose, at: at(millis), reply }
+                    });
                     holder = None;
                 }
             }
