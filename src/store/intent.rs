@@ -157,8 +157,8 @@ pub struct Eviction {
 pub enum Lost {
     /// Everybody's: this process owns the database, and its earlier life had nobody beside it.
     Everybodys,
-    /// Those of a life that is dead; its vehicles may come back to another instance within this time.
-    Of(Uuid, Duration),
+    /// Those of a life that is dead; its vehicles may come back within this time before they are offline.
+    Of(Uuid, Option<Duration>),
 }
 
 /// What became of a write of a session.

@@ -22,6 +22,7 @@ mod database;
 mod entities;
 mod error;
 mod fold;
+mod health;
 mod intent;
 mod purge;
 mod queries;

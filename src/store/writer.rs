@@ -5,10 +5,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -27,6 +24,7 @@ use super::{
     clock::Clock,
     database::{Life, WriteConnection, last_batch, retire},
     error::is_poison,
+    health::Health,
     intent::{Eviction, Intent, Queued, Reply},
     watch::Watchers,
 };
@@ -177,51 +175,6 @@ impl<T> Future for Ticket<T> {
         Pin::new(&mut ticket.outcome)
             .poll(context)
             .map(|sent| sent.unwrap_or(Err(StoreError::Closed)))
-    }
-}
-
-/// Whether the database commits. Written by the writer task alone.
-#[derive(Debug, Clone)]
-pub(super) struct Health(Arc<Commits>);
-
-#[derive(Debug)]
-struct Commits {
-    origin: Instant,
-    /// Milliseconds from `origin` to the last commit.
-    last: AtomicU64,
-    failing: AtomicBool,
-}
-
-impl Health {
-    fn new() -> Self {
-        Self(Arc::new(Commits {
-            origin: Instant::now(),
-            last: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
-        }))
-    }
-
-    /// Whether the last attempt to commit succeeded.
-    pub(super) fn is_good(&self) -> bool {
-        !self.0.failing.load(Ordering::Relaxed)
-    }
-
-    /// How long ago the last commit was.
-    pub(super) fn since_commit(&self) -> Duration {
-        let last = Duration::from_millis(self.0.last.load(Ordering::Relaxed));
-        self.0.origin.elapsed().saturating_sub(last)
-    }
-
-    /// Notes a commit; true if the attempt before it failed.
-    fn committed(&self) -> bool {
-        let now = u64::try_from(self.0.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last.store(now, Ordering::Relaxed);
-        self.0.failing.swap(false, Ordering::Relaxed)
-    }
-
-    /// Notes a failure; true if the attempt before it succeeded.
-    fn failed(&self) -> bool {
-        !self.0.failing.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -467,22 +420,19 @@ impl Task {
             name: self.life.name.clone(),
         };
         let begun = timeout(LOOKUP_TIMEOUT, self.connection.begin_again(&life)).await;
-        match begun.unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned())))? {
-            true => {
-                tracing::error!(was = %self.life.id, id = %life.id, "this instance was declared dead while it could not commit; it closes its connections and goes on under a new id");
-                self.signals.life.send_replace(life.id);
-                self.life = life;
-                self.last_batch = 0;
-                self.lost = false;
-                Ok(())
-            }
-            false => {
-                self.signals.fenced.cancel();
-                Err(DbErr::Custom(
-                    "another gateway has taken the name of this one".to_owned(),
-                ))
-            }
+        let begun = begun.unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned())))?;
+        if !begun {
+            self.signals.fenced.cancel();
+            return Err(DbErr::Custom(
+                "another gateway has taken the name of this one".to_owned(),
+            ));
         }
+        tracing::error!(was = %self.life.id, id = %life.id, "this instance was declared dead while it could not commit; it closes its connections and goes on under a new id");
+        self.signals.life.send_replace(life.id);
+        self.life = life;
+        self.last_batch = 0;
+        self.lost = false;
+        Ok(())
     }
 
     /// Whether the newest batch, whose COMMIT was not answered, is stored: asks until somebody answers, or

@@ -22,7 +22,8 @@ on_every_server! {
     while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back,
     a_server_that_stalls_holds_up_what_waits_and_loses_nothing,
     no_report_is_thanked_and_lost_or_stored_twice_when_the_server_dies_over_commits,
-    a_second_gateway_takes_the_database_over_and_the_first_one_stops,
+    a_second_gateway_of_the_same_name_takes_over_and_the_first_one_stops,
+    a_vehicle_whose_row_is_locked_elsewhere_holds_up_nobody_else,
     gateways_that_start_at_once_on_an_empty_database_make_one_schema,
     ids_and_blobs_are_kept_byte_by_byte,
     a_commit_that_arrives_late_stores_nothing_twice,
@@ -134,19 +135,40 @@ fn no_report_is_thanked_and_lost_or_stored_twice_when_the_server_dies_over_commi
     }
 }
 
-fn a_second_gateway_takes_the_database_over_and_the_first_one_stops(database: &Database) {
-    let mut first = Daemon::on(database).start();
+fn a_second_gateway_of_the_same_name_takes_over_and_the_first_one_stops(database: &Database) {
+    let builder = Daemon::on(database).set("presence.offline_grace=0s");
+    let mut first = builder.start();
     let mut device = first.log_in("truck");
     let second = first.again().start();
-    assert_eq!(second.vehicle("truck")["disconnectReason"], "instance-lost");
     // Neither stored nor thanked.
     device.try_say(REPORT);
     assert!(!first.wait().success());
-    first.logged("stopping: another gateway has taken the database, and one at a time may write");
+    first.logged("stopping: another gateway was started with this instance.id on this database; two instances need two names");
     assert_ne!(device.line().as_deref(), Some(THANKS));
+    assert_eq!(second.offline("truck")["disconnectReason"], "instance-lost");
     assert_eq!(second.query("SELECT count(*) FROM reports"), ["0"]);
     second.log_in("truck");
     assert_eq!(second.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
+
+fn a_vehicle_whose_row_is_locked_elsewhere_holds_up_nobody_else(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let mut locked = daemon.log_in("truck");
+    let row = "vehicles WHERE device_id = 'truck'";
+    let lock = Lock::of_rows(&daemon.database_url(), row);
+    locked.say(REPORT);
+    locked.say("PING.");
+    // One that is new is made.
+    let mut free = daemon.log_in("van");
+    for _ in 0..10 {
+        free.say(REPORT);
+        free.expect(THANKS);
+    }
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["10"]);
+    drop(lock);
+    locked.expect(THANKS);
+    locked.expect("PONG.");
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["11"]);
 }
 
 fn gateways_that_start_at_once_on_an_empty_database_make_one_schema(database: &Database) {
@@ -206,7 +228,6 @@ fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
         .start();
     let mut device = daemon.log_in("truck");
     let is_postgres = daemon.database_url().starts_with("postgres");
-    // Seen from outside: the transaction of this gateway while the row of its vehicle is locked.
     let end_all = if is_postgres {
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
     } else {
@@ -215,8 +236,8 @@ fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
     change(&daemon.database_url(), end_all);
     device.say(REPORT);
     device.expect(THANKS);
-    // As fast as before, and a lock that somebody holds is waited for five seconds and not fifty.
-    let lock = Lock::of_vehicles(&daemon.database_url());
+    // As fast as before, and a lock that somebody holds is waited for a quarter of the lease and not fifty seconds.
+    let lock = Lock::of_rows(&daemon.database_url(), "instances");
     let since = Instant::now();
     device.say(REPORT);
     wait_until("the lock is not waited for any longer", || {

@@ -132,7 +132,7 @@ impl Service {
             after = Some(last.device_id.clone());
             ended += held.len();
             let devices = held.into_iter().map(|session| session.device_id).collect();
-            let whose = Lost::Of(life, self.presence.offline_grace);
+            let whose = Lost::Of(life, self.grace(DisconnectReason::InstanceLost));
             self.settled(self.store.end_lost(devices, whose, self.store.now()))
                 .await?;
         }

@@ -133,7 +133,7 @@ fn state(fold: &mut Fold, number: u128) -> CommandState {
     command(fold, number).state
 }
 
-fn command<'a>(fold: &'a mut Fold, number: u128) -> &'a Command {
+fn command(fold: &mut Fold, number: u128) -> &Command {
     &fold.commands.find(&truck(), id(number)).unwrap().command
 }
 

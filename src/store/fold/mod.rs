@@ -227,7 +227,7 @@ impl Fold {
             Lost::Of(life, grace) => {
                 let holder = model.and_then(|model| model.instance_id.as_deref());
                 if holder == Some(&*life.to_string()) {
-                    row.end(at, reason, Some(*grace));
+                    row.end(at, reason, *grace);
                     self.commands.end_session(device_id, at, reason);
                 }
             }

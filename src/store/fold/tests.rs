@@ -269,7 +269,7 @@ fn held_elsewhere(name: &str, epoch: i64) -> Fold {
 fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {
     apply(fold, |reply| Intent::EndLost {
         devices: vec![id("truck")],
-        whose: Lost::Of(life, Duration::from_millis(10)),
+        whose: Lost::Of(life, Some(Duration::from_millis(10))),
         at: at(millis),
         reply,
     });

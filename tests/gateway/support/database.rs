@@ -53,7 +53,7 @@ pub(crate) fn change(url: &str, sql: &str) {
         .unwrap();
 }
 
-/// Another program that holds the write lock of a database file, or of vehicles on a server, until this is
+/// Another program that holds the write lock of a database file, or rows on a server, until this is
 /// dropped.
 pub(crate) struct Lock {
     runtime: Runtime,
@@ -72,15 +72,15 @@ impl Lock {
         lock
     }
 
-    /// The rows of all vehicles on a server.
-    pub(crate) fn of_vehicles(url: &str) -> Self {
+    /// All rows of a table on a server, or some: `table WHERE condition`.
+    pub(crate) fn of_rows(url: &str, table: &str) -> Self {
         let (runtime, connection) = connect(url).unwrap();
         let lock = Self {
             runtime,
             connection,
         };
         lock.run("START TRANSACTION");
-        lock.run("SELECT * FROM vehicles FOR UPDATE");
+        lock.run(&format!("SELECT * FROM {table} FOR UPDATE"));
         lock
     }
 
