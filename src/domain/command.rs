@@ -237,11 +237,13 @@ pub enum CommandOrigin {
     Broadcast,
     /// The gateway: a vehicle logged in, and a report frequency is desired of it.
     Login,
+    /// Somebody, of this vehicle, through the channel that all instances hear.
+    Channel,
 }
 
 impl CommandOrigin {
     /// Every origin, in the order above.
-    pub const ALL: [Self; 3] = [Self::Api, Self::Broadcast, Self::Login];
+    pub const ALL: [Self; 4] = [Self::Api, Self::Broadcast, Self::Login, Self::Channel];
 
     /// The origin as database and REST spell it.
     #[must_use]
@@ -250,6 +252,7 @@ impl CommandOrigin {
             Self::Api => "api",
             Self::Broadcast => "broadcast",
             Self::Login => "login",
+            Self::Channel => "channel",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
 //! every other module may import this one, and this one imports none.
 
+mod broadcast;
 mod command;
 mod device_id;
 mod disconnect_reason;
@@ -11,6 +12,7 @@ mod timestamp;
 mod vehicle;
 mod vehicle_state;
 
+pub use broadcast::Broadcast;
 pub use command::{
     Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, InvalidAction, UnknownName,
 };

@@ -409,7 +409,10 @@ fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers() {
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.body,
-        json!({ "addressed": 4, "done": 1, "refused": 1, "silent": 1, "disconnected": 1, "unsent": 0 })
+        json!({
+            "addressed": 4, "done": 1, "refused": 1, "silent": 1, "disconnected": 1, "unsent": 0,
+            "unreachableInstances": 0,
+        })
     );
     let log = daemon.json("/vehicles/done/commands");
     assert_eq!(log["items"][0]["origin"], "broadcast");

@@ -27,7 +27,8 @@ pub(super) struct Command {
     device_id: String,
     /// What the vehicle is asked.
     message: String,
-    /// Who asked: somebody of this vehicle (`api`) or of all (`broadcast`), or the gateway at a login.
+    /// Who asked: somebody of this vehicle (`api`, or `channel` through the shared channel) or of all (`broadcast`),
+    /// or the gateway at a login.
     #[schemars(schema_with = "origins")]
     origin: &'static str,
     /// How far it has come.
@@ -189,8 +190,9 @@ impl Example for VehicleInfo {
     }
 }
 
-/// How many vehicles were addressed, and what became of it. The other numbers add up to `addressed`.
+/// How many vehicles were addressed, and what became of it. The other numbers of vehicles add up to `addressed`.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct BroadcastResult {
     /// Vehicles that were connected.
     addressed: u64,
@@ -204,6 +206,8 @@ pub(super) struct BroadcastResult {
     disconnected: u64,
     /// Vehicles that it was not sent to: busy with other commands, or gone.
     unsent: u64,
+    /// Instances whose vehicles are not counted, because they did not answer.
+    unreachable_instances: u64,
 }
 
 impl From<service::Broadcast> for BroadcastResult {
@@ -215,12 +219,21 @@ impl From<service::Broadcast> for BroadcastResult {
             silent: broadcast.silent,
             disconnected: broadcast.disconnected,
             unsent: broadcast.unsent,
+            unreachable_instances: broadcast.unreachable_instances,
         }
     }
 }
 
 impl Example for BroadcastResult {
     fn example() -> Value {
-        json!({ "addressed": 120, "done": 112, "refused": 1, "silent": 4, "disconnected": 2, "unsent": 1 })
+        json!({
+            "addressed": 120,
+            "done": 112,
+            "refused": 1,
+            "silent": 4,
+            "disconnected": 2,
+            "unsent": 1,
+            "unreachableInstances": 0,
+        })
     }
 }

@@ -240,6 +240,7 @@ async fn a_broadcast_to_nobody_counts_nobody_and_takes_no_options_but_its_time()
         answer.json(),
         json!({
             "addressed": 0, "done": 0, "refused": 0, "silent": 0, "disconnected": 0, "unsent": 0,
+            "unreachableInstances": 0,
         })
     );
     for (field, value) in [

@@ -15,22 +15,7 @@ use crate::{
     store::StoreError,
 };
 
-/// How many vehicles a broadcast addressed, and what became of it. The other numbers add up to the first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Broadcast {
-    /// Vehicles that were connected.
-    pub addressed: u64,
-    /// Answered yes.
-    pub done: u64,
-    /// Answered no.
-    pub refused: u64,
-    /// Were asked, and did not answer in time.
-    pub silent: u64,
-    /// Were asked, and their session ended before an answer.
-    pub disconnected: u64,
-    /// Were never asked: gone meanwhile, or too busy with other commands.
-    pub unsent: u64,
-}
+pub use crate::domain::Broadcast;
 
 /// Why a broadcast did not take place.
 #[derive(Debug, Clone, thiserror::Error)]
