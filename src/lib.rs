@@ -12,6 +12,7 @@ pub mod app;
 pub mod config;
 pub mod device;
 pub mod domain;
+pub mod fanout;
 pub mod http;
 pub mod protocol;
 pub mod registry;
