@@ -10,6 +10,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpSocket},
+    sync::mpsc,
     task::JoinHandle,
     time::{Interval, MissedTickBehavior, interval},
 };
@@ -20,6 +21,7 @@ use crate::{
     config::{Settings, settings::ProxyProtocol},
     device::{self, Budget, DeviceOptions},
     domain::Timestamp,
+    fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
     http::{self, HttpOptions},
     protocol::Limits,
     service::{CommandOptions, Instance, PresenceOptions, Retention, Service},
@@ -47,6 +49,9 @@ pub enum StartError {
     /// The store was opened and does not work.
     #[error("cannot set vehicles offline that an earlier life left online: {0}")]
     Recover(StoreError),
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Fanout(#[from] FanoutError),
     /// A port could not be opened.
     #[error("cannot listen on {key} = {address}: {source}")]
     Listen {
@@ -102,8 +107,10 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
             return Ok(ExitCode::FAILURE);
         }
     };
+    let (fanout, incoming) = fanout(&settings)?;
     let service = Arc::new(Service::new(
         store,
+        fanout,
         instance,
         settings.store.commit_timeout,
         CommandOptions {
@@ -141,6 +148,10 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
 
     let stop = CancellationToken::new();
+    if let Some(incoming) = incoming {
+        // Until the end of the process: others may ask for what is still here while this one stops.
+        tokio::spawn(Arc::clone(&service).hear(incoming));
+    }
     let parts = start(
         &settings,
         device_options(&settings, max_devices),
@@ -190,6 +201,20 @@ async fn drain(signal: &str, delay: Duration, signals: &mut Signals) -> bool {
             false
         }
     }
+}
+
+/// The way to other instances, and what comes by it.
+fn fanout(settings: &Settings) -> Result<(Fanout, Option<mpsc::Receiver<Incoming>>), FanoutError> {
+    let redis = &settings.redis;
+    if redis.url.is_none() {
+        return Ok((Fanout::none(), None));
+    }
+    let (fanout, incoming) = Fanout::connect(FanoutOptions {
+        url: redis.url.as_str().to_owned(),
+        shown: redis.url.to_string(),
+        channel: redis.channel.clone(),
+    })?;
+    Ok((fanout, Some(incoming)))
 }
 
 /// Where the settings say that the database is.
@@ -245,6 +270,10 @@ fn start(
         ("heartbeats", tokio::spawn(heartbeats)),
         ("retention", tokio::spawn(purge)),
         ("overdue commands", tokio::spawn(overdue)),
+        (
+            "evictions",
+            tokio::spawn(tell_evictions(Arc::clone(service), stop.clone())),
+        ),
         (
             "presence",
             tokio::spawn(keep_watch(Arc::clone(service), stop.clone())),
@@ -369,6 +398,10 @@ async fn end_overdue_commands(service: Arc<Service>, stop: CancellationToken) {
 
 async fn keep_watch(service: Arc<Service>, stop: CancellationToken) {
     let _until_stopped = stop.run_until_cancelled(service.keep_watch()).await;
+}
+
+async fn tell_evictions(service: Arc<Service>, stop: CancellationToken) {
+    let _until_stopped = stop.run_until_cancelled(service.tell_evictions()).await;
 }
 
 async fn follow_life(service: Arc<Service>, stop: CancellationToken) {

@@ -10,6 +10,7 @@ use super::*;
 use crate::{
     device::Budget,
     domain::Timestamp,
+    fanout::Fanout,
     protocol::Limits,
     service::{CommandOptions, HistoryPage, Instance, PresenceOptions},
     store::{DatabaseAddress, Store, StoreOptions},
@@ -50,7 +51,14 @@ impl Gateway {
             offline_grace: Duration::from_secs(10),
         };
         let store = store.await.unwrap();
-        let service = Service::new(store, instance, commit_timeout, commands, presence);
+        let service = Service::new(
+            store,
+            Fanout::none(),
+            instance,
+            commit_timeout,
+            commands,
+            presence,
+        );
         let service = Arc::new(service);
         let options = Arc::new(DeviceOptions {
             limits: Limits {

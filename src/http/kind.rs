@@ -85,6 +85,10 @@ kinds! {
         "The gateway failed to handle the request. Its log says more.";
     StoreUnavailable => "store-unavailable", SERVICE_UNAVAILABLE, "Store unavailable",
         "The database does not answer or could not commit in time. Try again later.";
+    FanOutUnavailable => "fan-out-unavailable", SERVICE_UNAVAILABLE, "Fan-out unavailable",
+        "The vehicle is connected to another instance, and instances cannot reach each other: Redis is away or not configured. The command was not sent and will not be.";
+    OwnerUnreachable => "owner-unreachable", SERVICE_UNAVAILABLE, "Owner unreachable",
+        "The instance that the vehicle is connected to does not answer. The command was not sent and will not be.";
     RequestTimeout => "request-timeout", SERVICE_UNAVAILABLE, "Request timed out",
         "The gateway could not finish the request in time. Try again later.";
     VehicleNoAnswer => "vehicle-no-answer", GATEWAY_TIMEOUT, "Vehicle does not answer",

@@ -98,6 +98,10 @@ impl From<ServiceError> for Problem {
 impl From<CommandError> for Problem {
     fn from(error: CommandError) -> Self {
         match error {
+            CommandError::FanOutUnavailable => Self::new(Kind::FanOutUnavailable),
+            CommandError::OwnerUnreachable | CommandError::Moved => {
+                Self::new(Kind::OwnerUnreachable)
+            }
             CommandError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
             CommandError::Offline => Self::new(Kind::VehicleOffline),
             CommandError::TooMany => Self::new(Kind::TooManyCommands),

@@ -24,6 +24,7 @@ use super::{
     kind::Kind,
     problem::Problem,
 };
+use crate::service::FanoutState;
 
 const TAG: &str = "Server";
 
@@ -53,7 +54,8 @@ pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
                     .description(
                         "For the health check of a balancer. 404 from the moment the server begins to stop: new \
                          connections go elsewhere, those that are there live on. 200 otherwise, also while the \
-                         database is away, because a trouble that all servers share must not cut every vehicle.",
+                         database is away, because a trouble that all servers share must not cut every vehicle; \
+                         but 404 again when it has been away for long and others may reach it.",
                     )
             }),
         )
@@ -106,6 +108,8 @@ enum ReadinessStatus {
 struct Checks {
     /// Whether the database commits and answers.
     store: CheckStatus,
+    /// Whether other instances can be reached; null if Redis is not configured. The server is ready without.
+    redis: Option<CheckStatus>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -118,7 +122,7 @@ enum CheckStatus {
 
 impl Example for Readiness {
     fn example() -> Value {
-        json!({ "status": "ready", "checks": { "store": "up" } })
+        json!({ "status": "ready", "checks": { "store": "up", "redis": null } })
     }
 }
 
@@ -134,9 +138,14 @@ async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
         CheckStatus::Up => ReadinessStatus::Ready,
         CheckStatus::Down => ReadinessStatus::Unready,
     };
+    let redis = match state.service().fanout_state() {
+        FanoutState::None => None,
+        FanoutState::Up => Some(CheckStatus::Up),
+        FanoutState::Down => Some(CheckStatus::Down),
+    };
     ReadinessReply(Readiness {
         status,
-        checks: Checks { store },
+        checks: Checks { store, redis },
     })
 }
 
@@ -162,7 +171,8 @@ impl OperationOutput for ReadinessReply {
         let ready = json_response::<Readiness>(ctx, "The server can do its work.");
         let mut unready = json_response::<Readiness>(ctx, "It cannot, or it is about to stop.");
         for media in unready.content.values_mut() {
-            media.example = Some(json!({ "status": "draining", "checks": { "store": "up" } }));
+            media.example =
+                Some(json!({ "status": "draining", "checks": { "store": "up", "redis": null } }));
         }
         vec![
             (Some(StatusCode::OK.as_u16()), ready),

@@ -1,6 +1,7 @@
 //! The use cases, free of sockets, HTTP and SQL: what a login, a report, a query does.
 
 mod commands;
+mod others;
 mod pace;
 mod presence;
 mod sessions;
@@ -8,7 +9,7 @@ mod upkeep;
 mod vehicles;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -18,12 +19,14 @@ use uuid::Uuid;
 
 use crate::{
     domain::{DisconnectReason, Timestamp},
+    fanout::Fanout,
     registry::Registry,
     store::Store,
 };
 
 // What the edges need of the parts below: they see the rest of the gateway through here.
 pub use crate::{
+    fanout::FanoutState,
     registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
     store::{CommandPage, HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
 };
@@ -71,9 +74,12 @@ pub struct Service {
     instance: Instance,
     commit_timeout: Duration,
     commands: CommandOptions,
+    fanout: Fanout,
     presence: PresenceOptions,
     /// Other instances that are there. Written by whoever keeps watch over them.
     others: Mutex<Vec<Uuid>>,
+    /// Sessions and rows are to be compared at the next look.
+    look_soon: AtomicBool,
     /// Cancelled once the gateway was told to stop.
     draining: CancellationToken,
     unsent: Arc<commands::Unsent>,
@@ -88,6 +94,7 @@ impl Service {
     #[must_use]
     pub fn new(
         store: Store,
+        fanout: Fanout,
         instance: Instance,
         commit_timeout: Duration,
         commands: CommandOptions,
@@ -99,8 +106,10 @@ impl Service {
             instance,
             commit_timeout,
             commands,
+            fanout,
             presence,
             others: Mutex::default(),
+            look_soon: AtomicBool::new(false),
             draining: CancellationToken::new(),
             unsent: Arc::default(),
             under_way: Arc::new(Semaphore::new(commands::MOST_UNDER_WAY)),
@@ -132,14 +141,16 @@ impl Service {
         self.draining.is_cancelled()
     }
 
-    /// Closes all connections whenever this instance was declared dead and goes on as another life: their
+    /// Lets others reach this instance, and closes all connections whenever this instance was declared dead and goes on as another life: their
     /// vehicles may be elsewhere.
     pub async fn follow_life(&self) {
         let mut life = self.store.life().clone();
+        self.fanout.begin_life(self.life()).await;
         while life.changed().await.is_ok() {
             for mailbox in self.registry.mailboxes() {
                 mailbox.close(DisconnectReason::InstanceLost);
             }
+            self.fanout.begin_life(self.life()).await;
         }
     }
 
@@ -181,6 +192,7 @@ impl Service {
 
     /// Commits what is queued and closes the store.
     pub async fn close(&self) -> Result<(), StoreError> {
+        self.fanout.close().await;
         self.store.close().await
     }
 

@@ -47,6 +47,8 @@ pub struct NewCommand {
     pub key: Option<IdempotencyKey>,
     /// Only what the name stands for already is wanted: there is no room for another command.
     pub repeat_only: bool,
+    /// Another instance may have stored it already: then it is sent from here, if it is not yet.
+    pub may_exist: bool,
 }
 
 /// A caller's name for a request, so that repeating it does nothing.
@@ -70,6 +72,8 @@ pub enum Submitted {
     KeyReused,
     /// The key stands for nothing yet, and only a repeat was wanted.
     NoRoom,
+    /// Its time was over before it could be stored, and whoever asked has been told so.
+    TooLate,
     /// There is no such vehicle.
     UnknownVehicle,
     /// The vehicle is offline; nothing is stored.
@@ -396,6 +400,7 @@ impl Intent {
     /// The one command that it is about.
     pub(super) fn command(&self) -> Option<Uuid> {
         match self {
+            Self::Submit { command, .. } => command.may_exist.then_some(command.id),
             Self::Claim { id, .. }
             | Self::Finish { id, .. }
             | Self::Session {

@@ -84,7 +84,8 @@ impl TryFrom<Outcome> for CommandAnswer {
             CommandState::Expired => Kind::CommandExpired,
             CommandState::Superseded => Kind::CommandSuperseded,
             CommandState::Cancelled => Kind::VehicleOffline,
-            CommandState::Created | CommandState::Sent => {
+            CommandState::Sent => Kind::OwnerUnreachable,
+            CommandState::Created => {
                 tracing::error!(
                     command = %command.id,
                     state = command.state.as_str(),
@@ -115,6 +116,9 @@ fn detail(action: Action, kind: Kind) -> Option<&'static str> {
         ),
         (Action::KeepMePosted(_), Kind::CommandExpired) => Some(
             "The frequency could not be sent in time. It is kept and is sent at the next login.",
+        ),
+        (_, Kind::OwnerUnreachable) => Some(
+            "The instance that the vehicle is connected to does not answer. It has claimed the command: the vehicle may or may not have done it.",
         ),
         _ => None,
     }
@@ -169,6 +173,8 @@ impl OperationOutput for CommandAnswer {
                 Kind::VehicleDisconnected,
                 Kind::CommandSuperseded,
                 Kind::TooManyCommands,
+                Kind::FanOutUnavailable,
+                Kind::OwnerUnreachable,
                 Kind::VehicleNoAnswer,
                 Kind::CommandExpired,
             ],
@@ -215,6 +221,8 @@ impl MayFail for VehicleInfo {
         Kind::VehicleDisconnected,
         Kind::CommandSuperseded,
         Kind::TooManyCommands,
+        Kind::FanOutUnavailable,
+        Kind::OwnerUnreachable,
         Kind::VehicleNoAnswer,
         Kind::CommandExpired,
     ];

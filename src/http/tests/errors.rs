@@ -269,7 +269,7 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
     assert_eq!(draining.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         draining.json(),
-        json!({ "status": "draining", "checks": { "store": "up" } })
+        json!({ "status": "draining", "checks": { "store": "up", "redis": null } })
     );
     api.service.close().await.unwrap();
     assert_eq!(api.get("/ready").await.json()["checks"]["store"], "down");

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use super::{HttpOptions, router};
 use crate::{
     domain::{DeviceId, Timestamp},
+    fanout::Fanout,
     registry::Mailbox,
     service::{CommandOptions, Instance, PresenceOptions, Service},
     store::{DatabaseAddress, Store, StoreOptions},
@@ -111,6 +112,7 @@ impl Api {
         };
         let service = Arc::new(Service::new(
             store.await.unwrap(),
+            Fanout::none(),
             instance,
             Duration::from_secs(5),
             CommandOptions {

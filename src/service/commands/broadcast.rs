@@ -10,12 +10,16 @@ use tokio::{
 use super::{CommandError, CommandRequest, Outcome};
 use crate::{
     domain::{Action, CommandOrigin, CommandState},
+    fanout::{Answer, Request},
     registry::Session,
     service::{Service, pace},
     store::StoreError,
 };
 
 pub use crate::domain::Broadcast;
+
+/// What another instance may take beyond the vehicles' time to tell how many there were.
+const OTHERS_SLACK: Duration = Duration::from_secs(2);
 
 /// Why a broadcast did not take place.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,13 +46,39 @@ impl Service {
         let service = Arc::clone(self);
         let under_way = tokio::spawn(async move {
             let _one_at_a_time = permit;
-            service.address_all(action, timeout).await
+            service.address_everywhere(action, timeout).await
         });
         let counted = under_way.await;
         counted.map_err(|_panicked| BroadcastError::Store(StoreError::Closed))
     }
 
-    async fn address_all(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
+    /// The vehicles of all instances.
+    async fn address_everywhere(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
+        let mut elsewhere = JoinSet::new();
+        for other in self.others() {
+            let service = Arc::clone(&self);
+            elsewhere.spawn(async move {
+                let request = Request::Broadcast { action, timeout };
+                let deadline = Instant::now() + timeout + OTHERS_SLACK;
+                service.fanout.ask(other, &request, deadline).await
+            });
+        }
+        let mut counts = Arc::clone(&self).address_all(action, timeout).await;
+        while let Some(answered) = elsewhere.join_next().await {
+            match answered {
+                Ok(Ok(Answer::Broadcast(theirs))) => counts.add(&theirs),
+                Ok(_) | Err(_) => counts.unreachable_instances += 1,
+            }
+        }
+        counts
+    }
+
+    /// The vehicles of this instance.
+    pub(in crate::service) async fn address_all(
+        self: Arc<Self>,
+        action: Action,
+        timeout: Duration,
+    ) -> Broadcast {
         let deadline = Instant::now() + timeout;
         let sessions = self.registry.sessions();
         let mut counts = Broadcast {
@@ -88,6 +118,16 @@ fn request(session: &Session, action: Action, deadline: Instant) -> CommandReque
 }
 
 impl Broadcast {
+    fn add(&mut self, other: &Self) {
+        self.addressed += other.addressed;
+        self.done += other.done;
+        self.refused += other.refused;
+        self.silent += other.silent;
+        self.disconnected += other.disconnected;
+        self.unsent += other.unsent;
+        self.unreachable_instances += other.unreachable_instances;
+    }
+
     fn place_of(&mut self, ended: &Result<Outcome, CommandError>) -> &mut u64 {
         let Ok(Outcome::Command(command)) = ended else {
             return &mut self.unsent;

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{CommandError, order::Place};
+use super::{CommandError, CommandRequest, Outcome, elsewhere::Asked, order::Place};
 use crate::{
     domain::{Action, Command, CommandState, DeviceId, DisconnectReason, Timestamp},
     registry::{GaveUp, Session, Turn},
@@ -19,6 +19,8 @@ const HOLD: Duration = Duration::from_secs(30);
 /// first, and at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_SELDOM: Duration = Duration::from_millis(320);
+/// How often a command that is waited for is looked up where others may end it.
+const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A command on its way to its vehicle.
 pub(super) struct Journey {
@@ -47,6 +49,15 @@ pub(super) enum Sent {
     Moved,
 }
 
+/// Where a command may go.
+pub(super) struct Route {
+    pub(super) request: CommandRequest,
+    /// If the vehicle is offline, it waits for the login until then.
+    pub(super) queue_until: Option<Timestamp>,
+    /// Another instance asks, and looks itself for where the vehicle is now.
+    pub(super) is_for_other: bool,
+}
+
 impl Service {
     /// Brings a stored command to its end, or to where it waits for the next login.
     pub(super) async fn travel(
@@ -54,7 +65,7 @@ impl Service {
         mut journey: Journey,
         mut command: Command,
         mut turn: Option<Turn>,
-        queue_until: Option<Timestamp>,
+        route: &Route,
     ) -> Result<Command, CommandError> {
         let mut pause = LOOK_AGAIN;
         loop {
@@ -67,9 +78,15 @@ impl Service {
                     Sent::Moved => {}
                 }
             }
+            if route.is_for_other {
+                return Err(CommandError::Moved);
+            }
+            if let Some(ended) = self.pass_on(&mut journey, route).await? {
+                return Ok(ended);
+            }
             let vehicle = self.store.vehicle(&journey.device_id).await?;
             if !vehicle.is_some_and(|vehicle| vehicle.online) {
-                let ending = queue_until.map_or(Ending::Cancel, Ending::Queue);
+                let ending = route.queue_until.map_or(Ending::Cancel, Ending::Queue);
                 let over = self.over(&journey, ending).await?;
                 if over.state != CommandState::Created {
                     return Ok(over);
@@ -96,6 +113,44 @@ impl Service {
             if turn.is_none() {
                 sleep(pause).await;
                 pause = (pause * 2).min(LOOK_SELDOM);
+            }
+        }
+    }
+
+    /// Has another instance send the command, if the vehicle is there by now.
+    async fn pass_on(
+        &self,
+        journey: &mut Journey,
+        route: &Route,
+    ) -> Result<Option<Command>, CommandError> {
+        let device_id = &journey.device_id;
+        let Some(owner) = self.owner_elsewhere(device_id).await? else {
+            return Ok(None);
+        };
+        // Nothing of this instance's is before it in line there.
+        journey.place = None;
+        let asked = self
+            .ask_owner(owner, &route.request, journey.id, journey.deadline)
+            .await;
+        match asked {
+            Ok(Asked::Ended(Outcome::Command(command))) => Ok(Some(command)),
+            Ok(Asked::Silent) => match self.silent(device_id, journey.id).await? {
+                Outcome::Command(command) => Ok(Some(command)),
+                Outcome::Desired(_) => Ok(None),
+            },
+            Err(CommandError::UnknownVehicle) => Err(CommandError::UnknownVehicle),
+            Err(CommandError::FanOutUnavailable) => {
+                // It was to be sent from here before the vehicle moved.
+                match self.over(journey, Ending::Expire).await? {
+                    unsent if unsent.state == CommandState::Expired => {
+                        Err(CommandError::FanOutUnavailable)
+                    }
+                    ended => Ok(Some(ended)),
+                }
+            }
+            // Not now; perhaps in a moment.
+            Ok(Asked::NotThere | Asked::Deaf | Asked::Ended(Outcome::Desired(_))) | Err(_) => {
+                Ok(None)
             }
         }
     }
@@ -186,10 +241,8 @@ impl Service {
         session: &Arc<Session>,
         until: Instant,
     ) -> Result<Command, CommandError> {
-        tokio::select! {
-            biased;
-            ended = &mut journey.watch => return Ok(ended),
-            () = sleep_until(until) => {}
+        if let Some(ended) = self.ended_before(journey, until).await? {
+            return Ok(ended);
         }
         match session.give_up(journey.id) {
             GaveUp::Unwritten => self.over(journey, Ending::Unwritten).await,
@@ -208,12 +261,41 @@ impl Service {
             }
             // Its answer, or the end of its session, is on its way to the store.
             GaveUp::Settled => {
-                let patience = self.commit_timeout + COMMIT_SLACK;
-                tokio::time::timeout(patience, &mut journey.watch)
-                    .await
-                    .map_err(|_elapsed| CommandError::Store(StoreError::Unavailable))
+                let patience = Instant::now() + self.commit_timeout + COMMIT_SLACK;
+                let ended = self.ended_before(journey, patience).await?;
+                ended.ok_or(CommandError::Store(StoreError::Unavailable))
             }
         }
+    }
+
+    /// The command once it has ended, if it does so in time.
+    async fn ended_before(
+        &self,
+        journey: &mut Journey,
+        until: Instant,
+    ) -> Result<Option<Command>, CommandError> {
+        loop {
+            let ended = self.heard(&mut journey.watch, Some(until)).await;
+            if ended.is_some() || Instant::now() >= until {
+                return Ok(ended);
+            }
+            let command = self.store.command(&journey.device_id, journey.id).await?;
+            // Deleted with its vehicle.
+            let command = command.ok_or(CommandError::UnknownVehicle)?;
+            if command.state.is_final() {
+                return Ok(Some(command));
+            }
+        }
+    }
+
+    /// The command if its end is heard of before `until`. What another instance ends is not heard of: on a
+    /// shared database this returns now and then, to look.
+    pub(super) async fn heard(&self, watch: &mut Watch, until: Option<Instant>) -> Option<Command> {
+        let look = self.store.is_shared().then(|| Instant::now() + LOOK_UP);
+        let Some(until) = until.into_iter().chain(look).min() else {
+            return Some(watch.await);
+        };
+        timeout_at(until, watch).await.ok()
     }
 
     /// Ends a command, unless somebody else was first, and returns it as it is then.
@@ -223,7 +305,7 @@ impl Service {
         ended.ok_or(CommandError::UnknownVehicle)
     }
 
-    async fn end(
+    pub(super) async fn end(
         &self,
         device_id: &DeviceId,
         id: Uuid,

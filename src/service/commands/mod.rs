@@ -7,6 +7,7 @@
 
 mod at_login;
 mod broadcast;
+mod elsewhere;
 mod journey;
 mod order;
 
@@ -27,7 +28,7 @@ use crate::{
         Written,
     },
 };
-use journey::Journey;
+use journey::{Journey, Route};
 
 pub use at_login::DueAtLogin;
 pub use broadcast::{Broadcast, BroadcastError};
@@ -85,9 +86,46 @@ pub enum CommandError {
     /// The idempotency key stands for another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
+    /// Another instance holds the vehicle, and it cannot be reached: there is no Redis, or it is away.
+    #[error("instances cannot reach each other")]
+    FanOutUnavailable,
+    /// Another instance holds the vehicle, and it does not answer.
+    #[error("the instance that holds the vehicle does not answer")]
+    OwnerUnreachable,
+    /// The vehicle is not at the instance that was asked; whoever asked looks again.
+    #[error("the vehicle is elsewhere")]
+    Moved,
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Who wants a command done.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    /// Somebody here.
+    Here,
+    /// Somebody here, after another instance was asked: the command may be stored already.
+    HereAgain(Uuid),
+    /// Another instance.
+    Other {
+        id: Uuid,
+        /// From when on nobody waits for it any more.
+        expires_at: Timestamp,
+    },
+}
+
+impl Asker {
+    fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Here => None,
+            Self::HereAgain(id) | Self::Other { id, .. } => Some(id),
+        }
+    }
+
+    fn is_other(self) -> bool {
+        matches!(self, Self::Other { .. })
+    }
 }
 
 impl Service {
@@ -144,6 +182,35 @@ impl Service {
         Some(self.write(session, write))
     }
 
+    /// Says what was published to all instances, to a vehicle that is here.
+    pub(super) async fn command_by_channel(self: Arc<Self>, session: Arc<Session>, action: Action) {
+        let device_id = session.key.device_id.clone();
+        let Ok(_permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            tracing::warn!(%device_id, %action, "too many commands are under way for one that was published");
+            return;
+        };
+        // All instances have heard it; who holds the vehicle is for the store to say.
+        match self.owner_elsewhere(&device_id).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return,
+            Err(error) => {
+                tracing::warn!(%device_id, %action, %error, "a command that was published is not sent");
+                return;
+            }
+        }
+        let request = CommandRequest {
+            device_id: device_id.clone(),
+            action,
+            timeout: self.commands.timeout,
+            queue: None,
+            key: None,
+        };
+        let run = self.run(request, CommandOrigin::Channel, Some(session));
+        if let Err(error) = run.await {
+            tracing::warn!(%device_id, %action, %error, "a command that was published is not sent");
+        }
+    }
+
     /// What a request amounts to. With `session` that one is tried first.
     async fn run(
         self: Arc<Self>,
@@ -152,12 +219,36 @@ impl Service {
         session: Option<Arc<Session>>,
     ) -> Result<Outcome, CommandError> {
         let deadline = Instant::now() + request.timeout;
+        let session = session.or_else(|| self.registry.session(&request.device_id));
+        let mut asker = Asker::Here;
+        if session.is_none() && self.store.is_shared() {
+            let mut id = None;
+            let elsewhere = self.run_elsewhere(&request, &mut id, deadline).await?;
+            if let Some(outcome) = elsewhere {
+                return Ok(outcome);
+            }
+            asker = id.map_or(asker, Asker::HereAgain);
+        }
+        self.run_here(request, origin, session, asker, deadline)
+            .await
+    }
+
+    /// The same by this instance, whether or not it holds the vehicle.
+    async fn run_here(
+        self: Arc<Self>,
+        request: CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+        asker: Asker,
+        deadline: Instant,
+    ) -> Result<Outcome, CommandError> {
         let kind = request.action.answer_kind();
         // In line first: what cannot wait leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
-        let entered = session
-            .as_ref()
-            .map(|session| session.enter(kind, self.commands.queue));
+        let entered = session.as_ref().map(|session| match asker.id() {
+            None => session.enter(kind, self.commands.queue),
+            Some(id) => session.enter_again(kind, self.commands.queue, id),
+        });
         let is_parting = session.is_some_and(|session| self.is_newest(&session));
         let repeat_only = matches!(entered, Some(Err(Refused::Full)));
         let turn = match entered {
@@ -171,18 +262,21 @@ impl Service {
             Some(Err(Refused::Closed)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
-        let id = turn.as_ref().map_or_else(Uuid::now_v7, Turn::id);
+        let id = turn.as_ref().map(Turn::id).or(asker.id());
+        let id = id.unwrap_or_else(Uuid::now_v7);
         let place = self.unsent.place(&request.device_id, kind, id);
         let now = turn
             .as_ref()
             .filter(|turn| turn.has_come() && place.is_first());
-        let new = NewCommand {
-            repeat_only,
-            ..new_command(&request, origin, id, self.store.now(), now)
-        };
+        let mut new = new_command(&request, origin, id, self.store.now(), now);
+        new.repeat_only = repeat_only;
+        new.may_exist = asker.id().is_some();
+        if let Asker::Other { expires_at, .. } = asker {
+            new.expires_at = new.expires_at.min(expires_at);
+        }
         let queue_until = new.queue_until;
         let mut journey = Journey {
-            device_id: request.device_id,
+            device_id: request.device_id.clone(),
             id: new.id,
             action: request.action,
             deadline,
@@ -207,6 +301,8 @@ impl Service {
             }
             Submitted::KeyReused => return Err(CommandError::KeyReused),
             Submitted::NoRoom => return Err(CommandError::TooMany),
+            // Nobody waits for it any more.
+            Submitted::TooLate => return Err(CommandError::Moved),
             Submitted::UnknownVehicle => return Err(CommandError::UnknownVehicle),
             Submitted::Offline => return Err(CommandError::Offline),
             Submitted::Desired(interval) => return Ok(Outcome::Desired(interval)),
@@ -214,7 +310,12 @@ impl Service {
         // An interval that is desired waits for the next login without being queued.
         let is_interval = matches!(request.action, Action::KeepMePosted(_));
         let queue_until = queue_until.filter(|_| !is_interval);
-        let ended = self.travel(journey, command, turn, queue_until).await?;
+        let route = Route {
+            request,
+            queue_until,
+            is_for_other: asker.is_other(),
+        };
+        let ended = self.travel(journey, command, turn, &route).await?;
         log(&ended);
         Ok(Outcome::Command(ended))
     }
@@ -244,14 +345,18 @@ impl Service {
 
     /// Waits for the end of a command that somebody else is about.
     async fn repeated(&self, command: Command) -> Result<Outcome, CommandError> {
-        let watch = self.store.watch(command.id);
-        let now = self.store.command(&command.device_id, command.id).await?;
-        // Deleted meanwhile, with its vehicle: nobody would tell of its end any more.
-        let command = match now.ok_or(CommandError::UnknownVehicle)? {
-            open if matches!(open.state, CommandState::Created | CommandState::Sent) => watch.await,
-            ended => ended,
-        };
-        Ok(Outcome::Command(command))
+        let mut watch = self.store.watch(command.id);
+        loop {
+            let now = self.store.command(&command.device_id, command.id).await?;
+            // Deleted meanwhile, with its vehicle: nobody would tell of its end any more.
+            let now = now.ok_or(CommandError::UnknownVehicle)?;
+            if !matches!(now.state, CommandState::Created | CommandState::Sent) {
+                return Ok(Outcome::Command(now));
+            }
+            if let Some(ended) = self.heard(&mut watch, None).await {
+                return Ok(Outcome::Command(ended));
+            }
+        }
     }
 }
 
@@ -271,7 +376,8 @@ fn log(command: &Command) {
         ..
     } = command;
     let (said, state) = (action.to_string(), display(state.as_str()));
-    if command.origin == CommandOrigin::Api && *action != Action::AskState {
+    let asked = matches!(command.origin, CommandOrigin::Api | CommandOrigin::Channel);
+    if asked && *action != Action::AskState {
         tracing::info!(%device_id, %id, said, state, "command");
     } else {
         tracing::debug!(%device_id, %id, said, state, "command");
@@ -305,5 +411,6 @@ fn new_command(
             ),
         }),
         repeat_only: false,
+        may_exist: false,
     }
 }

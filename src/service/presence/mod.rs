@@ -7,7 +7,7 @@ mod roll;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::PoisonError,
+    sync::{PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -69,6 +69,11 @@ impl Service {
         others.clone()
     }
 
+    /// A message that told of a session's end may be lost.
+    pub(super) fn look_soon(&self) {
+        self.look_soon.store(true, Ordering::Relaxed);
+    }
+
     /// Whether this instance has been cut off from a database that others may reach.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
@@ -112,7 +117,8 @@ impl Service {
         if watch.roll.steady_for(Instant::now()) >= self.presence.offline_grace {
             self.end_graces().await?;
         }
-        if watch.reconciled.elapsed() >= self.presence.lease {
+        let is_soon = self.look_soon.swap(false, Ordering::Relaxed);
+        if is_soon || watch.reconciled.elapsed() >= self.presence.lease {
             watch.reconciled = Instant::now();
             self.reconcile(&mut watch.orphans).await?;
         }

@@ -187,6 +187,26 @@ impl CommandRow {
     }
 }
 
+impl CommandRow {
+    /// Another instance stored it, and could not send it: it is sent by the session that asks, if that holds
+    /// the vehicle and may write it at once.
+    fn submit_again(&mut self, new: &NewCommand, held: bool, epoch: i64) -> Submitted {
+        if self.command.state != CommandState::Created {
+            return Submitted::Repeated(self.command.clone());
+        }
+        if new.at >= self.command.expires_at {
+            self.end(CommandState::Expired, new.at);
+            return Submitted::Repeated(self.command.clone());
+        }
+        if held {
+            self.command.state = CommandState::Sent;
+            self.command.sent_at = Some(new.at.max(self.command.created_at));
+            self.changed = true;
+        }
+        Submitted::Stored(self.command.clone(), epoch)
+    }
+}
+
 impl Fold {
     pub(super) fn submit(&mut self, new: &NewCommand) -> Submitted {
         let held = new.claim.is_some_and(|epoch| {
@@ -203,8 +223,15 @@ impl Fold {
         if let Some(repeated) = repeated(&mut self.commands, new, forgotten) {
             return repeated;
         }
+        let epoch = row.model.as_ref().map_or(0, |model| model.session_epoch);
+        if let Some(known) = self.commands.find(&new.device_id, new.id) {
+            return known.submit_again(new, held, epoch);
+        }
         if new.repeat_only {
             return Submitted::NoRoom;
+        }
+        if new.may_exist && new.at >= new.expires_at {
+            return Submitted::TooLate;
         }
         if let (Action::KeepMePosted(interval), true) =
             (new.action, new.origin != CommandOrigin::Login)
@@ -212,7 +239,6 @@ impl Fold {
             row.desire(interval, new.at);
         }
         let online = row.model.as_ref().is_some_and(|model| model.online);
-        let epoch = row.model.as_ref().map_or(0, |model| model.session_epoch);
         let (state, expires_at) = match (online, new.action, new.queue_until) {
             (true, ..) if held => (CommandState::Sent, new.expires_at),
             (true, ..) => (CommandState::Created, new.expires_at),

@@ -86,6 +86,7 @@ fn new(number: u128, action: Action, millis: i64) -> NewCommand {
         queue_until: None,
         key: None,
         repeat_only: false,
+        may_exist: false,
     }
 }
 

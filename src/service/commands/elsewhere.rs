@@ -1,0 +1,189 @@
+//! Commands whose vehicle another instance holds: that one does all of it, and tells what came of it.
+//!
+//! Whoever is asked stores the command, or nobody does: so a command costs the same two commits wherever it
+//! arrives. Both know its id. Whoever asks and hears nothing ends it in the store before it says so, unless it
+//! was sent; and it bears the time from when on nobody may send it, however late the request arrives.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{Asker, CommandError, CommandRequest, Outcome};
+use crate::{
+    domain::{CommandOrigin, CommandState, DeviceId},
+    fanout::{Answer, AskError, RemoteCommand, RemoteOutcome, Request},
+    service::Service,
+    store::{Ending, StoreError},
+};
+
+/// How long an instance may stay deaf before its vehicles count as out of reach: those of one that has just
+/// ended come back elsewhere within moments.
+const DEAF: Duration = Duration::from_secs(2);
+/// How long the end of a command that was sent may take to be stored when its time is over.
+const LATE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What asking another instance came to.
+pub(super) enum Asked {
+    /// This came of the command.
+    Ended(Outcome),
+    /// It has not the vehicle, or not any more; or it cannot now. The command may be stored, and is not sent.
+    NotThere,
+    /// Nobody listens there.
+    Deaf,
+    /// The time is over, and nothing was heard.
+    Silent,
+}
+
+impl Service {
+    /// The instance that holds the vehicle's session, if it is another one.
+    pub(super) async fn owner_elsewhere(
+        &self,
+        device_id: &DeviceId,
+    ) -> Result<Option<Uuid>, StoreError> {
+        if !self.store.is_shared() {
+            return Ok(None);
+        }
+        let vehicle = self.store.vehicle(device_id).await?;
+        let owner = vehicle.and_then(|vehicle| vehicle.instance_id?.parse().ok());
+        Ok(owner.filter(|owner| *owner != self.life()))
+    }
+
+    /// Has the instance that holds the vehicle do it. `None` if none does, or this one; `id` is set once another
+    /// was asked, which may have stored it.
+    pub(super) async fn run_elsewhere(
+        &self,
+        request: &CommandRequest,
+        id: &mut Option<Uuid>,
+        deadline: Instant,
+    ) -> Result<Option<Outcome>, CommandError> {
+        let mut deaf_since = None;
+        loop {
+            let Some(owner) = self.owner_elsewhere(&request.device_id).await? else {
+                return Ok(None);
+            };
+            let id = *id.get_or_insert_with(Uuid::now_v7);
+            match self.ask_owner(owner, request, id, deadline).await? {
+                Asked::Ended(outcome) => return Ok(Some(outcome)),
+                Asked::Silent => return self.silent(&request.device_id, id).await.map(Some),
+                Asked::NotThere => deaf_since = None,
+                Asked::Deaf => {
+                    let since = *deaf_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= DEAF {
+                        return self.silent(&request.device_id, id).await.map(Some);
+                    }
+                }
+            }
+            if Instant::now() >= deadline {
+                return self.silent(&request.device_id, id).await.map(Some);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// One request to the instance that holds the vehicle.
+    pub(super) async fn ask_owner(
+        &self,
+        owner: Uuid,
+        request: &CommandRequest,
+        id: Uuid,
+        deadline: Instant,
+    ) -> Result<Asked, CommandError> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let command = RemoteCommand {
+            id,
+            device_id: request.device_id.clone(),
+            action: request.action,
+            timeout: request.timeout,
+            expires_at: self.store.now().after(left),
+            queue: request.queue,
+            key: request.key.clone(),
+        };
+        let asked = self
+            .fanout
+            .ask(owner, &Request::Command(command), deadline)
+            .await;
+        let outcome = match asked {
+            Ok(Answer::Command(outcome)) => outcome,
+            Ok(Answer::Broadcast(_)) | Err(AskError::Unsupported) => {
+                return Err(CommandError::OwnerUnreachable);
+            }
+            Err(AskError::Unavailable) => return Err(CommandError::FanOutUnavailable),
+            Err(AskError::NobodyThere) => return Ok(Asked::Deaf),
+            Err(AskError::NoAnswer) => return Ok(Asked::Silent),
+        };
+        match outcome {
+            RemoteOutcome::Ended(command) => Ok(Asked::Ended(Outcome::Command(command))),
+            RemoteOutcome::Desired(interval) => Ok(Asked::Ended(Outcome::Desired(interval))),
+            RemoteOutcome::Moved => Ok(Asked::NotThere),
+            RemoteOutcome::UnknownVehicle => Err(CommandError::UnknownVehicle),
+            RemoteOutcome::Offline => Err(CommandError::Offline),
+            RemoteOutcome::TooMany => Err(CommandError::TooMany),
+            RemoteOutcome::KeyReused => Err(CommandError::KeyReused),
+            RemoteOutcome::StoreUnavailable => Err(StoreError::Unavailable.into()),
+        }
+    }
+
+    /// Nothing was heard of a command: ends it, unless it was sent or nobody has stored it.
+    pub(super) async fn silent(
+        &self,
+        device_id: &DeviceId,
+        id: Uuid,
+    ) -> Result<Outcome, CommandError> {
+        let late = Instant::now() + LATE;
+        loop {
+            let ended = self.end(device_id, id, Ending::Expire).await?;
+            let Some(command) = ended else {
+                return Err(CommandError::OwnerUnreachable);
+            };
+            let is_over = command.state.is_final() || command.state == CommandState::Queued;
+            if is_over || Instant::now() >= late {
+                return Ok(Outcome::Command(command));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Does what another instance asks, if the vehicle is here.
+    pub(in crate::service) async fn run_for_other(
+        self: Arc<Self>,
+        command: RemoteCommand,
+    ) -> RemoteOutcome {
+        let Some(session) = self.registry.session(&command.device_id) else {
+            return RemoteOutcome::Moved;
+        };
+        let Ok(_permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
+            return RemoteOutcome::TooMany;
+        };
+        let asker = Asker::Other {
+            id: command.id,
+            expires_at: command.expires_at,
+        };
+        // It may have been long on its way.
+        let left = command.expires_at.since(self.store.now());
+        let deadline = Instant::now() + left.min(command.timeout);
+        let request = CommandRequest {
+            device_id: command.device_id,
+            action: command.action,
+            timeout: command.timeout,
+            queue: command.queue,
+            key: command.key,
+        };
+        let run = self.run_here(request, CommandOrigin::Api, Some(session), asker, deadline);
+        match run.await {
+            Ok(Outcome::Command(command)) => RemoteOutcome::Ended(command),
+            Ok(Outcome::Desired(interval)) => RemoteOutcome::Desired(interval),
+            Err(CommandError::UnknownVehicle) => RemoteOutcome::UnknownVehicle,
+            Err(CommandError::Offline) => RemoteOutcome::Offline,
+            Err(CommandError::TooMany) => RemoteOutcome::TooMany,
+            Err(CommandError::KeyReused) => RemoteOutcome::KeyReused,
+            Err(CommandError::Store(_)) => RemoteOutcome::StoreUnavailable,
+            Err(
+                CommandError::Moved
+                | CommandError::FanOutUnavailable
+                | CommandError::OwnerUnreachable,
+            ) => RemoteOutcome::Moved,
+        }
+    }
+}
