@@ -8,8 +8,9 @@ use crate::config::settings::{LogFormat, LogSettings};
 
 /// Sends the process's log lines to standard error from now on.
 pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
-    // The migration tool tells at `info` that it has nothing to do.
-    let quiet = "sea_orm_migration=warn,";
+    // The migration tool tells at `info` that it has nothing to do. The client of Redis tells of every attempt to
+    // connect, and at `trace` what it sends, also the password; `fanout` tells what operators need.
+    let quiet = "sea_orm_migration=warn,fred=off,";
     let filter = EnvFilter::builder().parse(format!("{quiet}{}", settings.filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

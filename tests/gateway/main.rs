@@ -12,6 +12,7 @@ mod commands;
 mod contract;
 mod desired;
 mod durability;
+mod fanout;
 mod hostile;
 mod house;
 mod json;

@@ -1,0 +1,407 @@
+use std::time::Duration;
+
+use proptest::{collection::vec, option, prelude::*};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    domain::{
+        Broadcast, Command, CommandOrigin, CommandState, DisconnectReason, ReportInterval,
+        Timestamp,
+    },
+    fanout::message::{RemoteCommand, RemoteOutcome, SessionOver},
+};
+
+const ORIGIN: Uuid = Uuid::from_u128(0xa);
+const CORRELATION: Uuid = Uuid::from_u128(0xc);
+
+fn device() -> DeviceId {
+    DeviceId::parse("truck-19").unwrap()
+}
+
+fn remote_command() -> RemoteCommand {
+    RemoteCommand {
+        id: Uuid::from_u128(1),
+        device_id: device(),
+        action: Action::Run,
+        timeout: Duration::from_millis(9_500),
+        expires_at: Timestamp::from_millis(1_795_402_499_050),
+        queue: None,
+        key: None,
+    }
+}
+
+fn ended() -> Command {
+    Command {
+        id: Uuid::from_u128(1),
+        device_id: device(),
+        action: Action::Rest,
+        origin: CommandOrigin::Channel,
+        state: CommandState::NoAnswer,
+        created_at: Timestamp::from_millis(1),
+        expires_at: Timestamp::from_millis(2),
+        sent_at: Some(Timestamp::from_millis(3)),
+        finished_at: None,
+        reply: None,
+        late_reply: None,
+    }
+}
+
+#[track_caller]
+fn assert_text(text: &str, expected: &str) {
+    // One line here for one there.
+    assert_eq!(text, expected.replace("\n        ", ""));
+}
+
+#[test]
+fn requests_are_written_like_this() {
+    let command = Request::Command(remote_command());
+    assert_text(
+        &request(ORIGIN, CORRELATION, &command),
+        r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
+        "correlation":"00000000-0000-0000-0000-00000000000c","type":"command",
+        "id":"00000000-0000-0000-0000-000000000001","deviceId":"truck-19","message":"HEY YOU, RUN!",
+        "timeoutMillis":9500,"expiresAt":1795402499050}"#,
+    );
+    let command = Request::Command(RemoteCommand {
+        queue: Some(Duration::from_mins(1)),
+        key: Some("k".to_owned()),
+        ..remote_command()
+    });
+    let text = request(ORIGIN, CORRELATION, &command);
+    assert!(
+        text.ends_with(r#","queueMillis":60000,"key":"k"}"#),
+        "{text}"
+    );
+    let broadcast = Request::Broadcast {
+        action: Action::AskState,
+        timeout: Duration::from_secs(10),
+    };
+    assert_text(
+        &request(ORIGIN, CORRELATION, &broadcast),
+        r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
+        "correlation":"00000000-0000-0000-0000-00000000000c","type":"broadcast",
+        "message":"HOW'S IT GOING?","timeoutMillis":10000}"#,
+    );
+}
+
+#[test]
+fn answers_are_written_like_this() {
+    let outcome = |outcome| answer(ORIGIN, CORRELATION, &Answer::Command(outcome));
+    assert_text(
+        &outcome(RemoteOutcome::Ended(ended())),
+        r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
+        "correlation":"00000000-0000-0000-0000-00000000000c","type":"command-outcome",
+        "outcome":"ended","command":{"id":"00000000-0000-0000-0000-000000000001",
+        "deviceId":"truck-19","message":"HEY YOU, REST!","origin":"channel","state":"no-answer",
+        "createdAt":1,"expiresAt":2,"sentAt":3}}"#,
+    );
+    let minute = ReportInterval::new(60).unwrap();
+    for (remote, end) in [
+        (RemoteOutcome::Desired(minute), r#""desired","seconds":60}"#),
+        (RemoteOutcome::UnknownVehicle, r#""unknown-vehicle"}"#),
+        (RemoteOutcome::Offline, r#""offline"}"#),
+        (RemoteOutcome::TooMany, r#""too-many"}"#),
+        (RemoteOutcome::KeyReused, r#""key-reused"}"#),
+        (RemoteOutcome::StoreUnavailable, r#""store-unavailable"}"#),
+        (RemoteOutcome::Moved, r#""moved"}"#),
+    ] {
+        let text = outcome(remote);
+        let end = format!(r#","type":"command-outcome","outcome":{end}"#);
+        assert!(text.ends_with(&end), "{text}");
+    }
+    let counts = Broadcast {
+        addressed: 15,
+        done: 1,
+        refused: 2,
+        silent: 3,
+        disconnected: 4,
+        unsent: 5,
+        unreachable_instances: 6,
+    };
+    let text = answer(ORIGIN, CORRELATION, &Answer::Broadcast(counts));
+    let end = r#","type":"broadcast-outcome","addressed":15,"done":1,"refused":2,"silent":3,"disconnected":4,"unsent":5,"unreachableInstances":6}"#;
+    assert!(text.ends_with(end), "{text}");
+    assert_text(
+        &unsupported(ORIGIN, CORRELATION),
+        r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
+        "correlation":"00000000-0000-0000-0000-00000000000c","type":"unsupported"}"#,
+    );
+}
+
+#[test]
+fn notices_and_probes_are_written_like_this() {
+    let over = SessionOver {
+        device_id: device(),
+        through_epoch: 7,
+        reason: DisconnectReason::Superseded,
+    };
+    assert_text(
+        &notice(ORIGIN, &Notice::SessionsOver(vec![over])),
+        r#"{"version":1,"kind":"notice","origin":"00000000-0000-0000-0000-00000000000a",
+        "type":"sessions-over","sessions":[{"deviceId":"truck-19","throughEpoch":7,
+        "reason":"superseded"}]}"#,
+    );
+    assert_text(
+        &probe(ORIGIN),
+        r#"{"version":1,"kind":"probe","origin":"00000000-0000-0000-0000-00000000000a",
+        "type":"probe"}"#,
+    );
+    let read = decode(probe(ORIGIN).as_bytes()).unwrap();
+    assert_eq!((read.origin, read.message), (ORIGIN, Message::Probe));
+}
+
+#[test]
+fn fields_that_a_later_version_adds_are_ignored() {
+    let later = json!({
+        "version": 1, "kind": "answer", "type": "command-outcome", "origin": ORIGIN,
+        "correlation": CORRELATION, "shard": 3, "outcome": "ended",
+        "command": {
+            "id": Uuid::from_u128(1), "deviceId": "truck-19", "message": "HEY YOU, REST!",
+            "origin": "channel", "state": "no-answer", "createdAt": 1, "expiresAt": 2, "sentAt": 3,
+            "finishedAt": null, "by": "somebody",
+        },
+    });
+    let read = decode(later.to_string().as_bytes()).unwrap();
+    let reply = Reply::Answer(Answer::Command(RemoteOutcome::Ended(ended())));
+    let message = Message::Answer {
+        correlation: CORRELATION,
+        reply,
+    };
+    assert_eq!(read.message, message);
+}
+
+#[test]
+fn what_is_not_understood_says_what_is_owed() {
+    let asked = Asked {
+        origin: ORIGIN,
+        correlation: CORRELATION,
+    };
+    let (refusal, resolution) = (Owed::Refusal(asked), Owed::Resolution(CORRELATION));
+    let cases = [
+        (2, "request", "command", Fault::LaterVersion, Some(refusal)),
+        (1, "request", "fly", Fault::UnknownType, Some(refusal)),
+        (1, "request", "command", Fault::BrokenBody, Some(refusal)),
+        (
+            1,
+            "request",
+            "unsupported",
+            Fault::BrokenBody,
+            Some(refusal),
+        ),
+        (1, "answer", "command", Fault::BrokenBody, Some(resolution)),
+        (1, "answer", "perhaps", Fault::UnknownType, Some(resolution)),
+        (
+            3,
+            "answer",
+            "perhaps",
+            Fault::LaterVersion,
+            Some(resolution),
+        ),
+        (1, "notice", "sessions-over", Fault::BrokenBody, None),
+        (1, "notice", "news", Fault::UnknownType, None),
+        (1, "rumour", "news", Fault::NoEnvelope, None),
+    ];
+    for (version, kind, type_, fault, owed) in cases {
+        let text = json!({
+            "version": version, "kind": kind, "type": type_, "origin": ORIGIN,
+            "correlation": CORRELATION,
+        });
+        let wrong = decode(text.to_string().as_bytes()).unwrap_err();
+        assert_eq!((wrong.fault, wrong.owed), (fault, owed), "{text}");
+        assert_eq!(wrong.origin, Some(ORIGIN));
+    }
+    // Nobody to answer, or nothing to name.
+    for missing in ["origin", "correlation"] {
+        let mut text = json!({
+            "version": 1, "kind": "request", "type": "fly", "origin": ORIGIN,
+            "correlation": CORRELATION,
+        });
+        text.as_object_mut().unwrap().remove(missing);
+        assert_eq!(decode(text.to_string().as_bytes()).unwrap_err().owed, None);
+    }
+}
+
+#[test]
+fn a_time_that_no_clock_holds_is_read_as_one_that_it_does() {
+    let text = request(ORIGIN, CORRELATION, &Request::Command(remote_command()));
+    let text = text.replace("9500", &u64::MAX.to_string());
+    let Message::Request {
+        request: Request::Command(command),
+        ..
+    } = decode(text.as_bytes()).unwrap().message
+    else {
+        panic!("{text}")
+    };
+    assert!(
+        std::time::Instant::now()
+            .checked_add(command.timeout)
+            .is_some()
+    );
+    assert!(command.timeout > Duration::from_hours(24 * 365));
+}
+
+#[test]
+fn people_speak_without_an_envelope() {
+    let spoken = |text: &str| decode_spoken(text.as_bytes());
+    let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
+    assert_eq!(spoken(right), Ok(Some((device(), Action::Run))));
+    // For instances of a later version.
+    assert_eq!(spoken(r#"{"version":1,"kind":"notice"}"#), Ok(None));
+    for (wrong, reason) in [
+        ("HEY YOU, RUN!", "expected value at line 1 column 1"),
+        ("[]", "must be a JSON object"),
+        (r#"{"type":"command"}"#, "missing field `message`"),
+        (
+            r#"{"type":"go","message":"HEY YOU, RUN!","clientId":"truck-19"}"#,
+            "type must be command",
+        ),
+        (
+            r#"{"type":"command","message":"HEY YOU, RUN!","clientId":".."}"#,
+            "clientId: a device id is 1 to 64 characters",
+        ),
+        (
+            r#"{"type":"command","message":"PONG.","clientId":"truck-19"}"#,
+            "message: must be one of 'HOW'S IT GOING?'",
+        ),
+    ] {
+        let told = spoken(wrong).unwrap_err();
+        assert!(told.starts_with(reason), "{told}");
+    }
+}
+
+prop_compose! {
+    fn any_device()(text in "[A-Za-z0-9._:-]{3,64}") -> DeviceId {
+        DeviceId::parse(&text).unwrap()
+    }
+}
+
+fn any_interval() -> impl Strategy<Value = ReportInterval> {
+    prop_oneof![Just(0), 10..=3600_u64].prop_map(|seconds| ReportInterval::new(seconds).unwrap())
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        Just(Action::AskState),
+        any_interval().prop_map(Action::KeepMePosted),
+        Just(Action::Run),
+        Just(Action::Rest),
+        Just(Action::Goodbye),
+    ]
+}
+
+fn any_uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn any_time() -> impl Strategy<Value = Duration> {
+    (0..LONGEST_TESTED).prop_map(Duration::from_millis)
+}
+
+/// A year.
+const LONGEST_TESTED: u64 = 365 * 24 * 3_600_000;
+
+fn any_timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+prop_compose! {
+    fn any_remote_command()(
+        id in any_uuid(),
+        device_id in any_device(),
+        action in any_action(),
+        timeout in any_time(),
+        expires_at in any_timestamp(),
+        queue in option::of(any_time()),
+        key in option::of(any::<String>()),
+    ) -> RemoteCommand {
+        RemoteCommand { id, device_id, action, timeout, expires_at, queue, key }
+    }
+}
+
+prop_compose! {
+    fn any_command()(
+        (id, device_id, action) in (any_uuid(), any_device(), any_action()),
+        origin in proptest::sample::select(&CommandOrigin::ALL[..]),
+        state in proptest::sample::select(&CommandState::ALL[..]),
+        (created_at, expires_at) in (any_timestamp(), any_timestamp()),
+        (sent_at, finished_at) in (option::of(any_timestamp()), option::of(any_timestamp())),
+        (reply, late_reply) in (option::of(any::<String>()), option::of(any::<String>())),
+    ) -> Command {
+        Command {
+            id, device_id, action, origin, state, created_at, expires_at, sent_at, finished_at,
+            reply, late_reply,
+        }
+    }
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        any_remote_command().prop_map(Request::Command),
+        (any_action(), any_time())
+            .prop_map(|(action, timeout)| Request::Broadcast { action, timeout }),
+    ]
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        any_command().prop_map(|command| Answer::Command(RemoteOutcome::Ended(command))),
+        any_interval().prop_map(|interval| Answer::Command(RemoteOutcome::Desired(interval))),
+        proptest::sample::select(vec![
+            RemoteOutcome::UnknownVehicle,
+            RemoteOutcome::Offline,
+            RemoteOutcome::TooMany,
+            RemoteOutcome::KeyReused,
+            RemoteOutcome::StoreUnavailable,
+            RemoteOutcome::Moved,
+        ])
+        .prop_map(Answer::Command),
+        any::<[u64; 7]>().prop_map(|counts| Answer::Broadcast(Broadcast {
+            addressed: counts[0],
+            done: counts[1],
+            refused: counts[2],
+            silent: counts[3],
+            disconnected: counts[4],
+            unsent: counts[5],
+            unreachable_instances: counts[6],
+        })),
+    ]
+}
+
+prop_compose! {
+    fn any_over()(
+        device_id in any_device(),
+        through_epoch in any::<i64>(),
+        reason in proptest::sample::select(&DisconnectReason::ALL[..]),
+    ) -> SessionOver {
+        SessionOver { device_id, through_epoch, reason }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read_back(
+        (origin, correlation) in (any_uuid(), any_uuid()),
+        asked in any_request(),
+        answered in any_answer(),
+        over in vec(any_over(), 0..5),
+    ) {
+        let read = decode(request(origin, correlation, &asked).as_bytes()).unwrap();
+        prop_assert_eq!(read.origin, origin);
+        prop_assert_eq!(read.message, Message::Request { correlation, request: asked });
+        let read = decode(answer(origin, correlation, &answered).as_bytes()).unwrap();
+        let reply = Reply::Answer(answered);
+        prop_assert_eq!(read.message, Message::Answer { correlation, reply });
+        let told = Notice::SessionsOver(over);
+        let read = decode(notice(origin, &told).as_bytes()).unwrap();
+        prop_assert_eq!(read.message, Message::Notice(told));
+        let read = decode(unsupported(origin, correlation).as_bytes()).unwrap();
+        prop_assert_eq!(read.message, Message::Answer { correlation, reply: Reply::Unsupported });
+    }
+
+    #[test]
+    fn nothing_that_is_published_breaks_the_reader(message in vec(any::<u8>(), 0..200)) {
+        prop_assert!(decode(&message).is_err());
+        prop_assert!(decode_spoken(&message).is_err());
+    }
+}

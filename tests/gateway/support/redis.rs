@@ -1,0 +1,232 @@
+//! Redis: the program `redis-server`, and a peer that publishes and hears.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+};
+
+use tempfile::TempDir;
+
+use super::{PATIENCE, server::free_port, wait_until};
+
+/// A running server; killed when dropped.
+pub(crate) struct Redis {
+    port: u16,
+    options: Vec<String>,
+    password: Option<&'static str>,
+    folder: TempDir,
+    child: Mutex<Child>,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        Self::start_as(None, &[])
+    }
+
+    /// A cluster of one.
+    pub(crate) fn cluster() -> Self {
+        let bus = free_port().to_string();
+        let redis = Self::start_as(None, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        let mut peer = redis.connect();
+        peer.send(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        assert_eq!(peer.line(), "+OK");
+        wait_until("the cluster is ready", || {
+            peer.send(&["CLUSTER", "INFO"]);
+            peer.text().contains("cluster_state:ok").then_some(())
+        });
+        redis
+    }
+
+    /// With a password for the default user.
+    pub(crate) fn with_password(password: &'static str) -> Self {
+        Self::start_as(Some(password), &["--requirepass", password])
+    }
+
+    fn start_as(password: Option<&'static str>, options: &[&str]) -> Self {
+        let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
+        let folder = TempDir::new().unwrap();
+        // Somebody else may take the port before the server does; then it ends, and another is tried.
+        for _ in 0..5 {
+            let port = free_port();
+            if let Some(child) = spawn(&folder, port, &options) {
+                return Self {
+                    port,
+                    options,
+                    password,
+                    folder,
+                    child: Mutex::new(child),
+                };
+            }
+        }
+        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        panic!("redis-server does not start: {log}");
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self.password {
+            Some(password) => format!("redis://:{password}@{}", self.address()),
+            None => format!("redis://{}", self.address()),
+        }
+    }
+
+    /// Stops it in the hardest way.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port.
+    pub(crate) fn restart(&self) {
+        let child = wait_until("redis-server has its port again", || {
+            spawn(&self.folder, self.port, &self.options)
+        });
+        *self.child.lock().unwrap() = child;
+    }
+
+    /// It goes on listening and says nothing.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.lock().unwrap().id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Publishes, and tells how many heard it.
+    pub(crate) fn publish(&self, channel: &str, message: &str) -> u64 {
+        let mut peer = self.connect();
+        peer.send(&["PUBLISH", channel, message]);
+        let receivers = peer.line();
+        receivers.strip_prefix(':').unwrap().parse().unwrap()
+    }
+
+    /// How many hear a channel.
+    pub(crate) fn hearers(&self, channel: &str) -> u64 {
+        let mut peer = self.connect();
+        peer.send(&["PUBSUB", "NUMSUB", channel]);
+        assert_eq!(peer.line(), "*2");
+        peer.text();
+        peer.line().strip_prefix(':').unwrap().parse().unwrap()
+    }
+
+    /// Hears a channel from now on.
+    pub(crate) fn subscribe(&self, channel: &str) -> Subscription {
+        let mut peer = self.connect();
+        peer.send(&["SUBSCRIBE", channel]);
+        assert_eq!(peer.line(), "*3");
+        assert_eq!(peer.text(), "subscribe");
+        assert_eq!(peer.text(), channel);
+        assert_eq!(peer.line(), ":1");
+        Subscription(peer)
+    }
+
+    fn connect(&self) -> Peer {
+        let mut peer = Peer::connect(self.address()).unwrap();
+        if let Some(password) = self.password {
+            peer.send(&["AUTH", password]);
+            assert_eq!(peer.line(), "+OK");
+        }
+        peer
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let mut child = self.child.lock().unwrap();
+        let _ended = child.kill();
+        let _reaped = child.wait();
+    }
+}
+
+/// None if it ended because somebody else has the port.
+fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut command = Command::new("redis-server");
+    command
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(folder.path())
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log);
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("redis-server: {error}; run the tests by ./scripts/test"));
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let up = wait_until("redis-server answers", || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        let mut peer = Peer::connect(address).ok()?;
+        peer.send(&["PING"]);
+        // It wants a password, or answers.
+        (!peer.line().is_empty()).then_some(true)
+    });
+    up.then_some(child)
+}
+
+/// What is published on one channel.
+pub(crate) struct Subscription(Peer);
+
+impl Subscription {
+    /// The next message.
+    pub(crate) fn next(&mut self) -> String {
+        assert_eq!(self.0.line(), "*3");
+        assert_eq!(self.0.text(), "message");
+        self.0.text();
+        self.0.text()
+    }
+}
+
+/// As much of the protocol as tests need.
+struct Peer(BufReader<TcpStream>);
+
+impl Peer {
+    fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn send(&mut self, words: &[&str]) {
+        let mut command = format!("*{}\r\n", words.len());
+        for word in words {
+            command.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
+        }
+        self.0.get_mut().write_all(command.as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn text(&mut self) -> String {
+        let length = self.line();
+        let length: usize = length.strip_prefix('$').unwrap().parse().unwrap();
+        let mut text = vec![0; length + 2];
+        self.0.read_exact(&mut text).unwrap();
+        text.truncate(length);
+        String::from_utf8(text).unwrap()
+    }
+}
