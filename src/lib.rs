@@ -13,6 +13,7 @@ pub mod config;
 pub mod device;
 pub mod domain;
 pub mod fanout;
+pub mod health;
 pub mod http;
 pub mod protocol;
 pub mod registry;

@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 use vehicle_gateway::{
     app,
     config::{self, Settings, Sources},
-    http,
+    health, http,
     simulate::{self, DeviceId, Dialect},
     store, telemetry,
 };
@@ -45,6 +45,8 @@ enum Command {
     Serve,
     /// Print the effective settings, secrets masked, or everything that is wrong with them
     CheckConfig,
+    /// Ask the gateway that runs with these settings whether it answers; exit code 0 if it does
+    Health,
     /// Bring the database's schema up to date and exit
     Migrate,
     /// Print the API's description
@@ -109,6 +111,9 @@ fn main() -> ExitCode {
     if let Command::CheckConfig = command {
         return print(&settings.to_toml_masked());
     }
+    if let Command::Health = command {
+        return block_on(check_health(settings));
+    }
     if let Err(error) = telemetry::init(&settings.log) {
         return fail(&error);
     }
@@ -157,6 +162,13 @@ async fn execute(command: Command, settings: Settings) -> ExitCode {
         _ => app::run(settings).await,
     };
     outcome.unwrap_or_else(|error| fail(&error))
+}
+
+async fn check_health(settings: Settings) -> ExitCode {
+    match health::check(settings.http.listen).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
 }
 
 fn print(text: &str) -> ExitCode {

@@ -13,6 +13,7 @@ mod contract;
 mod desired;
 mod durability;
 mod fanout;
+mod health;
 mod hostile;
 mod house;
 mod json;

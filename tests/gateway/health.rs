@@ -1,0 +1,104 @@
+//! `vehicle-gateway health`, as the health check of a container runs it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::support::Daemon;
+
+/// Whether it says that the gateway of these settings is well, and what it says on standard error.
+fn health(listen: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+        .arg("health")
+        .env("GATEWAY_HTTP__LISTEN", listen)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, b"");
+    // It is nobody's business but that of the gateway: no database is made.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let code = output.status.code();
+    assert!(code == Some(0) || code == Some(1), "{code:?} {said}");
+    assert_eq!(said.lines().count(), usize::from(code == Some(1)), "{said}");
+    (code == Some(0), said)
+}
+
+/// A server that says this to whoever asks, once.
+fn server(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        assert_ne!(client.read(&mut [0; 4096]).unwrap(), 0);
+        client.write_all(answer.as_bytes()).unwrap();
+    });
+    address
+}
+
+#[test]
+fn a_gateway_that_answers_is_healthy_also_where_it_listens_on_all_addresses() {
+    let daemon = Daemon::start();
+    let well = (true, String::new());
+    assert_eq!(health(&daemon.http.to_string()), well);
+    let port = daemon.http.port();
+    assert_eq!(health(&format!("0.0.0.0:{port}")), well);
+    let daemon = Daemon::builder().set("http.listen=[::]:0").start();
+    let port = daemon.http.port();
+    assert_eq!(health(&format!("[::]:{port}")), well);
+}
+
+#[test]
+fn where_nobody_listens_nothing_is_healthy() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let (is_healthy, said) = health(&address.to_string());
+    assert!(!is_healthy);
+    assert!(
+        said.contains(&address.to_string()) && said.contains("refused"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_server_that_answers_anything_else_than_200_is_not_healthy() {
+    for (answer, reason) in [
+        (
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+            "503",
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "204"),
+        ("I AM NO HTTP SERVER\r\n\r\n", "no answer"),
+        ("", "no answer"),
+    ] {
+        let (is_healthy, said) = health(&server(answer).to_string());
+        assert!(!is_healthy, "{answer}");
+        assert!(said.contains(reason), "{answer}: {said}");
+    }
+}
+
+#[test]
+fn a_gateway_that_hangs_is_not_healthy_after_three_seconds() {
+    let daemon = Daemon::start();
+    daemon.signal("STOP");
+    let asked = Instant::now();
+    let (is_healthy, said) = health(&daemon.http.to_string());
+    let took = asked.elapsed();
+    assert!(!is_healthy);
+    assert!(said.contains("did not answer within 3s"), "{said}");
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[test]
+fn settings_that_do_not_tell_the_port_are_told_so() {
+    let (is_healthy, said) = health("127.0.0.1:0");
+    assert!(!is_healthy);
+    assert!(said.contains("http.listen = 127.0.0.1:0"), "{said}");
+}
