@@ -7,6 +7,7 @@
 
 mod support;
 
+mod balanced;
 mod command_load;
 mod commands;
 mod contract;

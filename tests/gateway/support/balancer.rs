@@ -1,44 +1,66 @@
-//! A real balancer in front of a daemon's device port: the program `haproxy`.
+//! A real balancer in front of daemons: the program `haproxy`.
 
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
 
-use super::{Daemon, Device, server::free_port, wait_until};
+use super::{Daemon, Device, server::free_ports, wait_until};
 
 /// A running balancer; killed when dropped.
 pub(crate) struct Balancer {
-    address: SocketAddr,
+    devices: SocketAddr,
+    /// Where the REST API is, if it is balanced too.
+    pub(crate) api: SocketAddr,
+    log: PathBuf,
     child: Child,
     _folder: TempDir,
 }
 
 impl Balancer {
-    /// Passes connections on to the daemon and looks after its health, with this option for both.
+    /// Passes connections on to the daemon's device port and looks after its health, with this option for both.
     pub(crate) fn start(daemon: &Daemon, option: &str) -> Self {
+        Self::run(|devices, _api| {
+            let settings = format!(
+                "defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
+                 listen devices\n bind {devices}\n server gateway {} {option} check inter 100ms\n",
+                daemon.device
+            );
+            (settings, devices)
+        })
+    }
+
+    /// Balances the devices and requests of these daemons as `haproxy.cfg` says. They are `gateway-1`, `gateway-2` and so on.
+    pub(crate) fn in_front_of(daemons: &[&Daemon]) -> Self {
+        let ports = daemons.iter().map(|daemon| {
+            let (http, device) = (daemon.http.port(), daemon.device.port());
+            format!("{http}:{device} ")
+        });
+        let gateways = ports.collect::<String>();
+        Self::run(|devices, api| (derived(&gateways, api.port(), devices.port()), api))
+    }
+
+    /// With the settings for these two ports, the devices' and the API's, of which one is known to be open by then.
+    fn run(settings: impl Fn(SocketAddr, SocketAddr) -> (String, SocketAddr)) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("haproxy.cfg");
         let log = folder.path().join("log");
-        // Somebody else may take the port before the balancer does; then it ends, and another is tried.
+        // Somebody else may take a port before the balancer does; then it ends, and others are tried.
         for _ in 0..5 {
-            let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-            let settings = format!(
-                "defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
-                 listen devices\n bind {address}\n server gateway {} {option} check inter 100ms\n",
-                daemon.device
-            );
+            let [devices, api] = free_ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+            let (settings, open) = settings(devices, api);
             fs::write(&file, settings).unwrap();
-            let log = fs::File::create(&log).unwrap();
+            let output = fs::File::create(&log).unwrap();
             let mut child = Command::new("haproxy")
                 .args(["-db", "-f"])
                 .arg(&file)
                 .stdin(Stdio::null())
-                .stdout(log.try_clone().unwrap())
-                .stderr(log)
+                .stdout(output.try_clone().unwrap())
+                .stderr(output)
                 .spawn()
                 .unwrap_or_else(|error| {
                     panic!("haproxy: {error}; run the tests by ./scripts/test")
@@ -47,11 +69,13 @@ impl Balancer {
                 if child.try_wait().unwrap().is_some() {
                     return Some(false);
                 }
-                TcpStream::connect(address).is_ok().then_some(true)
+                TcpStream::connect(open).is_ok().then_some(true)
             });
             if up {
                 return Self {
-                    address,
+                    devices,
+                    api,
+                    log,
                     child,
                     _folder: folder,
                 };
@@ -65,7 +89,16 @@ impl Balancer {
 
     /// A device that has connected through it.
     pub(crate) fn connect(&self) -> Device {
-        Device::connect(self.address)
+        Device::connect(self.devices)
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    pub(crate) fn logged(&self, text: &str) {
+        wait_until(text, || {
+            let log = fs::read_to_string(&self.log).unwrap();
+            log.contains(text).then_some(())
+        });
     }
 }
 
@@ -75,4 +108,20 @@ impl Drop for Balancer {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// `haproxy.cfg` with these ports and these gateways, as `scripts/cluster` makes it.
+fn derived(gateways: &str, http: u16, device: u16) -> String {
+    let output = Command::new("awk")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["-v", &format!("gateways={gateways}")])
+        .args(["-v", &format!("http={http}")])
+        .args(["-v", &format!("device={device}")])
+        // As few as any limit of open files allows.
+        .args(["-v", "maxconn=400"])
+        .args(["-f", "scripts/local-haproxy.awk", "haproxy.cfg"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -317,9 +317,15 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-pub(super) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+fn free_port() -> u16 {
+    let [port] = free_ports();
+    port
+}
+
+/// Ports that nobody has at the moment, each another one.
+pub(super) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn log(folder: &Path) -> String {

@@ -1,0 +1,198 @@
+//! Several gateways behind a real balancer with the settings of `haproxy.cfg`.
+//!
+//! What the gateways do together is not asked here, so each has a database of its own.
+
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+use crate::support::{Balancer, Daemon, Device, PATIENCE, hello, wait_until};
+
+/// Two gateways behind the balancer. A stop leaves all the time that a test needs to look at the drain.
+fn two() -> ([Daemon; 2], Balancer) {
+    let daemons = [(), ()].map(|()| {
+        Daemon::builder()
+            .set("device.proxy_protocol=required")
+            .set("shutdown.drain_delay=10m")
+            .start()
+    });
+    let balancer = Balancer::in_front_of(&[&daemons[0], &daemons[1]]);
+    (daemons, balancer)
+}
+
+/// A vehicle that logged in through the balancer.
+#[track_caller]
+fn log_in(balancer: &Balancer, device_id: &str) -> Device {
+    let mut device = balancer.connect();
+    device.say(&hello(device_id));
+    device.expect("HI, NICE TO MEET YOU!");
+    device
+}
+
+/// A vehicle at each gateway. New connections take turns, so the second is at the other one.
+#[track_caller]
+fn one_at_each(balancer: &Balancer, daemons: &[Daemon; 2]) -> [Device; 2] {
+    let devices = ["first", "second"].map(|device_id| log_in(balancer, device_id));
+    if daemons[0].get("/vehicles/first").status() == 200 {
+        devices
+    } else {
+        let [first, second] = devices;
+        [second, first]
+    }
+}
+
+#[track_caller]
+fn is_served(device: &mut Device) {
+    device.say("PING.");
+    device.expect("PONG.");
+}
+
+fn client() -> Client {
+    Client::builder().timeout(PATIENCE).build().unwrap()
+}
+
+fn ask(balancer: &Balancer, path: &str) -> Response {
+    let url = format!("http://{}{path}", balancer.api);
+    client().get(url).send().unwrap()
+}
+
+fn tell(balancer: &Balancer, path: &str) -> Response {
+    let url = format!("http://{}{path}", balancer.api);
+    client().post(url).send().unwrap()
+}
+
+/// The id of the gateway that answers now.
+fn who_answers(balancer: &Balancer) -> String {
+    let server: Value = ask(balancer, "/").json().unwrap();
+    server["instance"]["id"].as_str().unwrap().to_owned()
+}
+
+fn vehicles(daemon: &Daemon) -> usize {
+    daemon.json("/vehicles")["items"].as_array().unwrap().len()
+}
+
+#[test]
+fn devices_and_requests_take_turns_and_vehicles_keep_their_addresses() {
+    let (daemons, balancer) = two();
+    for index in 0..4 {
+        let device_id = format!("truck-{index}");
+        let device = log_in(&balancer, &device_id);
+        let own = device.stream().local_addr().unwrap().to_string();
+        let path = format!("/vehicles/{device_id}");
+        let owner = daemons
+            .iter()
+            .find(|daemon| daemon.get(&path).status() == 200);
+        assert_eq!(owner.unwrap().vehicle(&device_id)["remoteAddress"], own);
+    }
+    assert_eq!(daemons.each_ref().map(vehicles), [2, 2]);
+    let mut answered = [(); 4].map(|()| who_answers(&balancer));
+    assert_ne!(answered[0], answered[1]);
+    answered.sort();
+    assert_eq!(answered[0], answered[1]);
+    assert_eq!(answered[2], answered[3]);
+}
+
+#[test]
+fn the_checks_of_the_balancer_leave_no_warning_in_the_log() {
+    let (daemons, balancer) = two();
+    // It has checked both ports of both by the time it sees the one that drains.
+    daemons[0].signal("TERM");
+    balancer.logged("Server devices/gateway-1 is stopping");
+    balancer.logged("Server api/gateway-1 is stopping");
+    for daemon in &daemons {
+        for line in daemon.log() {
+            assert!(line["level"] == "INFO", "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_drains_keeps_what_it_has_and_gets_nothing_new() {
+    let (daemons, balancer) = two();
+    let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
+    daemons[0].signal("TERM");
+    balancer.logged("Server devices/gateway-1 is stopping");
+    balancer.logged("Server api/gateway-1 is stopping");
+    for index in 0..4 {
+        log_in(&balancer, &format!("truck-{index}"));
+        assert_eq!(who_answers(&balancer), daemons[1].id);
+    }
+    assert_eq!(daemons.each_ref().map(vehicles), [1, 5]);
+    is_served(&mut at_first);
+}
+
+#[test]
+fn a_gateway_that_crashed_is_passed_over_at_once() {
+    let (mut daemons, balancer) = two();
+    let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
+    daemons[0].signal("KILL");
+    daemons[0].wait();
+    at_first.expect_closed();
+    for index in 0..4 {
+        log_in(&balancer, &format!("truck-{index}"));
+        assert_eq!(who_answers(&balancer), daemons[1].id);
+    }
+    is_served(&mut at_second);
+}
+
+#[test]
+fn a_request_whose_gateway_died_over_it_is_not_sent_to_another() {
+    let (daemons, balancer) = two();
+    let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
+    let device_id = if daemons[0].get("/vehicles/first").status() == 200 {
+        "first"
+    } else {
+        "second"
+    };
+    let answer = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            // The other gateway does not know the vehicle.
+            wait_until("the first gateway is asked", || {
+                let answer = tell(&balancer, &format!("/service/{device_id}/turnOn"));
+                Some(answer).filter(|answer| answer.status() != 404)
+            })
+        });
+        at_first.expect("HEY YOU, RUN!");
+        daemons[0].signal("KILL");
+        asking.join().unwrap()
+    });
+    assert_eq!(answer.status(), 502);
+    let problem: Value = answer.json().unwrap();
+    assert_eq!(problem["title"], json!("Bad Gateway"));
+}
+
+#[test]
+fn the_devices_of_a_gateway_that_hangs_are_cut_and_those_of_others_are_not() {
+    let (daemons, balancer) = two();
+    let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
+    daemons[0].signal("STOP");
+    at_first.expect_closed();
+    log_in(&balancer, "truck-0");
+    log_in(&balancer, "truck-1");
+    is_served(&mut at_second);
+}
+
+#[test]
+fn a_gateway_that_comes_back_gets_its_share_again() {
+    let (daemons, balancer) = two();
+    daemons[0].signal("STOP");
+    balancer.logged("Server devices/gateway-1 is DOWN");
+    daemons[0].signal("CONT");
+    balancer.logged("Server devices/gateway-1 is UP");
+    one_at_each(&balancer, &daemons);
+    assert_eq!(daemons.each_ref().map(vehicles), [1, 1]);
+}
+
+#[test]
+fn without_any_gateway_the_balancer_answers_with_a_problem() {
+    let (mut daemons, balancer) = two();
+    for daemon in &mut daemons {
+        daemon.signal("KILL");
+        daemon.wait();
+    }
+    let answer = wait_until("the balancer knows", || {
+        Some(ask(&balancer, "/health")).filter(|answer| answer.status() == 503)
+    });
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    let problem: Value = answer.json().unwrap();
+    assert_eq!(problem["status"], json!(503));
+}
