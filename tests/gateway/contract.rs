@@ -2,25 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Daemon, Simulation};
-
-/// A tool of `tests/requirements.txt`.
-fn tool(name: &str) -> Command {
-    let folder = std::env::var("VEHICLE_GATEWAY_TEST_TOOLS")
-        .expect("run the tests by ./scripts/test, which installs the public validators");
-    Command::new(format!("{folder}/{name}"))
-}
-
-#[track_caller]
-fn expect_success(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use crate::support::{Daemon, Simulation, expect_success, tool};
 
 #[test]
 fn the_openapi_document_is_valid_and_the_command_prints_the_one_that_is_served() {

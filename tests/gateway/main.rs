@@ -11,6 +11,7 @@ mod balanced;
 mod command_load;
 mod commands;
 mod contract;
+mod deploy;
 mod desired;
 mod durability;
 mod fanout;

@@ -1,6 +1,7 @@
 //! The real daemon on free ports with a folder of its own, and the peers that talk to it.
 
 mod balancer;
+mod cluster;
 mod daemon;
 mod database;
 mod device;
@@ -8,17 +9,20 @@ mod proxy;
 mod redis;
 mod server;
 mod simulation;
+mod tool;
 mod vehicle;
 mod wait;
 
 pub(crate) use balancer::Balancer;
+pub(crate) use cluster::Cluster;
 pub(crate) use daemon::Daemon;
 pub(crate) use database::{Lock, answers, change, query};
 pub(crate) use device::{Device, hello, json};
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::Redis;
-pub(crate) use server::Database;
+pub(crate) use server::{Database, free_ports};
 pub(crate) use simulation::Simulation;
+pub(crate) use tool::{expect_success, tool};
 pub(crate) use vehicle::{Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 

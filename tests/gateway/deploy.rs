@@ -1,0 +1,320 @@
+//! What the gateway is deployed with: the image, compose.yaml, haproxy.cfg, the settings of instances, scripts/cluster.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use reqwest::blocking::Client;
+use serde_json::Value;
+
+use crate::support::{Cluster, expect_success, free_ports, hello, tool};
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn text(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn compose() -> Value {
+    let json = expect_success(
+        tool("python")
+            .args([
+                "-c",
+                "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))",
+            ])
+            .arg(path("compose.yaml")),
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+/// The settings that are in effect with this environment and these arguments.
+#[track_caller]
+fn check_config(environment: &BTreeMap<String, String>, arguments: &[&str]) -> String {
+    expect_success(
+        Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+            .arg("check-config")
+            .args(arguments)
+            .envs(environment)
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+    )
+}
+
+#[track_caller]
+fn has(settings: &str, line: &str) {
+    assert!(
+        settings.lines().any(|one| one == line),
+        "{line}\n{settings}"
+    );
+}
+
+/// A duration in whole seconds or minutes, as `HAProxy`, Docker and the gateway all write it.
+#[track_caller]
+fn seconds(text: &str) -> u64 {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        _ => panic!("{text}"),
+    };
+    number.parse::<u64>().unwrap() * seconds
+}
+
+#[test]
+fn haproxy_takes_its_settings_without_a_warning_where_no_name_server_knows_the_gateways() {
+    let said = expect_success(
+        Command::new("haproxy")
+            // Warnings are errors.
+            .args(["-dW", "-c", "-f"])
+            .arg(path("haproxy.cfg")),
+    );
+    assert!(said.contains("valid"), "{said}");
+}
+
+#[test]
+fn the_settings_of_each_instance_are_valid_and_make_two_of_them() {
+    let none = BTreeMap::new();
+    for number in ["1", "2"] {
+        let file = format!("config/instance-{number}.toml");
+        let settings = check_config(&none, &["--config", &file]);
+        has(&settings, &format!(r#"id = "gateway-{number}""#));
+        has(&settings, &format!(r#"listen = "0.0.0.0:300{number}""#));
+        has(&settings, &format!(r#"listen = "0.0.0.0:400{number}""#));
+        has(&settings, r#"proxy_protocol = "required""#);
+    }
+    let url = "mysql://gateway:secret@db.example/vehicle_gateway";
+    let environment = BTreeMap::from([("GATEWAY_DATABASE__URL".to_owned(), url.to_owned())]);
+    let settings = check_config(&environment, &["--config", "config/instance-1.toml"]);
+    has(
+        &settings,
+        r#"url = "mysql://gateway:***@db.example/vehicle_gateway""#,
+    );
+}
+
+#[test]
+fn compose_yaml_is_what_the_compose_specification_allows() {
+    expect_success(
+        tool("check-jsonschema")
+            .args(["--builtin-schema", "vendor.compose-spec"])
+            .arg(path("compose.yaml")),
+    );
+}
+
+#[test]
+fn the_environment_of_the_composed_gateways_is_valid_and_asks_for_the_passwords() {
+    let compose = compose();
+    let environment = compose["services"]["gateway"]["environment"]
+        .as_object()
+        .unwrap();
+    let mut filled = BTreeMap::new();
+    for (name, value) in environment {
+        let mut value = value.as_str().unwrap().to_owned();
+        while let Some(start) = value.find("${") {
+            let end = start + value[start..].find('}').unwrap();
+            let variable = &value[start + 2..end];
+            let (name, refusal) = variable.split_once(":?").unwrap();
+            assert!(refusal.contains(".env.example"), "{refusal}");
+            assert!(
+                text(".env.example").contains(&format!("\n{name}=\n")),
+                "{name}"
+            );
+            value.replace_range(start..=end, "s3cret");
+        }
+        filled.insert(name.clone(), value);
+    }
+    let settings = check_config(&filled, &[]);
+    has(
+        &settings,
+        r#"url = "mysql://gateway:***@database:3306/vehicle_gateway""#,
+    );
+    has(&settings, r#"url = "redis://:***@redis:6379""#);
+    has(&settings, r#"proxy_protocol = "required""#);
+}
+
+#[test]
+fn only_the_balancer_is_reached_from_outside_and_the_api_from_this_host_alone() {
+    let compose = compose();
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let ports = service.get("ports").cloned().unwrap_or_default();
+        if name == "haproxy" {
+            assert_eq!(
+                ports,
+                serde_json::json!(["127.0.0.1:3000:3000", "4000:4000"])
+            );
+        } else {
+            assert!(ports.is_null(), "{name}");
+        }
+        let hardened = service["security_opt"] == serde_json::json!(["no-new-privileges:true"]);
+        assert!(hardened, "{name}");
+    }
+}
+
+#[test]
+fn a_composed_gateway_has_the_time_that_its_stop_takes_and_the_balancer_more_patience_than_it() {
+    let compose = compose();
+    let gateway = &compose["services"]["gateway"];
+    let drain_delay = gateway["environment"]["GATEWAY_SHUTDOWN__DRAIN_DELAY"]
+        .as_str()
+        .unwrap();
+    let stop = gateway["stop_grace_period"].as_str().unwrap();
+    let settings = check_config(&BTreeMap::new(), &[]);
+    let default = |key: &str| {
+        let line = settings
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{key} = ")));
+        line.unwrap().trim_matches('"').replace("1m 30s", "90s")
+    };
+    assert!(seconds(stop) > seconds(drain_delay) + seconds(&default("grace")) + 1);
+
+    let haproxy = text("haproxy.cfg");
+    let all = |directive: &str| {
+        let values = haproxy
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(directive));
+        values
+            .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    // What it checks every few seconds it has seen by the end of the drain.
+    assert!(seconds(drain_delay) > seconds(&all("default-server inter ")[0]));
+    let silence = seconds(&default("silence_timeout"));
+    assert!(seconds(&all("timeout client ")[0]) > silence);
+    assert!(seconds(&all("timeout server ")[0]) > silence);
+    assert!(seconds(&all("timeout client-fin ")[0]) > seconds(&default("commit_timeout")));
+    // A request that waits for a vehicle takes up to 60 s more than others.
+    assert!(seconds(&all("timeout server ")[1]) > seconds(&default("request_timeout")) + 60);
+}
+
+#[test]
+fn what_the_dockerfile_copies_is_there_and_not_ignored() {
+    let ignored = text(".dockerignore");
+    let mut rules = ignored
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    assert_eq!(rules.next(), Some("*"));
+    let mut sent: Vec<&str> = rules.map(|rule| rule.strip_prefix('!').unwrap()).collect();
+    let dockerfile = text("Dockerfile");
+    let instructions = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "));
+    let mut copied: Vec<&str> = instructions
+        .filter(|copy| !copy.starts_with("--from="))
+        .flat_map(|copy| {
+            let words: Vec<&str> = copy.split_whitespace().collect();
+            words[..words.len() - 1].to_vec()
+        })
+        .collect();
+    for name in &copied {
+        assert!(path(name).exists(), "{name}");
+    }
+    copied.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(sent, copied);
+}
+
+/// While two gateways on one database take it from each other, there can be one.
+const GATEWAYS: usize = 1;
+
+#[test]
+fn a_cluster_serves_devices_and_requests_and_leaves_nothing_behind() {
+    let mut cluster = Cluster::start(GATEWAYS);
+    let client = Client::new();
+    let get = |path: &str| {
+        client
+            .get(format!("http://{}{path}", cluster.api))
+            .send()
+            .unwrap()
+    };
+    for _ in 0..=GATEWAYS {
+        assert_eq!(get("/health").status(), 200);
+    }
+    let mut device = cluster.connect();
+    device.say(&hello("truck"));
+    device.expect("HI, NICE TO MEET YOU!");
+    let vehicle: Value = get("/vehicles/truck").json().unwrap();
+    let own = device.stream().local_addr().unwrap().to_string();
+    assert_eq!(vehicle["remoteAddress"], own);
+
+    assert!(cluster.folder.is_dir());
+    let processes = cluster.processes();
+    // The database, Redis, the balancer.
+    assert_eq!(processes.len(), GATEWAYS + 3);
+    cluster.signal("TERM");
+    device.expect("GOTTA GO.");
+    device.say("SEE YA!");
+    device.expect_closed();
+    assert!(cluster.wait().success());
+    let still_there = Command::new("ps")
+        .args(["-o", "pid=,args=", "-p", &processes.join(",")])
+        .output();
+    assert_eq!(String::from_utf8(still_there.unwrap().stdout).unwrap(), "");
+    assert!(!cluster.folder.exists());
+}
+
+fn fail_to_start(command: &mut Command) -> String {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    assert!(!status.success());
+    String::from_utf8(stderr).unwrap()
+}
+
+#[test]
+fn a_cluster_says_what_to_install_where_a_program_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    for program in ["bash", "dirname"] {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .unwrap();
+        let found = String::from_utf8(found.stdout).unwrap();
+        symlink(found.trim(), folder.path().join(program)).unwrap();
+    }
+    let [http, device] = free_ports();
+    let said = fail_to_start(
+        Cluster::command(http, device)
+            .env_remove("VEHICLE_GATEWAY_BINARY")
+            .env("PATH", folder.path()),
+    );
+    assert!(said.contains("please install:"), "{said}");
+    assert!(said.contains("cargo: https://rustup.rs"), "{said}");
+}
+
+#[test]
+fn a_cluster_that_is_asked_for_what_it_cannot_do_says_so_and_starts_nothing() {
+    let [http, device] = free_ports();
+    let said = fail_to_start(Cluster::command(http, device).arg("many"));
+    assert!(said.contains("how many gateways?"), "{said}");
+    let no_binary = ("VEHICLE_GATEWAY_BINARY", "/nowhere/at/all");
+    let said = fail_to_start(Cluster::command(http, device).env(no_binary.0, no_binary.1));
+    assert!(said.contains("/nowhere/at/all is no program"), "{said}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let said = fail_to_start(&mut Cluster::command(http, port));
+    assert!(said.contains(&format!("port {port} is taken")), "{said}");
+}
+
+#[test]
+fn a_cluster_whose_gateway_does_not_start_says_why_and_leaves_its_logs() {
+    let folder = tempfile::tempdir().unwrap();
+    let [http, device] = free_ports();
+    let said = fail_to_start(
+        Cluster::command(http, device)
+            .env("TMPDIR", folder.path())
+            .env("GATEWAY_DEVICE__PIPELINE", "none"),
+    );
+    assert!(
+        said.contains("device.pipeline") && said.contains("gateway-1 does not start"),
+        "{said}"
+    );
+    let left = fs::read_dir(folder.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert!(left.path().join("gateway-1.log").exists());
+}
