@@ -31,6 +31,9 @@ const UNWRITTEN: usize = 8192;
 /// too. The client has several queues of this size, so it costs some MiB.
 const UNREAD: usize = 8192;
 
+/// The same for a connection that hears nothing but what becomes of itself.
+const EVENTS: usize = 32;
+
 /// Which servers to connect to.
 #[derive(Clone)]
 pub(super) struct Servers(Config);
@@ -68,7 +71,7 @@ impl Servers {
 
     /// A connection that publishes.
     pub(super) async fn publisher(&self) -> Result<Connection, Error> {
-        self.open(1).await
+        self.open(EVENTS).await
     }
 
     async fn open(&self, unread: usize) -> Result<Connection, Error> {

@@ -29,7 +29,10 @@ impl Redis {
     /// A cluster of one.
     pub(crate) fn cluster() -> Self {
         let bus = free_port().to_string();
-        let redis = Self::start_as(None, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
+        let mut options = vec!["--cluster-enabled", "yes", "--cluster-port", &bus];
+        // Alone it never learns its own address.
+        options.extend(["--cluster-announce-ip", "127.0.0.1"]);
+        let redis = Self::start_as(None, &options);
         let mut peer = redis.connect();
         peer.send(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
         assert_eq!(peer.line(), "+OK");

@@ -1,0 +1,223 @@
+//! What instances say to each other.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{task::JoinSet, time::Instant};
+use uuid::Uuid;
+use vehicle_gateway::{
+    domain::{Action, Broadcast, DeviceId},
+    fanout::{Answer, AskError, FanoutState, Incoming, Notice, Request, SendError},
+};
+
+use super::{Instance, channel_of, command, done, done_like, over, told};
+use crate::support::{PATIENCE, Redis, wait_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_ask_and_answer_each_other() {
+    let redis = Redis::start();
+    let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let request = command();
+    let deadline = Instant::now() + PATIENCE;
+    let (asked, answered) = (a.fanout.ask(b.id, &request, deadline), async {
+        let (asked, heard) = b.next_asked().await;
+        assert_eq!((asked.origin(), heard), (a.id, request.clone()));
+        b.fanout.answer(&asked, &done_like(&request)).await
+    });
+    let (answer, sent) = tokio::join!(asked, answered);
+    assert_eq!((answer.unwrap(), sent), (done_like(&request), Ok(())));
+
+    let request = Request::Broadcast {
+        action: Action::Rest,
+        timeout: Duration::from_secs(10),
+    };
+    let counts = Answer::Broadcast(Broadcast {
+        addressed: 3,
+        done: 1,
+        unsent: 2,
+        ..Broadcast::default()
+    });
+    let (asked, answered) = (b.fanout.ask(a.id, &request, deadline), async {
+        let (asked, heard) = a.next_asked().await;
+        assert_eq!(heard, request);
+        a.fanout.answer(&asked, &counts).await
+    });
+    let (answer, sent) = tokio::join!(asked, answered);
+    assert_eq!((answer, sent), (Ok(counts), Ok(())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_after_the_deadline_or_once_more_is_nobodys() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let late = Duration::from_millis(300);
+    assert_eq!(a.ask(b.id, late).await, Err(AskError::NoAnswer));
+    let (first, _) = b.next_asked().await;
+    b.fanout.answer(&first, &done()).await.unwrap();
+
+    let request = command();
+    let (asked, answered) = (
+        a.fanout.ask(b.id, &request, Instant::now() + PATIENCE),
+        async {
+            let (asked, _) = b.next_asked().await;
+            for _ in 0..3 {
+                b.fanout.answer(&first, &done()).await.unwrap();
+                let answer = done_like(&request);
+                b.fanout.answer(&asked, &answer).await.unwrap();
+            }
+        },
+    );
+    let (answer, ()) = tokio::join!(asked, answered);
+    assert_eq!(answer, Ok(done_like(&request)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_something_else_is_none() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (answer, ()) = tokio::join!(a.ask(b.id, PATIENCE), async {
+        let (asked, _) = b.next_asked().await;
+        let counts = Answer::Broadcast(Broadcast::default());
+        b.fanout.answer(&asked, &counts).await.unwrap();
+    });
+    assert_eq!(answer, Err(AskError::Unsupported));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_listen_is_nobody() {
+    let redis = Redis::start();
+    let a = Instance::up(&redis).await;
+    let gone = Uuid::now_v7();
+    assert_eq!(a.ask(gone, PATIENCE).await, Err(AskError::NobodyThere));
+    let sent = a.fanout.notify(gone, &over(1)).await;
+    assert_eq!(sent, Err(SendError::NobodyThere));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_does_not_hear_itself() {
+    let redis = Redis::start();
+    let (mut a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    a.fanout.notify(a.id, &over(1)).await.unwrap();
+    let broken = json!({"version": 1, "kind": "notice", "type": "?", "origin": a.id});
+    redis.publish(&channel_of(a.id), &broken.to_string());
+    b.fanout.notify(a.id, &over(2)).await.unwrap();
+    assert_eq!(a.next().await, told(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_arrives_whole() {
+    const BURST: i64 = 5_000;
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (fanout, to) = (Arc::new(a.fanout), b.id);
+    let heard = tokio::spawn(async move {
+        let mut heard = BTreeSet::new();
+        for _ in 0..BURST {
+            match b.next().await {
+                Incoming::Told(Notice::SessionsOver(over)) => heard.insert(over[0].through_epoch),
+                other => panic!("no notice: {other:?}"),
+            };
+        }
+        heard
+    });
+    let mut sends = JoinSet::new();
+    for epoch in 0..BURST {
+        let fanout = Arc::clone(&fanout);
+        sends.spawn(async move { fanout.notify(to, &over(epoch)).await });
+    }
+    for sent in sends.join_all().await {
+        sent.unwrap();
+    }
+    assert!(heard.await.unwrap().into_iter().eq(0..BURST));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_service_misses_notices_and_is_told_so_but_holds_up_no_answers() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (mut kept, mut missed) = (0, false);
+    for epoch in 0..4_200 {
+        a.fanout.notify(b.id, &over(epoch)).await.unwrap();
+    }
+    // It asks, and hears the answer behind all that.
+    let (mut c, deadline) = (Instance::up(&redis).await, Instant::now() + PATIENCE);
+    let request = command();
+    let (answer, ()) = tokio::join!(b.fanout.ask(c.id, &request, deadline), async {
+        let (asked, _) = c.next_asked().await;
+        let answer = done_like(&request);
+        c.fanout.answer(&asked, &answer).await.unwrap();
+    });
+    assert_eq!(answer, Ok(done_like(&request)));
+    while !missed {
+        match b.next().await {
+            Incoming::Told(_) => kept += 1,
+            other => missed = other == Incoming::MayHaveMissed,
+        }
+    }
+    assert_eq!(kept, 4_096);
+    a.fanout.notify(b.id, &over(-1)).await.unwrap();
+    assert_eq!(b.next().await, told(-1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_life_hears_what_is_for_it_and_no_more_what_was_for_the_old_one() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (old, new) = (b.id, Uuid::now_v7());
+    let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), async {
+        // Its requests under way are over.
+        b.fanout.begin_life(new).await;
+    });
+    assert_eq!(asked, Err(AskError::NoAnswer));
+    a.fanout.notify(new, &over(2)).await.unwrap();
+    assert_eq!(b.next().await, told(2));
+    wait_until("the old life is heard no more", || {
+        (redis.hearers(&channel_of(old)) == 0).then_some(())
+    });
+    assert_eq!(redis.hearers(&channel_of(new)), 1);
+    assert_eq!(b.fanout.state(), FanoutState::Up);
+    // Also after the next connection.
+    redis.kill();
+    b.becomes(FanoutState::Down).await;
+    redis.restart();
+    b.becomes(FanoutState::Up).await;
+    assert_eq!(redis.hearers(&channel_of(old)), 0);
+    assert_eq!(redis.hearers(&channel_of(new)), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_life_answers_as_itself() {
+    let redis = Redis::start();
+    let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let new = Uuid::now_v7();
+    a.fanout.begin_life(new).await;
+    let mut channel = redis.subscribe(&channel_of(b.id));
+    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    let origin = loop {
+        let message: Value = serde_json::from_str(&channel.next()).unwrap();
+        if message["type"] == "sessions-over" {
+            break message["origin"].clone();
+        }
+    };
+    assert_eq!(origin, json!(new));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fleets_with_different_channels_do_not_hear_each_other() {
+    let redis = Redis::start();
+    let mut a = Instance::up_on(&redis, "north").await;
+    let mut b = Instance::up_on(&redis, "south").await;
+    assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::NobodyThere));
+    let spoken = |vehicle: &str| {
+        json!({"type": "command", "message": "GOTTA GO.", "clientId": vehicle}).to_string()
+    };
+    redis.publish("north", &spoken("n"));
+    redis.publish("south", &spoken("s"));
+    for (instance, vehicle) in [(&mut a, "n"), (&mut b, "s")] {
+        let spoken = Incoming::Spoken {
+            device_id: DeviceId::parse(vehicle).unwrap(),
+            action: Action::Goodbye,
+        };
+        assert_eq!(instance.next().await, spoken);
+    }
+}

@@ -1,0 +1,186 @@
+//! Messages between instances through a real Redis.
+
+mod conversation;
+mod outages;
+mod servers;
+mod strangers;
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, interval, timeout},
+};
+use uuid::Uuid;
+use vehicle_gateway::{
+    domain::{Action, Command, CommandOrigin, CommandState, DeviceId, DisconnectReason, Timestamp},
+    fanout::{
+        Answer, AskError, Asked, Fanout, FanoutOptions, FanoutState, Incoming, Notice,
+        RemoteCommand, RemoteOutcome, Request, SessionOver,
+    },
+};
+
+use crate::support::{PATIENCE, Redis};
+
+const CHANNEL: &str = "VehicleServers";
+
+/// An instance as the fan-out sees it.
+struct Instance {
+    id: Uuid,
+    fanout: Fanout,
+    incoming: mpsc::Receiver<Incoming>,
+}
+
+impl Instance {
+    /// That looks for Redis.
+    async fn new(url: &str, channel: &str) -> Self {
+        let options = FanoutOptions {
+            url: url.to_owned(),
+            shown: "redis://shown".to_owned(),
+            channel: channel.to_owned(),
+        };
+        let (fanout, incoming) = Fanout::connect(options).unwrap();
+        let id = Uuid::now_v7();
+        fanout.begin_life(id).await;
+        Self {
+            id,
+            fanout,
+            incoming,
+        }
+    }
+
+    /// That has found it, and knows that what was before is missed.
+    async fn up(redis: &Redis) -> Self {
+        Self::up_on(redis, CHANNEL).await
+    }
+
+    async fn up_on(redis: &Redis, channel: &str) -> Self {
+        let mut instance = Self::new(&redis.url(), channel).await;
+        instance.becomes(FanoutState::Up).await;
+        assert_eq!(instance.next().await, Incoming::MayHaveMissed);
+        instance
+    }
+
+    async fn becomes(&self, state: FanoutState) {
+        let mut ticks = interval(Duration::from_millis(10));
+        let asked = timeout(PATIENCE, async {
+            while self.fanout.state() != state {
+                ticks.tick().await;
+            }
+        });
+        asked.await.unwrap_or_else(|_| panic!("never {state:?}"));
+    }
+
+    /// What arrives next.
+    async fn next(&mut self) -> Incoming {
+        let incoming = timeout(PATIENCE, self.incoming.recv()).await;
+        incoming.expect("nothing arrives").unwrap()
+    }
+
+    async fn next_asked(&mut self) -> (Asked, Request) {
+        match self.next().await {
+            Incoming::Asked(asked, request) => (asked, request),
+            other => panic!("no request: {other:?}"),
+        }
+    }
+
+    async fn ask(&self, to: Uuid, time: Duration) -> Result<Answer, AskError> {
+        let deadline = Instant::now() + time;
+        self.fanout.ask(to, &command(), deadline).await
+    }
+}
+
+fn device() -> DeviceId {
+    DeviceId::parse("truck-19").unwrap()
+}
+
+fn command() -> Request {
+    Request::Command(RemoteCommand {
+        id: Uuid::now_v7(),
+        device_id: device(),
+        action: Action::Run,
+        timeout: Duration::from_millis(9_500),
+        expires_at: Timestamp::from_millis(1_795_402_499_050),
+        queue: Some(Duration::from_mins(1)),
+        key: Some("a key".to_owned()),
+    })
+}
+
+fn done() -> Answer {
+    Answer::Command(RemoteOutcome::Ended(Command {
+        id: Uuid::now_v7(),
+        device_id: device(),
+        action: Action::Run,
+        origin: CommandOrigin::Api,
+        state: CommandState::Done,
+        created_at: Timestamp::from_millis(1),
+        expires_at: Timestamp::from_millis(2),
+        sent_at: Some(Timestamp::from_millis(3)),
+        finished_at: Some(Timestamp::from_millis(4)),
+        reply: Some("DONE!".to_owned()),
+        late_reply: None,
+    }))
+}
+
+fn over(through_epoch: i64) -> Notice {
+    Notice::SessionsOver(vec![SessionOver {
+        device_id: device(),
+        through_epoch,
+        reason: DisconnectReason::Superseded,
+    }])
+}
+
+fn told(through_epoch: i64) -> Incoming {
+    Incoming::Told(over(through_epoch))
+}
+
+fn channel_of(instance: Uuid) -> String {
+    format!("{CHANNEL}:instance:{instance}")
+}
+
+/// An answer that can be told from those to other requests.
+fn done_like(request: &Request) -> Answer {
+    let (Answer::Command(RemoteOutcome::Ended(command)), Request::Command(asked)) =
+        (done(), request)
+    else {
+        panic!("no command")
+    };
+    Answer::Command(RemoteOutcome::Ended(Command {
+        id: asked.id,
+        ..command
+    }))
+}
+
+/// What the log says at `info` and above, also of the client's library. For tests that run on one thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn follow(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let lines = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || log.clone());
+        tracing::subscriber::set_default(lines.finish())
+    }
+
+    fn lines(&self, with: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().filter(|line| line.contains(with));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Redis goes away, hangs, and comes back.
+
+use std::{net::TcpListener, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+use vehicle_gateway::fanout::{AskError, FanoutState, Incoming, SendError};
+
+use super::{CHANNEL, Instance, Log, channel_of, over, told};
+use crate::support::{PATIENCE, Redis, wait_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_redis_fails_at_once_and_heals_by_itself() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    redis.kill();
+    let started = Instant::now();
+    while a.ask(b.id, Duration::from_millis(100)).await != Err(AskError::Unavailable) {}
+    assert!(started.elapsed() < Duration::from_secs(1));
+    b.becomes(FanoutState::Down).await;
+    // What is said now is not said later.
+    let sent = a.fanout.notify(b.id, &over(1)).await;
+    assert_eq!(sent, Err(SendError::Unavailable));
+    // Nor does it keep anything waiting.
+    let started = Instant::now();
+    a.fanout.begin_life(a.id).await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+
+    redis.restart();
+    for instance in [&a, &b] {
+        instance.becomes(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &over(2)).await.unwrap();
+    assert_eq!(b.next().await, told(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_may_come_later() {
+    let redis = Redis::start();
+    redis.kill();
+    let mut a = Instance::new(&redis.url(), CHANNEL).await;
+    assert_eq!(a.fanout.state(), FanoutState::Down);
+    assert_eq!(
+        a.ask(Uuid::now_v7(), PATIENCE).await,
+        Err(AskError::Unavailable)
+    );
+    redis.restart();
+    a.becomes(FanoutState::Up).await;
+    assert_eq!(a.next().await, Incoming::MayHaveMissed);
+    assert_eq!(redis.hearers(&channel_of(a.id)), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_is_noticed_and_heals_by_itself() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    redis.pause();
+    let started = Instant::now();
+    let sent = a.fanout.notify(b.id, &over(1)).await;
+    assert_eq!(sent, Err(SendError::Unconfirmed));
+    b.becomes(FanoutState::Down).await;
+    a.becomes(FanoutState::Down).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        started.elapsed()
+    );
+    let sent = a.fanout.notify(b.id, &over(2)).await;
+    assert_eq!(sent, Err(SendError::Unavailable));
+
+    redis.resume();
+    for instance in [&a, &b] {
+        instance.becomes(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &over(3)).await.unwrap();
+    assert_eq!(b.next().await, told(3));
+}
+
+#[tokio::test]
+async fn an_outage_is_one_warning_and_its_end_one_line_none_with_the_password() {
+    let (redis, log) = (Redis::with_password("open-sesame"), Log::default());
+    let _following = log.follow();
+    let a = Instance::up(&redis).await;
+    assert_eq!(log.lines("INFO").len(), 1, "{:?}", log.lines(""));
+    redis.kill();
+    a.becomes(FanoutState::Down).await;
+    // Some attempts fail.
+    let refusing = TcpListener::bind(redis.address()).unwrap();
+    let refusing = tokio::task::spawn_blocking(move || {
+        for _ in 0..3 {
+            drop(refusing.accept().unwrap());
+        }
+    });
+    refusing.await.unwrap();
+    redis.restart();
+    a.becomes(FanoutState::Up).await;
+    let (warnings, ends) = (log.lines("WARN"), log.lines("INFO"));
+    assert_eq!((warnings.len(), ends.len()), (1, 2), "{:?}", log.lines(""));
+    assert!(warnings[0].contains("redis://shown"), "{warnings:?}");
+    assert_eq!(log.lines("sesame"), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_closed_neither_hears_nor_waits() {
+    let redis = Redis::start();
+    let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (asked, ()) = tokio::join!(a.ask(b.id, PATIENCE), a.fanout.close());
+    assert!(matches!(
+        asked,
+        Err(AskError::NoAnswer | AskError::Unavailable)
+    ));
+    assert_eq!(a.fanout.state(), FanoutState::Down);
+    assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::Unavailable));
+    // Neither does what is dropped.
+    let id = b.id;
+    drop(b);
+    for id in [a.id, id] {
+        wait_until("nobody hears it", || {
+            (redis.hearers(&channel_of(id)) == 0).then_some(())
+        });
+    }
+}

@@ -1,0 +1,92 @@
+//! Kinds of Redis, and none.
+
+use std::{io::Read, net::TcpListener, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+use vehicle_gateway::fanout::{AskError, Fanout, FanoutOptions, FanoutState, Incoming, SendError};
+
+use super::{CHANNEL, Instance, command, over, told};
+use crate::support::{PATIENCE, Redis};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_opens_redis() {
+    let redis = Redis::with_password("open-sesame");
+    let mut a = Instance::up(&redis).await;
+    let b = Instance::up(&redis).await;
+    b.fanout.notify(a.id, &over(1)).await.unwrap();
+    assert_eq!(a.next().await, told(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_if_the_url_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rediss://{}", listener.local_addr().unwrap());
+    let a = Instance::new(&url, CHANNEL).await;
+    let first = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut hello = [0; 6];
+        stream.read_exact(&mut hello).unwrap();
+        hello
+    });
+    // A handshake of TLS 1.x: a ClientHello.
+    let hello = first.await.unwrap();
+    assert_eq!((hello[0], hello[1], hello[5]), (22, 3, 1));
+    assert_eq!(a.fanout.state(), FanoutState::Down);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_cannot_be_used_is_refused_at_once_and_without_its_secrets() {
+    for url in [
+        "redis://:open-sesame@",
+        "redis://:open-sesame@localhost:99999",
+        "redis://:open-sesame@localhost/first",
+        "redis-sentinel://:open-sesame@localhost",
+        "open-sesame",
+    ] {
+        let options = FanoutOptions {
+            url: url.to_owned(),
+            shown: "redis://shown".to_owned(),
+            channel: CHANNEL.to_owned(),
+        };
+        assert!(!format!("{options:?}").contains("sesame"));
+        let error = Fanout::connect(options).expect_err(url);
+        assert!(!format!("{error} {error:?}").contains("sesame"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_carries_messages_and_does_not_know_who_listens() {
+    let redis = Redis::cluster();
+    let url = redis.url().replace("redis:", "redis-cluster:");
+    let (a, mut b) = (
+        Instance::new(&url, CHANNEL).await,
+        Instance::new(&url, CHANNEL).await,
+    );
+    for instance in [&a, &b] {
+        instance.becomes(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    assert_eq!(b.next().await, told(1));
+    let soon = Duration::from_millis(300);
+    assert_eq!(a.ask(Uuid::now_v7(), soon).await, Err(AskError::NoAnswer));
+    redis.kill();
+    b.becomes(FanoutState::Down).await;
+    redis.restart();
+    b.becomes(FanoutState::Up).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_nobody_is_there() {
+    let fanout = Fanout::none();
+    fanout.begin_life(Uuid::now_v7()).await;
+    assert_eq!(fanout.state(), FanoutState::None);
+    let deadline = Instant::now() + PATIENCE;
+    let answer = fanout.ask(Uuid::now_v7(), &command(), deadline).await;
+    assert_eq!(answer, Err(AskError::Unavailable));
+    let sent = fanout.notify(Uuid::now_v7(), &over(1)).await;
+    assert_eq!(sent, Err(SendError::Unavailable));
+    fanout.close().await;
+}

@@ -1,0 +1,130 @@
+//! What is not understood, and what people say.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vehicle_gateway::{
+    domain::Action,
+    fanout::{AskError, FanoutState, Incoming},
+};
+
+use super::{CHANNEL, Instance, Log, channel_of, device, over, told};
+use crate::support::{PATIENCE, Redis};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_later_versions_are_answered_unsupported() {
+    let redis = Redis::start();
+    let a = Instance::up(&redis).await;
+    let later = Uuid::now_v7();
+    let mut answers = redis.subscribe(&channel_of(later));
+    let requests = [
+        json!({"version": 1, "type": "self-destruct"}),
+        json!({"version": 2, "type": "broadcast"}),
+        json!({"version": 1, "type": "broadcast", "message": "HEY YOU, FLY!", "timeoutMillis": 1}),
+    ];
+    for mut request in requests {
+        let correlation = Uuid::new_v4();
+        request["kind"] = json!("request");
+        request["origin"] = json!(later);
+        request["correlation"] = json!(correlation);
+        redis.publish(&channel_of(a.id), &request.to_string());
+        let answer: Value = serde_json::from_str(&answers.next()).unwrap();
+        assert_eq!(
+            answer,
+            json!({
+                "version": 1, "kind": "answer", "type": "unsupported", "origin": a.id,
+                "correlation": correlation,
+            })
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_understood_ends_the_wait() {
+    let redis = Redis::start();
+    let a = Instance::up(&redis).await;
+    for (version, type_) in [(1, "unsupported"), (1, "maybe"), (2, "command-outcome")] {
+        let other = Uuid::now_v7();
+        let mut requests = redis.subscribe(&channel_of(other));
+        let (answer, ()) = tokio::join!(a.ask(other, PATIENCE), async {
+            let request: Value = tokio::task::spawn_blocking(move || {
+                serde_json::from_str(&requests.next()).unwrap()
+            })
+            .await
+            .unwrap();
+            let answer = json!({
+                "version": version, "kind": "answer", "type": type_, "origin": other,
+                "correlation": request["correlation"],
+            });
+            redis.publish(&channel_of(a.id), &answer.to_string());
+        });
+        assert_eq!(answer, Err(AskError::Unsupported));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_broken_is_dropped_and_the_rest_goes_on() {
+    let redis = Redis::start();
+    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let huge = "[".repeat(1 << 20);
+    let broken = [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        "\u{1b}[31m",
+        r#"{"version":1}"#,
+        &huge,
+    ];
+    for channel in [CHANNEL.to_owned(), channel_of(b.id)] {
+        for message in broken {
+            assert!(redis.publish(&channel, message) > 0);
+        }
+    }
+    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    assert_eq!(b.next().await, told(1));
+    assert_eq!(b.fanout.state(), FanoutState::Up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_command_vehicles_by_the_shared_channel() {
+    let redis = Redis::start();
+    let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    for wrong in [
+        r#"{"type":"command","message":"HEY YOU, FLY!","clientId":"truck-19"}"#,
+        r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck 19"}"#,
+        r#"{"type":"order","message":"HEY YOU, RUN!","clientId":"truck-19"}"#,
+        r#"{"type":"command","message":"HEY YOU, RUN!"}"#,
+        "HEY YOU, RUN!",
+    ] {
+        assert_eq!(redis.publish(CHANNEL, wrong), 2);
+    }
+    let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
+    redis.publish(CHANNEL, right);
+    for instance in [&mut a, &mut b] {
+        let spoken = Incoming::Spoken {
+            device_id: device(),
+            action: Action::Run,
+        };
+        assert_eq!(instance.next().await, spoken);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_told_once_and_says_what_would_be_right() {
+    let (redis, log) = (Redis::start(), Log::default());
+    let _following = log.follow();
+    let mut a = Instance::up(&redis).await;
+    for _ in 0..3 {
+        redis.publish(CHANNEL, "HEY YOU,\nRUN!");
+        redis.publish(&channel_of(a.id), "{");
+    }
+    let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
+    redis.publish(CHANNEL, right);
+    assert!(matches!(a.next().await, Incoming::Spoken { .. }));
+    let warnings = log.lines("WARN");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let shared: Vec<_> = log.lines("shared channel");
+    assert!(shared[0].contains(r#"{"type":"command","message":"HEY YOU, RUN!""#));
+    assert!(shared[0].contains("HEY YOU,\\nRUN!"), "{shared:?}");
+}
