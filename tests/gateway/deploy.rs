@@ -12,7 +12,7 @@ use std::{
 use reqwest::blocking::Client;
 use serde_json::Value;
 
-use crate::support::{Cluster, expect_success, free_ports, hello, tool};
+use crate::support::{Script, expect_success, free_ports, hello, tool};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -219,11 +219,11 @@ fn what_the_dockerfile_copies_is_there_and_not_ignored() {
 }
 
 /// While two gateways on one database take it from each other, there can be one.
-const GATEWAYS: usize = 1;
+const GATEWAYS: usize = 2;
 
 #[test]
 fn a_cluster_serves_devices_and_requests_and_leaves_nothing_behind() {
-    let mut cluster = Cluster::start(GATEWAYS);
+    let mut cluster = Script::start(GATEWAYS);
     let client = Client::new();
     let get = |path: &str| {
         client
@@ -276,7 +276,7 @@ fn a_cluster_says_what_to_install_where_a_program_is_missing() {
     }
     let [http, device] = free_ports();
     let said = fail_to_start(
-        Cluster::command(http, device)
+        Script::command(http, device)
             .env_remove("VEHICLE_GATEWAY_BINARY")
             .env("PATH", folder.path()),
     );
@@ -287,14 +287,14 @@ fn a_cluster_says_what_to_install_where_a_program_is_missing() {
 #[test]
 fn a_cluster_that_is_asked_for_what_it_cannot_do_says_so_and_starts_nothing() {
     let [http, device] = free_ports();
-    let said = fail_to_start(Cluster::command(http, device).arg("many"));
+    let said = fail_to_start(Script::command(http, device).arg("many"));
     assert!(said.contains("how many gateways?"), "{said}");
     let no_binary = ("VEHICLE_GATEWAY_BINARY", "/nowhere/at/all");
-    let said = fail_to_start(Cluster::command(http, device).env(no_binary.0, no_binary.1));
+    let said = fail_to_start(Script::command(http, device).env(no_binary.0, no_binary.1));
     assert!(said.contains("/nowhere/at/all is no program"), "{said}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let said = fail_to_start(&mut Cluster::command(http, port));
+    let said = fail_to_start(&mut Script::command(http, port));
     assert!(said.contains(&format!("port {port} is taken")), "{said}");
 }
 
@@ -303,7 +303,7 @@ fn a_cluster_whose_gateway_does_not_start_says_why_and_leaves_its_logs() {
     let folder = tempfile::tempdir().unwrap();
     let [http, device] = free_ports();
     let said = fail_to_start(
-        Cluster::command(http, device)
+        Script::command(http, device)
             .env("TMPDIR", folder.path())
             .env("GATEWAY_DEVICE__PIPELINE", "none"),
     );

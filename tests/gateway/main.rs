@@ -8,6 +8,7 @@
 mod support;
 
 mod balanced;
+mod cluster;
 mod command_load;
 mod commands;
 mod contract;

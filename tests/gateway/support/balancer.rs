@@ -13,7 +13,7 @@ use super::{Daemon, Device, server::free_ports, wait_until};
 
 /// A running balancer; killed when dropped.
 pub(crate) struct Balancer {
-    devices: SocketAddr,
+    pub(crate) devices: SocketAddr,
     /// Where the REST API is, if it is balanced too.
     pub(crate) api: SocketAddr,
     log: PathBuf,
@@ -42,6 +42,22 @@ impl Balancer {
         });
         let gateways = ports.collect::<String>();
         Self::run(|devices, api| (derived(&gateways, api.port(), devices.port()), api))
+    }
+
+    /// The same for gateways that may listen on these ports (devices, HTTP) later, and looks after their health
+    /// five times a second.
+    pub(super) fn watching(gateways: &[[u16; 2]]) -> Self {
+        let ports = gateways
+            .iter()
+            .map(|[device, http]| format!("{http}:{device} "));
+        let gateways = ports.collect::<String>();
+        Self::run(|devices, api| {
+            let settings = derived(&gateways, api.port(), devices.port());
+            let often = "default-server inter 200ms fastinter 200ms downinter 200ms fall 2 rise 1";
+            let seldom = "default-server inter 2s fastinter 500ms downinter 1s fall 3 rise 1";
+            assert!(settings.contains(seldom));
+            (settings.replace(seldom, often), api)
+        })
     }
 
     /// With the settings for these two ports, the devices' and the API's, of which one is known to be open by then.

@@ -1,121 +1,267 @@
-//! `scripts/cluster`, run as whoever tries it out runs it.
+//! Several gateways on one database and one Redis, behind one balancer.
 
 use std::{
-    io::{BufRead, BufReader},
     net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    process::ExitStatus,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
 };
 
-use super::{Device, PATIENCE, server::free_ports, wait_until};
+use reqwest::blocking::{Client, Response};
+use serde_json::Value;
 
-/// A running cluster; told to stop when dropped.
-pub(crate) struct Cluster {
-    pub(crate) api: SocketAddr,
-    device: SocketAddr,
-    /// Where all its data is.
-    pub(crate) folder: PathBuf,
-    child: Child,
-    screen: Receiver<String>,
+use super::{
+    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, hello, server::free_port,
+    wait_until,
+};
+
+/// After this long without a commit an instance is taken for dead.
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+/// This long a vehicle whose instance stopped or died may be away.
+pub(crate) const GRACE: Duration = Duration::from_secs(2);
+
+struct Member {
+    builder: Builder,
+    /// Where it listens while it runs: for devices, and for HTTP.
+    addresses: [SocketAddr; 2],
+    daemon: Option<Daemon>,
+    /// What its earlier lives said.
+    past: Vec<Value>,
 }
 
+/// Gateways that act as one. They are numbered from 0, and called `gateway-1` and so on.
+pub(crate) struct Cluster {
+    // Before what they depend on: dropped in this order.
+    balancer: Balancer,
+    members: Vec<Member>,
+    redis: Redis,
+    database: Database,
+    url: String,
+    client: Client,
+}
+
+/// Tells apart the made-up addresses of devices that connect without the balancer.
+static DIRECT: AtomicU16 = AtomicU16::new(1);
+
 impl Cluster {
-    /// So many gateways, once both ports are open.
-    #[track_caller]
-    pub(crate) fn start(gateways: usize) -> Self {
-        let [http, device] = free_ports();
-        let mut child = Self::command(http, device)
-            .arg(gateways.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (line, screen) = channel();
-        let output = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for said in BufReader::new(output).lines().map_while(Result::ok) {
-                // Whoever listened may have seen enough.
-                let _unheard = line.send(said);
-            }
-        });
+    /// So many gateways on a new database of this server, all ready.
+    pub(crate) fn start(database: &Database, size: usize) -> Self {
+        Self::start_with(database, size, &[])
+    }
+
+    /// The same with further settings for each.
+    pub(crate) fn start_with(database: &Database, size: usize, settings: &[&str]) -> Self {
+        let redis = Redis::start();
+        let url = database.new_url().unwrap();
+        let members: Vec<Member> = (1..=size)
+            .map(|number| {
+                let ports = [free_port(), free_port()];
+                let mut builder = Daemon::builder()
+                    .on_url(&url)
+                    .at(ports)
+                    .set(&format!("instance.id=gateway-{number}"))
+                    .set(&format!("redis.url={}", redis.url()))
+                    .set(&format!("presence.lease={}s", LEASE.as_secs()))
+                    .set(&format!("presence.offline_grace={}s", GRACE.as_secs()))
+                    .set("device.proxy_protocol=required")
+                    // Longer than the balancer takes to notice.
+                    .set("shutdown.drain_delay=700ms")
+                    .set("shutdown.grace=5s");
+                for setting in settings {
+                    builder = builder.set(setting);
+                }
+                Member {
+                    builder,
+                    addresses: ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
+                    daemon: None,
+                    past: Vec::new(),
+                }
+            })
+            .collect();
+        let ports: Vec<[u16; 2]> = members
+            .iter()
+            .map(|member| member.addresses.map(|address| address.port()))
+            .collect();
         let mut cluster = Self {
-            folder: PathBuf::new(),
-            api: SocketAddr::from(([127, 0, 0, 1], http)),
-            device: SocketAddr::from(([127, 0, 0, 1], device)),
-            child,
-            screen,
+            balancer: Balancer::watching(&ports),
+            members,
+            redis,
+            database: database.clone(),
+            url,
+            client: Client::builder().timeout(PATIENCE).build().unwrap(),
         };
-        let last = cluster.shows("Ctrl-C stops everything");
-        let folder = last.trim_start_matches("Logs are in ");
-        cluster.folder = PathBuf::from(folder.split(". ").next().unwrap());
+        for index in 0..size {
+            cluster.start_again(index);
+        }
+        wait_until("the balancer knows that they are ready", || {
+            let response = cluster.try_get("/ready/balancer");
+            response.filter(|response| response.status() == 200)
+        });
         cluster
     }
 
-    /// The script, with the gateway under test and these ports of the balancer.
-    pub(crate) fn command(http: u16, device: u16) -> Command {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster");
-        let mut command = Command::new(script);
-        command
-            .env(
-                "VEHICLE_GATEWAY_BINARY",
-                env!("CARGO_BIN_EXE_vehicle-gateway"),
-            )
-            .env("CLUSTER_HTTP_PORT", http.to_string())
-            .env("CLUSTER_DEVICE_PORT", device.to_string())
-            // As few devices as any limit of open files allows.
-            .env("GATEWAY_DEVICE__MAX_CONNECTIONS", "100")
-            .stdin(Stdio::null());
-        command
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
     }
 
-    /// The next line that holds this text.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(crate) fn database_url(&self) -> &str {
+        &self.url
+    }
+
+    /// The one column that `sql` selects from the database, as text.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        super::query(&self.url, sql)
+    }
+
+    /// One of the gateways, which must be running.
     #[track_caller]
-    fn shows(&self, text: &str) -> String {
-        let mut others = Vec::new();
-        loop {
-            match self.screen.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => others.push(line),
-                Err(error) => panic!("never shown: {text} ({error})\n{others:#?}"),
-            }
-        }
+    pub(crate) fn instance(&self, index: usize) -> &Daemon {
+        self.members[index]
+            .daemon
+            .as_ref()
+            .expect("the instance is down")
     }
 
-    /// A device that has connected to the balancer.
-    pub(crate) fn connect(&self) -> Device {
-        Device::connect(self.device)
+    /// Those that run.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = &Daemon> {
+        self.members
+            .iter()
+            .filter_map(|member| member.daemon.as_ref())
     }
 
-    /// The ids of the processes that it has started.
-    pub(crate) fn processes(&self) -> Vec<String> {
-        let pid = self.child.id().to_string();
-        let output = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
-        let pids = String::from_utf8(output.stdout).unwrap();
-        pids.lines().map(str::to_owned).collect()
+    /// Where devices connect at the balancer.
+    pub(crate) fn device(&self) -> SocketAddr {
+        self.balancer.devices
     }
 
-    /// Sends a signal by name, such as `TERM`.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+    /// Where HTTP clients connect at the balancer.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.balancer.api
     }
 
-    /// Waits for the end of the script.
+    /// Where an instance listens for devices and for HTTP, running or not.
+    pub(crate) fn addresses(&self, index: usize) -> [SocketAddr; 2] {
+        self.members[index].addresses
+    }
+
+    fn try_get(&self, path: &str) -> Option<Response> {
+        let url = format!("http://{}{path}", self.http());
+        self.client.get(url).send().ok()
+    }
+
+    /// Asks through the balancer.
     #[track_caller]
-    pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_until("the cluster ends", || self.child.try_wait().unwrap())
+    pub(crate) fn get(&self, path: &str) -> Response {
+        self.try_get(path).unwrap()
+    }
+
+    /// Posts through the balancer.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Response {
+        let url = format!("http://{}{path}", self.http());
+        self.client.post(url).json(body).send().unwrap()
+    }
+
+    /// A text device that has logged in through the balancer.
+    #[track_caller]
+    pub(crate) fn log_in(&self, device_id: &str) -> Device {
+        let mut device = Device::connect(self.device());
+        device.say(&hello(device_id));
+        device.expect("HI, NICE TO MEET YOU!");
+        device
+    }
+
+    /// A device that has connected to this instance without the balancer, as if it came from one.
+    #[track_caller]
+    pub(crate) fn connect_to(&self, index: usize) -> Device {
+        let mut device = Device::connect(self.members[index].addresses[0]);
+        let number = DIRECT.fetch_add(1, Ordering::Relaxed);
+        let [high, low] = number.to_be_bytes();
+        device.send(&proxy_header(SocketAddr::from(([10, 0, high, low], 1024))));
+        device
+    }
+
+    /// A text device that has logged in at this instance.
+    #[track_caller]
+    pub(crate) fn log_in_at(&self, index: usize, device_id: &str) -> Device {
+        let mut device = self.connect_to(index);
+        device.say(&hello(device_id));
+        device.expect("HI, NICE TO MEET YOU!");
+        device
+    }
+
+    /// Every line that an instance has said so far, in all its lives.
+    pub(crate) fn log(&self, index: usize) -> Vec<Value> {
+        let member = &self.members[index];
+        let mut lines = member.past.clone();
+        lines.extend(member.daemon.iter().flat_map(Daemon::log));
+        lines
+    }
+
+    /// SIGKILL.
+    #[track_caller]
+    pub(crate) fn kill(&mut self, index: usize) {
+        self.instance(index).signal("KILL");
+        self.ended(index);
+    }
+
+    /// SIGTERM, and the end of it.
+    #[track_caller]
+    pub(crate) fn stop(&mut self, index: usize) -> ExitStatus {
+        self.instance(index).signal("TERM");
+        self.ended(index)
+    }
+
+    #[track_caller]
+    fn ended(&mut self, index: usize) -> ExitStatus {
+        let member = &mut self.members[index];
+        let mut daemon = member.daemon.take().unwrap();
+        let status = daemon.wait();
+        member.past.extend(daemon.log());
+        status
+    }
+
+    /// Starts it again where it was, and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        assert!(member.daemon.is_none(), "the instance is running");
+        member.daemon = Some(member.builder.beside().start());
+    }
+
+    /// SIGTERM, and a new start when it has ended well.
+    #[track_caller]
+    pub(crate) fn restart(&mut self, index: usize) {
+        assert!(self.stop(index).success());
+        self.start_again(index);
+    }
+
+    /// SIGSTOP.
+    #[track_caller]
+    pub(crate) fn pause(&self, index: usize) {
+        self.instance(index).signal("STOP");
+    }
+
+    /// SIGCONT.
+    #[track_caller]
+    pub(crate) fn resume(&self, index: usize) {
+        self.instance(index).signal("CONT");
     }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // Killed it would leave its processes behind.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal("TERM");
-            let _reaped = self.child.wait();
-        }
-    }
+/// What a balancer says first of a device at this address (PROXY protocol, version 2).
+pub(crate) fn proxy_header(device: SocketAddr) -> Vec<u8> {
+    let SocketAddr::V4(device) = device else {
+        panic!("made-up addresses are of version 4");
+    };
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+    header.extend(device.ip().octets());
+    header.extend([127, 0, 0, 1]);
+    header.extend(device.port().to_be_bytes());
+    header.extend(4000_u16.to_be_bytes());
+    header
 }

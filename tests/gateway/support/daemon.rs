@@ -63,12 +63,26 @@ pub(crate) struct Builder {
     wrapper: Option<String>,
     /// On a server; else it is a file in the folder.
     database_url: Option<String>,
+    /// Where it listens for devices and for HTTP: any free port, unless a restart has to find the same.
+    ports: [u16; 2],
 }
 
 impl Builder {
     /// One more setting, as `key=value`.
     pub(crate) fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
+        self
+    }
+
+    /// Its database is there, with others on it.
+    pub(crate) fn on_url(mut self, url: &str) -> Self {
+        self.database_url = Some(url.to_owned());
+        self
+    }
+
+    /// It listens on these ports, for devices and for HTTP, at every start.
+    pub(crate) fn at(mut self, ports: [u16; 2]) -> Self {
+        self.ports = ports;
         self
     }
 
@@ -93,6 +107,7 @@ impl Builder {
             settings: self.settings.clone(),
             wrapper: None,
             database_url: self.database_url.clone(),
+            ports: self.ports,
         }
     }
 
@@ -109,13 +124,14 @@ impl Builder {
             }
         };
         command.current_dir(self.folder.path()).stdin(Stdio::null());
+        let [device, http] = self.ports;
         for setting in [
-            "http.listen=127.0.0.1:0",
-            "device.listen=127.0.0.1:0",
-            "log.format=json",
-            "device.max_connections=1000",
+            format!("http.listen=127.0.0.1:{http}"),
+            format!("device.listen=127.0.0.1:{device}"),
+            "log.format=json".to_owned(),
+            "device.max_connections=1000".to_owned(),
         ] {
-            command.args(["--set", setting]);
+            command.args(["--set", &setting]);
         }
         if let Some(url) = &self.database_url {
             command.args(["--set", &format!("database.url={url}")]);
@@ -172,6 +188,7 @@ impl Daemon {
             settings: Vec::new(),
             wrapper: None,
             database_url: None,
+            ports: [0, 0],
         }
     }
 

@@ -317,14 +317,22 @@ fn copy(from: &Path, to: &Path) {
     assert!(status.success());
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let [port] = free_ports();
     port
 }
 
-/// Ports that nobody has at the moment, each another one.
+/// Ports that nobody listens on, each another one. None of those that the system gives to outgoing connections:
+/// what is stopped and started again would find its port taken by one.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let listeners = [(); N].map(|()| {
+        loop {
+            let port = fastrand::u16(10_000..32_000);
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                break listener;
+            }
+        }
+    });
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 

@@ -1,0 +1,121 @@
+//! `scripts/cluster`, run as whoever tries it out runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
+};
+
+use super::{Device, PATIENCE, server::free_ports, wait_until};
+
+/// A running cluster; told to stop when dropped.
+pub(crate) struct Script {
+    pub(crate) api: SocketAddr,
+    device: SocketAddr,
+    /// Where all its data is.
+    pub(crate) folder: PathBuf,
+    child: Child,
+    screen: Receiver<String>,
+}
+
+impl Script {
+    /// So many gateways, once both ports are open.
+    #[track_caller]
+    pub(crate) fn start(gateways: usize) -> Self {
+        let [http, device] = free_ports();
+        let mut child = Self::command(http, device)
+            .arg(gateways.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (line, screen) = channel();
+        let output = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for said in BufReader::new(output).lines().map_while(Result::ok) {
+                // Whoever listened may have seen enough.
+                let _unheard = line.send(said);
+            }
+        });
+        let mut cluster = Self {
+            folder: PathBuf::new(),
+            api: SocketAddr::from(([127, 0, 0, 1], http)),
+            device: SocketAddr::from(([127, 0, 0, 1], device)),
+            child,
+            screen,
+        };
+        let last = cluster.shows("Ctrl-C stops everything");
+        let folder = last.trim_start_matches("Logs are in ");
+        cluster.folder = PathBuf::from(folder.split(". ").next().unwrap());
+        cluster
+    }
+
+    /// The script, with the gateway under test and these ports of the balancer.
+    pub(crate) fn command(http: u16, device: u16) -> Command {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster");
+        let mut command = Command::new(script);
+        command
+            .env(
+                "VEHICLE_GATEWAY_BINARY",
+                env!("CARGO_BIN_EXE_vehicle-gateway"),
+            )
+            .env("CLUSTER_HTTP_PORT", http.to_string())
+            .env("CLUSTER_DEVICE_PORT", device.to_string())
+            // As few devices as any limit of open files allows.
+            .env("GATEWAY_DEVICE__MAX_CONNECTIONS", "100")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The next line that holds this text.
+    #[track_caller]
+    fn shows(&self, text: &str) -> String {
+        let mut others = Vec::new();
+        loop {
+            match self.screen.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => others.push(line),
+                Err(error) => panic!("never shown: {text} ({error})\n{others:#?}"),
+            }
+        }
+    }
+
+    /// A device that has connected to the balancer.
+    pub(crate) fn connect(&self) -> Device {
+        Device::connect(self.device)
+    }
+
+    /// The ids of the processes that it has started.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let pid = self.child.id().to_string();
+        let output = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
+        let pids = String::from_utf8(output.stdout).unwrap();
+        pids.lines().map(str::to_owned).collect()
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the script.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait_until("the cluster ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // Killed it would leave its processes behind.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.signal("TERM");
+            let _reaped = self.child.wait();
+        }
+    }
+}
