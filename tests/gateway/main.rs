@@ -17,6 +17,7 @@ mod desired;
 mod durability;
 mod fanout;
 mod health;
+mod history;
 mod hostile;
 mod house;
 mod json;

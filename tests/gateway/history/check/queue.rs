@@ -1,0 +1,81 @@
+//! Invariant 8: A queued command is never written after a newer one of its kind exists.
+
+use std::collections::BTreeMap;
+
+use super::{Violation, tools::kind, view::View};
+
+pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    // What waits, and what came after it: by the kind of answer.
+    let mut waiting: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    let mut known = Vec::new();
+    for step in &view.moves {
+        let is_new = !known.contains(&step.id);
+        if is_new {
+            known.push(step.id);
+            for (id, newer) in &mut waiting {
+                let other = view
+                    .commands
+                    .get(id)
+                    .map_or("", |row| row.sentence.as_str());
+                if kind(other) == kind(step.sentence) && newer.is_none() {
+                    *newer = Some(step.id);
+                }
+            }
+        }
+        if step.state == "queued" {
+            waiting.entry(step.id).or_insert(None);
+        } else if let Some(newer) = waiting.remove(step.id)
+            && let (Some(newer), true) = (newer, step.sent)
+        {
+            let at = view.commands.get(step.id).and_then(|row| row.sent_at);
+            let what = format!("{} was queued and sent, and {newer} is newer", step.id);
+            violations.push(Violation::new(8, view.device_id, at, what));
+        }
+    }
+    violations
+}
+
+mod tests {
+    use super::super::story::{Story, faults_of};
+
+    const RUN: &str = "HEY YOU, RUN!";
+    const REST: &str = "HEY YOU, REST!";
+
+    #[test]
+    fn a_queued_command_that_gives_way_is_well_and_one_of_another_kind_does_not() {
+        let mut story = Story::new();
+        story.log_in(0, 1).leaves(0).goes_offline("A", "goodbye");
+        story
+            .asked("a", RUN, "queued")
+            .asked("b", REST, "queued")
+            .becomes("a", "superseded");
+        story.asked("c", "HOW'S IT GOING?", "queued");
+        story
+            .log_in(1, 2)
+            .becomes("b", "sent")
+            .heard(1, REST)
+            .becomes("b", "no-answer");
+        story.becomes("c", "expired");
+        assert_eq!(story.violations(), []);
+    }
+
+    #[test]
+    fn a_queued_command_that_is_written_though_a_newer_one_exists_is_found() {
+        let mut story = Story::new();
+        story.log_in(0, 1).leaves(0).goes_offline("A", "goodbye");
+        story.asked("a", RUN, "queued").log_in(1, 2);
+        story
+            .asked("b", REST, "sent")
+            .heard(1, REST)
+            .becomes("b", "no-answer");
+        story
+            .becomes("a", "sent")
+            .heard(1, RUN)
+            .becomes("a", "no-answer");
+        assert_eq!(
+            faults_of(&story, 8),
+            ["a was queued and sent, and b is newer"]
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What several checks need, and the smallest of them.
+
+use super::Violation;
+use crate::history::record::{Event, Fault, History, Moment};
+
+/// The clocks of database, gateways and devices are one, but each reads it when it gets to it.
+pub(super) const READING: Moment = 100;
+
+/// Devices heard nothing that the protocol does not say, and were never left without an answer while all was well.
+pub(super) fn unexpected(history: &History) -> Vec<Violation> {
+    let seen = history
+        .seen
+        .iter()
+        .flat_map(|(id, seen)| seen.iter().map(move |seen| (id, seen)));
+    seen.filter_map(|(id, seen)| match &seen.event {
+        Event::Unexpected(said) => Some(Violation::new(
+            0,
+            id,
+            Some(seen.at),
+            format!(
+                "connection {} heard what nobody may say then: {said}",
+                seen.connection
+            ),
+        )),
+        _ => None,
+    })
+    .collect()
+}
+
+/// Whether there is a time within these moments, longer than `length`, in which nothing was wrong with the
+/// database, and at least one instance ran all the time.
+pub(super) fn had_calm(history: &History, from: Moment, until: Moment, length: Moment) -> bool {
+    (0..history.instances.max(1)).any(|index| {
+        let mut since = from;
+        let mut troubles: Vec<(Moment, Moment)> = history
+            .troubles
+            .iter()
+            .filter(|trouble| holds_up(trouble.what, index))
+            .map(|trouble| (trouble.from, trouble.until))
+            .filter(|(begin, end)| *end > from && *begin < until)
+            .collect();
+        troubles.sort_unstable();
+        for (begin, end) in troubles {
+            if begin - since > length {
+                return true;
+            }
+            since = since.max(end);
+        }
+        until - since > length
+    })
+}
+
+/// Whether a fault holds up what this instance does for the others.
+fn holds_up(fault: Fault, instance: usize) -> bool {
+    match fault {
+        Fault::Kill(index) | Fault::Pause(index) | Fault::Restart(index) => index == instance,
+        Fault::DatabaseDown | Fault::DatabasePause => true,
+        Fault::RedisDown | Fault::RedisPause => false,
+    }
+}
+
+/// Of which kind of answer a sentence is: one of each may be with a vehicle.
+pub(super) fn kind(sentence: &str) -> &'static str {
+    match sentence {
+        "HOW'S IT GOING?" => "FINE",
+        "HEY YOU, RUN!" | "HEY YOU, REST!" => "DONE",
+        "GOTTA GO." => "SEE YA",
+        _ => "SURE",
+    }
+}
+
+/// Whether this state is final.
+pub(super) fn is_final(state: &str) -> bool {
+    !matches!(state, "created" | "queued" | "sent")
+}
+
+mod tests {
+    use super::*;
+    use crate::history::record::Trouble;
+
+    #[test]
+    fn calm_is_what_is_left_between_troubles() {
+        let trouble = |from, until, what| Trouble { from, until, what };
+        let history = History {
+            troubles: vec![
+                trouble(0, 100, Fault::DatabaseDown),
+                trouble(50, 2_000, Fault::Pause(0)),
+                trouble(3_000, 9_000, Fault::RedisDown),
+                trouble(5_000, 6_000, Fault::Kill(0)),
+            ],
+            instances: 1,
+            ..History::default()
+        };
+        assert!(
+            !had_calm(&history, 0, 6_000, 3_000),
+            "2000 to 5000 is no longer"
+        );
+        assert!(had_calm(&history, 0, 6_000, 2_999));
+        assert!(!had_calm(&history, 2_500, 5_500, 2_600));
+        assert!(had_calm(&history, 5_500, 9_000, 2_900));
+        let more = History {
+            instances: 2,
+            ..history
+        };
+        assert!(had_calm(&more, 0, 6_000, 5_800), "the other one ran");
+    }
+}

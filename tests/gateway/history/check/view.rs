@@ -1,0 +1,174 @@
+//! What a history says of one vehicle.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::record::{
+    Audit, Change, CommandRow, Connection, Event, History, Moment, ReportRow, Seen, Session,
+    VehicleRow, Writer,
+};
+
+/// A change of a vehicle's session, with its place among all that was noted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    pub(super) place: usize,
+    pub(super) at: Moment,
+    pub(super) writer: &'a Writer,
+    pub(super) session: &'a Session,
+}
+
+/// A change of a command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Move<'a> {
+    pub(super) id: &'a str,
+    pub(super) sentence: &'a str,
+    pub(super) state: &'a str,
+    pub(super) sent: bool,
+    pub(super) epoch: i64,
+}
+
+/// A report as it was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored<'a> {
+    pub(super) at: Moment,
+    pub(super) id: i64,
+    pub(super) epoch: i64,
+    pub(super) writer: &'a Writer,
+}
+
+/// All about one vehicle.
+#[derive(Debug, Default)]
+pub(super) struct View<'a> {
+    pub(super) device_id: &'a str,
+    pub(super) seen: &'a [Seen],
+    pub(super) steps: Vec<Step<'a>>,
+    pub(super) moves: Vec<Move<'a>>,
+    pub(super) stored: Vec<Stored<'a>>,
+    pub(super) reports: Vec<&'a ReportRow>,
+    pub(super) commands: BTreeMap<&'a str, &'a CommandRow>,
+    pub(super) row: Option<&'a VehicleRow>,
+    /// Where instances died, as it was noted.
+    pub(super) deaths: BTreeMap<&'a str, (usize, Moment)>,
+    /// The epoch of each connection whose login was noted.
+    pub(super) epochs: BTreeMap<Connection, i64>,
+}
+
+impl View<'_> {
+    /// The login that began this epoch, if it was the last of its batch.
+    pub(super) fn login(&self, epoch: i64) -> Option<Step<'_>> {
+        let mut steps = self.steps.iter();
+        steps.find(|step| step.session.epoch == epoch).copied()
+    }
+
+    /// Each change with what was before it.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (Session, Step<'_>)> {
+        let before = self.steps.iter().map(|step| step.session.clone());
+        std::iter::once(Session::default())
+            .chain(before)
+            .zip(self.steps.iter().copied())
+    }
+}
+
+/// The view of this vehicle.
+fn of<'v, 'a>(views: &'v mut BTreeMap<&'a str, View<'a>>, id: &'a str) -> &'v mut View<'a> {
+    let view = views.entry(id).or_default();
+    view.device_id = id;
+    view
+}
+
+/// A view of every vehicle that somebody saw.
+pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
+    let mut views: BTreeMap<&str, View<'_>> = BTreeMap::new();
+    for (id, seen) in &history.seen {
+        let view = views.entry(id.as_str()).or_default();
+        view.device_id = id;
+        view.seen = seen;
+    }
+    let mut deaths = BTreeMap::new();
+    for (place, Audit { at, writer, change }) in history.audit.iter().enumerate() {
+        let at = *at;
+        match change {
+            Change::Session { device_id, session } => of(&mut views, device_id).steps.push(Step {
+                place,
+                at,
+                writer,
+                session,
+            }),
+            Change::Report {
+                device_id,
+                id,
+                epoch,
+            } => of(&mut views, device_id).stored.push(Stored {
+                at,
+                id: *id,
+                epoch: *epoch,
+                writer,
+            }),
+            Change::Command {
+                device_id,
+                id,
+                sentence,
+                state,
+                sent,
+                epoch,
+            } => of(&mut views, device_id).moves.push(Move {
+                id,
+                sentence,
+                state,
+                sent: *sent,
+                epoch: *epoch,
+            }),
+            Change::Instance { id, state, .. } => {
+                if state == "dead" {
+                    deaths.entry(id.as_str()).or_insert((place, at));
+                }
+            }
+        }
+    }
+    for report in &history.reports {
+        of(&mut views, &report.device_id).reports.push(report);
+    }
+    for command in &history.commands {
+        of(&mut views, &command.device_id)
+            .commands
+            .insert(&command.id, command);
+    }
+    for row in &history.vehicles {
+        of(&mut views, &row.device_id).row = Some(row);
+    }
+    for view in views.values_mut() {
+        view.epochs = epochs(view.seen, &view.steps);
+        view.deaths.clone_from(&deaths);
+    }
+    views
+}
+
+/// Which login was which connection's: told by the device's address, which the gateway notes.
+fn epochs(seen: &[Seen], steps: &[Step<'_>]) -> BTreeMap<Connection, i64> {
+    let mut epochs = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for Seen {
+        at,
+        connection,
+        event,
+    } in seen
+    {
+        let Event::Connected { address } = event else {
+            continue;
+        };
+        let mut before = 0;
+        for step in steps {
+            let is_login = step.session.epoch > before;
+            before = step.session.epoch;
+            // A port may be used again, but not by two connections at one time.
+            if is_login
+                && step.at + super::tools::READING >= *at
+                && step.session.remote.as_ref() == Some(address)
+                && taken.insert(step.session.epoch)
+            {
+                epochs.insert(*connection, step.session.epoch);
+                break;
+            }
+        }
+    }
+    epochs
+}

@@ -1,0 +1,354 @@
+//! What a device says and does on one connection.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    fleet::{Phase, Vehicle},
+    line::{Line, Said},
+    observer::values,
+    record::{Connection, Event, Marker},
+};
+use crate::support::hello;
+
+/// How long a device waits for what it is owed before it connects anew.
+const IMPATIENCE: Duration = Duration::from_secs(12);
+/// How long the gateway has to close a connection on which nobody listens, once all is quiet.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// How a conversation ended.
+pub(super) enum End {
+    /// The connection is closed, or never was.
+    Over,
+    /// Nobody listens any more.
+    Forgot(Forgotten),
+    /// It was alive at the end of the run, and is open.
+    Alive(TcpStream),
+}
+
+/// A connection on which nobody listens.
+pub(super) struct Forgotten {
+    line: Line,
+    connection: Connection,
+}
+
+impl Forgotten {
+    /// At the end of the run: what came meanwhile, and whether the gateway has closed it.
+    pub(super) async fn wait_for_the_close(mut self, vehicle: Arc<Vehicle>) {
+        let mut phase = vehicle.phase.clone();
+        // The run is over when nobody is left who could tell.
+        let over = phase.wait_for(|phase| *phase == Phase::Count).await;
+        drop(over);
+        let until = Instant::now() + CLOSE;
+        loop {
+            let heard = tokio::time::timeout_at(until, self.line.hear()).await;
+            let event = match heard {
+                Err(_elapsed) => Event::StillOpen,
+                Ok(None) => Event::Closed,
+                Ok(Some(Said::Command(sentence))) => Event::Heard {
+                    sentence,
+                    late: true,
+                },
+                Ok(Some(_)) => continue,
+            };
+            let is_last = matches!(event, Event::StillOpen | Event::Closed);
+            vehicle.note(self.connection, event);
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+/// What the device waits for.
+enum Owed {
+    Thanks(Marker),
+    Pong { last: bool },
+    SeeYou,
+}
+
+/// An answer that the device is about to give.
+struct Answer {
+    due: Instant,
+    nth: usize,
+    sentence: String,
+    marker: Option<Marker>,
+}
+
+struct Conversation {
+    vehicle: Arc<Vehicle>,
+    connection: Connection,
+    line: Line,
+    rng: Rng,
+    owed: VecDeque<(Owed, Instant)>,
+    answers: VecDeque<Answer>,
+    /// How many commands it has heard.
+    heard: usize,
+    /// When it does something by itself.
+    next: Instant,
+}
+
+/// Whether the conversation goes on.
+enum Then {
+    GoOn,
+    End(Event),
+    Forget,
+    Alive,
+}
+
+impl Vehicle {
+    /// Connects, logs in, and talks until one of the two has enough.
+    pub(super) async fn converse(self: Arc<Self>, mut rng: Rng) -> End {
+        let (to, is_direct) = self.places.choose(&mut rng);
+        let connection = self.next_connection();
+        let pretend = is_direct.then(|| made_up(self.number, connection));
+        let line = Line::connect(to, pretend, self.dialect, &self.id).await;
+        let Ok(mut line) = line else {
+            return End::Over;
+        };
+        let address = line.address.to_string();
+        self.note(connection, Event::Connected { address });
+        self.note(connection, Event::Hello);
+        if line.say(&hello(&self.id)).await.is_err() {
+            self.note(connection, Event::Closed);
+            return End::Over;
+        }
+        if let Err(event) = greeted(&mut line).await {
+            self.note(connection, event);
+            return End::Over;
+        }
+        self.note(connection, Event::Greeted);
+        let conversation = Conversation {
+            vehicle: Arc::clone(&self),
+            connection,
+            line,
+            rng,
+            owed: VecDeque::new(),
+            answers: VecDeque::new(),
+            heard: 0,
+            next: Instant::now(),
+        };
+        conversation.run().await
+    }
+}
+
+/// An address that no other connection of a run has.
+fn made_up(vehicle: usize, connection: Connection) -> SocketAddr {
+    let byte = |number: usize| u8::try_from(number % 256).unwrap();
+    let address = [10, byte(vehicle), byte(connection / 256), byte(connection)];
+    SocketAddr::from((address, 1024))
+}
+
+/// Waits for the greeting.
+async fn greeted(line: &mut Line) -> Result<(), Event> {
+    loop {
+        match timeout(IMPATIENCE, line.hear()).await {
+            Err(_elapsed) => return Err(Event::Hung),
+            Ok(None) => return Err(Event::Closed),
+            Ok(Some(Said::Connected)) => {}
+            Ok(Some(Said::Reply(reply))) if reply == "HI, NICE TO MEET YOU!" => return Ok(()),
+            Ok(Some(said)) => return Err(Event::Unexpected(format!("{said:?}"))),
+        }
+    }
+}
+
+impl Conversation {
+    async fn run(mut self) -> End {
+        let mut phase = self.vehicle.phase.clone();
+        phase.mark_unchanged();
+        loop {
+            let due = self.answers.front().map_or(self.next, |answer| answer.due);
+            let then = tokio::select! {
+                said = self.line.hear() => match said {
+                    None => Then::End(Event::Closed),
+                    Some(said) => self.hears(said),
+                },
+                () = sleep_until(due.min(self.next)) => self.acts().await,
+                // As soon as all are to settle or to count, it looks at what is next.
+                Ok(()) = phase.changed() => {
+                    self.next = Instant::now();
+                    Then::GoOn
+                }
+            };
+            match then {
+                Then::GoOn => {}
+                Then::End(event) => {
+                    self.note(event);
+                    return End::Over;
+                }
+                Then::Forget => {
+                    self.note(Event::Forgot);
+                    return End::Forgot(Forgotten {
+                        line: self.line,
+                        connection: self.connection,
+                    });
+                }
+                Then::Alive => {
+                    self.note(Event::Alive);
+                    return End::Alive(self.line.into_stream());
+                }
+            }
+        }
+    }
+
+    fn note(&self, event: Event) {
+        self.vehicle.note(self.connection, event);
+    }
+
+    fn hears(&mut self, said: Said) -> Then {
+        match said {
+            Said::Command(sentence) => {
+                self.note(Event::Heard {
+                    sentence: sentence.clone(),
+                    late: false,
+                });
+                self.heard += 1;
+                self.is_asked(&sentence);
+                Then::GoOn
+            }
+            Said::Reply(reply) => match (reply.as_str(), self.owed.pop_front()) {
+                ("OK, THANKS!", Some((Owed::Thanks(marker), _))) => {
+                    self.note(Event::Thanked(marker));
+                    Then::GoOn
+                }
+                ("PONG.", Some((Owed::Pong { last: true }, _))) => Then::Alive,
+                // What follows a goodbye is the close.
+                ("PONG.", Some((Owed::Pong { last: false }, _)))
+                | ("SEE YA!", Some((Owed::SeeYou, _))) => Then::GoOn,
+                _ => Then::End(Event::Unexpected(reply)),
+            },
+            Said::Connected => Then::End(Event::Unexpected("connected".to_owned())),
+        }
+    }
+
+    /// Makes up its mind about a command.
+    fn is_asked(&mut self, sentence: &str) {
+        let may_err = self.vehicle.now_in() == Phase::Run;
+        let luck = self.rng.f32();
+        if may_err && luck < 0.04 {
+            return;
+        }
+        let delay = if may_err && luck < 0.1 {
+            self.rng.u64(1_000..2_500)
+        } else {
+            self.rng.u64(20..100)
+        };
+        let mut marker = None;
+        let answer = match sentence {
+            "HOW'S IT GOING?" => {
+                let number = self.vehicle.next_marker();
+                marker = Some(number);
+                format!("FINE. {}", values(self.vehicle.number, number))
+            }
+            "GOTTA GO." => "SEE YA!".to_owned(),
+            "HEY YOU, RUN!" | "HEY YOU, REST!" if self.rng.f32() < 0.15 => {
+                "I CAN'T, SORRY.".to_owned()
+            }
+            "HEY YOU, RUN!" | "HEY YOU, REST!" => "DONE!".to_owned(),
+            _ => "SURE, I WILL!".to_owned(),
+        };
+        // In the order in which it was asked.
+        let before = self.answers.back().map(|last| last.due);
+        let due = Instant::now() + Duration::from_millis(delay);
+        self.answers.push_back(Answer {
+            due: before.map_or(due, |before| before.max(due)),
+            nth: self.heard - 1,
+            sentence: answer,
+            marker,
+        });
+    }
+
+    /// Answers what is due, or does something by itself.
+    async fn acts(&mut self) -> Then {
+        let now = Instant::now();
+        if self.answers.front().is_some_and(|answer| answer.due <= now) {
+            let answer = self.answers.pop_front().unwrap();
+            return self.gives(answer).await;
+        }
+        if now < self.next {
+            return Then::GoOn;
+        }
+        if self
+            .owed
+            .front()
+            .is_some_and(|(_, since)| now - *since > IMPATIENCE)
+        {
+            return Then::End(Event::Hung);
+        }
+        let pause = self.rng.u64(100..1_200);
+        self.next = now + Duration::from_millis(pause);
+        let is_parting = matches!(self.owed.back(), Some((Owed::SeeYou, _)));
+        match self.vehicle.now_in() {
+            _ if is_parting => Then::GoOn,
+            Phase::Count => self.shows_that_it_is_there().await,
+            Phase::Settle => self.reports().await,
+            Phase::Run => match self.rng.u32(..100) {
+                0..70 => self.reports().await,
+                70..84 => self.pings(false).await,
+                84..87 => {
+                    self.note(Event::Goodbye);
+                    self.owed.push_back((Owed::SeeYou, now));
+                    self.says("GOTTA GO.").await
+                }
+                87..91 => Then::End(Event::Left),
+                91..94 => Then::Forget,
+                _ => Then::GoOn,
+            },
+        }
+    }
+
+    async fn says(&mut self, sentence: &str) -> Then {
+        match self.line.say(sentence).await {
+            Ok(()) => Then::GoOn,
+            Err(_) => Then::End(Event::Closed),
+        }
+    }
+
+    async fn reports(&mut self) -> Then {
+        // No more at once than a device keeps.
+        if self.owed.len() >= 3 {
+            return Then::GoOn;
+        }
+        let marker = self.vehicle.next_marker();
+        self.note(Event::Reported(marker));
+        self.owed.push_back((Owed::Thanks(marker), Instant::now()));
+        let sentence = format!("REPORT. {}", values(self.vehicle.number, marker));
+        self.says(&sentence).await
+    }
+
+    async fn pings(&mut self, last: bool) -> Then {
+        self.owed.push_back((Owed::Pong { last }, Instant::now()));
+        self.says("PING.").await
+    }
+
+    async fn shows_that_it_is_there(&mut self) -> Then {
+        let has_shown = self
+            .owed
+            .iter()
+            .any(|(owed, _)| matches!(owed, Owed::Pong { last: true }));
+        if has_shown {
+            Then::GoOn
+        } else {
+            self.pings(true).await
+        }
+    }
+
+    async fn gives(&mut self, answer: Answer) -> Then {
+        self.note(Event::Answered {
+            nth: answer.nth,
+            sentence: answer.sentence.clone(),
+            marker: answer.marker,
+        });
+        let is_last = answer.sentence == "SEE YA!";
+        match self.line.answer(&answer.sentence).await {
+            Err(_) => Then::End(Event::Closed),
+            Ok(()) if is_last => Then::End(Event::Left),
+            Ok(()) => Then::GoOn,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A device's connection: sentences in both dialects over one socket.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::support::{Dialect, proxy_header};
+
+/// How long connecting and writing may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the gateway says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It greets a connection.
+    Connected,
+    /// It answers.
+    Reply(String),
+    /// It asks.
+    Command(String),
+}
+
+/// A connection to the device port.
+pub(super) struct Line {
+    stream: TcpStream,
+    received: Vec<u8>,
+    dialect: Dialect,
+    device_id: String,
+    /// What the gateway takes for the device's address.
+    pub(super) address: SocketAddr,
+}
+
+impl Line {
+    /// Connects; `pretend`: with the header of a balancer that has a device of this address behind it.
+    pub(super) async fn connect(
+        to: SocketAddr,
+        pretend: Option<SocketAddr>,
+        dialect: Dialect,
+        device_id: &str,
+    ) -> io::Result<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(to)).await??;
+        stream.set_nodelay(true)?;
+        let mut line = Self {
+            address: pretend.map_or_else(|| stream.local_addr(), Ok)?,
+            stream,
+            received: Vec::new(),
+            dialect,
+            device_id: device_id.to_owned(),
+        };
+        if let Some(device) = pretend {
+            line.send(&proxy_header(device)).await?;
+        }
+        Ok(line)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(PATIENCE, self.stream.write_all(bytes)).await?
+    }
+
+    /// Opens an exchange.
+    pub(super) async fn say(&mut self, sentence: &str) -> io::Result<()> {
+        self.speak("message", sentence).await
+    }
+
+    /// Answers a command.
+    pub(super) async fn answer(&mut self, sentence: &str) -> io::Result<()> {
+        self.speak("reply", sentence).await
+    }
+
+    async fn speak(&mut self, kind: &str, sentence: &str) -> io::Result<()> {
+        let said = match self.dialect {
+            Dialect::Text => format!("{sentence}\n"),
+            Dialect::Json => {
+                json!({"type": kind, "message": sentence, "clientId": self.device_id}).to_string()
+            }
+        };
+        self.send(said.as_bytes()).await
+    }
+
+    /// The next thing that the gateway says; `None` once it has closed. May be given up and asked again.
+    pub(super) async fn hear(&mut self) -> Option<Said> {
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return Some(self.understand(&String::from_utf8_lossy(&line[..end])));
+            }
+            match self.stream.read_buf(&mut self.received).await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn understand(&self, line: &str) -> Said {
+        let text = match self.dialect {
+            Dialect::Text => line.to_owned(),
+            Dialect::Json => {
+                let object: Value = serde_json::from_str(line).unwrap_or_default();
+                let message = object["message"].as_str().unwrap_or(line).to_owned();
+                match object["type"].as_str() {
+                    Some("connected") => return Said::Connected,
+                    Some("command") => return Said::Command(message),
+                    Some("reply") => return Said::Reply(message),
+                    _ => line.to_owned(),
+                }
+            }
+        };
+        let is_command = [
+            "HOW'S IT GOING?",
+            "KEEP ME POSTED ",
+            "HEY YOU, ",
+            "GOTTA GO.",
+        ];
+        if is_command.iter().any(|begin| text.starts_with(begin)) {
+            Said::Command(text)
+        } else {
+            Said::Reply(text)
+        }
+    }
+
+    /// Closes nothing: hands out the socket.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+}

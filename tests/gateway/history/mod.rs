@@ -1,0 +1,227 @@
+//! Runs of vehicles and HTTP clients while servers fail, and what must hold of them afterwards.
+//!
+//! Devices and clients note what they see, the database notes what is written to it, and `check` compares the two. A
+//! run is made from a seed, which is printed when something is wrong: `VEHICLE_GATEWAY_SEED` makes the same run
+//! again, as far as the machine does. `VEHICLE_GATEWAY_CHAOS_SECONDS` and `VEHICLE_GATEWAY_CHAOS_INSTANCES` make it
+//! longer, or smaller.
+
+mod check;
+mod conversation;
+mod excerpt;
+mod faults;
+mod fleet;
+mod line;
+mod observer;
+mod operators;
+mod record;
+
+use std::{
+    fs,
+    path::Path,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use tokio::runtime::Runtime;
+
+use crate::support::{Cluster, Database, LEASE};
+use excerpt::{moment_of, tell};
+use fleet::{Fleet, Places};
+use observer::Observer;
+use operators::Operators;
+use record::{Change, Clock, Event, Fault, History, Moment};
+
+/// How long it may take until all is quiet once nothing is wrong any more. What is not quiet then is for the checks.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// What a run is made of.
+struct Run {
+    seed: u64,
+    instances: usize,
+    vehicles: usize,
+    clients: usize,
+    length: Duration,
+    with_faults: bool,
+}
+
+/// Shown with the test if it fails.
+#[expect(clippy::print_stdout, reason = "the test runner keeps it")]
+fn say(what: &str) {
+    println!("{what}");
+}
+
+fn setting<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    let value = text.parse();
+    Some(value.unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+fn seed() -> u64 {
+    setting("VEHICLE_GATEWAY_SEED").unwrap_or_else(|| fastrand::u64(..))
+}
+
+/// An instance that was killed and the lives that it had until then.
+fn killed(history: &History) -> Vec<(String, Moment)> {
+    let mut killed = Vec::new();
+    for trouble in &history.troubles {
+        let Fault::Kill(index) = trouble.what else {
+            continue;
+        };
+        let its_name = format!("gateway-{}", index + 1);
+        for audit in &history.audit {
+            if let Change::Instance { id, name, .. } = &audit.change
+                && *name == its_name
+                && audit.at < trouble.from
+                && killed.iter().all(|(known, _)| known != id)
+            {
+                killed.push((id.clone(), trouble.from));
+            }
+        }
+    }
+    killed
+}
+
+impl Run {
+    /// Does it, and stops the test with what is wrong, if anything is.
+    fn check(&self, database: &Database) {
+        say(&format!("seed {}", self.seed));
+        let mut rng = Rng::with_seed(self.seed);
+        let plan = if self.with_faults {
+            faults::plan(&mut rng, self.length, self.instances)
+        } else {
+            Vec::new()
+        };
+        // A device that says nothing is gone soon; nobody's log is lost in lines about sentences.
+        let settings = ["device.silence_timeout=30s", "log.filter=info"];
+        let mut cluster = Cluster::start_with(database, self.instances, &settings);
+        let runtime = Runtime::new().unwrap();
+        let _within = runtime.enter();
+        let observer = runtime.block_on(Observer::connect(cluster.database_url()));
+        runtime.block_on(observer.install());
+
+        let clock = Clock::start();
+        let began = Instant::now();
+        let instances = 0..self.instances;
+        let places = Places {
+            balancer: cluster.device(),
+            instances: instances
+                .clone()
+                .map(|index| cluster.addresses(index)[0])
+                .collect(),
+        };
+        let mut http = vec![cluster.http()];
+        http.extend(instances.clone().map(|index| cluster.addresses(index)[1]));
+        let mut fleet = Fleet::start(self.vehicles, &places, clock, &mut rng);
+        let operators = Operators::start(self.clients, self.vehicles, http, clock, &mut rng);
+        let mut history = History {
+            instances: self.instances,
+            troubles: faults::cause(&mut cluster, &plan, clock),
+            ..History::default()
+        };
+        std::thread::sleep(self.length.saturating_sub(began.elapsed()));
+
+        (history.requests, history.polled) = runtime.block_on(operators.stop());
+        fleet.settle();
+        runtime.block_on(quiet(&observer, self.vehicles));
+        let still_open = runtime.block_on(fleet.count());
+        history.held = cluster.instances().map(crate::support::Daemon::held).sum();
+        runtime.block_on(observer.read(clock, &mut history));
+        drop(still_open);
+        history.seen = fleet.seen();
+        history.end = clock.now();
+        history.killed = killed(&history);
+        self.judge(&cluster, clock, &history);
+    }
+
+    fn judge(&self, cluster: &Cluster, clock: Clock, history: &History) {
+        let thanked = history
+            .seen
+            .values()
+            .flatten()
+            .filter(|seen| matches!(seen.event, Event::Thanked(_)))
+            .count();
+        let done = history
+            .commands
+            .iter()
+            .filter(|row| row.state == "done")
+            .count();
+        say(&format!(
+            "{thanked} thanks, {done} of {} commands done, {} requests, {} troubles, {} entries of the database",
+            history.commands.len(),
+            history.requests.len(),
+            history.troubles.len(),
+            history.audit.len()
+        ));
+        assert!(
+            thanked > 10 * self.vehicles && done > self.vehicles,
+            "so little happened that nothing is proved"
+        );
+        let violations = check::violations(history);
+        let Some(first) = violations.first() else {
+            return;
+        };
+        let log: Vec<_> = (0..self.instances)
+            .flat_map(|index| cluster.log(index))
+            .filter_map(|line| Some((moment_of(clock, &line)?, line)))
+            .collect();
+        let mut all = String::new();
+        for violation in &violations {
+            all += &tell(history, &log, violation);
+            all.push('\n');
+        }
+        let file =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("history-{}.txt", self.seed));
+        fs::write(&file, all).unwrap();
+        panic!(
+            "VEHICLE_GATEWAY_SEED={} breaks what must hold, {} times; all of it is in {}\n\n{}",
+            self.seed,
+            violations.len(),
+            file.display(),
+            tell(history, &log, first)
+        );
+    }
+}
+
+/// Waits until nothing is left to be done, and nothing was for one lease: instances look after one another that often.
+async fn quiet(observer: &Observer, vehicles: usize) {
+    let until = Instant::now() + QUIET;
+    let mut since = None;
+    while Instant::now() < until {
+        if observer.is_quiet(vehicles).await {
+            let since = *since.get_or_insert_with(Instant::now);
+            if since.elapsed() > LEASE {
+                return;
+            }
+        } else {
+            since = None;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[test]
+fn the_invariants_hold_over_a_run_in_which_nothing_fails() {
+    let run = Run {
+        seed: seed(),
+        instances: 1,
+        vehicles: 40,
+        clients: 6,
+        length: Duration::from_secs(setting("VEHICLE_GATEWAY_CHAOS_SECONDS").unwrap_or(20)),
+        with_faults: false,
+    };
+    run.check(&Database::mariadb());
+}
+
+#[test]
+fn long_the_invariants_hold_over_a_seeded_run_of_kills_pauses_and_outages() {
+    let run = Run {
+        seed: seed(),
+        instances: setting("VEHICLE_GATEWAY_CHAOS_INSTANCES").unwrap_or(3),
+        vehicles: 60,
+        clients: 8,
+        length: Duration::from_secs(setting("VEHICLE_GATEWAY_CHAOS_SECONDS").unwrap_or(300)),
+        with_faults: true,
+    };
+    run.check(&Database::mariadb());
+}
