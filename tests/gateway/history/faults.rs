@@ -144,7 +144,7 @@ fn inflict(cluster: &mut Cluster, fault: Fault) {
             let _status = cluster.stop(index);
             cluster.start_again(index);
         }
-        Fault::RedisDown => cluster.redis().stop(),
+        Fault::RedisDown => cluster.redis().kill(),
         Fault::RedisPause => cluster.redis().pause(),
         Fault::DatabaseDown => cluster.database().server().kill(),
         Fault::DatabasePause => cluster.database().server().stall(),
