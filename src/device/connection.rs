@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -46,6 +47,17 @@ pub(super) struct PendingLogin {
     pub(super) device_id: DeviceId,
     pub(super) then: Option<Message>,
     pub(super) since: Instant,
+}
+
+/// How often a vehicle that is to be released is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A goodbye that waits for answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Release {
+    /// It is said then in any case.
+    until: Instant,
+    pub(super) look_again: Instant,
 }
 
 /// Ends the connection, for this reason.
@@ -91,6 +103,8 @@ pub(super) struct Connection<S> {
     /// The `connected` object was sent, or it is settled that it will not be.
     pub(super) greeted: bool,
     pub(super) end_of_input: bool,
+    /// The gateway is about to say goodbye, and waits for answers to what the vehicle was asked.
+    pub(super) releasing: Option<Release>,
     /// The gateway said goodbye for this reason and waits for the answer.
     pub(super) goodbye: Option<(DisconnectReason, Instant)>,
     pub(super) said_what_was_bad: bool,
@@ -124,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             short_of_room: None,
             greeted: false,
             end_of_input: false,
+            releasing: None,
             goodbye: None,
             said_what_was_bad: false,
         }
@@ -145,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let told = self.obey(context)?;
         let logged_in = self.await_login(context)?;
         let read = self.read(context)?;
-        let handled = self.handle();
+        let handled = self.handle() | self.release();
         let wrote = self.write(context)?;
         if !(told || logged_in || wrote || handled || read) {
             if self.end_of_input && self.is_quiescent() {
@@ -182,13 +197,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if reason != DisconnectReason::Shutdown {
             return Err(reason);
         }
-        if self.goodbye.is_some() {
+        if self.goodbye.is_some() || self.releasing.is_some() {
             return Ok(false);
         }
         session.stop_commands();
-        self.goodbye = Some((reason, Instant::now()));
-        self.replies.say(GatewaySentence::Command(Action::Goodbye));
+        let now = Instant::now();
+        self.releasing = Some(Release {
+            until: now + self.options.answer_patience,
+            look_again: now,
+        });
         Ok(true)
+    }
+
+    /// Says goodbye once the vehicle has answered what it was asked, or has had its time for it.
+    fn release(&mut self) -> bool {
+        let (Some(release), Some(session)) = (&mut self.releasing, &self.session) else {
+            return false;
+        };
+        let now = Instant::now();
+        if session.awaits_answers() && now < release.until {
+            // An answer is noticed at once, and what else may end the wait soon enough.
+            if release.look_again <= now {
+                release.look_again = now + LOOK_AGAIN;
+            }
+            return false;
+        }
+        self.releasing = None;
+        if self.goodbye.is_none() {
+            self.goodbye = Some((DisconnectReason::Shutdown, now));
+            self.replies.say(GatewaySentence::Command(Action::Goodbye));
+        }
+        true
     }
 
     fn await_login(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {

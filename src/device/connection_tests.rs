@@ -77,6 +77,7 @@ impl Gateway {
             commit_timeout,
             goodbye_timeout: Duration::from_secs(10),
             shutdown_goodbye_timeout: Duration::from_secs(10),
+            answer_patience: Duration::from_secs(10),
             release_time: Duration::ZERO,
             budget: Budget::new(1 << 20),
         });

@@ -25,6 +25,7 @@ enum Due {
     EndOfGarbage,
     SlowBlob,
     Command,
+    Release,
     Close(DisconnectReason),
 }
 
@@ -79,6 +80,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(Wait::CommandGap(until)) => also(until, Due::Command),
             None => {}
         }
+        if let Some(release) = self.releasing {
+            also(release.look_again, Due::Release);
+        }
         if let Some((reason, since)) = self.goodbye {
             let patience = match reason {
                 DisconnectReason::Shutdown => options.shutdown_goodbye_timeout,
@@ -104,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(DisconnectReason::OverCapacity);
                 }
                 Due::SlowBlob => self.share.renew(),
-                Due::Command => {}
+                Due::Command | Due::Release => {}
                 Due::Close(reason) => return Err(reason),
             }
             return Ok(true);

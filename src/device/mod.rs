@@ -54,6 +54,8 @@ pub struct DeviceOptions {
     pub goodbye_timeout: Duration,
     /// The same for a device that is told goodbye because the gateway stops.
     pub shutdown_goodbye_timeout: Duration,
+    /// How long a vehicle may take, when the gateway stops, to answer what it was asked before it is told goodbye.
+    pub answer_patience: Duration,
     /// How long it may take, when the gateway stops, until the last device is told.
     pub release_time: Duration,
     /// The memory that large input of all devices together may take.

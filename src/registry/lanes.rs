@@ -159,6 +159,13 @@ impl<T> Lanes<T> {
         self.waiting.clear();
     }
 
+    /// Whether a command is written that was neither answered nor given up.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.taken
+            .iter()
+            .any(|lane| lane.progress == Progress::Written)
+    }
+
     fn advance(&mut self, id: Uuid, from: Progress, to: Progress) -> bool {
         let lane = self.taken.iter_mut().find(|lane| lane.id == id);
         let lane = lane.filter(|lane| lane.progress == from);

@@ -130,6 +130,12 @@ impl Session {
         self.with_lanes(Lanes::stop);
     }
 
+    /// Whether the vehicle was asked something that it may still answer in time.
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.with_lanes(|lanes| lanes.awaits_answers())
+    }
+
     /// Takes no more commands and forgets those it has; whoever waits for a turn is told.
     pub(super) fn close_lanes(&self) {
         self.with_lanes(Lanes::close);

@@ -30,7 +30,7 @@ impl Service {
                         self.registry.end_through(&device_id, through_epoch, reason);
                     }
                 }
-                Incoming::Spoken { device_id, action } => self.speak(device_id, action),
+                Incoming::Spoken { device_id, action } => self.speak(&device_id, action),
                 Incoming::MayHaveMissed => self.look_soon(),
             }
         }
@@ -51,8 +51,8 @@ impl Service {
     }
 
     /// Says what was published for one vehicle, if it is here.
-    fn speak(self: &Arc<Self>, device_id: DeviceId, action: Action) {
-        if let Some(session) = self.registry.session(&device_id) {
+    fn speak(self: &Arc<Self>, device_id: &DeviceId, action: Action) {
+        if let Some(session) = self.registry.session(device_id) {
             tokio::spawn(Arc::clone(self).command_by_channel(session, action));
         }
     }

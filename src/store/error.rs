@@ -69,6 +69,41 @@ pub enum OpenError {
     },
 }
 
+impl StoreError {
+    /// What a read that failed is told as: a database that is away may be back in a moment.
+    pub(super) fn of_read(error: DbErr) -> Self {
+        if is_away(&error) {
+            tracing::debug!(%error, "a read failed");
+            Self::Unavailable
+        } else {
+            Self::Read(error)
+        }
+    }
+}
+
+/// Whether nobody answered, rather than that somebody said no.
+fn is_away(error: &DbErr) -> bool {
+    let source = match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
+        DbErr::Exec(RuntimeErr::SqlxError(source))
+        | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
+        _ => return false,
+    };
+    match source.as_ref() {
+        SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::Tls(_) => true,
+        SqlxError::Database(database) => {
+            let number = database.try_downcast_ref::<MySqlDatabaseError>();
+            number.is_some_and(|error| MYSQL_STOPPING.contains(&error.number()))
+                || database.code().is_some_and(|code| code.starts_with("57P"))
+        }
+        _ => false,
+    }
+}
+
+// What the MySQL family says while it stops, and to a connection that was ended from outside. PostgreSQL does with
+// SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
+const MYSQL_STOPPING: [u16; 4] = [1053, 1077, 1079, 1927];
+
 // SQLite's primary result codes: https://www.sqlite.org/rescode.html
 const TOO_BIG: u32 = 18;
 const CONSTRAINT: u32 = 19;

@@ -184,7 +184,7 @@ impl Store {
         self.reader
             .execute_unprepared("SELECT 1")
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         Ok(())
     }
 

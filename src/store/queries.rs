@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -79,7 +78,7 @@ impl Store {
             .limit(limit)
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         rows.into_iter().map(Vehicle::try_from).collect()
     }
 
@@ -100,8 +99,13 @@ impl Store {
             .filter(C::State.ne(CommandState::Queued.as_str()))
             .into_tuple();
         let mut ids: BTreeSet<String> = BTreeSet::new();
-        ids.extend(online.all(&self.reader).await.map_err(StoreError::Read)?);
-        ids.extend(busy.all(&self.reader).await.map_err(StoreError::Read)?);
+        ids.extend(
+            online
+                .all(&self.reader)
+                .await
+                .map_err(StoreError::of_read)?,
+        );
+        ids.extend(busy.all(&self.reader).await.map_err(StoreError::of_read)?);
         ids.iter().map(|id| parse_id(id)).collect()
     }
 
@@ -123,7 +127,7 @@ impl Store {
             .into_tuple()
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         rows.into_iter()
             .map(|(id, epoch)| {
                 let device_id = parse_id(&id)?;
@@ -144,7 +148,7 @@ impl Store {
             .into_tuple()
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         ids.iter().map(|id| parse_id(id)).collect()
     }
 
@@ -163,7 +167,7 @@ impl Store {
             .filter(C::CreatedAt.gt(vehicle.forget_through.unwrap_or(i64::MIN)))
             .one(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         row.map(Command::try_from).transpose()
     }
 
@@ -193,7 +197,7 @@ impl Store {
             .limit(page.limit)
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         rows.into_iter()
             .map(Command::try_from)
             .collect::<Result<_, _>>()
@@ -214,7 +218,7 @@ impl Store {
             .limit(limit)
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         let readable = rows.into_iter().filter_map(|row| {
             let id = row.id.clone();
             // Not of our making, and nothing that the others should wait for.
@@ -237,7 +241,7 @@ impl Store {
             .into_tuple()
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         marks
             .into_iter()
             .map(|(id, through)| Ok((parse_id(&id)?, Timestamp::from_millis(through))))
@@ -262,7 +266,7 @@ impl Store {
             .limit(page.limit)
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         rows.into_iter()
             .map(Report::try_from)
             .collect::<Result<_, _>>()
@@ -290,7 +294,7 @@ impl Store {
             .into_tuple()
             .all(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         let blobs = rows.into_iter().map(|(id, received_at, size)| BlobInfo {
             id,
             device_id: device_id.clone(),
@@ -314,7 +318,7 @@ impl Store {
             .filter(debug_blob::Column::ReceivedAt.gt(vehicle.forget_through.unwrap_or(i64::MIN)))
             .one(&self.reader)
             .await
-            .map_err(StoreError::Read)?;
+            .map_err(StoreError::of_read)?;
         Ok(row.map(|row| Bytes::from(row.content)))
     }
 }
@@ -350,7 +354,7 @@ async fn living(
         .filter(vehicle::Column::DeletedAt.is_null())
         .one(reader)
         .await
-        .map_err(|error: DbErr| StoreError::Read(error))
+        .map_err(StoreError::of_read)
 }
 
 fn parse_id(id: &str) -> Result<DeviceId, StoreError> {

@@ -448,7 +448,7 @@ fn a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_agai
 
 #[test]
 fn a_stop_ends_what_is_under_way_and_tells_the_callers() {
-    let mut daemon = Daemon::start();
+    let mut daemon = Daemon::builder().set("shutdown.grace=4s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
     vehicle.hears(RUN);
@@ -462,16 +462,18 @@ fn a_stop_ends_what_is_under_way_and_tells_the_callers() {
 }
 
 #[test]
-fn an_answer_to_what_was_asked_before_a_stop_still_counts() {
-    let daemon = Daemon::start();
+fn a_vehicle_may_answer_what_it_was_asked_before_it_is_told_goodbye() {
+    let mut daemon = Daemon::builder().set("shutdown.grace=1m").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
     vehicle.hears(RUN);
     daemon.signal("TERM");
-    vehicle.hears("GOTTA GO.");
+    daemon.logged("stopping: no new connections, finishing what is in flight");
     vehicle.answers("DONE!");
+    vehicle.hears("GOTTA GO.");
     vehicle.answers("SEE YA!");
     assert_eq!(asked.answer().told(), (200, "done"));
+    assert!(daemon.wait().success());
 }
 
 #[test]

@@ -279,9 +279,13 @@ impl Service {
             if ended.is_some() || Instant::now() >= until {
                 return Ok(ended);
             }
-            let command = self.store.command(&journey.device_id, journey.id).await?;
-            // Deleted with its vehicle.
-            let command = command.ok_or(CommandError::UnknownVehicle)?;
+            let command = match self.store.command(&journey.device_id, journey.id).await {
+                // Deleted with its vehicle.
+                Ok(found) => found.ok_or(CommandError::UnknownVehicle)?,
+                // Perhaps the next time; the vehicle may answer meanwhile.
+                Err(StoreError::Unavailable) => continue,
+                Err(error) => return Err(error.into()),
+            };
             if command.state.is_final() {
                 return Ok(Some(command));
             }

@@ -1,0 +1,69 @@
+//! What the operating system has to give: ports and open files.
+
+use std::net::SocketAddr;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::StartError;
+use crate::config::Settings;
+
+/// Devices that may connect if the settings leave it open.
+const DEVICES: usize = 18_000;
+/// Files the process has open beside its device connections: HTTP, database, Redis, log, listeners.
+const OTHER_FILES: u64 = 128;
+/// Connections the operating system may complete before they are accepted.
+const BACKLOG: u32 = 16_384;
+
+pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bind = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A port of a process that just ended may be taken again at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| StartError::Listen {
+        key,
+        address,
+        source,
+    })
+}
+
+pub(super) fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+/// Raises the soft limit of open files to the hard one, and says how many devices may connect.
+pub(super) fn raise_open_files(settings: &Settings) -> Result<usize, StartError> {
+    let wanted = settings.device.max_connections;
+    let http = settings.http.max_connections;
+    let other = OTHER_FILES + http as u64;
+    let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+        u64::MAX
+    });
+    let possible = allowed.saturating_sub(other);
+    if wanted.max(1) as u64 > possible {
+        return Err(StartError::OpenFiles {
+            wanted,
+            http,
+            needed: wanted.max(1) as u64 + other,
+            allowed,
+        });
+    }
+    if wanted > 0 {
+        return Ok(wanted);
+    }
+    let most = usize::try_from(possible).unwrap_or(usize::MAX);
+    if most < DEVICES {
+        tracing::warn!(
+            max_connections = most,
+            "fewer devices than usual may connect: this process may open {allowed} files (ulimit -n)"
+        );
+    }
+    Ok(most.min(DEVICES))
+}
