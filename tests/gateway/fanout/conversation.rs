@@ -164,11 +164,10 @@ async fn a_new_life_hears_what_is_for_it_and_no_more_what_was_for_the_old_one() 
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let (old, new) = (b.id, Uuid::now_v7());
-    let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), async {
-        // Its requests under way are over.
-        b.fanout.begin_life(new).await;
-    });
+    let started = Instant::now();
+    let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.begin_life(new));
     assert_eq!(asked, Err(AskError::NoAnswer));
+    assert!(started.elapsed() < PATIENCE, "it waited for its answer");
     a.fanout.notify(new, &over(2)).await.unwrap();
     assert_eq!(b.next().await, told(2));
     wait_until("the old life is heard no more", || {

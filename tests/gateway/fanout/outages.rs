@@ -106,7 +106,9 @@ async fn an_outage_is_one_warning_and_its_end_one_line_none_with_the_password() 
 async fn what_is_closed_neither_hears_nor_waits() {
     let redis = Redis::start();
     let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let started = Instant::now();
     let (asked, ()) = tokio::join!(a.ask(b.id, PATIENCE), a.fanout.close());
+    assert!(started.elapsed() < PATIENCE, "it waited for its answer");
     assert!(matches!(
         asked,
         Err(AskError::NoAnswer | AskError::Unavailable)
