@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::time::timeout;
-use vehicle_gateway_migrations::{Migrator, MigratorTrait};
 
 use super::{OpenError, clock::Clock};
 pub(super) use sqlite::FileLock;
@@ -131,7 +130,9 @@ async fn open_for(
     let write_connection = if is_file {
         let mut connection = sqlite::write_connection(url).await.map_err(connecting)?;
         let db = connection.get().await.map_err(connecting)?;
-        Migrator::up(&db, None).await.map_err(migrating)?;
+        vehicle_gateway_migrations::migrate(&db)
+            .await
+            .map_err(migrating)?;
         connection
     } else {
         server::prepare(url, life.map(|(life, _)| life))

@@ -8,7 +8,7 @@ use sea_orm::{
     sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection},
 };
 use tokio::time::timeout;
-use vehicle_gateway_migrations::{Migrator, MigratorTrait};
+use vehicle_gateway_migrations::migrate;
 
 use super::{
     WriteConnection,
@@ -127,7 +127,7 @@ pub(super) async fn prepare(url: &str, life: Option<&Life>) -> Result<(), DbErr>
     try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
     take_turn(&db).await?;
-    Migrator::up(&db, None).await?;
+    migrate(&db).await?;
     if let Some(life) = life {
         lives::announce(&db, life).await?;
     }
