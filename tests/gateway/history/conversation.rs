@@ -10,11 +10,10 @@ use tokio::{
 
 use super::{
     fleet::{Phase, Vehicle},
-    line::{Line, Said},
     observer::values,
     record::{Connection, Event, Marker},
 };
-use crate::support::hello;
+use crate::support::{Line, Said, hello};
 
 /// How long a device waits for what it is owed before it connects anew.
 const IMPATIENCE: Duration = Duration::from_secs(12);

@@ -10,7 +10,6 @@ mod conversation;
 mod excerpt;
 mod faults;
 mod fleet;
-mod line;
 mod observer;
 mod operators;
 mod record;
@@ -29,6 +28,7 @@ use crate::support::{Cluster, Database, LEASE};
 use excerpt::{moment_of, tell};
 use fleet::{Fleet, Places};
 use observer::Observer;
+pub(crate) use observer::watch;
 use operators::Operators;
 use record::{Change, Clock, Event, Fault, History, Moment};
 

@@ -51,6 +51,15 @@ const NOTES: [(&str, &str, &str, &str, &[&str]); 4] = [
     ),
 ];
 
+/// Lets this database note from now on, in the table `audit`, what is written to it.
+pub(crate) fn watch(url: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { Observer::connect(url).await.install().await });
+}
+
 /// A connection to the database of a run.
 pub(super) struct Observer {
     connection: DatabaseConnection,

@@ -206,18 +206,19 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn kill(&mut self, index: usize) {
         self.instance(index).signal("KILL");
-        self.ended(index);
+        self.wait_for_the_end(index);
     }
 
     /// SIGTERM, and the end of it.
     #[track_caller]
     pub(crate) fn stop(&mut self, index: usize) -> ExitStatus {
         self.instance(index).signal("TERM");
-        self.ended(index)
+        self.wait_for_the_end(index)
     }
 
+    /// Waits until an instance has ended by itself.
     #[track_caller]
-    fn ended(&mut self, index: usize) -> ExitStatus {
+    pub(crate) fn wait_for_the_end(&mut self, index: usize) -> ExitStatus {
         let member = &mut self.members[index];
         let mut daemon = member.daemon.take().unwrap();
         let status = daemon.wait();

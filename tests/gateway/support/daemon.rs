@@ -323,6 +323,16 @@ impl Daemon {
             .wait_for(message, |line| line["message"] == message)
     }
 
+    /// Waits for a log line with this in its message.
+    #[track_caller]
+    pub(crate) fn logged_like(&self, part: &str) -> Value {
+        self.log.wait_for(part, |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|message| message.contains(part))
+        })
+    }
+
     /// Waits for a log line in which this field is this text.
     #[track_caller]
     pub(crate) fn logged_with(&self, field: &str, text: &str) -> Value {

@@ -111,6 +111,22 @@ impl Device {
         }
     }
 
+    /// The next line, however long it takes; `None` once the connection is over, in whatever way.
+    pub(crate) fn next_line(&mut self) -> Option<String> {
+        self.stream.set_read_timeout(None).unwrap();
+        loop {
+            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.received.drain(..=end).collect();
+                return Some(String::from_utf8(line[..end].to_vec()).unwrap());
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) | Err(_) => return None,
+                Ok(read) => self.received.extend_from_slice(&chunk[..read]),
+            }
+        }
+    }
+
     /// The next line is this sentence.
     #[track_caller]
     pub(crate) fn expect(&mut self, sentence: &str) {

@@ -5,6 +5,7 @@ mod cluster;
 mod daemon;
 mod database;
 mod device;
+mod line;
 mod proxy;
 mod redis;
 mod script;
@@ -15,17 +16,18 @@ mod vehicle;
 mod wait;
 
 pub(crate) use balancer::Balancer;
-pub(crate) use cluster::{Cluster, GRACE, LEASE, proxy_header};
+pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use daemon::Daemon;
 pub(crate) use database::{Lock, answers, change, query};
 pub(crate) use device::{Device, hello, json};
+pub(crate) use line::{Line, Said};
 pub(crate) use proxy::Proxy;
 pub(crate) use redis::Redis;
 pub(crate) use script::Script;
 pub(crate) use server::{Database, free_ports};
 pub(crate) use simulation::Simulation;
 pub(crate) use tool::{expect_success, tool};
-pub(crate) use vehicle::{Dialect, Vehicle};
+pub(crate) use vehicle::{Answer, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 
 /// Makes tests of these functions, one for each kind of database: what holds on a file holds on a server.

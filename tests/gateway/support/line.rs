@@ -1,4 +1,4 @@
-//! A device's connection: sentences in both dialects over one socket.
+//! A device's connection for tests with many of them: sentences in both dialects over one socket, waited for by tasks.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Dialect, proxy_header};
+use super::{Dialect, cluster::proxy_header};
 
 /// How long connecting and writing may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the gateway says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// It greets a connection.
     Connected,
     /// It answers.
@@ -26,18 +26,18 @@ pub(super) enum Said {
 }
 
 /// A connection to the device port.
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     received: Vec<u8>,
     dialect: Dialect,
     device_id: String,
     /// What the gateway takes for the device's address.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Line {
     /// Connects; `pretend`: with the header of a balancer that has a device of this address behind it.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         to: SocketAddr,
         pretend: Option<SocketAddr>,
         dialect: Dialect,
@@ -63,12 +63,12 @@ impl Line {
     }
 
     /// Opens an exchange.
-    pub(super) async fn say(&mut self, sentence: &str) -> io::Result<()> {
+    pub(crate) async fn say(&mut self, sentence: &str) -> io::Result<()> {
         self.speak("message", sentence).await
     }
 
     /// Answers a command.
-    pub(super) async fn answer(&mut self, sentence: &str) -> io::Result<()> {
+    pub(crate) async fn answer(&mut self, sentence: &str) -> io::Result<()> {
         self.speak("reply", sentence).await
     }
 
@@ -83,7 +83,7 @@ impl Line {
     }
 
     /// The next thing that the gateway says; `None` once it has closed. May be given up and asked again.
-    pub(super) async fn hear(&mut self) -> Option<Said> {
+    pub(crate) async fn hear(&mut self) -> Option<Said> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
@@ -124,7 +124,7 @@ impl Line {
     }
 
     /// Closes nothing: hands out the socket.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }
 }

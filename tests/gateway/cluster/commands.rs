@@ -1,0 +1,222 @@
+//! Commands through one gateway for vehicles that are connected to another.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use serde_json::{Value, json};
+
+use super::Obedient;
+use crate::support::{Answer, Cluster, Database, PATIENCE, on_every_server, wait_until};
+
+const RUN: &str = "HEY YOU, RUN!";
+const REST: &str = "HEY YOU, REST!";
+
+on_every_server! {
+    a_command_through_any_instance_reaches_a_vehicle_on_any_other,
+    every_outcome_comes_back_from_another_instance,
+    whatever_can_be_asked_can_be_asked_through_another_instance,
+    a_key_stands_for_one_command_whichever_instances_are_asked,
+    what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_newer_one_came_through_a_third,
+    a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them,
+    a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is,
+}
+
+fn a_command_through_any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
+    let cluster = Cluster::start(database, 3);
+    for owner in 0..3 {
+        let id = format!("truck-{owner}");
+        let mut device = cluster.log_in_at(owner, &id);
+        for asked in 0..3 {
+            let instance = cluster.instance(asked);
+            let asked = instance.ask(&format!("{id}/turnOn"), &json!({}));
+            device.expect(RUN);
+            device.say("DONE!");
+            let answer = asked.answer();
+            assert_eq!(answer.told(), (200, "done"));
+            assert_eq!(answer.body["reply"], "DONE!");
+            assert_eq!(instance.vehicle(&id)["running"], true);
+        }
+        // Nothing else was said to it.
+        device.say("PING.");
+        device.expect("PONG.");
+    }
+}
+
+fn every_outcome_comes_back_from_another_instance(database: &Database) {
+    let cluster = Cluster::start(database, 2);
+    let elsewhere = cluster.instance(1);
+    let mut device = cluster.log_in_at(0, "truck");
+
+    let asked = elsewhere.ask("truck/turnOn", &json!({}));
+    device.expect(RUN);
+    device.say("I CAN'T, SORRY.");
+    let answer = asked.answer();
+    assert_eq!(answer.told(), (409, "vehicle-refused"));
+    let refused = elsewhere.command("truck", answer.command_id());
+    assert_eq!(refused["status"], "refused");
+
+    let asked = elsewhere.ask("truck/turnOn", &json!({"timeoutSeconds": 1}));
+    device.expect(RUN);
+    assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
+    // The kind is held: what cannot be asked in time is not asked at all.
+    let asked = elsewhere.ask("truck/turnOff", &json!({"timeoutSeconds": 1}));
+    assert_eq!(asked.answer().told(), (504, "command-expired"));
+    device.say("DONE!");
+    device.say("PING.");
+    device.expect("PONG.");
+
+    assert_eq!(
+        elsewhere.operate("nobody/turnOn", &json!({})).told(),
+        (404, "unknown-vehicle")
+    );
+
+    let asked = elsewhere.ask("truck/turnOff", &json!({}));
+    device.expect(REST);
+    drop(device);
+    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
+    let answer = elsewhere.operate("truck/turnOn", &json!({}));
+    assert_eq!(answer.told(), (409, "vehicle-offline"));
+}
+
+fn whatever_can_be_asked_can_be_asked_through_another_instance(database: &Database) {
+    let cluster = Cluster::start(database, 2);
+    let elsewhere = cluster.instance(1);
+    let mut device = cluster.log_in_at(0, "truck");
+
+    let asked = elsewhere.ask("truck/frequency", &json!({"seconds": 77}));
+    device.expect("KEEP ME POSTED EVERY 77 SECONDS.");
+    device.say("SURE, I WILL!");
+    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(
+        elsewhere.vehicle("truck")["acknowledgedUpdateFrequency"],
+        77
+    );
+
+    let url = elsewhere.url("/service/truck/fetch-info");
+    let asked = std::thread::spawn(move || reqwest::blocking::get(url).unwrap());
+    device.expect("HOW'S IT GOING?");
+    device.say("FINE. I'M HERE 1.5 2.5, RESTING AND CHARGED AT 42%.");
+    let info: Value = asked.join().unwrap().json().unwrap();
+    assert_eq!(info["status"], "CONNECTED");
+    assert_eq!(info["battery"], 42);
+
+    let asked = elsewhere.ask("truck/disconnect", &json!({}));
+    device.expect("GOTTA GO.");
+    device.say("SEE YA!");
+    assert_eq!(asked.answer().told(), (200, "done"));
+    device.expect_closed();
+    assert_eq!(elsewhere.offline("truck")["disconnectReason"], "operator");
+}
+
+fn a_key_stands_for_one_command_whichever_instances_are_asked(database: &Database) {
+    let cluster = Cluster::start(database, 3);
+    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let asked: Vec<_> = (0..9)
+        .map(|n| {
+            cluster
+                .instance(n % 3)
+                .ask_as("truck/turnOn", &json!({}), Some("key"))
+        })
+        .collect();
+    let answers: Vec<_> = asked.into_iter().map(|asked| asked.answer()).collect();
+    let ids: BTreeSet<&str> = answers.iter().map(Answer::command_id).collect();
+    assert_eq!(ids.len(), 1, "{answers:#?}");
+    assert!(answers.iter().all(|answer| answer.told() == (200, "done")));
+    assert_eq!(vehicle.heard(), [RUN]);
+    let other = cluster
+        .instance(2)
+        .ask_as("truck/turnOff", &json!({}), Some("key"));
+    assert_eq!(other.answer().told(), (422, "idempotency-key-reused"));
+}
+
+fn what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_newer_one_came_through_a_third(
+    database: &Database,
+) {
+    let cluster = Cluster::start(database, 3);
+    let mut device = cluster.log_in_at(0, "truck");
+    device.say("GOTTA GO.");
+    device.expect("SEE YA!");
+    cluster.instance(1).offline("truck");
+    let queue = json!({"queue": true, "ttlSeconds": 60});
+    let older = cluster.instance(0).operate("truck/turnOn", &queue);
+    assert_eq!(older.told(), (202, "queued"));
+    let newer = cluster.instance(1).operate("truck/turnOff", &queue);
+    assert_eq!(newer.told(), (202, "queued"));
+    let mut device = cluster.log_in_at(2, "truck");
+    device.expect(REST);
+    device.say("DONE!");
+    let instance = cluster.instance(0);
+    wait_until("the newer one is done", || {
+        (instance.command("truck", newer.command_id())["status"] == "done").then_some(())
+    });
+    let older = instance.command("truck", older.command_id());
+    assert_eq!(older["status"], "superseded");
+    device.say("PING.");
+    device.expect("PONG.");
+}
+
+fn a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them(
+    database: &Database,
+) {
+    let cluster = Cluster::start(database, 3);
+    let vehicles: Vec<_> = (0..9)
+        .map(|n| Obedient::new(cluster.log_in_at(n % 3, &format!("truck-{n}"))))
+        .collect();
+    let mut silent = cluster.log_in_at(2, "silent");
+    let body = json!({"message": RUN, "timeoutSeconds": 3});
+    let counts: Value = cluster
+        .instance(1)
+        .post("/service/broadcast", &body)
+        .json()
+        .unwrap();
+    assert_eq!(
+        counts,
+        json!({"addressed": 10, "done": 9, "refused": 0, "silent": 1, "disconnected": 0, "unsent": 0})
+    );
+    silent.expect(RUN);
+    for vehicle in vehicles {
+        assert_eq!(vehicle.heard(), [RUN]);
+    }
+}
+
+/// Publishes as `redis-cli` does, and returns how many heard it.
+fn publish(cluster: &Cluster, channel: &str, message: &str) -> usize {
+    let url = cluster.redis().url();
+    let address = url.trim_start_matches("redis://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut said = "*3\r\n".to_owned();
+    for word in ["PUBLISH", channel, message] {
+        said += &["$", &word.len().to_string(), "\r\n", word, "\r\n"].concat();
+    }
+    stream.write_all(said.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    answer.trim().trim_start_matches(':').parse().unwrap()
+}
+
+fn a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is(database: &Database) {
+    let cluster = Cluster::start(database, 3);
+    let message = |id: &str| json!({"type": "command", "message": RUN, "clientId": id}).to_string();
+    wait_until("all have subscribed", || {
+        (publish(&cluster, "VehicleServers", "no JSON") == 3).then_some(())
+    });
+    for owner in 0..3 {
+        let id = format!("truck-{owner}");
+        let mut device = cluster.log_in_at(owner, &id);
+        publish(&cluster, "VehicleServers", &message(&id));
+        device.expect(RUN);
+        device.say("DONE!");
+        cluster.instance(0).reaches(&id, &["done"]);
+        device.say("PING.");
+        device.expect("PONG.");
+    }
+    // What nobody can do, and what is none of ours, harms nobody.
+    for other in [message("nobody"), "{}".to_owned(), "[".to_owned()] {
+        assert_eq!(publish(&cluster, "VehicleServers", &other), 3);
+    }
+    cluster.log_in_at(1, "after");
+}

@@ -1,0 +1,177 @@
+//! Where a session ends when its vehicle, or its instance, is gone.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{DECLARED_DEAD, REPORT, THANKS, life, offline, session, watched};
+use crate::support::{
+    Cluster, Database, Device, GRACE, LEASE, PATIENCE, hello, on_every_server, wait_until,
+};
+
+on_every_server! {
+    a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never_offline,
+    without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases,
+    an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id,
+    vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time,
+    deleting_a_vehicle_through_one_instance_closes_its_session_on_another,
+    a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_is_told,
+}
+
+fn a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never_offline(
+    database: &Database,
+) {
+    let cluster = watched(database, 3);
+    let mut old = cluster.log_in_at(0, "truck");
+    let mut new = cluster.log_in_at(1, "truck");
+    // Nobody closed it from the other side.
+    old.expect_closed();
+    let line = cluster.instance(0).disconnected("truck");
+    assert_eq!(line["reason"], "superseded");
+    drop(old);
+    wait_until("the first instance has done with it", || {
+        (cluster.instance(0).held() == 0).then_some(())
+    });
+    for asked in 0..3 {
+        let asked = cluster.instance(asked).ask("truck/turnOn", &json!({}));
+        new.expect("HEY YOU, RUN!");
+        new.say("DONE!");
+        assert_eq!(asked.answer().told(), (200, "done"));
+    }
+    assert_eq!(
+        session(&cluster, "truck"),
+        ("2".to_owned(), life(&cluster, 1))
+    );
+    assert_eq!(offline(&cluster, "truck"), 0);
+}
+
+fn without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases(
+    database: &Database,
+) {
+    let cluster = watched(database, 2);
+    let mut old = cluster.log_in_at(0, "truck");
+    cluster.redis().stop();
+    let mut new = cluster.log_in_at(1, "truck");
+    old.expect_closed();
+    new.say(REPORT);
+    new.expect(THANKS);
+    assert_eq!(offline(&cluster, "truck"), 0);
+    assert_eq!(session(&cluster, "truck").0, "2");
+}
+
+/// Whether the database takes this life for dead, or has forgotten it.
+fn is_dead(cluster: &Cluster, life: &str) -> bool {
+    let sql = format!("SELECT id FROM instances WHERE id = '{life}' AND state = 'live'");
+    cluster.query(&sql).is_empty()
+}
+
+fn an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id(database: &Database) {
+    let cluster = watched(database, 3);
+    let old_life = life(&cluster, 0);
+    let mut stay: Vec<Device> = (0..3)
+        .map(|n| cluster.log_in_at(0, &format!("stays-{n}")))
+        .collect();
+    let mut left: Vec<Device> = (0..3)
+        .map(|n| cluster.log_in_at(0, &format!("moves-{n}")))
+        .collect();
+    cluster.pause(0);
+    let mut moved: Vec<Device> = (0..3)
+        .map(|n| cluster.log_in_at(1, &format!("moves-{n}")))
+        .collect();
+    for device in left.iter_mut().chain(&mut stay) {
+        device.say(REPORT);
+    }
+    wait_until("it is taken for dead", || {
+        is_dead(&cluster, &old_life).then_some(())
+    });
+    cluster.resume(0);
+    // Neither stored nor thanked: the sessions were over, whoever has noticed.
+    for device in left.iter_mut().chain(&mut stay) {
+        device.expect_closed();
+    }
+    cluster.instance(0).logged_like(DECLARED_DEAD);
+    assert_eq!(cluster.query("SELECT id FROM reports"), [""; 0]);
+    wait_until("it serves again", || {
+        (cluster.instance(0).get("/ready").status() == 200).then_some(())
+    });
+    assert_ne!(life(&cluster, 0), old_life);
+    for (n, device) in moved.iter_mut().enumerate() {
+        device.say(REPORT);
+        device.expect(THANKS);
+        assert_eq!(offline(&cluster, &format!("moves-{n}")), 0);
+    }
+    let mut device = cluster.log_in_at(0, "new");
+    device.say(REPORT);
+    device.expect(THANKS);
+    assert_eq!(session(&cluster, "new").1, life(&cluster, 0));
+    for n in 0..3 {
+        let id = format!("stays-{n}");
+        cluster.instance(0).offline(&id);
+        assert_eq!(offline(&cluster, &id), 1);
+    }
+}
+
+fn vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time(
+    database: &Database,
+) {
+    let mut cluster = watched(database, 3);
+    let ids: Vec<String> = (0..6).map(|n| format!("truck-{n}")).collect();
+    let devices: Vec<Device> = ids.iter().map(|id| cluster.log_in_at(0, id)).collect();
+    let (back, gone) = ids.split_at(3);
+    let since = Instant::now();
+    cluster.kill(0);
+    drop(devices);
+    let _back: Vec<Device> = back.iter().map(|id| cluster.log_in(id)).collect();
+    for id in gone {
+        let vehicle = cluster.instance(1).offline(id);
+        assert_eq!(vehicle["disconnectReason"], "instance-lost");
+    }
+    let took = since.elapsed();
+    assert!(took < LEASE + GRACE + Duration::from_secs(2), "{took:?}");
+    assert!(took > GRACE, "{took:?}: they had no grace");
+    cluster.start_again(0);
+    for id in gone {
+        assert_eq!(offline(&cluster, id), 1, "{id}");
+    }
+    for id in back {
+        assert_eq!(offline(&cluster, id), 0, "{id}");
+        assert_eq!(session(&cluster, id).0, "2");
+    }
+}
+
+fn deleting_a_vehicle_through_one_instance_closes_its_session_on_another(database: &Database) {
+    let cluster = Cluster::start(database, 2);
+    let mut device = cluster.log_in_at(0, "truck");
+    assert_eq!(cluster.instance(1).delete("/vehicles/truck").status(), 204);
+    device.expect_closed();
+    assert_eq!(
+        cluster.instance(0).disconnected("truck")["reason"],
+        "deleted"
+    );
+    assert_eq!(cluster.instance(0).get("/vehicles/truck").status(), 404);
+    cluster.log_in_at(0, "truck");
+    assert_eq!(
+        session(&cluster, "truck").0,
+        "2",
+        "epochs go on over a deletion"
+    );
+}
+
+fn a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_is_told(
+    database: &Database,
+) {
+    let mut cluster = watched(database, 2);
+    let mut device = cluster.connect_to(0);
+    device.say(&hello("truck"));
+    device.expect("HI, NICE TO MEET YOU!");
+    let deadline = PATIENCE.as_secs();
+    let body = json!({"timeoutSeconds": deadline});
+    let asked = cluster.instance(1).ask("truck/turnOn", &body);
+    device.expect("HEY YOU, RUN!");
+    let since = Instant::now();
+    cluster.kill(0);
+    let answer = asked.answer();
+    assert_eq!(answer.told(), (409, "vehicle-disconnected"));
+    assert!(since.elapsed() < Duration::from_secs(deadline));
+    cluster.instance(1).reaches("truck", &["disconnected"]);
+}

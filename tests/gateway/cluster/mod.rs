@@ -1,0 +1,105 @@
+//! Several gateways that act as one.
+
+mod commands;
+mod ends;
+mod instances;
+mod outages;
+mod rolling;
+mod storm;
+
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use crate::{
+    history::watch,
+    support::{Cluster, Database, Device, wait_until},
+};
+
+const REPORT: &str = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.";
+const THANKS: &str = "OK, THANKS!";
+/// In the log of an instance that the others took for dead.
+const DECLARED_DEAD: &str = "declared dead";
+
+/// A cluster whose database notes what is written to it.
+fn watched(database: &Database, size: usize) -> Cluster {
+    let cluster = Cluster::start(database, size);
+    watch(cluster.database_url());
+    cluster
+}
+
+/// How often a vehicle went offline.
+fn offline(cluster: &Cluster, device_id: &str) -> usize {
+    let sql = format!(
+        "SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}' AND NOT online"
+    );
+    cluster.query(&sql).len()
+}
+
+/// The vehicle's epoch and who holds it, as the database has it.
+fn session(cluster: &Cluster, device_id: &str) -> (String, String) {
+    let column = |column| {
+        let sql = format!("SELECT {column} FROM vehicles WHERE device_id = '{device_id}'");
+        cluster.query(&sql).pop().unwrap_or_default()
+    };
+    (column("session_epoch"), column("instance_id"))
+}
+
+/// The id of an instance's present life.
+fn life(cluster: &Cluster, index: usize) -> String {
+    let info = cluster.instance(index).json("/");
+    info["instance"]["id"].as_str().unwrap().to_owned()
+}
+
+/// A vehicle that does what it is asked, as soon as it hears it.
+struct Obedient {
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Obedient {
+    fn new(mut device: Device) -> Self {
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let notes = Arc::clone(&heard);
+        thread::spawn(move || {
+            while let Some(sentence) = device.next_line() {
+                let answer = match sentence.as_str() {
+                    "HEY YOU, RUN!" | "HEY YOU, REST!" => "DONE!",
+                    "HOW'S IT GOING?" => "FINE. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.",
+                    "GOTTA GO." => "SEE YA!",
+                    _ => continue,
+                };
+                notes.lock().unwrap().push(sentence);
+                if !device.try_say(answer) {
+                    break;
+                }
+            }
+        });
+        Self { heard }
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn one_gateway_behind_its_balancer_is_found_again_after_a_restart_and_a_kill() {
+    let mut cluster = Cluster::start(&Database::mariadb(), 1);
+    let mut device = cluster.log_in("truck");
+    device.say("PING.");
+    device.expect("PONG.");
+    assert_eq!(cluster.get("/vehicles/truck").status(), 200);
+    cluster.restart(0);
+    device.expect("GOTTA GO.");
+    cluster.log_in_at(0, "truck");
+    cluster.kill(0);
+    cluster.start_again(0);
+    cluster.log_in_at(0, "truck");
+    let epoch = cluster.query("SELECT session_epoch FROM vehicles");
+    assert_eq!(epoch, ["3"]);
+    let body = serde_json::json!({"deviceId": "other"});
+    wait_until("the balancer has found it", || {
+        (cluster.post("/vehicles", &body).status() == 201).then_some(())
+    });
+}
