@@ -90,8 +90,12 @@ fn while_redis_stands_still_vehicles_stay_and_commands_to_other_instances_are_re
     );
 }
 
-/// Reports as often as it is thanked, until it is told to stop; returns how often that was.
-fn report_on_and_on(mut device: Device, thanked: &AtomicUsize, over: &AtomicBool) -> usize {
+/// Reports as often as it is thanked, until it is told to stop; returns how often that was, and the device, still connected.
+fn report_on_and_on(
+    mut device: Device,
+    thanked: &AtomicUsize,
+    over: &AtomicBool,
+) -> (usize, Device) {
     let mut thanks = 0;
     while !over.load(Ordering::Relaxed) {
         device.say(REPORT);
@@ -99,7 +103,7 @@ fn report_on_and_on(mut device: Device, thanked: &AtomicUsize, over: &AtomicBool
         thanks += 1;
         thanked.fetch_add(1, Ordering::Relaxed);
     }
-    thanks
+    (thanks, device)
 }
 
 fn while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_for_offline(
@@ -144,8 +148,11 @@ fn while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_
         assert_eq!(dead, None);
     }
     over.store(true, Ordering::Relaxed);
-    for (n, reporter) in reporters.into_iter().enumerate() {
-        let thanks = reporter.join().unwrap();
+    let reporters: Vec<_> = reporters
+        .into_iter()
+        .map(|reporter| reporter.join().unwrap())
+        .collect();
+    for (n, (thanks, _)) in reporters.iter().enumerate() {
         let id = format!("truck-{n}");
         let stored = cluster.query(&format!(
             "SELECT count(*) FROM reports WHERE device_id = '{id}'"

@@ -3,20 +3,20 @@
 
 use super::{
     Violation, grace,
-    tools::READING,
+    tools::{READING, had_calm},
     view::{Step, View},
 };
 use crate::history::record::{History, Moment, Session};
 
 /// How much sooner or later than grace a vehicle may be due: the transaction takes its time.
-const ROUNDING: Moment = 1_500;
-/// How long a transaction may take from what was noted to its commit. It is rolled back if it takes longer.
-const COMMIT: Moment = 6_000;
+const SOON: Moment = 1_500;
+/// How long a transaction may take from what was noted to its commit, when the database stands still meanwhile.
+const COMMIT: Moment = 15_000;
 
 pub(super) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (before, step) in view.changes() {
-        if let Some(what) = wrong_step(&before, step) {
+        if let Some(what) = wrong_step(history, &before, step) {
             violations.push(Violation::new(5, view.device_id, Some(step.at), what));
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
     violations
 }
 
-fn wrong_step(before: &Session, step: Step<'_>) -> Option<String> {
+fn wrong_step(history: &History, before: &Session, step: Step<'_>) -> Option<String> {
     let after = step.session;
     let is_login = after.epoch > before.epoch;
     if !after.online && (after.instance.is_some() || after.offline_due.is_some()) {
@@ -72,8 +72,11 @@ fn wrong_step(before: &Session, step: Step<'_>) -> Option<String> {
         )),
         (true, true) if before.offline_due != after.offline_due => {
             let due = after.offline_due?;
-            let early = due < step.at + grace() - ROUNDING;
-            let late = due > step.at + grace() + ROUNDING;
+            // What waits for a server takes the time that it had before.
+            let held_up = !had_calm(history, step.at - COMMIT, step.at, COMMIT - 1);
+            let tolerance = if held_up { COMMIT } else { SOON };
+            let early = due < step.at + grace() - tolerance;
+            let late = due > step.at + grace() + tolerance;
             (early || late)
                 .then(|| format!("it is due to be offline at {due}, which is not after its grace"))
         }

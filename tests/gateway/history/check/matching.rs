@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 
 use super::{
     Violation,
-    tools::{READING, kind},
+    tools::{READING, ROUNDING, kind},
     view::View,
 };
 use crate::history::record::{Connection, Event, Fault, History, Moment};
-
-/// How much earlier than it was claimed a command may be heard, as clocks are read in whole milliseconds. A device
-/// takes longer to answer, and only then the next one is claimed.
-const ROUNDING: Moment = 5;
 
 /// A command that a device heard.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,32 +1,38 @@
 //! Invariant 8: A queued command is never written after a newer one of its kind exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Violation, tools::kind, view::View};
+use crate::history::record::Writer;
+
+/// A command that waits, and the first that came after it.
+struct Waiting<'a> {
+    since: &'a Writer,
+    newer: Option<&'a str>,
+}
 
 pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    // What waits, and what came after it: by the kind of answer.
-    let mut waiting: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-    let mut known = Vec::new();
+    let mut waiting: BTreeMap<&str, Waiting<'_>> = BTreeMap::new();
+    let mut known = BTreeSet::new();
     for step in &view.moves {
-        let is_new = !known.contains(&step.id);
-        if is_new {
-            known.push(step.id);
-            for (id, newer) in &mut waiting {
-                let other = view
-                    .commands
-                    .get(id)
-                    .map_or("", |row| row.sentence.as_str());
-                if kind(other) == kind(step.sentence) && newer.is_none() {
-                    *newer = Some(step.id);
+        if known.insert(step.id) {
+            for (id, waiting) in &mut waiting {
+                let row = view.commands.get(id);
+                let is_rival = row.is_some_and(|row| kind(&row.sentence) == kind(step.sentence));
+                // Which of two was first in one batch is not noted.
+                if is_rival && waiting.since != step.writer {
+                    waiting.newer.get_or_insert(step.id);
                 }
             }
         }
         if step.state == "queued" {
-            waiting.entry(step.id).or_insert(None);
-        } else if let Some(newer) = waiting.remove(step.id)
-            && let (Some(newer), true) = (newer, step.sent)
+            let since = step.writer;
+            waiting.insert(step.id, Waiting { since, newer: None });
+        } else if let Some(Waiting {
+            newer: Some(newer), ..
+        }) = waiting.remove(step.id)
+            && step.sent
         {
             let at = view.commands.get(step.id).and_then(|row| row.sent_at);
             let what = format!("{} was queued and sent, and {newer} is newer", step.id);

@@ -3,7 +3,9 @@
 use super::Violation;
 use crate::history::record::{Event, Fault, History, Moment};
 
-/// The clocks of database, gateways and devices are one, but each reads it when it gets to it.
+/// All read one clock, in whole milliseconds.
+pub(super) const ROUNDING: Moment = 5;
+/// Each reads it when it gets to it.
 pub(super) const READING: Moment = 100;
 
 /// Devices heard nothing that the protocol does not say, and were never left without an answer while all was well.

@@ -1,7 +1,8 @@
 //! What a history says of one vehicle.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::tools::ROUNDING;
 use crate::history::record::{
     Audit, Change, CommandRow, Connection, Event, History, Moment, ReportRow, Seen, Session,
     VehicleRow, Writer,
@@ -19,6 +20,7 @@ pub(super) struct Step<'a> {
 /// A change of a command.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Move<'a> {
+    pub(super) writer: &'a Writer,
     pub(super) id: &'a str,
     pub(super) sentence: &'a str,
     pub(super) state: &'a str,
@@ -111,6 +113,7 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
                 sent,
                 epoch,
             } => of(&mut views, device_id).moves.push(Move {
+                writer,
                 id,
                 sentence,
                 state,
@@ -142,33 +145,46 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
     views
 }
 
-/// Which login was which connection's: told by the device's address, which the gateway notes.
+/// Which login was which connection's: told by the device's address, which the gateway notes. A port is used again,
+/// but not by two connections at one time: so it is the last one before.
 fn epochs(seen: &[Seen], steps: &[Step<'_>]) -> BTreeMap<Connection, i64> {
     let mut epochs = BTreeMap::new();
-    let mut taken = BTreeSet::new();
-    for Seen {
-        at,
-        connection,
-        event,
-    } in seen
-    {
-        let Event::Connected { address } = event else {
+    let mut before = 0;
+    for step in steps {
+        let is_login = step.session.epoch > before;
+        before = step.session.epoch;
+        let Some(remote) = step.session.remote.as_ref().filter(|_| is_login) else {
             continue;
         };
-        let mut before = 0;
-        for step in steps {
-            let is_login = step.session.epoch > before;
-            before = step.session.epoch;
-            // A port may be used again, but not by two connections at one time.
-            if is_login
-                && step.at + super::tools::READING >= *at
-                && step.session.remote.as_ref() == Some(address)
-                && taken.insert(step.session.epoch)
-            {
-                epochs.insert(*connection, step.session.epoch);
-                break;
-            }
+        let connected = seen.iter().rev().find(|seen| {
+            let is_it = matches!(&seen.event, Event::Connected { address } if address == remote);
+            is_it && seen.at <= step.at + ROUNDING
+        });
+        if let Some(connected) = connected {
+            epochs.insert(connected.connection, step.session.epoch);
         }
     }
     epochs
+}
+
+mod tests {
+    use super::super::story::{Story, address};
+    use super::views;
+    use crate::history::record::Event;
+
+    #[test]
+    fn a_login_is_of_the_last_connection_from_its_address() {
+        let mut story = Story::new();
+        // It was refused; later somebody got its port.
+        story.hello(0).leaves(0).log_in(1, 1);
+        let mut history = story.over();
+        for seen in history.seen.values_mut().flatten() {
+            if let Event::Connected { address: of } = &mut seen.event {
+                *of = address(1);
+            }
+        }
+        let views = views(&history);
+        let epochs = views.values().next().map(|view| view.epochs.clone());
+        assert_eq!(epochs, Some([(1, 1)].into()));
+    }
 }
