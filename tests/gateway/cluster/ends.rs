@@ -50,7 +50,7 @@ fn without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases
 ) {
     let cluster = watched(database, 2);
     let mut old = cluster.log_in_at(0, "truck");
-    cluster.redis().stop();
+    cluster.redis().kill();
     let mut new = cluster.log_in_at(1, "truck");
     old.expect_closed();
     new.say(REPORT);

@@ -77,7 +77,7 @@ fn without_redis(stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
 #[test]
 fn while_redis_is_away_vehicles_stay_and_commands_to_other_instances_are_refused_in_time() {
     without_redis(
-        |cluster| cluster.redis().stop(),
+        |cluster| cluster.redis().kill(),
         |cluster| cluster.redis().restart(),
     );
 }
