@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Settings,
-    domain::Timestamp,
+    domain::{DisconnectReason, Timestamp},
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
     service::{CommandOptions, Instance, PresenceOptions, Service},
     signals::Signals,
@@ -135,6 +135,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         () = service.fenced() => {
             tracing::error!(instance = %service.instance().name, "stopping: another gateway was started with this instance.id on this database; two instances need two names");
             service.drain();
+            // Without a word: the vehicles may be elsewhere.
+            service.close_connections(DisconnectReason::InstanceLost);
             true
         }
     };

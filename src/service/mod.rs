@@ -147,10 +147,15 @@ impl Service {
         let mut life = self.store.life().clone();
         self.fanout.begin_life(self.life()).await;
         while life.changed().await.is_ok() {
-            for mailbox in self.registry.mailboxes() {
-                mailbox.close(DisconnectReason::InstanceLost);
-            }
+            self.close_connections(DisconnectReason::InstanceLost);
             self.fanout.begin_life(self.life()).await;
+        }
+    }
+
+    /// Closes every device connection at once. What is not stored never will be.
+    pub fn close_connections(&self, reason: DisconnectReason) {
+        for mailbox in self.registry.mailboxes() {
+            mailbox.close(reason);
         }
     }
 

@@ -25,7 +25,12 @@ struct Reading {
     origin: Instant,
     /// The database's time at `origin`, in milliseconds since 1970. Written by whoever asks the database.
     at_origin: AtomicI64,
+    /// How long the answer took that this rests on, in milliseconds. Written with it.
+    uncertainty: AtomicI64,
 }
+
+/// An answer that took no longer than this is always good enough.
+const PROMPT: i64 = 100;
 
 impl Clock {
     /// This process's own.
@@ -38,6 +43,7 @@ impl Clock {
         let clock = Self(Some(Arc::new(Reading {
             origin: Instant::now(),
             at_origin: AtomicI64::new(0),
+            uncertainty: AtomicI64::new(i64::MAX),
         })));
         clock.set_by(db).await?;
         Ok(clock)
@@ -52,7 +58,8 @@ impl Clock {
         }
     }
 
-    /// Asks the database what time it is.
+    /// Asks the database what time it is. An answer that took much longer than the last one tells less than is
+    /// known: the database may have stood still before it looked at its clock, or after.
     pub(super) async fn set_by(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
         let Some(reading) = &self.0 else {
             return Ok(());
@@ -73,10 +80,16 @@ impl Clock {
             return Err(DbErr::Custom("the database tells no time".to_owned()));
         };
         let answered = reading.origin.elapsed();
+        let took = millis(answered.saturating_sub(asked));
+        let known = reading.uncertainty.load(Ordering::Relaxed);
+        if took > PROMPT.max(known.saturating_mul(2)) {
+            return Ok(());
+        }
         // It said so at some moment between the question and the answer.
         let now: i64 = now;
         let at_origin = now - millis((asked + answered) / 2);
         reading.at_origin.store(at_origin, Ordering::Relaxed);
+        reading.uncertainty.store(took, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{Asker, CommandError, CommandRequest, Outcome};
+use super::{Asker, CommandError, CommandRequest, Outcome, journey::LOOK_UP};
 use crate::{
     domain::{CommandOrigin, CommandState, DeviceId},
     fanout::{Answer, AskError, RemoteCommand, RemoteOutcome, Request},
@@ -100,10 +100,12 @@ impl Service {
             queue: request.queue,
             key: request.key.clone(),
         };
-        let asked = self
-            .fanout
-            .ask(owner, &Request::Command(command), deadline)
-            .await;
+        let command = Request::Command(command);
+        let asked = tokio::select! {
+            biased;
+            asked = self.fanout.ask(owner, &command, deadline) => asked,
+            found = self.look_up(owner, &request.device_id, id) => return Ok(found),
+        };
         let outcome = match asked {
             Ok(Answer::Command(outcome)) => outcome,
             Ok(Answer::Broadcast(_)) | Err(AskError::Unsupported) => {
@@ -122,6 +124,30 @@ impl Service {
             RemoteOutcome::TooMany => Err(CommandError::TooMany),
             RemoteOutcome::KeyReused => Err(CommandError::KeyReused),
             RemoteOutcome::StoreUnavailable => Err(StoreError::Unavailable.into()),
+        }
+    }
+
+    /// Resolves if the store says what came of a command that another instance has: that one may have ended, and
+    /// its answer may be lost.
+    async fn look_up(&self, owner: Uuid, device_id: &DeviceId, id: Uuid) -> Asked {
+        loop {
+            sleep(LOOK_UP).await;
+            // What cannot be read now is looked at again; the wait for the answer has a deadline.
+            let Ok(holder) = self.owner_elsewhere(device_id).await else {
+                continue;
+            };
+            let Ok(command) = self.store.command(device_id, id).await else {
+                continue;
+            };
+            match command {
+                Some(command) if command.state.is_final() => {
+                    return Asked::Ended(Outcome::Command(command));
+                }
+                // Whoever has it now would end it.
+                Some(command) if command.state != CommandState::Created => {}
+                _ if holder != Some(owner) => return Asked::NotThere,
+                _ => {}
+            }
         }
     }
 

@@ -20,7 +20,7 @@ const HOLD: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK_SELDOM: Duration = Duration::from_millis(320);
 /// How often a command that is waited for is looked up where others may end it.
-const LOOK_UP: Duration = Duration::from_millis(500);
+pub(super) const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// A command on its way to its vehicle.
 pub(super) struct Journey {

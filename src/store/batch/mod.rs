@@ -129,7 +129,7 @@ async fn prepare(
     known.check(&transaction).await?;
     let rows = read_vehicles(&transaction, known, batch).await?;
     let commands = read_commands(&transaction, batch).await?;
-    let fold = Fold::new(number.life, rows, commands);
+    let fold = Fold::new(number.life, clock.now(), rows, commands);
     let (rows, effects) = write(&transaction, &mut known.texts, fold, batch).await?;
     Ok((transaction, rows, effects))
 }

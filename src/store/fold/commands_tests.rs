@@ -139,7 +139,7 @@ fn command(fold: &mut Fold, number: u128) -> &Command {
 }
 
 fn empty() -> Fold {
-    Fold::new(HERE, HashMap::new(), Commands::default())
+    Fold::new(HERE, at(0), HashMap::new(), Commands::default())
 }
 
 /// A vehicle that was here and is offline.

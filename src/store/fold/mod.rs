@@ -6,7 +6,7 @@
 //! session's write counts only while the row names this instance and this epoch; what a vehicle's
 //! rows are stamped with never goes back.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -59,6 +59,8 @@ pub(super) struct NewBlob {
 pub(super) struct Fold {
     life: Uuid,
     life_text: String,
+    /// When this is done, which may be much later than when it was asked for.
+    now: Timestamp,
     pub(super) rows: HashMap<DeviceId, Row>,
     pub(super) reports: Vec<NewReport>,
     pub(super) blobs: Vec<NewBlob>,
@@ -69,10 +71,16 @@ pub(super) struct Fold {
 
 impl Fold {
     /// Begins with the rows that exist; a vehicle that is not among them does not exist.
-    pub(super) fn new(life: Uuid, rows: HashMap<DeviceId, Row>, commands: Commands) -> Self {
+    pub(super) fn new(
+        life: Uuid,
+        now: Timestamp,
+        rows: HashMap<DeviceId, Row>,
+        commands: Commands,
+    ) -> Self {
         Self {
             life,
             life_text: life.to_string(),
+            now,
             rows,
             reports: Vec::new(),
             blobs: Vec::new(),
@@ -212,6 +220,7 @@ impl Fold {
 
     fn end_lost(&mut self, device_id: &DeviceId, whose: &Lost, at: Timestamp) {
         let reason = DisconnectReason::InstanceLost;
+        let now = self.now;
         let row = self.row(device_id);
         let model = row.model.as_ref();
         match whose {
@@ -227,7 +236,7 @@ impl Fold {
             Lost::Of(life, grace) => {
                 let holder = model.and_then(|model| model.instance_id.as_deref());
                 if holder == Some(&*life.to_string()) {
-                    row.end(at, reason, *grace);
+                    row.end(at, reason, grace.map(|grace| now.after(grace)));
                     self.commands.end_session(device_id, at, reason);
                 }
             }
@@ -297,6 +306,7 @@ impl Fold {
         at: Timestamp,
         write: &SessionWrite,
     ) -> Written {
+        let now = self.now;
         let Some(row) = self.held(session) else {
             return Written::Stale;
         };
@@ -324,7 +334,7 @@ impl Fold {
                 if let Some(beat) = last_heartbeat {
                     row.heartbeat(*beat);
                 }
-                row.end(at, *reason, *grace);
+                row.end(at, *reason, grace.map(|grace| now.after(grace)));
                 self.commands.end_session(&session.device_id, at, *reason);
             }
         }
@@ -424,12 +434,11 @@ impl Row {
         }
     }
 
-    /// The session is over; with a grace the vehicle stays online for so long.
-    fn end(&mut self, at: Timestamp, reason: DisconnectReason, grace: Option<Duration>) {
+    /// The session is over; with a time by which it is due to be back, the vehicle stays online until then.
+    fn end(&mut self, at: Timestamp, reason: DisconnectReason, due: Option<Timestamp>) {
         let at = self.stamp(at, Change::All);
         if let Some(model) = &mut self.model {
-            let due = grace.map(|grace| Timestamp::from_millis(at).after(grace));
-            model.online = grace.is_some();
+            model.online = due.is_some();
             model.offline_due = due.map(Timestamp::as_millis);
             model.instance_id = None;
             model.disconnected_at = Some(at);

@@ -1,6 +1,6 @@
 //! The rules of presence, without a database.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ fn model<'a>(fold: &'a Fold, name: &str) -> &'a vehicle::Model {
 }
 
 fn empty() -> Fold {
-    Fold::new(HERE, HashMap::new(), Commands::default())
+    Fold::new(HERE, at(0), HashMap::new(), Commands::default())
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
     let mut row = vehicle::Model::new(&id("truck"), 1);
     (row.online, row.session_epoch, row.instance_id) = (true, 7, Some(ELSEWHERE.to_string()));
     rows.insert(id("truck"), Row::read(Some(row)));
-    let fold = &mut Fold::new(HERE, rows, Commands::default());
+    let fold = &mut Fold::new(HERE, at(0), rows, Commands::default());
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);
@@ -263,7 +263,7 @@ fn held_elsewhere(name: &str, epoch: i64) -> Fold {
     (row.online, row.session_epoch) = (true, epoch);
     row.instance_id = Some(ELSEWHERE.to_string());
     let rows = HashMap::from([(id(name), Row::read(Some(row)))]);
-    Fold::new(HERE, rows, Commands::default())
+    Fold::new(HERE, at(0), rows, Commands::default())
 }
 
 fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {
@@ -310,7 +310,8 @@ fn a_session_that_its_instance_ended_leaves_the_vehicle_online_until_its_grace_i
         last_heartbeat: None,
         grace: Some(Duration::from_millis(10)),
     };
-    write(fold, "truck", epoch, 5, shutdown);
+    fold.now = at(5);
+    write(fold, "truck", epoch, 3, shutdown);
     let row = model(fold, "truck");
     assert_eq!((row.online, row.offline_due), (true, Some(15)));
     assert_eq!(row.instance_id, None);
@@ -325,6 +326,7 @@ fn a_session_that_its_instance_ended_leaves_the_vehicle_online_until_its_grace_i
 #[test]
 fn a_vehicle_that_is_back_in_time_has_no_grace_to_end() {
     let fold = &mut held_elsewhere("truck", 7);
+    fold.now = at(5);
     end_of_life(fold, ELSEWHERE, 5);
     assert_eq!(model(fold, "truck").offline_due, Some(15));
     assert_eq!(log_in(fold, "truck", 9), 8);
@@ -340,7 +342,9 @@ fn the_end_of_a_life_ends_no_session_of_another_one() {
     end_of_life(fold, Uuid::from_u128(3), 5);
     assert_eq!(model(fold, "truck").offline_due, None);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);
+    fold.now = at(6);
     end_of_life(fold, ELSEWHERE, 6);
+    fold.now = at(7);
     end_of_life(fold, ELSEWHERE, 7);
     assert_eq!(model(fold, "truck").offline_due, Some(16));
 }

@@ -174,7 +174,7 @@ fn a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them(
         .unwrap();
     assert_eq!(
         counts,
-        json!({"addressed": 10, "done": 9, "refused": 0, "silent": 1, "disconnected": 0, "unsent": 0})
+        json!({"addressed": 10, "done": 9, "refused": 0, "silent": 1, "disconnected": 0, "unsent": 0, "unreachableInstances": 0})
     );
     silent.expect(RUN);
     for vehicle in vehicles {

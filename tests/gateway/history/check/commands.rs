@@ -9,7 +9,7 @@ use super::{
     tools::{READING, is_final},
     view::View,
 };
-use crate::history::record::{CommandRow, History, Moment, Request, Told};
+use crate::history::record::{CommandRow, Fault, History, Moment, Request, Told};
 
 /// How much later than it was written a device may hear a sentence, on a busy machine.
 const WAY: Moment = 1_500;
@@ -33,7 +33,9 @@ pub(super) fn check(history: &History, view: &View<'_>, matched: &Matched) -> Ve
         .filter(|request| request.device_id == view.device_id)
         .collect();
     for request in &requests {
-        if let Some(what) = wrong_answer(view, matched, request) {
+        if !broke_off(history, request)
+            && let Some(what) = wrong_answer(view, matched, request)
+        {
             wrong(request.until, format!("{what}, of {:?}", request.told));
         }
     }
@@ -105,6 +107,16 @@ fn wrong_ways(view: &View<'_>) -> Vec<(Moment, String)> {
     wrong
 }
 
+/// Whether the balancer had to answer, for the gateway that had the request was killed over it.
+fn broke_off(history: &History, request: &Request) -> bool {
+    let is_balancer = matches!(request.told, Told::Answer { status: 502, .. });
+    let mut kills = history
+        .troubles
+        .iter()
+        .filter(|trouble| matches!(trouble.what, Fault::Kill(_)));
+    is_balancer && kills.any(|kill| (request.from..=request.until + WAY).contains(&kill.from))
+}
+
 /// What is wrong with what a client was told.
 fn wrong_answer(view: &View<'_>, matched: &Matched, request: &Request) -> Option<String> {
     let Told::Answer {
@@ -145,10 +157,11 @@ fn wrong_answer(view: &View<'_>, matched: &Matched, request: &Request) -> Option
         (409, "vehicle-offline") => state == "cancelled",
         (504, "vehicle-no-answer") => state == "no-answer",
         (504, "command-expired") => state == "expired",
-        (503, "owner-unreachable" | "fan-out-unavailable") => {
+        (503, "fan-out-unavailable") => {
             matches!(state, "expired" | "cancelled" | "superseded")
         }
-        (503, "store-unavailable" | "request-timeout") => {
+        // One that was claimed may still come to any end; but it is not said any more.
+        (503, "store-unavailable" | "request-timeout" | "owner-unreachable") => {
             let heard = matched.heard.get(id);
             if heard.is_some_and(|heard| !heard.late && heard.at > request.until + READING) {
                 return Some(format!("{id} was heard after the answer"));
@@ -300,7 +313,7 @@ mod tests {
             (409, "vehicle-disconnected"),
             (409, "vehicle-offline"),
             (504, "command-expired"),
-            (503, "owner-unreachable"),
+            (503, "fan-out-unavailable"),
             (500, "internal"),
         ] {
             story.told_again(Some("key"), RUN, status, name, Some("a"));
