@@ -95,6 +95,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
             "set offline what an earlier life of this process left online (instance-lost)"
         );
     }
+    service.reach_others().await;
     let device_listener = listen("device.listen", settings.device.listen)?;
     let http_listener = listen("http.listen", settings.http.listen)?;
     tracing::info!(

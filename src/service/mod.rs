@@ -10,7 +10,7 @@ mod vehicles;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Semaphore;
@@ -56,6 +56,9 @@ pub enum ServiceError {
 
 /// What an attempt to commit that began in time may take to end.
 const COMMIT_SLACK: Duration = Duration::from_secs(2);
+
+/// How long a start waits for Redis at most.
+const REACH: Duration = Duration::from_secs(2);
 
 /// This process, as others know it.
 #[derive(Debug, Clone)]
@@ -141,11 +144,19 @@ impl Service {
         self.draining.is_cancelled()
     }
 
-    /// Lets others reach this instance, and closes all connections whenever this instance was declared dead and goes on as another life: their
-    /// vehicles may be elsewhere.
+    /// Waits until others can reach this instance, but not for long: Redis may be away.
+    pub async fn reach_others(&self) {
+        self.fanout.begin_life(self.life()).await;
+        let started = Instant::now();
+        while self.fanout.state() == FanoutState::Down && started.elapsed() < REACH {
+            tokio::time::sleep(REACH / 100).await;
+        }
+    }
+
+    /// Closes all connections whenever this instance was declared dead and goes on as another life: their vehicles
+    /// may be elsewhere.
     pub async fn follow_life(&self) {
         let mut life = self.store.life().clone();
-        self.fanout.begin_life(self.life()).await;
         while life.changed().await.is_ok() {
             self.close_connections(DisconnectReason::InstanceLost);
             self.fanout.begin_life(self.life()).await;

@@ -12,11 +12,13 @@ use uuid::Uuid;
 use super::{Asker, CommandError, CommandRequest, Outcome, journey::LOOK_UP};
 use crate::{
     domain::{CommandOrigin, CommandState, DeviceId},
-    fanout::{Answer, AskError, RemoteCommand, RemoteOutcome, Request},
+    fanout::{Answer, AskError, FanoutState, RemoteCommand, RemoteOutcome, Request},
     service::Service,
     store::{Ending, StoreError},
 };
 
+/// How long Redis may be away before that is told: a connection that was lost is back within moments.
+const AWAY: Duration = Duration::from_secs(1);
 /// How long an instance may stay deaf before its vehicles count as out of reach: those of one that has just
 /// ended come back elsewhere within moments.
 const DEAF: Duration = Duration::from_secs(2);
@@ -32,6 +34,8 @@ pub(super) enum Asked {
     NotThere,
     /// Nobody listens there.
     Deaf,
+    /// It cannot be asked: Redis is away, or there is none.
+    Away,
     /// The time is over, and nothing was heard.
     Silent,
 }
@@ -58,7 +62,7 @@ impl Service {
         id: &mut Option<Uuid>,
         deadline: Instant,
     ) -> Result<Option<Outcome>, CommandError> {
-        let mut deaf_since = None;
+        let (mut deaf_since, mut away_since) = (None, None);
         loop {
             let Some(owner) = self.owner_elsewhere(&request.device_id).await? else {
                 return Ok(None);
@@ -67,7 +71,14 @@ impl Service {
             match self.ask_owner(owner, request, id, deadline).await? {
                 Asked::Ended(outcome) => return Ok(Some(outcome)),
                 Asked::Silent => return self.silent(&request.device_id, id).await.map(Some),
-                Asked::NotThere => deaf_since = None,
+                Asked::NotThere => (deaf_since, away_since) = (None, None),
+                Asked::Away => {
+                    let since = *away_since.get_or_insert_with(Instant::now);
+                    let is_none = self.fanout.state() == FanoutState::None;
+                    if is_none || since.elapsed() >= AWAY {
+                        return Err(CommandError::FanOutUnavailable);
+                    }
+                }
                 Asked::Deaf => {
                     let since = *deaf_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= DEAF {
@@ -111,7 +122,7 @@ impl Service {
             Ok(Answer::Broadcast(_)) | Err(AskError::Unsupported) => {
                 return Err(CommandError::OwnerUnreachable);
             }
-            Err(AskError::Unavailable) => return Err(CommandError::FanOutUnavailable),
+            Err(AskError::Unavailable) => return Ok(Asked::Away),
             Err(AskError::NobodyThere) => return Ok(Asked::Deaf),
             Err(AskError::NoAnswer) => return Ok(Asked::Silent),
         };

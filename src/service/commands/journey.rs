@@ -139,19 +139,9 @@ impl Service {
                 Outcome::Desired(_) => Ok(None),
             },
             Err(CommandError::UnknownVehicle) => Err(CommandError::UnknownVehicle),
-            Err(CommandError::FanOutUnavailable) => {
-                // It was to be sent from here before the vehicle moved.
-                match self.over(journey, Ending::Expire).await? {
-                    unsent if unsent.state == CommandState::Expired => {
-                        Err(CommandError::FanOutUnavailable)
-                    }
-                    ended => Ok(Some(ended)),
-                }
-            }
-            // Not now; perhaps in a moment.
-            Ok(Asked::NotThere | Asked::Deaf | Asked::Ended(Outcome::Desired(_))) | Err(_) => {
-                Ok(None)
-            }
+            // Not now; perhaps in a moment, or when it has moved again.
+            Ok(Asked::NotThere | Asked::Deaf | Asked::Away | Asked::Ended(Outcome::Desired(_)))
+            | Err(_) => Ok(None),
         }
     }
 

@@ -97,6 +97,10 @@ impl Cluster {
             let response = cluster.try_get("/ready/balancer");
             response.filter(|response| response.status() == 200)
         });
+        wait_until("the balancer lets devices through", || {
+            let mut device = Device::connect(cluster.device());
+            device.try_say("?").then(|| device.line()).flatten()
+        });
         cluster
     }
 
