@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    entities::{command, debug_blob, report, vehicle},
+    entities::{command, debug_blob, instance, report, vehicle},
 };
 use crate::domain::{
     BlobInfo, Command, CommandState, DeviceId, Report, SessionKey, Timestamp, Vehicle,
@@ -134,6 +134,19 @@ impl Store {
                 Ok(SessionKey { device_id, epoch })
             })
             .collect()
+    }
+
+    /// The instances that are there; none on a file.
+    pub async fn instances(&self) -> Result<Vec<Uuid>, StoreError> {
+        let ids: Vec<String> = instance::Entity::find()
+            .select_only()
+            .column(instance::Column::Id)
+            .filter(instance::Column::State.eq(instance::LIVE))
+            .into_tuple()
+            .all(&self.reader)
+            .await
+            .map_err(StoreError::of_read)?;
+        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
     /// Vehicles that should have come back by `at`, the longest ago first.

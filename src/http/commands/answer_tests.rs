@@ -129,7 +129,7 @@ fn a_command_that_came_to_nothing_is_a_problem_with_its_id() {
         (CommandState::NoAnswer, 504, "vehicle-no-answer"),
         (CommandState::Expired, 504, "command-expired"),
         (CommandState::Created, 500, "internal"),
-        (CommandState::Sent, 500, "internal"),
+        (CommandState::Sent, 503, "owner-unreachable"),
     ] {
         let found = problem(outcome(Action::Run, state));
         assert_eq!(found, (status, name.to_owned()), "{state:?}");
@@ -203,7 +203,7 @@ fn a_vehicle_is_connected_if_it_answers_and_disconnected_if_it_cannot_be_asked()
         (CommandState::NoAnswer, 504),
         (CommandState::Expired, 504),
         (CommandState::Queued, 500),
-        (CommandState::Sent, 500),
+        (CommandState::Sent, 503),
     ] {
         assert_eq!(of(asked(state)), Err(status), "{state:?}");
     }

@@ -55,7 +55,13 @@ impl Service {
     /// The vehicles of all instances.
     async fn address_everywhere(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
         let mut elsewhere = JoinSet::new();
-        for other in self.others() {
+        // As they are now: one that has just started has not been looked at yet.
+        let others = self.store.instances().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a broadcast goes to the instances that were seen last");
+            self.others()
+        });
+        let own = self.life();
+        for other in others.into_iter().filter(|other| *other != own) {
             let service = Arc::clone(&self);
             elsewhere.spawn(async move {
                 let request = Request::Broadcast { action, timeout };
