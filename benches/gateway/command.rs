@@ -19,19 +19,53 @@ const COMMANDS: usize = 2_000;
 /// One vehicle that reports alone: each report is one commit and one exchange.
 const REPORTS: usize = 1_000;
 
+/// Over the instance that has the vehicle.
 pub(crate) async fn command() {
     let server = Server::gateway();
     let http = server.http.unwrap();
+    let [here] = ask(server.device, [http]).await;
+    println!("command, {COMMANDS} one after another: {here}");
+}
+
+/// Over another instance than the one that has the vehicle, and over that one in turn: two gateways on a
+/// server database and a Redis, which the environment names.
+pub(crate) async fn elsewhere() {
+    let named = |name: &str| std::env::var(format!("VEHICLE_GATEWAY_BENCH_{name}"));
+    let (Ok(database), Ok(redis)) = (named("DATABASE"), named("REDIS")) else {
+        println!(
+            "elsewhere: not measured; it wants an empty database and a Redis, as URLs in \
+             VEHICLE_GATEWAY_BENCH_DATABASE and VEHICLE_GATEWAY_BENCH_REDIS"
+        );
+        return;
+    };
+    let [here, elsewhere] = ["here", "elsewhere"].map(|name| {
+        Server::gateway_with(&[
+            format!("database.url={database}"),
+            format!("redis.url={redis}"),
+            format!("instance.id={name}"),
+        ])
+    });
+    let asked = [&here, &elsewhere].map(|server| server.http.unwrap());
+    let [here, elsewhere] = ask(here.device, asked).await;
+    println!("command, {COMMANDS} one after another, over the vehicle's instance: {here}");
+    println!("command, {COMMANDS} one after another, over another instance: {elsewhere}");
+}
+
+/// What commands take over each of these gateways to vehicles that are connected to one of them.
+async fn ask<const GATEWAYS: usize>(
+    device: SocketAddr,
+    gateways: [SocketAddr; GATEWAYS],
+) -> [String; GATEWAYS] {
     let answers = Arc::new(Mutex::new(Vec::new()));
     for index in 0..VEHICLES {
-        let stream = log_in(server.device, &format!("command-{index}")).await;
+        let stream = log_in(device, &format!("command-{index}")).await;
         tokio::spawn(obey(stream, Arc::clone(&answers)));
     }
-    let mut reporter = log_in(server.device, "reporter").await;
+    let mut reporter = log_in(device, "reporter").await;
     let client = reqwest::Client::new();
     let mut commits = Vec::new();
-    let mut commands = Vec::new();
-    // In turn, so that both see the same disk.
+    let mut commands = gateways.map(|_| Vec::new());
+    // In turn, so that all see the same disk.
     for index in 0..COMMANDS {
         if index % (COMMANDS / REPORTS) == 0 {
             let asked = Instant::now();
@@ -42,21 +76,27 @@ pub(crate) async fn command() {
                 .unwrap();
             commits.push(asked.elapsed());
         }
-        let (vehicle, path) = (index % VEHICLES, ["turnOn", "turnOff"][index % 2]);
-        let url = format!("http://{http}/service/command-{vehicle}/{path}");
-        let asked = Instant::now();
-        let response = client.post(url).send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        response.bytes().await.unwrap();
-        commands.push(asked.elapsed());
+        let path = ["turnOn", "turnOff"][index % 2];
+        for (turn, (http, commands)) in gateways.iter().zip(&mut commands).enumerate() {
+            let vehicle = (index * GATEWAYS + turn) % VEHICLES;
+            let url = format!("http://{http}/service/command-{vehicle}/{path}");
+            let asked = Instant::now();
+            let response = client.post(url).send().await.unwrap();
+            assert_eq!(response.status(), 200);
+            response.bytes().await.unwrap();
+            commands.push(asked.elapsed());
+        }
     }
     let answers = std::mem::take(&mut *answers.lock().unwrap());
-    let [answer, commit, command] = [answers, commits, commands].map(median);
-    let beyond = command.saturating_sub(answer + 2 * commit);
-    println!(
-        "command, {COMMANDS} one after another: p50 {command:?}; the vehicle's own answer {answer:?}, a \
-         report's commit and exchange {commit:?}; beyond one answer and two of those: {beyond:?}"
-    );
+    let [answer, commit] = [answers, commits].map(median);
+    commands.map(|commands| {
+        let command = median(commands);
+        let beyond = command.saturating_sub(answer + 2 * commit);
+        format!(
+            "p50 {command:?}; the vehicle's own answer {answer:?}, a report's commit and exchange {commit:?}; \
+             beyond one answer and two of those: {beyond:?}"
+        )
+    })
 }
 
 async fn log_in(address: SocketAddr, id: &str) -> TcpStream {

@@ -1,5 +1,6 @@
 //! The numbers that matter, as ratios to a bare tokio line server on the same machine in the same
-//! run: `cargo bench`. Each of `ping`, `report`, `command`, `idle`, `storm`, `start` can be named to run alone.
+//! run: `cargo bench`. Each of `ping`, `report`, `command`, `elsewhere`, `idle`,
+//! `storm`, `start` can be named to run alone.
 //!
 //! The load is made by this process, the servers are processes of their own; all share the machine.
 #![expect(
@@ -50,6 +51,9 @@ fn main() {
     }
     if wanted("command") {
         runtime.block_on(command::command());
+    }
+    if wanted("elsewhere") {
+        runtime.block_on(command::elsewhere());
     }
     if wanted("idle") {
         runtime.block_on(idle());

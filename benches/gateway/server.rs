@@ -53,6 +53,11 @@ impl Server {
 
     /// The gateway with its defaults, on a database of its own.
     pub(crate) fn gateway() -> Self {
+        Self::gateway_with(&[])
+    }
+
+    /// The same with further settings.
+    pub(crate) fn gateway_with(settings: &[String]) -> Self {
         // Beside the build, not in a memory file system: the disk is part of what is measured.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let started = Instant::now();
@@ -65,6 +70,9 @@ impl Server {
             // is little.
             "log.filter=warn,vehicle_gateway::app=info,vehicle_gateway::store::writer=debug",
         ] {
+            command.args(["--set", setting]);
+        }
+        for setting in settings {
             command.args(["--set", setting]);
         }
         let mut child = command
