@@ -1,6 +1,7 @@
 //! What gateways do while Redis or the database is away.
 
 use std::{
+    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,14 +13,15 @@ use std::{
 use serde_json::json;
 
 use super::{DECLARED_DEAD, Obedient, REPORT, THANKS, offline, watched};
-use crate::support::{Cluster, Database, Device, LEASE, on_every_server, wait_until};
+use crate::support::{Cluster, Database, Device, LEASE, hello, on_every_server, wait_until};
 
 on_every_server! {
     while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_for_offline,
+    long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobody_is_thanked_for_nothing,
 }
 
-/// Without Redis, until it is back.
-fn without_redis(stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
+/// Without Redis for so long, until it is back.
+fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
     let cluster = watched(&Database::mariadb(), 2);
     let mut here = cluster.log_in_at(0, "here");
     let there = Obedient::new(cluster.log_in_at(1, "there"));
@@ -36,6 +38,7 @@ fn without_redis(stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
     };
     assert_eq!(remote().told(), (200, "done"));
     stop(&cluster);
+    let until = Instant::now() + length;
 
     here.say(REPORT);
     here.expect(THANKS);
@@ -43,13 +46,15 @@ fn without_redis(stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
     here.expect("HEY YOU, RUN!");
     here.say("DONE!");
     assert_eq!(asked.answer().told(), (200, "done"));
-    for _ in 0..3 {
+    while Instant::now() < until {
         let answer = remote();
         let told = answer.told();
         assert!(
             told == (503, "fan-out-unavailable") || told == (503, "owner-unreachable"),
             "{told:?}"
         );
+        here.say(REPORT);
+        here.expect(THANKS);
     }
     assert_eq!(cluster.instance(0).get("/ready").status(), 200);
     // Logins go on, and what was connected stays.
@@ -75,8 +80,10 @@ fn without_redis(stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
 }
 
 #[test]
-fn while_redis_is_away_vehicles_stay_and_commands_to_other_instances_are_refused_in_time() {
+fn long_while_redis_is_away_for_a_minute_vehicles_stay_and_commands_to_other_instances_are_refused_in_time()
+ {
     without_redis(
+        Duration::from_mins(1),
         |cluster| cluster.redis().kill(),
         |cluster| cluster.redis().restart(),
     );
@@ -85,6 +92,7 @@ fn while_redis_is_away_vehicles_stay_and_commands_to_other_instances_are_refused
 #[test]
 fn while_redis_stands_still_vehicles_stay_and_commands_to_other_instances_are_refused_in_time() {
     without_redis(
+        Duration::from_secs(6),
         |cluster| cluster.redis().pause(),
         |cluster| cluster.redis().resume(),
     );
@@ -159,5 +167,124 @@ fn while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_
         ));
         assert_eq!(stored, [thanks.to_string()], "{id}");
         assert_eq!(offline(&cluster, &id), 0, "{id}");
+    }
+}
+
+/// What a reporter said and was thanked for, over all its connections.
+#[derive(Default)]
+struct Counts {
+    said: usize,
+    thanked: usize,
+}
+
+/// Reports several times at once and waits for the thanks, again and again; whenever it is disconnected it comes back.
+fn report_over_reconnects(
+    connect: impl Fn() -> Device,
+    id: &str,
+    thanked: &AtomicUsize,
+    over: &AtomicBool,
+) -> Counts {
+    const AT_ONCE: usize = 8;
+    let reports = format!("{REPORT}\n").repeat(AT_ONCE);
+    let mut counts = Counts::default();
+    while !over.load(Ordering::Relaxed) {
+        let mut device = connect();
+        let mut lives = device.try_say(&hello(id)) && device.line().is_some();
+        while lives && !over.load(Ordering::Relaxed) {
+            counts.said += AT_ONCE;
+            lives = device.try_send(reports.as_bytes());
+            for _ in 0..AT_ONCE {
+                lives = lives && device.line().as_deref() == Some(THANKS);
+                counts.thanked += usize::from(lives);
+                thanked.fetch_add(usize::from(lives), Ordering::Relaxed);
+            }
+        }
+    }
+    counts
+}
+
+/// Tells the reporters to stop, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Resident memory of a process, in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
+    kibibytes.unwrap().parse::<u64>().unwrap() * 1024
+}
+
+fn long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobody_is_thanked_for_nothing(
+    database: &Database,
+) {
+    const STALL: Duration = Duration::from_secs(30);
+    const DUMP: usize = 100_000;
+    // Much more than the gateways may keep (`store.queue`, 16 MiB each).
+    const DUMPERS: usize = 40;
+    const DUMPS: usize = 50;
+    const ROOM: u64 = 64 << 20;
+    let cluster = watched(database, 2);
+    let thanked = AtomicUsize::new(0);
+    let over = AtomicBool::new(false);
+    let some_more = || {
+        let before = thanked.load(Ordering::Relaxed);
+        wait_until("some more are thanked", || {
+            (thanked.load(Ordering::Relaxed) > before + 100).then_some(())
+        });
+    };
+    let id = |n: usize| format!("truck-{n}");
+    let counts: Vec<Counts> = thread::scope(|scope| {
+        let stop = Stop(&over);
+        let reporters: Vec<_> = (0..8)
+            .map(|n| {
+                let (cluster, thanked, over) = (&cluster, &thanked, &over);
+                let connect = move || cluster.connect_to(n % 2);
+                scope.spawn(move || report_over_reconnects(connect, &id(n), thanked, over))
+            })
+            .collect();
+        some_more();
+        let mut dumpers: Vec<Device> = (0..DUMPERS)
+            .map(|n| cluster.log_in_at(n % 2, &format!("dumper-{n}")))
+            .collect();
+        let before: Vec<u64> = cluster.instances().map(|it| memory(it.pid())).collect();
+        database.server().stall();
+        let resumes_at = Instant::now() + STALL;
+        let dump = format!("WTF! {DUMP}\n{}\n", "x".repeat(DUMP)).repeat(DUMPS);
+        for device in &mut dumpers {
+            device.send_what_fits(dump.as_bytes());
+        }
+        // For its length: nothing is waited for.
+        thread::sleep(resumes_at.saturating_duration_since(Instant::now()));
+        for (instance, before) in cluster.instances().zip(before) {
+            let grown = memory(instance.pid()).saturating_sub(before);
+            assert!(grown < ROOM, "{grown} bytes more");
+        }
+        database.server().resume();
+        some_more();
+        drop(stop);
+        reporters
+            .into_iter()
+            .map(|reporter| reporter.join().unwrap())
+            .collect()
+    });
+    for (n, Counts { said, thanked }) in counts.into_iter().enumerate() {
+        let id = id(n);
+        let sql = format!("SELECT count(*) FROM reports WHERE device_id = '{id}'");
+        let stored: usize = cluster.query(&sql).pop().unwrap().parse().unwrap();
+        assert!(
+            (thanked..=said).contains(&stored),
+            "{id}: thanked for {thanked} of {said}, stored {stored}"
+        );
+    }
+    for index in 0..2 {
+        wait_until("it is ready", || {
+            (cluster.instance(index).get("/ready").status() == 200).then_some(())
+        });
     }
 }
