@@ -6,13 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Violation,
     matching::Matched,
-    tools::{READING, is_final},
+    tools::{READING, WAY, is_final},
     view::View,
 };
 use crate::history::record::{CommandRow, Fault, History, Moment, Request, Told};
 
-/// How much later than it was written a device may hear a sentence, on a busy machine.
-const WAY: Moment = 1_500;
 /// How much later than its time the sweep may end a queued command.
 const SWEEP: Moment = 5_000;
 

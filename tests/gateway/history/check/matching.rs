@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Violation,
-    tools::{READING, ROUNDING, kind},
+    tools::{READING, ROUNDING, WAY, kind},
     view::View,
 };
 use crate::history::record::{Connection, Event, Fault, History, Moment};
@@ -116,7 +116,13 @@ fn find<'a>(view: &View<'a>, claims: &mut Claims<'a>, heard: &Heard) -> Option<&
             return list.drain(..=place).next_back();
         }
     }
-    let place = claims.loose.iter().position(fits)?;
+    // Its session ended when it did, so only who reads late can hear it later.
+    let is_in_time = |id: &&'a str| {
+        let ended = view.commands.get(id).and_then(|row| row.finished_at);
+        heard.late || ended.is_none_or(|ended| heard.at <= ended + WAY)
+    };
+    let mut loose = claims.loose.iter();
+    let place = loose.position(|id| fits(id) && is_in_time(id))?;
     Some(claims.loose.remove(place))
 }
 
@@ -150,6 +156,17 @@ mod tests {
         story.command("d").sent_at = Some(0);
         story.becomes("d", "disconnected").heard(0, REST);
         story.trouble(Fault::Restart(0), 0).heard(0, "GOTTA GO.");
+        assert_eq!(story.violations(), []);
+    }
+
+    #[test]
+    fn a_goodbye_at_a_stop_is_not_that_of_a_command_that_ended_long_before() {
+        let mut story = Story::new();
+        story.log_in(0, 1).asked("a", "GOTTA GO.", "created");
+        story.command("a").sent_at = Some(0);
+        story.becomes("a", "disconnected").passes(9_000);
+        story.log_in(1, 2).trouble(Fault::Restart(0), 9_000);
+        story.heard(1, "GOTTA GO.");
         assert_eq!(story.violations(), []);
     }
 

@@ -7,6 +7,8 @@ use crate::history::record::{Event, Fault, History, Moment};
 pub(super) const ROUNDING: Moment = 5;
 /// Each reads it when it gets to it.
 pub(super) const READING: Moment = 100;
+/// How much later than it was written a device may hear a sentence, on a busy machine.
+pub(super) const WAY: Moment = 1_500;
 
 /// Devices heard nothing that the protocol does not say, and were never left without an answer while all was well.
 pub(super) fn unexpected(history: &History) -> Vec<Violation> {
