@@ -17,6 +17,7 @@ pub mod health;
 pub mod http;
 pub mod protocol;
 pub mod registry;
+mod resource;
 pub mod service;
 pub mod signals;
 pub mod simulate;

@@ -28,7 +28,7 @@ use super::{
     problem::{InvalidInput, Problem},
     wire,
 };
-use crate::domain::DeviceId;
+use crate::{domain::DeviceId, resource};
 
 /// `{deviceId}` of the path. A UUID may be in any case.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ fn document_device_id(ctx: &mut GenContext, operation: &mut Operation) {
     let parameter = path_parameter_doc(
         "deviceId",
         "The vehicle's id. A UUID may be written in upper or lower case; every other id is case-sensitive.",
-        wire::device_id_schema(),
+        resource::device_id_schema(),
     );
     add_parameters(ctx, operation, [parameter]);
 }

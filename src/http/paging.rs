@@ -22,7 +22,7 @@ const MAX_LIMIT: u16 = 1000;
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(rename = "{T}Page", transform = super::wire::every_key_present)]
+#[schemars(rename = "{T}Page", transform = crate::resource::every_key_present)]
 pub(super) struct Page<T> {
     /// The entries.
     items: Vec<T>,

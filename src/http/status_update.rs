@@ -16,9 +16,12 @@ use super::{
     kind::Kind,
     problem::{InvalidInput, Problem},
     vehicles::check_device_id,
-    wire::{self, Vehicle},
+    wire,
 };
-use crate::domain::{Battery, Latitude, Longitude, OutOfRange, Running, VehicleState};
+use crate::{
+    domain::{Battery, Latitude, Longitude, OutOfRange, Running, VehicleState},
+    resource::{self, Vehicle},
+};
 
 pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
     ApiRouter::new().api_route(
@@ -42,7 +45,7 @@ pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
 struct StatusUpdate {
     /// Which vehicle reports.
     #[garde(custom(check_device_id))]
-    #[schemars(schema_with = "wire::device_id")]
+    #[schemars(schema_with = "resource::device_id")]
     device_id: String,
     /// Degrees north of the equator; rounded to 9 decimals.
     #[garde(range(min = -90.0, max = 90.0))]

@@ -25,9 +25,12 @@ use super::{
     extract::{DevicePath, Query},
     paging::{Page, VehicleQuery, encode_vehicle},
     problem::Problem,
-    wire::{self, Vehicle, VehicleStatus},
+    wire::{self, VehicleStatus},
 };
-use crate::domain::{DeviceId, InvalidDeviceId};
+use crate::{
+    domain::{DeviceId, InvalidDeviceId},
+    resource::{self, Vehicle},
+};
 
 const TAG: &str = "Vehicles";
 
@@ -95,7 +98,7 @@ async fn list_vehicles(
 pub(super) struct NewVehicle {
     /// The vehicle's name: a UUID, or any name of the allowed characters.
     #[garde(custom(check_device_id))]
-    #[schemars(schema_with = "wire::device_id")]
+    #[schemars(schema_with = "resource::device_id")]
     device_id: String,
 }
 

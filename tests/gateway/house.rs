@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("fanout", &["domain"]),
     ("health", &[]),
-    ("http", &["service", "domain"]),
+    ("http", &["resource", "service", "domain"]),
     (
         "main",
         &[
@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("protocol", &["domain"]),
     ("registry", &["domain"]),
+    ("resource", &["domain"]),
     ("service", &["domain", "store", "registry", "fanout"]),
     ("signals", &[]),
     ("simulate", &["domain", "protocol", "signals"]),

@@ -19,12 +19,12 @@ use super::{
     paging::{CommandPosition, Cursor, HistoryQuery, Page},
     problem::Problem,
 };
-use crate::{domain::Action, service::CommandRequest};
+use crate::{domain::Action, resource::Command, service::CommandRequest};
 use answer::{Asked, CommandAnswer, presence};
 use body::{
     BroadcastMessage, CommandMessage, CommandOptions, FetchQuery, Frequency, Options, TurnOnOrOff,
 };
-use wire::{BroadcastResult, Command, VehicleInfo};
+use wire::{BroadcastResult, VehicleInfo};
 
 pub(super) use body::MAX_TIMEOUT;
 

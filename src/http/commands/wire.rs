@@ -1,78 +1,16 @@
 //! Commands and what becomes of them, as responses hold it.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    domain::{self, CommandOrigin, CommandState},
-    http::{
-        describe::Example,
-        wire::{EXAMPLE_COMMAND_ID, Rfc3339, device_id, every_key_present},
-    },
+    domain,
+    http::{describe::Example, wire::EXAMPLE_COMMAND_ID},
+    resource::{Command, Rfc3339, device_id, every_key_present},
     service,
 };
-
-/// A command and what became of it so far. What has not happened is null.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(transform = every_key_present)]
-pub(super) struct Command {
-    /// Tells this command from every other.
-    #[serde(rename = "commandId")]
-    id: Uuid,
-    /// Which vehicle it is for.
-    #[schemars(schema_with = "device_id")]
-    device_id: String,
-    /// What the vehicle is asked.
-    message: String,
-    /// Who asked: somebody of this vehicle (`api`, or `channel` through the shared channel) or of all (`broadcast`),
-    /// or the gateway at a login.
-    #[schemars(schema_with = "origins")]
-    origin: &'static str,
-    /// How far it has come.
-    #[schemars(schema_with = "states")]
-    status: &'static str,
-    /// When it was asked.
-    created_at: Rfc3339,
-    /// From when on it is not sent any more.
-    expires_at: Rfc3339,
-    /// When it was sent.
-    sent_at: Option<Rfc3339>,
-    /// When it came to its final status.
-    finished_at: Option<Rfc3339>,
-    /// What the vehicle answered in time.
-    reply: Option<String>,
-    /// What the vehicle answered after the end.
-    late_reply: Option<String>,
-}
-
-fn origins(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandOrigin::ALL.map(CommandOrigin::as_str) })
-}
-
-fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandState::ALL.map(CommandState::as_str) })
-}
-
-impl From<domain::Command> for Command {
-    fn from(command: domain::Command) -> Self {
-        Self {
-            id: command.id,
-            device_id: command.device_id.to_string(),
-            message: command.action.to_string(),
-            origin: command.origin.as_str(),
-            status: command.state.as_str(),
-            created_at: Rfc3339(command.created_at),
-            expires_at: Rfc3339(command.expires_at),
-            sent_at: command.sent_at.map(Rfc3339),
-            finished_at: command.finished_at.map(Rfc3339),
-            reply: command.reply,
-            late_reply: command.late_reply,
-        }
-    }
-}
 
 impl Example for Command {
     fn example() -> Value {
