@@ -105,14 +105,25 @@ fn wrong_ways(view: &View<'_>) -> Vec<(Moment, String)> {
     wrong
 }
 
-/// Whether the balancer had to answer, for the gateway that had the request was killed over it.
+/// How long the balancer takes at most to see that a killed gateway is back.
+const NOTICED: Moment = 5_000;
+
+/// Whether the balancer had to answer: the gateway that had the request was killed over it, or those that it knew of
+/// had been killed shortly before.
 fn broke_off(history: &History, request: &Request) -> bool {
-    let is_balancer = matches!(request.told, Told::Answer { status: 502, .. });
-    let mut kills = history
-        .troubles
-        .iter()
-        .filter(|trouble| matches!(trouble.what, Fault::Kill(_)));
-    is_balancer && kills.any(|kill| (request.from..=request.until + WAY).contains(&kill.from))
+    let Told::Answer { status, name, .. } = &request.told else {
+        return false;
+    };
+    let since = match status {
+        502 if name.is_empty() => request.from,
+        503 if name.is_empty() => request.from - NOTICED,
+        _ => return false,
+    };
+    let mut troubles = history.troubles.iter();
+    troubles.any(|trouble| {
+        matches!(trouble.what, Fault::Kill(_))
+            && (since..=request.until + WAY).contains(&trouble.from)
+    })
 }
 
 /// What is wrong with what a client was told.
@@ -225,6 +236,7 @@ fn wrong_repetitions(requests: &[&Request]) -> Vec<(Moment, String)> {
 
 mod tests {
     use super::super::story::{Story, faults_of};
+    use crate::history::record::Fault;
 
     const RUN: &str = "HEY YOU, RUN!";
 
@@ -272,6 +284,17 @@ mod tests {
             .told(RUN, 504, "command-expired", Some("a"))
             .heard(0, RUN);
         assert_eq!(faults_of(&story, 6), ["a is expired, and was heard at 90"]);
+    }
+
+    #[test]
+    fn an_answer_of_the_balancer_is_well_after_a_kill_alone() {
+        let mut story = story();
+        story.trouble(Fault::Kill(0), 1);
+        story.told(RUN, 503, "", None).told(RUN, 502, "", None);
+        assert_eq!(story.violations(), []);
+        story.passes(9_000);
+        story.told(RUN, 503, "", None).told(RUN, 502, "", None);
+        assert_eq!(faults_of(&story, 6).len(), 2);
     }
 
     #[test]
