@@ -114,16 +114,13 @@ fn broke_off(history: &History, request: &Request) -> bool {
     let Told::Answer { status, name, .. } = &request.told else {
         return false;
     };
-    let since = match status {
-        502 if name.is_empty() => request.from,
-        503 if name.is_empty() => request.from - NOTICED,
-        _ => return false,
-    };
+    let is_balancer = matches!(status, 502 | 503) && name.is_empty();
     let mut troubles = history.troubles.iter();
-    troubles.any(|trouble| {
-        matches!(trouble.what, Fault::Kill(_))
-            && (since..=request.until + WAY).contains(&trouble.from)
-    })
+    is_balancer
+        && troubles.any(|trouble| {
+            matches!(trouble.what, Fault::Kill(_))
+                && (request.from - NOTICED..=request.until + WAY).contains(&trouble.from)
+        })
 }
 
 /// What is wrong with what a client was told.
