@@ -16,6 +16,7 @@ mod m20261123_000004_commands;
 mod m20261123_000005_instances;
 mod m20261123_000006_presence;
 mod m20261123_000007_compatibility;
+mod m20261123_000008_webhooks;
 mod table;
 
 use m20261123_000007_compatibility::Compatibility;
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_000005_instances::Migration),
             Box::new(m20261123_000006_presence::Migration),
             Box::new(m20261123_000007_compatibility::Migration),
+            Box::new(m20261123_000008_webhooks::Migration),
         ]
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     service::{CommandOptions, Instance, PresenceOptions, Service},
     signals::Signals,
     store::{DatabaseAddress, OpenError, Store, StoreError, StoreOptions},
+    webhooks,
 };
 use options::device_options;
 use system::{listen, local, raise_open_files};
@@ -170,6 +171,7 @@ async fn open(
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
         lease: settings.presence.lease,
+        render: webhooks::render,
     });
     let store = opening.await?;
     let (fanout, incoming) = fanout(settings)?;

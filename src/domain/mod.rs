@@ -1,4 +1,5 @@
-//! What the gateway talks about: ids, ranges, sentences, vehicles, commands, and why sessions end.
+//! What the gateway talks about: ids, ranges, sentences, vehicles, commands, why sessions end, and what
+//! webhooks tell.
 //!
 //! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
 //! every other module may import this one, and this one imports none.
@@ -11,6 +12,7 @@ mod sentence;
 mod timestamp;
 mod vehicle;
 mod vehicle_state;
+mod webhook;
 
 pub use broadcast::Broadcast;
 pub use command::{
@@ -24,3 +26,4 @@ pub use vehicle::{BlobInfo, Report, SessionKey, Vehicle};
 pub use vehicle_state::{
     Battery, Degrees, Latitude, Longitude, OutOfRange, ReportInterval, Running, VehicleState,
 };
+pub use webhook::{Event, EventKind, EventKinds, Occurrence};

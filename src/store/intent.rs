@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::StoreError;
+use super::{StoreError, webhooks::WebhookIntent};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -308,6 +308,7 @@ pub(super) enum Intent {
         /// The command as it is then; `None` if there is no such command.
         reply: Reply<Option<Command>>,
     },
+    Webhook(Box<WebhookIntent>),
 }
 
 impl Intent {
@@ -322,6 +323,7 @@ impl Intent {
             Self::Heartbeats { beats, .. } => size_of_val(beats.as_slice()),
             Self::EndLost { devices, .. } | Self::EndGrace { devices, .. } => devices.len() * 96,
             Self::Submit { .. } => size_of::<NewCommand>() + 128,
+            Self::Webhook(intent) => intent.weight(),
             _ => 0,
         }
     }
@@ -338,6 +340,7 @@ impl Intent {
             | Self::Submit { .. }
             | Self::Claim { .. }
             | Self::Finish { .. }
+            | Self::Webhook(_)
             | Self::Session {
                 write: SessionWrite::End { .. } | SessionWrite::Answer { .. },
                 ..
@@ -368,7 +371,7 @@ impl Intent {
                 Self::EndLost { devices, .. } | Self::EndGrace { devices, .. } => {
                     (None, &[], devices)
                 }
-                Self::Purge { .. } | Self::RollCall { .. } => (None, &[], &[]),
+                Self::Purge { .. } | Self::RollCall { .. } | Self::Webhook(_) => (None, &[], &[]),
             };
         one.into_iter()
             .chain(beats.iter().map(|(session, _)| &session.device_id))
@@ -436,6 +439,7 @@ impl Intent {
             Self::Submit { reply, .. } => reply.send(),
             Self::Claim { reply, .. } => reply.send(),
             Self::Finish { reply, .. } => reply.send(),
+            Self::Webhook(intent) => intent.complete(),
         }
     }
 
@@ -456,6 +460,7 @@ impl Intent {
             Self::Submit { reply, .. } => reply.fail(error),
             Self::Claim { reply, .. } => reply.fail(error),
             Self::Finish { reply, .. } => reply.fail(error),
+            Self::Webhook(intent) => intent.reject(error),
         }
     }
 }
@@ -484,12 +489,12 @@ impl<T> Reply<T> {
     }
 
     // A receiver that is gone has lost interest, which is its right: the write happened all the same.
-    fn send(self) {
+    pub(super) fn send(self) {
         let outcome = self.outcome.unwrap_or(Err(StoreError::Closed));
         let _uninterested = self.sender.send(outcome);
     }
 
-    fn fail(self, error: StoreError) {
+    pub(super) fn fail(self, error: StoreError) {
         let _uninterested = self.sender.send(Err(error));
     }
 }

@@ -5,12 +5,12 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use tokio::sync::{mpsc, watch as watch_channel};
+use tokio::sync::{Notify, mpsc, watch as watch_channel};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -27,6 +27,7 @@ mod intent;
 mod purge;
 mod queries;
 mod watch;
+mod webhooks;
 mod writer;
 
 pub use database::{DatabaseAddress, migrate};
@@ -38,6 +39,11 @@ pub use intent::{
 };
 pub use queries::{CommandPage, HistoryPage, Position};
 pub use watch::Watch;
+pub use webhooks::{
+    Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, EndpointState, Message,
+    MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing, Render, SecretText,
+    Settled, Telling,
+};
 pub use writer::Ticket;
 
 use clock::Clock;
@@ -63,6 +69,8 @@ pub struct StoreOptions {
     pub commit_timeout: Duration,
     /// How long this instance may commit nothing before another may declare it dead.
     pub lease: Duration,
+    /// Makes the messages of webhooks.
+    pub render: Render,
 }
 
 /// Commits whose evictions may wait to be told to others.
@@ -80,6 +88,7 @@ pub struct Store {
     life: watch_channel::Receiver<Uuid>,
     fenced: CancellationToken,
     evictions: Mutex<Option<mpsc::Receiver<Vec<Eviction>>>>,
+    webhooks: Arc<Notify>,
     owner: Option<FileLock>,
 }
 
@@ -102,6 +111,7 @@ impl Store {
         let fenced = CancellationToken::new();
         let (life, follow_life) = watch_channel::channel(options.life);
         let (told, evictions) = mpsc::channel(EVICTIONS);
+        let webhooks = Arc::new(Notify::new());
         let signals = Signals {
             is_shared: lock.is_none(),
             clock: clock.clone(),
@@ -110,6 +120,7 @@ impl Store {
             life,
             fenced: fenced.clone(),
             evictions: told,
+            webhooks: Arc::clone(&webhooks),
         };
         let (writer, task) = Writer::new(&options, write_connection, signals);
         writer_task.spawn(task.run());
@@ -124,6 +135,7 @@ impl Store {
             life: follow_life,
             fenced,
             evictions: Mutex::new(Some(evictions)),
+            webhooks,
             owner: lock,
         })
     }

@@ -12,7 +12,7 @@ use std::{
 
 use sea_orm::DbErr;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,13 +20,14 @@ use uuid::Uuid;
 
 use super::{
     StoreError, StoreOptions,
-    batch::{self, Effects, Failure, KnownRows, Number},
+    batch::{self, Around, Effects, Failure, KnownRows, Number},
     clock::Clock,
     database::{Life, WriteConnection, last_batch, retire},
     error::is_poison,
     health::Health,
     intent::{Eviction, Intent, Queued, Reply},
     watch::Watchers,
+    webhooks::Render,
 };
 
 /// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
@@ -85,6 +86,7 @@ impl Writer {
             lost: false,
             last_batch: 0,
             health: writer.health.clone(),
+            render: options.render,
         };
         (writer, task)
     }
@@ -191,6 +193,8 @@ pub(super) struct Signals {
     pub(super) fenced: CancellationToken,
     /// Sessions of others that a commit ended. What does not fit they find out by themselves.
     pub(super) evictions: mpsc::Sender<Vec<Eviction>>,
+    /// Something may be due for delivery.
+    pub(super) webhooks: Arc<Notify>,
 }
 
 /// What [`Writer`] feeds.
@@ -209,6 +213,7 @@ pub(super) struct Task {
     /// The number of the newest attempt to commit.
     last_batch: i64,
     health: Health,
+    render: Render,
 }
 
 impl Task {
@@ -378,8 +383,11 @@ impl Task {
             life: self.life.id,
             batch: self.last_batch,
         };
-        let clock = &self.signals.clock;
-        let applied = batch::apply(&db, &mut self.known, clock, number, piece).await;
+        let around = Around {
+            clock: &self.signals.clock,
+            render: self.render,
+        };
+        let applied = batch::apply(&db, &mut self.known, around, number, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.known.clear();
@@ -410,6 +418,16 @@ impl Task {
             && self.signals.evictions.try_send(effects.evictions).is_err()
         {
             tracing::debug!("not all instances are told at once which of their sessions are over");
+        }
+        for (url, reason) in effects.webhooks.disabled {
+            tracing::error!(
+                url,
+                reason,
+                "an endpoint of webhooks is disabled; it gets nothing until it is enabled again"
+            );
+        }
+        if effects.webhooks.due {
+            self.signals.webhooks.notify_one();
         }
     }
 

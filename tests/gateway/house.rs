@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "signals",
             "telemetry",
+            "webhooks",
         ],
     ),
     ("config", &[]),
@@ -50,6 +51,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("simulate", &["domain", "protocol", "signals"]),
     ("store", &["domain"]),
     ("telemetry", &["config"]),
+    ("webhooks", &["domain", "resource", "store"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<(String, String)>) {

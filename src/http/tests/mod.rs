@@ -105,6 +105,7 @@ impl Api {
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(15),
+            render: |_, _| ("", String::new()),
         });
         let instance = Instance {
             name: "<b>test".to_owned(),

@@ -23,10 +23,12 @@ use super::{
     fold::{Change, Fold, NewBlob, NewReport, Row, commands::Commands},
     intent::{Eviction, Intent, Queued},
     purge,
+    webhooks::{self, Happened, Render, WebhookEffects},
 };
-use crate::domain::{Command, DeviceId, Timestamp};
+use crate::domain::{Command, DeviceId, Event, Occurrence, Timestamp};
 use rows::{read_commands, read_vehicles};
-use statements::{Texts, insert, upsert};
+use statements::insert;
+pub(super) use statements::{Texts, upsert};
 
 pub(super) use rows::KnownRows;
 
@@ -44,6 +46,16 @@ pub(super) struct Effects {
     pub(super) ended: Vec<Command>,
     /// Sessions of other instances that are over.
     pub(super) evictions: Vec<Eviction>,
+    /// What it does about webhooks.
+    pub(super) webhooks: WebhookEffects,
+}
+
+/// What every batch goes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub(super) clock: &'a Clock,
+    /// Makes the messages of webhooks.
+    pub(super) render: Render,
 }
 
 /// Why a batch is not known to be stored.
@@ -68,13 +80,13 @@ impl From<DbErr> for Failure {
 pub(super) async fn apply(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    clock: &Clock,
+    around: Around<'_>,
     number: Number,
     batch: &mut [Queued],
 ) -> Result<Effects, Failure> {
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
     // On an error the caller throws the connection away, and the transaction with it.
-    let prepared = prepare(db, known, clock, number, batch);
+    let prepared = prepare(db, known, around, number, batch);
     let (transaction, rows, effects) = if is_file {
         prepared.await?
     } else {
@@ -107,7 +119,7 @@ fn silent() -> DbErr {
 async fn prepare(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    clock: &Clock,
+    around: Around<'_>,
     number: Number,
     batch: &mut [Queued],
 ) -> Result<(DatabaseTransaction, HashMap<DeviceId, Row>, Effects), Failure> {
@@ -124,13 +136,18 @@ async fn prepare(
             return Err(Failure::Fenced);
         }
         // Rows of instances are locked before those of vehicles.
-        call_rolls(&transaction, clock, number.life, batch).await?;
+        call_rolls(&transaction, around.clock, number.life, batch).await?;
     }
     known.check(&transaction).await?;
+    // What shows only that this life goes on tells nobody anything.
+    if !batch.is_empty() {
+        known.endpoints.check(&transaction).await?;
+    }
     let rows = read_vehicles(&transaction, known, batch).await?;
     let commands = read_commands(&transaction, batch).await?;
-    let fold = Fold::new(number.life, clock.now(), rows, commands);
-    let (rows, effects) = write(&transaction, &mut known.texts, fold, batch).await?;
+    let wanted = known.endpoints.wanted();
+    let fold = Fold::new(number.life, around.clock.now(), rows, commands, wanted);
+    let (rows, effects) = write(&transaction, known, fold, batch, around.render).await?;
     Ok((transaction, rows, effects))
 }
 
@@ -156,32 +173,49 @@ async fn call_rolls(
 
 async fn write(
     db: &DatabaseTransaction,
-    texts: &mut Texts,
+    known: &mut KnownRows,
     mut fold: Fold,
     batch: &mut [Queued],
+    render: Render,
 ) -> Result<(HashMap<DeviceId, Row>, Effects), DbErr> {
     for queued in batch.iter_mut().filter(|queued| !queued.deferred) {
         fold.apply(&mut queued.intent);
     }
+    let ended: Vec<Command> = fold.commands.ended().collect();
+    fold.tell_of_ended(&ended);
     let Fold {
         rows,
         reports,
         blobs,
         commands,
         evictions,
+        mut events,
+        deleted,
+        now,
         ..
     } = fold;
+    let texts = &mut known.texts;
     write_vehicles(db, texts, &rows).await?;
     write_reports(db, texts, &reports).await?;
-    write_blobs(db, blobs).await?;
+    write_blobs(db, blobs, &mut events).await?;
     write_commands(db, texts, &commands).await?;
-    for queued in batch {
+    for queued in &mut *batch {
         if let Intent::Purge { step, reply } = &mut queued.intent {
             reply.set(Ok(purge::step(db, step).await?));
         }
     }
-    let ended = commands.ended().collect();
-    Ok((rows, Effects { ended, evictions }))
+    let happened = Happened {
+        events: events.into_iter().flatten().collect(),
+        deleted,
+        now,
+    };
+    let webhooks = webhooks::write(db, texts, &known.endpoints, &happened, batch, render).await?;
+    let effects = Effects {
+        ended,
+        evictions,
+        webhooks,
+    };
+    Ok((rows, effects))
 }
 
 async fn write_vehicles(
@@ -283,7 +317,11 @@ fn value(model: &vehicle::Model, column: vehicle::Column) -> Value {
 }
 
 // One statement a blob: they are few and may be large.
-async fn write_blobs(db: &DatabaseTransaction, blobs: Vec<NewBlob>) -> Result<(), DbErr> {
+async fn write_blobs(
+    db: &DatabaseTransaction,
+    blobs: Vec<NewBlob>,
+    events: &mut [Option<Event>],
+) -> Result<(), DbErr> {
     for blob in blobs {
         let row = debug_blob::ActiveModel {
             device_id: Set(blob.device_id.as_str().to_owned()),
@@ -292,9 +330,16 @@ async fn write_blobs(db: &DatabaseTransaction, blobs: Vec<NewBlob>) -> Result<()
             content: Set(blob.content.into()),
             ..Default::default()
         };
-        debug_blob::Entity::insert(row)
-            .exec_without_returning(db)
-            .await?;
+        let insert = debug_blob::Entity::insert(row);
+        let event = blob.event.and_then(|place| events.get_mut(place)?.as_mut());
+        let Some(event) = event else {
+            insert.exec_without_returning(db).await?;
+            continue;
+        };
+        let inserted = insert.exec(db).await?.last_insert_id;
+        if let Occurrence::DebugBlob { id, .. } = &mut event.what {
+            *id = inserted;
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use crate::{
         entities::{command, idempotency_key, vehicle},
         fold::{Row, commands::Commands},
         intent::{Intent, Queued},
+        webhooks::KnownEndpoints,
     },
 };
 
@@ -32,6 +33,7 @@ pub(in crate::store) struct KnownRows {
     /// Others may write to this database at any time: nothing is kept.
     is_shared: bool,
     pub(super) texts: Texts,
+    pub(super) endpoints: KnownEndpoints,
 }
 
 impl KnownRows {
@@ -43,6 +45,7 @@ impl KnownRows {
     pub(in crate::store) fn clear(&mut self) {
         self.rows.clear();
         self.data_version = None;
+        self.endpoints.clear();
     }
 
     pub(super) async fn check(&mut self, db: &DatabaseTransaction) -> Result<(), DbErr> {
@@ -55,6 +58,7 @@ impl KnownRows {
         let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
         if self.data_version != version || self.rows.len() > Self::MOST {
             self.rows.clear();
+            self.endpoints.clear();
             self.data_version = version;
         }
         Ok(())

@@ -13,7 +13,7 @@ const VALUES_PER_INSERT: usize = 2_048;
 /// The texts of statements by table, number of columns and rows, and whether they update: building one
 /// costs more than running it.
 #[derive(Debug, Default)]
-pub(super) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
+pub(in crate::store) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
 
 impl Texts {
     fn get<E: EntityTrait>(
@@ -54,7 +54,7 @@ pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
 
 /// Inserts rows, or updates these columns of those that are there. The first `keys` columns are the
 /// primary key.
-pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
+pub(in crate::store) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     db: &DatabaseTransaction,
     texts: &mut Texts,
     rows: &[R],

@@ -6,3 +6,7 @@ pub(super) mod idempotency_key;
 pub(super) mod instance;
 pub(super) mod report;
 pub(super) mod vehicle;
+pub(super) mod webhook_endpoint;
+pub(super) mod webhook_lane;
+pub(super) mod webhook_message;
+pub(super) mod webhook_set;

@@ -67,9 +67,9 @@ impl Commands {
     }
 
     /// What came to its final state.
-    pub(in crate::store) fn ended(self) -> impl Iterator<Item = Command> {
-        let rows = self.by_device.into_values().flatten();
-        rows.filter(|row| row.ended).map(|row| row.command)
+    pub(in crate::store) fn ended(&self) -> impl Iterator<Item = Command> {
+        let rows = self.by_device.values().flatten();
+        rows.filter(|row| row.ended).map(|row| row.command.clone())
     }
 
     fn find(&mut self, device_id: &DeviceId, id: Uuid) -> Option<&mut CommandRow> {
@@ -353,6 +353,19 @@ impl Fold {
         if let Answer::Fine(state) = answer {
             self.report(&session.device_id, at, &state);
         }
+        let before = self.row(&session.device_id).state();
+        self.settle_answer(session, id, late, answer, at);
+        self.tell_change(&session.device_id, before);
+    }
+
+    fn settle_answer(
+        &mut self,
+        session: &SessionKey,
+        id: Uuid,
+        late: bool,
+        answer: Answer,
+        at: Timestamp,
+    ) {
         let (Some(vehicle), Some(row)) = (
             self.rows.get_mut(&session.device_id),
             self.commands.find(&session.device_id, id),

@@ -139,7 +139,13 @@ fn command(fold: &mut Fold, number: u128) -> &Command {
 }
 
 fn empty() -> Fold {
-    Fold::new(HERE, at(0), HashMap::new(), Commands::default())
+    Fold::new(
+        HERE,
+        at(0),
+        HashMap::new(),
+        Commands::default(),
+        crate::domain::EventKinds::NONE,
+    )
 }
 
 /// A vehicle that was here and is offline.

@@ -18,7 +18,8 @@ use super::{
     intent::Intent,
 };
 use crate::domain::{
-    CommandState, DeviceId, DisconnectReason, SessionKey, Timestamp, Vehicle, VehicleState,
+    Command, CommandState, DeviceId, DisconnectReason, Event, EventKind, EventKinds, Occurrence,
+    SessionKey, Timestamp, Vehicle, VehicleState,
 };
 use commands::{Commands, desired};
 
@@ -52,6 +53,8 @@ pub(super) struct NewBlob {
     pub(super) device_id: DeviceId,
     pub(super) received_at: i64,
     pub(super) content: Bytes,
+    /// Its place among the events, if somebody wants to be told of it.
+    pub(super) event: Option<usize>,
 }
 
 /// The rows of a batch and what is to be written of it.
@@ -60,13 +63,19 @@ pub(super) struct Fold {
     life: Uuid,
     life_text: String,
     /// When this is done, which may be much later than when it was asked for.
-    now: Timestamp,
+    pub(super) now: Timestamp,
     pub(super) rows: HashMap<DeviceId, Row>,
     pub(super) reports: Vec<NewReport>,
     pub(super) blobs: Vec<NewBlob>,
     pub(super) commands: Commands,
     /// Sessions of other instances that are over by this batch.
     pub(super) evictions: Vec<Eviction>,
+    /// What some webhook wants to be told of.
+    wanted: EventKinds,
+    /// That, in order; none where the vehicle was deleted after it.
+    pub(super) events: Vec<Option<Event>>,
+    /// Vehicles that were deleted by this batch.
+    pub(super) deleted: Vec<DeviceId>,
 }
 
 impl Fold {
@@ -76,6 +85,7 @@ impl Fold {
         now: Timestamp,
         rows: HashMap<DeviceId, Row>,
         commands: Commands,
+        wanted: EventKinds,
     ) -> Self {
         Self {
             life,
@@ -86,6 +96,9 @@ impl Fold {
             blobs: Vec::new(),
             commands,
             evictions: Vec::new(),
+            wanted,
+            events: Vec::new(),
+            deleted: Vec::new(),
         }
     }
 
@@ -125,7 +138,7 @@ impl Fold {
             }
             Intent::EndGrace { devices, at, reply } => {
                 for device_id in devices.iter() {
-                    self.row(device_id).end_grace(*at);
+                    self.end_grace(device_id, *at);
                 }
                 reply.set(Ok(()));
             }
@@ -168,7 +181,7 @@ impl Fold {
                 reply,
             } => reply.set(Ok(self.finish(device_id, *id, *ending, *at))),
             // Touch no vehicle's row; the batch runs them as they are.
-            Intent::Purge { .. } | Intent::RollCall { .. } => {}
+            Intent::Purge { .. } | Intent::RollCall { .. } | Intent::Webhook(_) => {}
         }
     }
 
@@ -176,7 +189,7 @@ impl Fold {
         let life = self.life_text.clone();
         let model = self.row(device_id).living(device_id, at);
         let at = model.stamp(at);
-        let through_epoch = model.session_epoch;
+        let (through_epoch, was_online) = (model.session_epoch, model.online);
         let owner = model.instance_id.replace(life);
         if owner.is_some() {
             model.disconnected_at = Some(at);
@@ -188,6 +201,9 @@ impl Fold {
         model.connected_at = Some(at);
         model.remote_addr = Some(remote.to_string());
         let (epoch, desired) = (model.session_epoch, desired(model));
+        if !was_online {
+            self.tell(device_id, Occurrence::Online);
+        }
         let reason = DisconnectReason::Superseded;
         self.evict(owner.as_deref(), device_id, through_epoch, reason);
         let at = Timestamp::from_millis(at);
@@ -226,7 +242,7 @@ impl Fold {
         match whose {
             Lost::Everybodys => {
                 if model.is_some_and(|model| model.online) {
-                    row.end(at, reason, None);
+                    self.end(device_id, at, reason, None);
                 }
                 self.commands.end_session(device_id, at, reason);
                 // Whoever asked for them is gone as well.
@@ -236,10 +252,72 @@ impl Fold {
             Lost::Of(life, grace) => {
                 let holder = model.and_then(|model| model.instance_id.as_deref());
                 if holder == Some(&*life.to_string()) {
-                    row.end(at, reason, grace.map(|grace| now.after(grace)));
+                    let due = grace.map(|grace| now.after(grace));
+                    self.end(device_id, at, reason, due);
                     self.commands.end_session(device_id, at, reason);
                 }
             }
+        }
+    }
+
+    /// Ends a session; with a time by which it is due to be back, the vehicle stays online until then.
+    fn end(
+        &mut self,
+        device_id: &DeviceId,
+        at: Timestamp,
+        reason: DisconnectReason,
+        due: Option<Timestamp>,
+    ) {
+        let row = self.row(device_id);
+        let was_online = row.model.as_ref().is_some_and(|model| model.online);
+        row.end(at, reason, due);
+        if was_online && due.is_none() {
+            self.tell(device_id, Occurrence::Offline(reason));
+        }
+    }
+
+    fn end_grace(&mut self, device_id: &DeviceId, at: Timestamp) {
+        if let Some(reason) = self.row(device_id).end_grace(at) {
+            self.tell(device_id, Occurrence::Offline(reason));
+        }
+    }
+
+    /// Notes what became of a vehicle, as its row is now, if somebody wants to be told of it; and where.
+    fn tell(&mut self, device_id: &DeviceId, what: Occurrence) -> Option<usize> {
+        if (what.kinds() & self.wanted).is_empty() {
+            return None;
+        }
+        let model = self.rows.get(device_id)?.model.clone()?;
+        self.tell_of(model, what)
+    }
+
+    fn tell_of(&mut self, model: vehicle::Model, what: Occurrence) -> Option<usize> {
+        let at = Timestamp::from_millis(model.updated_at);
+        match Vehicle::try_from(model) {
+            Ok(vehicle) => {
+                self.events.push(Some(Event { vehicle, at, what }));
+                Some(self.events.len() - 1)
+            }
+            // Not of our making. It must not hold up everybody else's writes.
+            Err(error) => {
+                tracing::error!(%error, "webhooks are not told of a vehicle whose row is corrupt");
+                None
+            }
+        }
+    }
+
+    /// Notes what changed since the row of this vehicle was `before`.
+    pub(super) fn tell_change(&mut self, device_id: &DeviceId, before: State) {
+        let after = self.row(device_id).state();
+        let changed = after.changed_since(&before);
+        self.tell(device_id, Occurrence::Updated(changed));
+    }
+
+    /// Notes commands that came to their end, after all that led to it.
+    pub(super) fn tell_of_ended(&mut self, ended: &[Command]) {
+        for command in ended {
+            let what = Occurrence::Command(Box::new(command.clone()));
+            self.tell(&command.device_id, what);
         }
     }
 
@@ -276,7 +354,10 @@ impl Fold {
 
     /// A report of a vehicle that exists: its state, and a row of history.
     fn report(&mut self, device_id: &DeviceId, at: Timestamp, state: &VehicleState) {
-        let received_at = self.row(device_id).report(at, state);
+        let row = self.row(device_id);
+        let before = row.state();
+        let received_at = row.report(at, state);
+        self.tell_change(device_id, before);
         self.reports.push(NewReport {
             device_id: device_id.clone(),
             received_at,
@@ -317,10 +398,16 @@ impl Fold {
             }
             SessionWrite::DebugBlob(content) => {
                 let received_at = row.stamp(at, Change::Telemetry);
+                let what = Occurrence::DebugBlob {
+                    id: 0,
+                    content: content.clone(),
+                };
+                let event = self.tell(&session.device_id, what);
                 self.blobs.push(NewBlob {
                     device_id: session.device_id.clone(),
                     received_at,
                     content: content.clone(),
+                    event,
                 });
             }
             SessionWrite::KeepMePosted(interval) => {
@@ -334,7 +421,8 @@ impl Fold {
                 if let Some(beat) = last_heartbeat {
                     row.heartbeat(*beat);
                 }
-                row.end(at, *reason, grace.map(|grace| now.after(grace)));
+                let due = grace.map(|grace| now.after(grace));
+                self.end(&session.device_id, at, *reason, due);
                 self.commands.end_session(&session.device_id, at, *reason);
             }
         }
@@ -351,6 +439,7 @@ impl Fold {
         let at = model.stamp(at);
         let epoch = model.session_epoch;
         let owner = model.instance_id.take();
+        let last = model.clone();
         *model = vehicle::Model {
             session_epoch: epoch,
             created_at: model.created_at,
@@ -362,8 +451,27 @@ impl Fold {
         // What this batch was about to add to the vehicle's history is forgotten with the rest.
         self.reports.retain(|report| report.device_id != *device_id);
         self.blobs.retain(|blob| blob.device_id != *device_id);
-        let at = Timestamp::from_millis(at);
+        for event in &mut self.events {
+            if event
+                .as_ref()
+                .is_some_and(|event| event.vehicle.device_id == *device_id)
+            {
+                *event = None;
+            }
+        }
+        self.deleted.push(device_id.clone());
         let reason = DisconnectReason::Deleted;
+        if last.online && self.wanted.contains(EventKind::Offline) {
+            let last = vehicle::Model {
+                online: false,
+                offline_due: None,
+                disconnected_at: Some(at),
+                disconnect_reason: Some(reason.as_str().to_owned()),
+                ..last
+            };
+            self.tell_of(last, Occurrence::Offline(reason));
+        }
+        let at = Timestamp::from_millis(at);
         self.evict(owner.as_deref(), device_id, epoch, reason);
         self.commands.end_session(device_id, at, reason);
         self.commands.cancel(device_id, at, |_| true);
@@ -446,19 +554,53 @@ impl Row {
         }
     }
 
-    /// Sets the vehicle offline if it has not come back in its time.
-    fn end_grace(&mut self, at: Timestamp) {
+    /// Sets the vehicle offline if it has not come back in its time; returns why its session had ended.
+    fn end_grace(&mut self, at: Timestamp) -> Option<DisconnectReason> {
         let over = |model: &vehicle::Model| {
             let due = model.offline_due.is_some_and(|due| due <= at.as_millis());
             due && model.online && model.instance_id.is_none()
         };
-        if self.model.as_ref().is_some_and(over) {
-            self.stamp(at, Change::All);
-            if let Some(model) = &mut self.model {
-                model.online = false;
-                model.offline_due = None;
-            }
+        if !self.model.as_ref().is_some_and(over) {
+            return None;
         }
+        self.stamp(at, Change::All);
+        let model = self.model.as_mut()?;
+        model.online = false;
+        model.offline_due = None;
+        let reason = model.disconnect_reason.as_deref();
+        let reason = reason.and_then(|reason| reason.parse().ok());
+        Some(reason.unwrap_or(DisconnectReason::InstanceLost))
+    }
+
+    /// What reports and answers change.
+    pub(super) fn state(&self) -> State {
+        self.model
+            .as_ref()
+            .map_or_else(State::default, |model| State {
+                position: (model.latitude, model.longitude),
+                battery: model.battery,
+                running: model.running,
+            })
+    }
+}
+
+/// What reports and answers change.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct State {
+    position: (Option<f64>, Option<f64>),
+    battery: Option<i16>,
+    running: Option<bool>,
+}
+
+impl State {
+    fn changed_since(&self, before: &Self) -> EventKinds {
+        let differences = [
+            (EventKind::Position, self.position != before.position),
+            (EventKind::Battery, self.battery != before.battery),
+            (EventKind::Running, self.running != before.running),
+        ];
+        let changed = differences.into_iter().filter(|(_, differs)| *differs);
+        changed.map(|(kind, _)| kind).collect()
     }
 }
 

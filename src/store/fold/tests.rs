@@ -87,7 +87,13 @@ fn model<'a>(fold: &'a Fold, name: &str) -> &'a vehicle::Model {
 }
 
 fn empty() -> Fold {
-    Fold::new(HERE, at(0), HashMap::new(), Commands::default())
+    Fold::new(
+        HERE,
+        at(0),
+        HashMap::new(),
+        Commands::default(),
+        EventKinds::NONE,
+    )
 }
 
 #[test]
@@ -138,7 +144,7 @@ fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
     let mut row = vehicle::Model::new(&id("truck"), 1);
     (row.online, row.session_epoch, row.instance_id) = (true, 7, Some(ELSEWHERE.to_string()));
     rows.insert(id("truck"), Row::read(Some(row)));
-    let fold = &mut Fold::new(HERE, at(0), rows, Commands::default());
+    let fold = &mut Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::NONE);
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);
@@ -263,7 +269,7 @@ fn held_elsewhere(name: &str, epoch: i64) -> Fold {
     (row.online, row.session_epoch) = (true, epoch);
     row.instance_id = Some(ELSEWHERE.to_string());
     let rows = HashMap::from([(id(name), Row::read(Some(row)))]);
-    Fold::new(HERE, at(0), rows, Commands::default())
+    Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::NONE)
 }
 
 fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {

@@ -1,0 +1,39 @@
+//! A row of `webhook_endpoints`: where messages go, and how that fares.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "webhook_endpoints")]
+pub(crate) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub(crate) id: String,
+    pub(crate) url: String,
+    /// A bit for each kind of event.
+    pub(crate) events: i16,
+    /// A JSON array of device ids; NULL is all vehicles.
+    pub(crate) devices: Option<String>,
+    pub(crate) secret: String,
+    /// Signs beside `secret` until then.
+    pub(crate) previous_secret: Option<String>,
+    pub(crate) previous_until: Option<i64>,
+    pub(crate) ordered: bool,
+    pub(crate) coalesce: bool,
+    /// Made by settings, and changed there.
+    pub(crate) configured: bool,
+    pub(crate) disabled_at: Option<i64>,
+    pub(crate) disabled_reason: Option<String>,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    /// Failures since the last success.
+    pub(crate) failures: i32,
+    pub(crate) failing_since: Option<i64>,
+    pub(crate) paused_until: Option<i64>,
+    pub(crate) last_error: Option<String>,
+    /// It is gone, and its lanes and messages are about to be.
+    pub(crate) deleted_at: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(crate) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

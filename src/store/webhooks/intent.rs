@@ -1,0 +1,370 @@
+//! What the writer is asked to do about webhooks, and what it is about.
+
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{DeviceId, EventKinds, Timestamp, UnknownName},
+    store::{StoreError, intent::Reply},
+};
+
+/// A secret as text. Never shown by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(pub String);
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// Where messages go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: Uuid,
+    /// Its URL.
+    pub url: String,
+    /// What it is told of.
+    pub events: EventKinds,
+    /// Of which vehicles; of all if none are named.
+    pub devices: Option<BTreeSet<DeviceId>>,
+    /// Signs its messages.
+    pub secret: SecretText,
+    /// Signs them, too, until then.
+    pub previous_secret: Option<(SecretText, Timestamp)>,
+    /// Whether a message waits until the one before it, of the same vehicle, is delivered or given up.
+    pub ordered: bool,
+    /// Whether changes of a vehicle's state that were not sent yet become one message.
+    pub coalesce: bool,
+    /// It was made by the settings, and is changed there.
+    pub configured: bool,
+    /// Since when and why it gets nothing.
+    pub disabled: Option<(Timestamp, Disabled)>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// How it fares.
+    pub health: EndpointHealth,
+}
+
+/// How an endpoint fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// How often it has failed since it last succeeded; several at once count as one.
+    pub failures: u32,
+    /// Since when it fails.
+    pub failing_since: Option<Timestamp>,
+    /// Until when nothing is sent to it.
+    pub paused_until: Option<Timestamp>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// Why an endpoint gets nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disabled {
+    /// Somebody wanted it so.
+    Operator,
+    /// It answered 410.
+    Gone,
+    /// It failed for too long.
+    Failing,
+}
+
+impl Disabled {
+    /// Every reason, in the order above.
+    pub const ALL: [Self; 3] = [Self::Operator, Self::Gone, Self::Failing];
+
+    /// The reason as database and REST spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
+}
+
+impl FromStr for Disabled {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let mut reasons = Self::ALL.into_iter();
+        reasons
+            .find(|reason| reason.as_str() == text)
+            .ok_or(UnknownName)
+    }
+}
+
+/// An endpoint to make.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEndpoint {
+    /// Its id.
+    pub id: Uuid,
+    /// Its URL.
+    pub url: String,
+    /// What it is told of.
+    pub events: EventKinds,
+    /// Of which vehicles; of all if none are named.
+    pub devices: Option<BTreeSet<DeviceId>>,
+    /// Signs its messages.
+    pub secret: SecretText,
+    /// See [`Endpoint::ordered`].
+    pub ordered: bool,
+    /// See [`Endpoint::coalesce`].
+    pub coalesce: bool,
+}
+
+/// What is to be different with an endpoint; none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EndpointChange {
+    /// Its URL.
+    pub url: Option<String>,
+    /// What it is told of.
+    pub events: Option<EventKinds>,
+    /// Of which vehicles; `Some(None)`: of all.
+    pub devices: Option<Option<BTreeSet<DeviceId>>>,
+    /// See [`Endpoint::ordered`].
+    pub ordered: Option<bool>,
+    /// See [`Endpoint::coalesce`].
+    pub coalesce: Option<bool>,
+    /// Whether it gets anything.
+    pub enabled: Option<bool>,
+    /// A new secret, and for how long the last one signs beside it.
+    pub secret: Option<(SecretText, Duration)>,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageState {
+    /// It is still to be delivered.
+    Pending,
+    /// The endpoint has it.
+    Delivered,
+    /// It was given up.
+    Failed,
+}
+
+impl MessageState {
+    /// Every state, in the order above.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Failed];
+
+    /// The state as REST spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A message and how its delivery went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Its id, the same at every attempt.
+    pub id: Uuid,
+    /// About which vehicle; none if it is a test.
+    pub device_id: Option<DeviceId>,
+    /// Its place among those of its endpoint and vehicle.
+    pub sequence: i64,
+    /// Its type.
+    pub kind: String,
+    /// How far it has come.
+    pub state: MessageState,
+    /// Its body.
+    pub body: String,
+    /// When it was made, or changed last before it was sent.
+    pub created_at: Timestamp,
+    /// When it is sent next, while it is pending.
+    pub due: Timestamp,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// When it was sent last.
+    pub attempted_at: Option<Timestamp>,
+    /// When it was delivered or given up.
+    pub finished_at: Option<Timestamp>,
+    /// How the last attempt went.
+    pub last: Attempt,
+}
+
+/// How an attempt went, as it is kept with the message.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attempt {
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// The first bytes of the answer.
+    pub answer: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// Which message of which claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageKey {
+    /// Of which endpoint.
+    pub endpoint_id: Uuid,
+    /// Of which vehicle; empty for tests.
+    pub device_id: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The claim of its lane.
+    pub claim: Uuid,
+}
+
+/// A message that is claimed to be sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Which.
+    pub key: MessageKey,
+    /// Where it goes.
+    pub endpoint: Arc<Endpoint>,
+    /// Its place among those of its endpoint and vehicle.
+    pub sequence: i64,
+    /// Its body.
+    pub body: String,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// How much more may be sent to an endpoint at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimable {
+    /// Which.
+    pub endpoint_id: Uuid,
+    /// So many lanes.
+    pub lanes: u64,
+}
+
+/// What came of a message that was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// Which.
+    pub key: MessageKey,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How the attempt went.
+    pub attempt: Attempt,
+    /// For how long the next message of the lane is claimed, if it is wanted.
+    pub go_on: Option<Duration>,
+}
+
+/// What came of sending a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The endpoint has it.
+    Delivered,
+    /// It is given up.
+    GivenUp {
+        /// The trouble is the endpoint's, and not this message's.
+        is_endpoint: bool,
+        /// How long the endpoint asked to be left alone.
+        pause: Option<Duration>,
+    },
+    /// It is to be sent again after this time.
+    Again {
+        /// After how long.
+        after: Duration,
+        /// The trouble is the endpoint's, and not this message's.
+        is_endpoint: bool,
+        /// How long the endpoint asked to be left alone.
+        pause: Option<Duration>,
+    },
+    /// The endpoint wants nothing any more.
+    Gone,
+}
+
+/// What to do about webhooks, with the place where the outcome goes.
+pub(in crate::store) enum WebhookIntent {
+    /// Those of the settings, which are the only ones that are configured.
+    Configure {
+        endpoints: Vec<NewEndpoint>,
+        reply: Reply<()>,
+    },
+    /// None if there are too many.
+    Create {
+        endpoint: Box<NewEndpoint>,
+        reply: Reply<Option<Endpoint>>,
+    },
+    Change {
+        id: Uuid,
+        change: Box<EndpointChange>,
+        reply: Reply<Option<Endpoint>>,
+    },
+    Delete {
+        id: Uuid,
+        reply: Reply<bool>,
+    },
+    /// The id of the message; none if there is no such endpoint or it is disabled.
+    Test {
+        id: Uuid,
+        reply: Reply<Option<Uuid>>,
+    },
+    /// Sends a message that was given up or delivered once more.
+    Retry {
+        endpoint_id: Uuid,
+        id: Uuid,
+        reply: Reply<bool>,
+    },
+    /// Sends some of those that were given up since then once more; how many.
+    RetryFailed {
+        endpoint_id: Uuid,
+        since: Timestamp,
+        reply: Reply<u64>,
+    },
+    Claim {
+        endpoints: Vec<Claimable>,
+        /// Then somebody else may claim what was not settled.
+        lasts: Duration,
+        reply: Reply<Vec<Outgoing>>,
+    },
+    /// The next message of the lane.
+    Settle {
+        settled: Box<Settled>,
+        /// An endpoint that fails for so long is disabled.
+        disable_after: Duration,
+        reply: Reply<Option<Outgoing>>,
+    },
+}
+
+impl WebhookIntent {
+    pub(in crate::store) fn weight(&self) -> usize {
+        match self {
+            Self::Configure { endpoints, .. } => endpoints.len() * 1024,
+            Self::Claim { endpoints, .. } => endpoints.len() * 64,
+            Self::Create { .. } | Self::Change { .. } | Self::Settle { .. } => 2048,
+            _ => 0,
+        }
+    }
+
+    pub(in crate::store) fn complete(self) {
+        match self {
+            Self::Configure { reply, .. } => reply.send(),
+            Self::Create { reply, .. } | Self::Change { reply, .. } => reply.send(),
+            Self::Delete { reply, .. } | Self::Retry { reply, .. } => reply.send(),
+            Self::Test { reply, .. } => reply.send(),
+            Self::RetryFailed { reply, .. } => reply.send(),
+            Self::Claim { reply, .. } => reply.send(),
+            Self::Settle { reply, .. } => reply.send(),
+        }
+    }
+
+    pub(in crate::store) fn reject(self, error: StoreError) {
+        match self {
+            Self::Configure { reply, .. } => reply.fail(error),
+            Self::Create { reply, .. } | Self::Change { reply, .. } => reply.fail(error),
+            Self::Delete { reply, .. } | Self::Retry { reply, .. } => reply.fail(error),
+            Self::Test { reply, .. } => reply.fail(error),
+            Self::RetryFailed { reply, .. } => reply.fail(error),
+            Self::Claim { reply, .. } => reply.fail(error),
+            Self::Settle { reply, .. } => reply.fail(error),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Lanes during a batch: read and locked once, changed in memory, written once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{
+    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder,
+    QuerySelect, sea_query::Value,
+};
+
+use crate::store::{
+    batch::{Texts, upsert},
+    entities::webhook_lane,
+};
+
+/// Keys a SELECT asks for at most.
+const KEYS_PER_SELECT: usize = 512;
+
+/// An endpoint and a vehicle.
+pub(super) type LaneKey = (String, String);
+
+#[derive(Debug)]
+struct LaneRow {
+    model: webhook_lane::Model,
+    changed: bool,
+}
+
+/// The lanes that a batch touches.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(BTreeMap<LaneKey, LaneRow>);
+
+impl Lanes {
+    /// Reads and locks these, in the order of the key, which is the order in which they are locked everywhere. One that
+    /// does not exist begins here: nobody else can make it, for that takes the lock of its vehicle.
+    pub(super) async fn read(
+        db: &DatabaseTransaction,
+        keys: BTreeSet<LaneKey>,
+    ) -> Result<Self, DbErr> {
+        use webhook_lane::Column as C;
+        let mut by_endpoint: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (endpoint_id, device_id) in &keys {
+            by_endpoint.entry(endpoint_id).or_default().push(device_id);
+        }
+        let mut lanes = BTreeMap::new();
+        for (endpoint_id, devices) in by_endpoint {
+            for chunk in devices.chunks(KEYS_PER_SELECT) {
+                let found = webhook_lane::Entity::find()
+                    .filter(C::EndpointId.eq(endpoint_id))
+                    .filter(C::DeviceId.is_in(chunk.iter().copied()))
+                    .order_by_asc(C::DeviceId)
+                    .lock_exclusive()
+                    .all(db)
+                    .await?;
+                for model in found {
+                    let key = (model.endpoint_id.clone(), model.device_id.clone());
+                    let changed = false;
+                    lanes.insert(key, LaneRow { model, changed });
+                }
+            }
+        }
+        for key in keys {
+            let (endpoint_id, device_id) = key.clone();
+            lanes.entry(key).or_insert_with(|| LaneRow {
+                model: webhook_lane::Model {
+                    endpoint_id,
+                    device_id,
+                    last_sequence: 0,
+                    dropped_through: 0,
+                    pending: 0,
+                    due: None,
+                    blocked: false,
+                    claim: None,
+                    open_message: None,
+                    open_changed: 0,
+                },
+                changed: false,
+            });
+        }
+        Ok(Self(lanes))
+    }
+
+    /// A lane to look at.
+    pub(super) fn get(&self, key: &LaneKey) -> Option<&webhook_lane::Model> {
+        self.0.get(key).map(|row| &row.model)
+    }
+
+    /// A lane to change.
+    pub(super) fn change(&mut self, key: &LaneKey) -> Option<&mut webhook_lane::Model> {
+        let row = self.0.get_mut(key)?;
+        row.changed = true;
+        Some(&mut row.model)
+    }
+
+    pub(super) async fn write(
+        &self,
+        db: &DatabaseTransaction,
+        texts: &mut Texts,
+    ) -> Result<(), DbErr> {
+        let changed: Vec<&webhook_lane::Model> = self
+            .0
+            .values()
+            .filter(|row| row.changed)
+            .map(|row| &row.model)
+            .collect();
+        let columns: Vec<webhook_lane::Column> = webhook_lane::Column::iter().collect();
+        upsert::<webhook_lane::Entity, _, _>(db, texts, &changed, &columns, 2, |model| {
+            columns.iter().map(|column| value(model, *column))
+        })
+        .await
+    }
+}
+
+impl webhook_lane::Model {
+    /// One message more.
+    pub(super) fn push(&mut self, now: i64, ordered: bool) {
+        self.pending += 1;
+        let waits = self.claim.is_some() || (ordered && self.due.is_some());
+        if !waits {
+            self.due = Some(self.due.map_or(now, |due| due.min(now)));
+        }
+    }
+
+    /// One message less; the claim is over.
+    pub(super) fn release(&mut self, due: i64) {
+        self.claim = None;
+        self.due = (self.pending > 0).then_some(due);
+    }
+}
+
+fn value(model: &webhook_lane::Model, column: webhook_lane::Column) -> Value {
+    use webhook_lane::Column as C;
+    match column {
+        C::EndpointId => model.endpoint_id.as_str().into(),
+        C::DeviceId => model.device_id.as_str().into(),
+        C::LastSequence => model.last_sequence.into(),
+        C::DroppedThrough => model.dropped_through.into(),
+        C::Pending => model.pending.into(),
+        C::Due => model.due.into(),
+        C::Blocked => model.blocked.into(),
+        C::Claim => model.claim.as_deref().into(),
+        C::OpenMessage => model.open_message.as_deref().into(),
+        C::OpenChanged => model.open_changed.into(),
+    }
+}

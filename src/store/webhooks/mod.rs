@@ -1,0 +1,40 @@
+//! The outbox: what endpoints are to be told of, written in the transaction of the change itself.
+//!
+//! What one vehicle still has to tell one endpoint is a *lane*: it has the next sequence, and the time from when on its
+//! next message may be sent. Whoever sends claims a lane, not a message, and finds the next message under the claim: so
+//! messages of a vehicle arrive in order, however many instances send, and the search for what is due does not grow with
+//! the table. A message that is sent and not noted as sent, because the sender died, is sent again under the same id.
+
+mod changes;
+mod dispatch;
+mod endpoints;
+mod intent;
+mod lanes;
+mod outbox;
+mod queries;
+
+pub(super) use endpoints::KnownEndpoints;
+pub(super) use intent::WebhookIntent;
+pub use intent::{
+    Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, Message, MessageKey,
+    MessageState, NewEndpoint, Outcome, Outgoing, SecretText, Settled,
+};
+pub(super) use outbox::{Happened, WebhookEffects, write};
+pub use queries::{EndpointState, MessagePage};
+
+use crate::domain::{Event, EventKinds, Timestamp};
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Telling<'a> {
+    /// Something that became of a vehicle; of these kinds, as far as the endpoint asked for them.
+    Event(&'a Event, EventKinds),
+    /// Nothing: somebody tries whether messages arrive.
+    Test(Timestamp),
+}
+
+/// Makes the type and the body of a message out of what it is about and its sequence.
+pub type Render = fn(Telling<'_>, i64) -> (&'static str, String);
+
+/// The lane of messages that are about no vehicle.
+pub(super) const NO_DEVICE: &str = "";
