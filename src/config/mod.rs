@@ -14,6 +14,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 mod units;
+pub mod webhooks;
 
 use std::path::PathBuf;
 

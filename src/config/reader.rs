@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use figment::{Figment, value::Value};
+use figment::{
+    Figment,
+    value::{Dict, Value},
+};
 
 use super::{
     Problem,
@@ -111,6 +114,43 @@ impl<'a> Reader<'a> {
             match item.as_str().and_then(&parse) {
                 Some(value) => parsed.push(value),
                 None => self.refuse_found(key, describe(item), &allowed),
+            }
+        }
+        parsed
+    }
+
+    /// Whether something is on.
+    pub(super) fn switch(&mut self, key: &str) -> bool {
+        self.choice(key, &[("true", true), ("false", false)])
+    }
+
+    /// Tables, none or more, each of which `parse` can make something of. In the environment and in flags, which are
+    /// text, they are written in JSON.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &str,
+        allowed: impl Display,
+        parse: impl Fn(&Dict) -> Option<T>,
+    ) -> Vec<T> {
+        let items = match self.figment.find_value(key) {
+            Ok(Value::Array(_, items)) => Some(items),
+            Ok(Value::String(_, text)) => serde_json::from_str::<Vec<Dict>>(&text)
+                .ok()
+                .map(|tables| tables.into_iter().map(Value::from).collect()),
+            _ => None,
+        };
+        let Some(items) = items else {
+            // It may hold secrets.
+            self.refuse_found(key, "no list of tables".to_owned(), &allowed);
+            return Vec::new();
+        };
+        let mut parsed = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            if let Some(value) = item.as_dict().and_then(&parse) {
+                parsed.push(value);
+            } else {
+                let found = format!("something else as number {}", index + 1);
+                self.refuse_found(key, found, &allowed);
             }
         }
         parsed

@@ -15,6 +15,7 @@ use super::{
     reader::Reader,
     secret_url,
     units::{format_duration, format_size, parse_network},
+    webhooks::WebhookSettings,
 };
 
 const MILLIS_100: Duration = Duration::from_millis(100);
@@ -44,6 +45,8 @@ pub struct Settings {
     pub presence: PresenceSettings,
     /// What operators ask of vehicles.
     pub commands: CommandSettings,
+    /// Who is told what happens.
+    pub webhooks: WebhookSettings,
     /// How long history is kept.
     pub retention: RetentionSettings,
     /// The stop.
@@ -183,6 +186,9 @@ pub struct RetentionSettings {
     /// The age at which a command is removed.
     #[serde(serialize_with = "as_duration")]
     pub commands: Duration,
+    /// The age at which a message of a webhook is removed, delivered or not.
+    #[serde(serialize_with = "as_duration")]
+    pub webhooks: Duration,
     /// How often something too old is looked for.
     #[serde(serialize_with = "as_duration")]
     pub interval: Duration,
@@ -240,9 +246,7 @@ impl Settings {
         for (section, keys) in sections.unwrap_or_default() {
             lines.push(format!("[{section}]"));
             for (key, value) in keys.into_dict().unwrap_or_default() {
-                // JSON writes text and numbers as TOML does.
-                let value = serde_json::to_string(&value).unwrap_or_default();
-                lines.push(format!("{key} = {value}"));
+                lines.push(format!("{key} = {}", to_toml(&value)));
             }
             lines.push(String::new());
         }
@@ -260,6 +264,7 @@ impl Settings {
             redis: RedisSettings::read(reader),
             presence: PresenceSettings::read(reader),
             commands: CommandSettings::read(reader),
+            webhooks: WebhookSettings::read(reader),
             retention: RetentionSettings::read(reader),
             shutdown: ShutdownSettings::read(reader),
             log: LogSettings::read(reader),
@@ -444,6 +449,7 @@ impl RetentionSettings {
             reports: reader.duration("retention.reports", HOUR..=DAY * 3650),
             debug_blobs: reader.duration("retention.debug_blobs", HOUR..=DAY * 3650),
             commands: reader.duration("retention.commands", DAY..=DAY * 3650),
+            webhooks: reader.duration("retention.webhooks", HOUR..=DAY * 3650),
             interval: reader.duration("retention.interval", MILLIS_100..=DAY),
         }
     }
@@ -471,6 +477,25 @@ impl LogSettings {
     }
 }
 
+/// A value on one line.
+fn to_toml(value: &Value) -> String {
+    match value {
+        Value::Array(_, items) => {
+            let items: Vec<_> = items.iter().map(to_toml).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Dict(_, keys) => {
+            let keys = keys.iter();
+            let pairs: Vec<_> = keys
+                .map(|(key, value)| format!("{key} = {}", to_toml(value)))
+                .collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        // JSON writes text and numbers as TOML does.
+        single => serde_json::to_string(single).unwrap_or_default(),
+    }
+}
+
 /// A name to show in logs and lists.
 fn name(text: &str) -> Option<String> {
     let printable = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
@@ -488,7 +513,10 @@ fn filter(text: &str) -> Option<String> {
     (bare_words_are_levels && EnvFilter::try_new(text).is_ok()).then(|| text.to_owned())
 }
 
-fn as_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format_duration(*duration))
 }
 
