@@ -107,8 +107,15 @@ fn find<'a>(view: &View<'a>, claims: &mut Claims<'a>, heard: &Heard) -> Option<&
     };
     let epoch = view.epochs.get(&heard.connection).copied().unwrap_or(-1);
     if let Some(list) = claims.by_session.get_mut(&(epoch, kind(&heard.sentence))) {
+        // Of two that may be meant, it is the one that was not given up before it could be written.
+        let was_written = |id: &&'a str| {
+            let row = view.commands.get(id);
+            row.is_some_and(|row| row.state != "expired")
+        };
         let place = if heard.late {
-            list.iter().position(fits)
+            let mut all = list.iter();
+            let written = all.position(|id| fits(id) && was_written(id));
+            written.or_else(|| list.iter().position(fits))
         } else {
             list.iter().rposition(fits)
         };
@@ -168,6 +175,18 @@ mod tests {
         story.log_in(1, 2).trouble(Fault::Restart(0), 9_000);
         story.heard(1, "GOTTA GO.");
         assert_eq!(story.violations(), []);
+    }
+
+    #[test]
+    fn what_is_read_late_is_the_command_that_was_written_and_not_the_one_before_it_that_expired() {
+        let mut story = Story::new();
+        story.log_in(0, 1);
+        story.asked("a", RUN, "sent").becomes("a", "expired");
+        story.asked("b", RUN, "sent").becomes("b", "disconnected");
+        story.heard_late(0, RUN);
+        assert_eq!(story.violations(), []);
+        story.heard_late(0, RUN);
+        assert_eq!(faults_of(&story, 6).len(), 1);
     }
 
     #[test]

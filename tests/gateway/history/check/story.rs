@@ -270,14 +270,17 @@ impl Story {
     }
 
     pub(super) fn heard(&mut self, connection: Connection, sentence: &str) -> &mut Self {
+        self.hears(connection, sentence, false)
+    }
+
+    /// Reads it when the run is over.
+    pub(super) fn heard_late(&mut self, connection: Connection, sentence: &str) -> &mut Self {
+        self.hears(connection, sentence, true)
+    }
+
+    fn hears(&mut self, connection: Connection, sentence: &str, late: bool) -> &mut Self {
         let sentence = sentence.to_owned();
-        self.see(
-            connection,
-            Event::Heard {
-                sentence,
-                late: false,
-            },
-        )
+        self.see(connection, Event::Heard { sentence, late })
     }
 
     pub(super) fn answers(
