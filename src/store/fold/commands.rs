@@ -423,7 +423,11 @@ fn repeated(
     if known.request != key.request {
         return Some(Submitted::KeyReused);
     }
-    let id = known.command_id.parse().ok()?;
+    let id: Uuid = known.command_id.parse().ok()?;
+    // The request itself, after another instance has stored it and could not send it: nobody else is about it.
+    if id == new.id {
+        return None;
+    }
     let row = commands.find(&new.device_id, id)?;
     Some(Submitted::Repeated(row.command.clone()))
 }

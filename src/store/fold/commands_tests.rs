@@ -468,6 +468,32 @@ fn a_key_stands_for_its_request_for_a_day() {
     assert_eq!(submit(fold, with(5, "r", DAY + 3)), Submitted::KeyReused);
 }
 
+#[test]
+fn a_command_with_a_key_that_another_instance_could_not_send_is_sent_from_here() {
+    let fold = &mut empty();
+    log_in(fold, 1);
+    let new = |number, millis| NewCommand {
+        key: Some(IdempotencyKey {
+            key: "k".to_owned(),
+            request: "r".to_owned(),
+        }),
+        expires_at: at(20),
+        may_exist: true,
+        ..new(number, Action::Run, millis)
+    };
+    submit(fold, new(1, 2));
+    let again = NewCommand {
+        claim: Some(1),
+        ..new(1, 3)
+    };
+    let sent = submit(fold, again.clone());
+    assert!(matches!(sent, Submitted::Stored(sent, 1) if sent.state == CommandState::Sent));
+    // Only once, and whoever else has the key waits for it.
+    for repeat in [again, new(2, 4)] {
+        assert!(matches!(submit(fold, repeat), Submitted::Repeated(first) if first.id == id(1)));
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Event {
     LogIn,
