@@ -15,7 +15,7 @@ const ROWS_PER_PURGE: u64 = 500;
 /// Bytes of blobs a purge step deletes at most: `SQLite` walks each page of them.
 const BYTES_PER_PURGE: i64 = 8 << 20;
 
-/// Deletes at most about [`ROWS_PER_PURGE`] rows a table and says how many.
+/// Deletes at most about [`ROWS_PER_PURGE`] rows a table and says how many; 0 means that there are no more.
 pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
     match step {
         Purge::Reports(before) => old_reports(db, before.as_millis()).await,
@@ -133,10 +133,13 @@ async fn forgotten(db: &DatabaseTransaction, device_id: &str, through: i64) -> R
     let keys = idempotency_key::Entity::delete_many()
         .filter(K::DeviceId.eq(device_id))
         .filter(K::CreatedAt.lte(through));
-    Ok(delete::<report::Entity, _>(db, R::Id, reports).await?
-        + delete::<debug_blob::Entity, _>(db, B::Id, some_of(blobs.into_iter())).await?
-        + delete::<command::Entity, _>(db, C::Id, commands).await?
-        + keys.exec(db).await?.rows_affected)
+    // What was found, deleted or not: if another instance was first with these, there may be more all the same,
+    // and nobody looks again once this one takes them for the last.
+    let found = reports.len() + blobs.len() + commands.len();
+    delete::<report::Entity, _>(db, R::Id, reports).await?;
+    delete::<debug_blob::Entity, _>(db, B::Id, some_of(blobs.into_iter())).await?;
+    delete::<command::Entity, _>(db, C::Id, commands).await?;
+    Ok(found as u64 + keys.exec(db).await?.rows_affected)
 }
 
 /// The first of these `(id, size)` up to [`BYTES_PER_PURGE`], and at least one if there is one.

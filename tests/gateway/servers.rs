@@ -33,6 +33,7 @@ on_every_server! {
     a_server_that_is_silent_does_not_hold_up_a_stop,
     a_stop_is_heard_while_the_start_waits_for_the_database,
     what_the_database_refuses_is_dropped_alone,
+    what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part,
 }
 
 fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
@@ -403,4 +404,40 @@ mod a_commit_that_waits_for_a_copy_is_not_stored_twice {
         device.expect(THANKS);
         assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
     }
+}
+
+fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).set("retention.interval=100ms").start();
+    drop(daemon.log_in("gone"));
+    daemon.disconnected("gone");
+    let url = daemon.database_url();
+    // More than a step deletes.
+    change(
+        &url,
+        "INSERT INTO reports (device_id, received_at, latitude, longitude, battery, running) \
+         WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 900) \
+         SELECT 'gone', (SELECT created_at FROM vehicles) - 1000 + v, 1, 2, 3, TRUE FROM n",
+    );
+    let other = Lock::of_rows(&url, "reports WHERE id <= 500");
+    other.change("DELETE FROM reports WHERE id <= 500");
+    assert_eq!(daemon.delete("/vehicles/gone").status(), 204);
+    let waits = if url.starts_with("mysql:") {
+        "SELECT variable_value FROM information_schema.global_status \
+         WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' AND variable_value > 0"
+    } else {
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    };
+    wait_until("both are at the same rows", || {
+        (!query(&url, waits).is_empty()).then_some(())
+    });
+    other.commit();
+    wait_until("the purge", || {
+        daemon
+            .query("SELECT forget_through FROM vehicles WHERE forget_through IS NOT NULL")
+            .is_empty()
+            .then_some(())
+    });
+    assert_eq!(daemon.query("SELECT id FROM reports"), [""; 0]);
 }

@@ -84,6 +84,16 @@ impl Lock {
         lock
     }
 
+    /// Changes something under the lock.
+    pub(crate) fn change(&self, sql: &str) {
+        self.run(sql);
+    }
+
+    /// Lets go of it and keeps the changes.
+    pub(crate) fn commit(self) {
+        self.run("COMMIT");
+    }
+
     fn run(&self, sql: &str) {
         self.runtime
             .block_on(self.connection.execute_unprepared(sql))
