@@ -20,7 +20,8 @@ use uuid::Uuid;
 use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
     domain::{
-        Action, Answer, Command, CommandOrigin, CommandState, DeviceId, ReportInterval, Timestamp,
+        Action, Answer, Command, CommandOrigin, CommandState, DeviceId, DisconnectReason,
+        ReportInterval, Timestamp,
     },
     registry::{Refused, Session, Turn},
     store::{
@@ -256,7 +257,10 @@ impl Service {
             Some(Err(Refused::Full)) if request.key.is_some() => None,
             Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
             // It is saying goodbye: what need not wait for the next login does not wait for the end.
-            Some(Err(Refused::Closed)) if is_parting && !keeps(&request) => {
+            // But one that is sent elsewhere is back within moments.
+            Some(Err(Refused::Closed))
+                if is_parting && !keeps(&request) && !self.is_sent_elsewhere(origin) =>
+            {
                 return Err(CommandError::Offline);
             }
             Some(Err(Refused::Closed)) | None => None,
@@ -318,6 +322,14 @@ impl Service {
         let ended = self.travel(journey, command, turn, &route).await?;
         log(&ended);
         Ok(Outcome::Command(ended))
+    }
+
+    /// Whether vehicles that part now are expected at other instances. A broadcast reaches them there by itself.
+    fn is_sent_elsewhere(&self, origin: CommandOrigin) -> bool {
+        self.is_draining()
+            && origin != CommandOrigin::Broadcast
+            && self.grace(DisconnectReason::Shutdown).is_some()
+            && !self.others().is_empty()
     }
 
     /// Whether the vehicle has no newer session here.

@@ -22,6 +22,7 @@ on_every_server! {
     what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_newer_one_came_through_a_third,
     a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them,
     a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is,
+    a_command_for_a_vehicle_that_a_stopping_instance_sends_away_waits_for_its_login_elsewhere,
 }
 
 fn a_command_through_any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
@@ -219,4 +220,26 @@ fn a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is(databa
         assert_eq!(publish(&cluster, "VehicleServers", &other), 3);
     }
     cluster.log_in_at(1, "after");
+}
+
+fn a_command_for_a_vehicle_that_a_stopping_instance_sends_away_waits_for_its_login_elsewhere(
+    database: &Database,
+) {
+    let mut cluster = Cluster::start(database, 2);
+    let mut device = cluster.log_in_at(0, "truck");
+    cluster.instance(0).signal("TERM");
+    device.expect("GOTTA GO.");
+    let key = Some("key");
+    let asked = cluster.instance(1).ask_as("truck/turnOn", &json!({}), key);
+    wait_until("the stopping instance has the command", || {
+        let stored = cluster.query("SELECT id FROM commands");
+        (!stored.is_empty()).then_some(())
+    });
+    device.say("SEE YA!");
+    device.expect_closed();
+    let mut device = cluster.log_in_at(1, "truck");
+    device.expect(RUN);
+    device.say("DONE!");
+    assert_eq!(asked.answer().told(), (200, "done"));
+    assert!(cluster.wait_for_the_end(0).success());
 }
