@@ -22,7 +22,7 @@ use super::{
     StoreError, StoreOptions,
     batch::{self, Around, Effects, Failure, KnownRows, Number},
     clock::Clock,
-    database::{Life, WriteConnection, last_batch, retire},
+    database::{Life, Succession, WriteConnection, last_batch, retire},
     error::is_poison,
     health::Health,
     intent::{Eviction, Intent, Queued, Reply},
@@ -84,6 +84,7 @@ impl Writer {
                 name: options.instance_name.clone(),
             },
             lost: false,
+            next_life: None,
             last_batch: 0,
             health: writer.health.clone(),
             render: options.render,
@@ -210,6 +211,8 @@ pub(super) struct Task {
     life: Life,
     /// The life was declared dead, and another has not begun.
     lost: bool,
+    /// The id of the next one, over all attempts to begin it: one whose answer is lost may have begun it.
+    next_life: Option<Uuid>,
     /// The number of the newest attempt to commit.
     last_batch: i64,
     health: Health,
@@ -434,16 +437,23 @@ impl Task {
     /// Goes on under a new id. What the last life held is lost: its vehicles may be elsewhere.
     async fn begin_again(&mut self) -> Result<(), DbErr> {
         let life = Life {
-            id: Uuid::new_v4(),
+            id: *self.next_life.get_or_insert_with(Uuid::new_v4),
             name: self.life.name.clone(),
         };
         let begun = timeout(LOOKUP_TIMEOUT, self.connection.begin_again(&life)).await;
         let begun = begun.unwrap_or_else(|_elapsed| Err(DbErr::Custom("no answer".to_owned())))?;
-        if !begun {
-            self.signals.fenced.cancel();
-            return Err(DbErr::Custom(
-                "another gateway has taken the name of this one".to_owned(),
-            ));
+        match begun {
+            Succession::Begun => self.next_life = None,
+            Succession::Over => {
+                self.next_life = None;
+                let error = "the next life was declared dead before it was known to have begun";
+                return Err(DbErr::Custom(error.to_owned()));
+            }
+            Succession::Taken => {
+                self.signals.fenced.cancel();
+                let error = "another gateway has taken the name of this one";
+                return Err(DbErr::Custom(error.to_owned()));
+            }
         }
         tracing::error!(was = %self.life.id, id = %life.id, "this instance was declared dead while it could not commit; it closes its connections and goes on under a new id");
         self.signals.life.send_replace(life.id);

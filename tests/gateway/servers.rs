@@ -34,6 +34,7 @@ on_every_server! {
     a_stop_is_heard_while_the_start_waits_for_the_database,
     what_the_database_refuses_is_dropped_alone,
     what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part,
+    a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway,
 }
 
 fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
@@ -440,4 +441,25 @@ fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_f
             .then_some(())
     });
     assert_eq!(daemon.query("SELECT id FROM reports"), [""; 0]);
+}
+
+fn a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway(database: &Database) {
+    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let daemon = builder.start();
+    let url = daemon.database_url();
+    // What a new life says of itself, as the protocol has it: live, and no commits yet.
+    proxy.hold(if url.starts_with("postgres") {
+        "live\0\0\0\x08\0\0\0\0\0\0\0\0"
+    } else {
+        "live\0\0\0\0\0\0\0\0"
+    });
+    change(&url, "UPDATE instances SET state = 'dead'");
+    proxy.held(1);
+    // It waits for the answer no longer, and the database hears it after that.
+    daemon.logged(CANNOT_COMMIT);
+    proxy.release();
+    daemon.logged("the database commits again");
+    let mut device = daemon.log_in("truck");
+    device.say(REPORT);
+    device.expect(THANKS);
 }

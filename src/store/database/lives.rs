@@ -43,20 +43,41 @@ pub(super) async fn announce(db: &DatabaseConnection, life: &Life) -> Result<(),
     transaction.commit().await
 }
 
-/// Makes this another life of its name, the last of which was declared dead; false if a newer start has taken
-/// the name. Nobody else may begin at the same time.
-pub(super) async fn succeed(db: &DatabaseConnection, life: &Life) -> Result<bool, DbErr> {
+/// What became of an attempt to begin another life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum Succession {
+    /// It has begun.
+    Begun,
+    /// An earlier attempt had begun it without an answer, and others have declared it dead since.
+    Over,
+    /// A newer start has taken the name.
+    Taken,
+}
+
+/// Makes this another life of its name, the last of which was declared dead. Nobody else may begin at the same
+/// time.
+pub(super) async fn succeed(db: &DatabaseConnection, life: &Life) -> Result<Succession, DbErr> {
     use instance::Column as C;
-    let taken = instance::Entity::find()
+    let id = life.id.to_string();
+    let known = instance::Entity::find()
         .filter(C::Name.eq(&life.name))
-        .filter(C::State.eq(instance::LIVE))
-        .one(db)
-        .await?
-        .is_some();
-    if !taken {
-        insert(db, life).await?;
+        .filter(C::State.eq(instance::LIVE).or(C::Id.eq(&id)))
+        .all(db)
+        .await?;
+    if let Some(own) = known.iter().find(|row| row.id == id) {
+        // Stored by an attempt whose answer was lost.
+        let is_live = own.state == instance::LIVE;
+        return Ok(if is_live {
+            Succession::Begun
+        } else {
+            Succession::Over
+        });
     }
-    Ok(!taken)
+    if !known.is_empty() {
+        return Ok(Succession::Taken);
+    }
+    insert(db, life).await?;
+    Ok(Succession::Begun)
 }
 
 async fn insert(db: &impl ConnectionTrait, life: &Life) -> Result<(), DbErr> {

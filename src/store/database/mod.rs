@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::{OpenError, clock::Clock};
 pub(super) use sqlite::FileLock;
 
-pub(super) use lives::{Fenced, Life, last_batch, renew, retire, roll_call};
+pub(super) use lives::{Fenced, Life, Succession, last_batch, renew, retire, roll_call};
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,
@@ -45,9 +45,8 @@ impl WriteConnection {
         Ok(fresh)
     }
 
-    /// Begins another life on the server after the last one was declared dead; false if a newer start has
-    /// taken the name.
-    pub(super) async fn begin_again(&self, life: &Life) -> Result<bool, DbErr> {
+    /// Begins another life on the server after the last one was declared dead.
+    pub(super) async fn begin_again(&self, life: &Life) -> Result<Succession, DbErr> {
         server::begin_again(self.options.get_url(), life).await
     }
 

@@ -12,7 +12,7 @@ use vehicle_gateway_migrations::migrate;
 
 use super::{
     WriteConnection,
-    lives::{self, Life},
+    lives::{self, Life, Succession},
 };
 
 /// How long connecting may take.
@@ -135,8 +135,8 @@ pub(super) async fn prepare(url: &str, life: Option<&Life>) -> Result<(), DbErr>
     db.close().await
 }
 
-/// Begins another life after the last one was declared dead; false if a newer start has taken the name.
-pub(super) async fn begin_again(url: &str, life: &Life) -> Result<bool, DbErr> {
+/// Begins another life after the last one was declared dead.
+pub(super) async fn begin_again(url: &str, life: &Life) -> Result<Succession, DbErr> {
     let db = Database::connect(options(url, 1)).await?;
     let begun = match take_turn(&db).await {
         Ok(()) => lives::succeed(&db, life).await,
