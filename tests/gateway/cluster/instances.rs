@@ -1,11 +1,14 @@
 //! Instances and their names.
 
+use serde_json::Value;
+
 use super::{life, session};
-use crate::support::{Cluster, Daemon, Database, LEASE, on_every_server, wait_until};
+use crate::support::{Cluster, Daemon, Database, LEASE, change, on_every_server, wait_until};
 
 on_every_server! {
     instances_of_different_names_live_side_by_side,
     a_newer_start_under_the_same_name_ends_the_older_one_which_says_so,
+    one_instance_deletes_for_all_what_is_too_old_and_another_one_after_it,
 }
 
 /// How often each life has committed, by id.
@@ -14,15 +17,19 @@ fn renewals(cluster: &Cluster) -> Vec<u64> {
     rows.iter().map(|row| row.parse().unwrap()).collect()
 }
 
-fn instances_of_different_names_live_side_by_side(database: &Database) {
-    let cluster = Cluster::start(database, 2);
-    let before: u64 = renewals(&cluster).iter().sum();
+fn wait_for_two_leases(cluster: &Cluster, lives: usize) {
+    let before: u64 = renewals(cluster).iter().sum();
     // Each commits at least four times in a lease, though nobody has anything to write.
     wait_until("two leases have passed", || {
-        let now = renewals(&cluster);
-        assert_eq!(now.len(), 2, "one of them is dead");
-        (now.iter().sum::<u64>() >= before + 16).then_some(())
+        let now = renewals(cluster);
+        assert_eq!(now.len(), lives, "one of them is dead");
+        (now.iter().sum::<u64>() >= before + 8 * lives as u64).then_some(())
     });
+}
+
+fn instances_of_different_names_live_side_by_side(database: &Database) {
+    let cluster = Cluster::start(database, 2);
+    wait_for_two_leases(&cluster, 2);
     for index in 0..2 {
         let id = format!("truck-{index}");
         let _device = cluster.log_in_at(index, &id);
@@ -50,4 +57,36 @@ fn a_newer_start_under_the_same_name_ends_the_older_one_which_says_so(database: 
     assert!(says_so, "{log:#?}");
     newer.log_in("truck");
     assert_eq!(cluster.instance(1).get("/ready").status(), 200);
+}
+
+/// How often an instance has said that it deleted something.
+fn purges(cluster: &Cluster, index: usize) -> usize {
+    let lines = cluster.log(index);
+    let says = |line: &&Value| line.to_string().contains("deleted what is older");
+    lines.iter().filter(says).count()
+}
+
+fn one_instance_deletes_for_all_what_is_too_old_and_another_one_after_it(database: &Database) {
+    let mut cluster = Cluster::start_with(database, 2, &["retention.interval=1s"]);
+    let deletes = |cluster: &Cluster, index| {
+        for _ in 0..3 {
+            let before = purges(cluster, index);
+            change(
+                cluster.database_url(),
+                "INSERT INTO reports (device_id, received_at, latitude, longitude, battery, running) \
+                 VALUES ('truck', 1, 1, 2, 3, TRUE)",
+            );
+            wait_until("it has deleted the report, and says so", || {
+                (purges(cluster, index) > before).then_some(())
+            });
+        }
+    };
+    // They know each other by then.
+    wait_for_two_leases(&cluster, 2);
+    let is_first = life(&cluster, 0) < life(&cluster, 1);
+    let (first, second) = if is_first { (0, 1) } else { (1, 0) };
+    deletes(&cluster, first);
+    assert_eq!(purges(&cluster, second), 0);
+    cluster.kill(first);
+    deletes(&cluster, second);
 }
