@@ -145,6 +145,28 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
 }
 
+/// Whether another instance was first with a row or a lock: tried again at once, the write finds what that one
+/// did.
+pub(super) fn is_collision(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
+        error
+    else {
+        return false;
+    };
+    let SqlxError::Database(database) = source.as_ref() else {
+        return false;
+    };
+    if let Some(error) = database.try_downcast_ref::<MySqlDatabaseError>() {
+        return MYSQL_COLLISIONS.contains(&error.number());
+    }
+    let code = database.code();
+    code.is_some_and(|code| POSTGRES_COLLISIONS.contains(&code.as_ref()))
+}
+
+// A key that is there already; a deadlock.
+const MYSQL_COLLISIONS: [u16; 2] = [1062, 1213];
+const POSTGRES_COLLISIONS: [&str; 2] = ["23505", "40P01"];
+
 const SQLSTATE_LENGTH: usize = 5;
 
 /// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions, and of class 23 what a

@@ -23,7 +23,7 @@ use super::{
     batch::{self, Around, Effects, Failure, KnownRows, Number},
     clock::Clock,
     database::{Life, Succession, WriteConnection, last_batch, retire},
-    error::is_poison,
+    error::{is_collision, is_poison},
     health::Health,
     intent::{Eviction, Intent, Queued, Reply},
     watch::Watchers,
@@ -85,6 +85,7 @@ impl Writer {
             },
             lost: false,
             next_life: None,
+            collided: false,
             last_batch: 0,
             health: writer.health.clone(),
             render: options.render,
@@ -213,6 +214,8 @@ pub(super) struct Task {
     lost: bool,
     /// The id of the next one, over all attempts to begin it: one whose answer is lost may have begun it.
     next_life: Option<Uuid>,
+    /// The last attempt to commit met another instance's: once is no sign of a database that is away.
+    collided: bool,
     /// The number of the newest attempt to commit.
     last_batch: i64,
     health: Health,
@@ -359,12 +362,15 @@ impl Task {
     async fn try_to_commit(&mut self, piece: &mut [Queued]) -> Option<DbErr> {
         let was_lost = self.lost;
         let Err(error) = self.apply(piece).await else {
+            self.collided = false;
             if self.health.committed() {
                 tracing::info!("the database commits again");
             }
             return None;
         };
-        if !is_poison(&error) && was_lost == self.lost {
+        if is_collision(&error) && !std::mem::replace(&mut self.collided, true) {
+            tracing::debug!(%error, "another instance was first");
+        } else if !is_poison(&error) && was_lost == self.lost {
             let waiting = piece.len();
             if self.health.failed() {
                 tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");

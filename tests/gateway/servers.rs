@@ -35,6 +35,7 @@ on_every_server! {
     what_the_database_refuses_is_dropped_alone,
     what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part,
     a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway,
+    a_vehicle_that_another_instance_makes_at_the_same_time_is_no_outage,
 }
 
 fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
@@ -407,6 +408,16 @@ mod a_commit_that_waits_for_a_copy_is_not_stored_twice {
     }
 }
 
+/// Selects something while somebody waits for a lock.
+fn waiting(url: &str) -> &'static str {
+    if url.starts_with("mysql:") {
+        "SELECT variable_value FROM information_schema.global_status \
+         WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' AND variable_value > 0"
+    } else {
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    }
+}
+
 fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part(
     database: &Database,
 ) {
@@ -424,14 +435,8 @@ fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_f
     let other = Lock::of_rows(&url, "reports WHERE id <= 500");
     other.change("DELETE FROM reports WHERE id <= 500");
     assert_eq!(daemon.delete("/vehicles/gone").status(), 204);
-    let waits = if url.starts_with("mysql:") {
-        "SELECT variable_value FROM information_schema.global_status \
-         WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' AND variable_value > 0"
-    } else {
-        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    };
     wait_until("both are at the same rows", || {
-        (!query(&url, waits).is_empty()).then_some(())
+        (!query(&url, waiting(&url)).is_empty()).then_some(())
     });
     other.commit();
     wait_until("the purge", || {
@@ -462,4 +467,25 @@ fn a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway(data
     let mut device = daemon.log_in("truck");
     device.say(REPORT);
     device.expect(THANKS);
+}
+
+fn a_vehicle_that_another_instance_makes_at_the_same_time_is_no_outage(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let url = daemon.database_url();
+    let other = Lock::of_rows(&url, "vehicles");
+    other.change(
+        "INSERT INTO vehicles (device_id, online, session_epoch, created_at, updated_at) \
+         VALUES ('truck', FALSE, 4, 1, 1)",
+    );
+    let mut device = Device::connect(daemon.device);
+    device.say(&hello("truck"));
+    wait_until("both make it", || {
+        (!query(&url, waiting(&url)).is_empty()).then_some(())
+    });
+    other.commit();
+    device.expect("HI, NICE TO MEET YOU!");
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["5"]);
+    let log = daemon.log();
+    let is_outage = |line: &serde_json::Value| line["message"] == CANNOT_COMMIT;
+    assert!(!log.iter().any(is_outage), "{log:#?}");
 }
