@@ -29,6 +29,10 @@ fn main() {
     if std::env::var_os(bare::SWITCH).is_some() {
         return bare::serve();
     }
+    // What the HTTP client wants before it asks anybody, even without TLS.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .unwrap();
     let named: Vec<String> = std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))

@@ -11,8 +11,8 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
 use super::{
-    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, hello, server::free_port,
-    wait_until,
+    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, hello, provide_tls,
+    server::free_port, wait_until,
 };
 
 /// After this long without a commit an instance is taken for dead.
@@ -51,6 +51,7 @@ impl Cluster {
 
     /// The same with further settings for each.
     pub(crate) fn start_with(database: &Database, size: usize, settings: &[&str]) -> Self {
+        provide_tls();
         let redis = Redis::start();
         let url = database.new_url().unwrap();
         let members: Vec<Member> = (1..=size)

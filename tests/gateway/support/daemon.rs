@@ -13,7 +13,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, Device, PATIENCE, Proxy};
+use super::{Database, Device, PATIENCE, Proxy, provide_tls};
 
 /// What the daemon said, line by line, as it says it.
 #[derive(Default)]
@@ -145,6 +145,7 @@ impl Builder {
     /// Starts it and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(self) -> Daemon {
+        provide_tls();
         let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         Arc::clone(&log).follow(child.stderr.take().unwrap());

@@ -8,7 +8,7 @@ use std::{
     sync::mpsc::{Receiver, channel},
 };
 
-use super::{Device, PATIENCE, server::free_ports, wait_until};
+use super::{Device, PATIENCE, provide_tls, server::free_ports, wait_until};
 
 /// A running cluster; told to stop when dropped.
 pub(crate) struct Script {
@@ -24,6 +24,7 @@ impl Script {
     /// So many gateways, once both ports are open.
     #[track_caller]
     pub(crate) fn start(gateways: usize) -> Self {
+        provide_tls();
         let [http, device] = free_ports();
         let mut child = Self::command(http, device)
             .arg(gateways.to_string())
