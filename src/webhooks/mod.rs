@@ -1,5 +1,8 @@
-//! Webhooks: what messages say, how they are signed, where they may go, and how they are sent.
+//! Telling the software of a fleet what happened: signing a message. SQL is not known here.
+
+mod secret;
+
+pub use secret::{Secret, SecretError};
 
 mod body;
-
 pub use body::render;
