@@ -63,7 +63,7 @@ impl Secret {
     }
 
     /// The signature of a message: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
-    pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
+    pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(format!("{id}.{timestamp}.").as_bytes());

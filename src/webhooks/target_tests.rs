@@ -1,0 +1,227 @@
+//! URLs as they are written, and what becomes of them.
+
+use std::{future::pending, io};
+
+use super::*;
+
+const HTTPS_ONLY: Rules = Rules {
+    allow_http: false,
+    allow_private: false,
+};
+const ALSO_HTTP: Rules = Rules {
+    allow_http: true,
+    ..HTTPS_ONLY
+};
+
+#[track_caller]
+fn refused(url: &str, rules: Rules) -> String {
+    check(url, rules).unwrap_err().to_string()
+}
+
+#[test]
+fn https_goes_anywhere_and_http_only_where_it_is_allowed() {
+    for url in [
+        "https://hook.example/",
+        "https://hook.example:8443/in?key=1",
+        "https://1.1.1.1/",
+        "https://[2606:4700::1111]:1/",
+    ] {
+        assert_eq!(check(url, HTTPS_ONLY).unwrap().as_str(), url);
+    }
+    assert!(check("http://hook.example", ALSO_HTTP).is_ok());
+    assert_eq!(
+        refused("http://hook.example", HTTPS_ONLY),
+        "webhooks go to https; http is possible only where webhooks.allow_http is true"
+    );
+    for url in [
+        "ftp://hook.example",
+        "file:///etc/passwd",
+        "data:,1",
+        "ws://hook.example",
+    ] {
+        assert!(refused(url, Rules::TRUSTED).starts_with("webhooks go to https, not to "));
+    }
+}
+
+#[test]
+fn what_is_no_url_is_refused() {
+    for url in [
+        "",
+        "hook.example",
+        "/in",
+        "https://",
+        "https://hook example/",
+        "https://hook.example:65536/",
+        "https://[::1/",
+        "https://1.2.3.256/",
+        "https://[fe80::1%25eth0]/",
+    ] {
+        assert!(
+            refused(url, Rules::TRUSTED).starts_with("not a URL: "),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn a_url_with_a_user_a_password_or_a_fragment_is_refused() {
+    for url in [
+        "https://user@hook.example/",
+        "https://user:pass@hook.example/",
+        "https://:pass@hook.example/",
+    ] {
+        let refused = refused(url, Rules::TRUSTED);
+        assert!(refused.contains("no user or password"), "{url}: {refused}");
+        assert!(!refused.contains("hook.example"));
+    }
+    for url in ["https://hook.example/#part", "https://hook.example/#"] {
+        assert!(
+            refused(url, Rules::TRUSTED).contains("no fragment"),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn a_url_is_at_most_2048_bytes_long_also_when_it_is_escaped() {
+    let begin = "https://hook.example/";
+    let fits = format!("{begin}{}", "a".repeat(2048 - begin.len()));
+    assert!(check(&fits, HTTPS_ONLY).is_ok());
+    assert_eq!(
+        refused(&format!("{fits}a"), HTTPS_ONLY),
+        "a URL has at most 2048 bytes"
+    );
+    let grows = format!("{begin}{}", "\u{e4}".repeat(900));
+    assert_eq!(refused(&grows, HTTPS_ONLY), "a URL has at most 2048 bytes");
+}
+
+/// Everything that a URL may call 127.0.0.1, besides that.
+const LOOPBACKS: &[&str] = &[
+    "127.0.0.1",
+    "127.0.0.1.",
+    "127.1",
+    "2130706433",
+    "017700000001",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0x7f.1",
+    "0x7F.0x0.0x0.0x1",
+    "%31%32%37.0.0.1",
+    // Full-width digits and full stops.
+    "\u{ff11}\u{ff12}\u{ff17}\u{3002}\u{ff10}.0.1",
+    "127\t.0.0.\n1",
+];
+
+#[test]
+fn an_address_is_judged_however_it_is_written() {
+    for host in LOOPBACKS {
+        for url in [
+            format!("http://{host}/in"),
+            format!("http://{host}:8080"),
+            format!("https:\\\\{host}\\in"),
+        ] {
+            assert_eq!(
+                refused(&url, ALSO_HTTP),
+                "127.0.0.1 is a loopback address, which webhooks must not reach",
+                "{url}"
+            );
+        }
+        let understood = check(&format!("http://{host}"), Rules::TRUSTED).unwrap();
+        assert_eq!(understood.as_str(), "http://127.0.0.1/");
+    }
+}
+
+#[test]
+fn an_address_of_every_forbidden_kind_is_refused_in_a_url() {
+    for (host, kind) in [
+        ("0.0.0.0", "the unspecified address"),
+        ("0", "the unspecified address"),
+        ("10.1.2.3", "a private address"),
+        ("100.64.0.1", "an address shared behind a carrier's NAT"),
+        (
+            "169.254.169.254",
+            "an address of a cloud's metadata service",
+        ),
+        ("0xa9fea9fe", "an address of a cloud's metadata service"),
+        ("169.254.1.1", "a link-local address"),
+        ("192.0.2.1", "an address for documentation"),
+        ("198.18.0.1", "an address for benchmarks"),
+        ("224.0.0.1", "a multicast address"),
+        ("255.255.255.255", "the broadcast address"),
+        ("240.0.0.1", "a reserved address"),
+        ("[::]", "the unspecified address"),
+        ("[::1]", "a loopback address"),
+        ("[0:0:0:0:0:0:0:1]", "a loopback address"),
+        ("[::ffff:10.0.0.1]", "an IPv4-mapped address"),
+        ("[::127.0.0.1]", "an IPv4-compatible address"),
+        ("[2002:7f00:1::]", "a 6to4 address"),
+        ("[64:ff9b::7f00:1]", "a NAT64 address"),
+        ("[2001::1]", "a Teredo address"),
+        ("[fd12::1]", "a unique local address"),
+        (
+            "[fd00:ec2::254]",
+            "an address of a cloud's metadata service",
+        ),
+        ("[fe80::1]", "a link-local address"),
+        ("[fec0::1]", "a site-local address"),
+        ("[ff02::1]", "a multicast address"),
+    ] {
+        let url = format!("https://{host}/");
+        let told = refused(&url, HTTPS_ONLY);
+        assert!(
+            told.ends_with(&format!(" is {kind}, which webhooks must not reach")),
+            "{host}: {told}"
+        );
+        assert!(check(&url, Rules::TRUSTED).is_ok());
+    }
+}
+
+#[test]
+fn a_target_does_not_show_its_path() {
+    let target = check("https://hook.example:8443/token-1?key=2", HTTPS_ONLY).unwrap();
+    assert_eq!(format!("{target:?}"), "Target(https://hook.example:8443/…)");
+}
+
+fn of_name(rules: Rules) -> Target {
+    check("https://hook.test/", rules).unwrap()
+}
+
+fn finds(address: &'static str) -> Lookup {
+    Lookup::new(async move |name| {
+        assert_eq!(name, "hook.test");
+        Ok(vec![address.parse().unwrap()])
+    })
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_an_address_that_is_not_public_is_refused() {
+    let refused = of_name(HTTPS_ONLY)
+        .check_addresses(&finds("192.168.1.1"))
+        .await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "hook.test resolves to 192.168.1.1, a private address, which webhooks must not reach"
+    );
+    let public = of_name(HTTPS_ONLY).check_addresses(&finds("1.1.1.1")).await;
+    assert_eq!(public, Ok(()));
+    let trusted = of_name(Rules::TRUSTED)
+        .check_addresses(&finds("192.168.1.1"))
+        .await;
+    assert_eq!(trusted, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_does_not_resolve_now_is_accepted() {
+    let unknown = Lookup::new(async |_name| Err(io::Error::other("no such name")));
+    assert_eq!(of_name(HTTPS_ONLY).check_addresses(&unknown).await, Ok(()));
+    // The clock is moved on while nothing happens.
+    let silent = Lookup::new(|_name| pending());
+    assert_eq!(of_name(HTTPS_ONLY).check_addresses(&silent).await, Ok(()));
+}
+
+#[tokio::test]
+async fn nobody_is_asked_for_an_address() {
+    let never = Lookup::new(async |name| panic!("{name} was asked for"));
+    let target = check("https://1.1.1.1/", HTTPS_ONLY).unwrap();
+    assert_eq!(target.check_addresses(&never).await, Ok(()));
+}
