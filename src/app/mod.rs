@@ -20,12 +20,12 @@ use crate::{
     config::Settings,
     domain::{DisconnectReason, Timestamp},
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
-    service::{CommandOptions, Instance, PresenceOptions, Service},
+    service::{CommandOptions, Instance, PresenceOptions, Service, ServiceOptions},
     signals::Signals,
     store::{DatabaseAddress, OpenError, Store, StoreError, StoreOptions},
-    webhooks,
+    webhooks::{self, Dispatcher, Sender, SenderError},
 };
-use options::device_options;
+use options::{device_options, dispatcher_options, endpoints, sender_options, webhook_rules};
 use system::{listen, local, raise_open_files};
 use tasks::{Parts, start};
 
@@ -41,6 +41,12 @@ pub enum StartError {
     /// The store was opened and does not work.
     #[error("cannot set vehicles offline that an earlier life left online: {0}")]
     Recover(StoreError),
+    /// The endpoints of the settings are not stored.
+    #[error("cannot store the endpoints of webhooks.endpoints: {0}")]
+    Endpoints(StoreError),
+    /// Messages cannot be sent.
+    #[error(transparent)]
+    Webhooks(#[from] SenderError),
     /// Redis cannot be used.
     #[error(transparent)]
     Fanout(#[from] FanoutError),
@@ -79,7 +85,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let max_devices = raise_open_files(&settings)?;
     // It may wait for another gateway that migrates, or for a server that does not answer.
-    let (service, incoming) = tokio::select! {
+    let (service, dispatcher, incoming) = tokio::select! {
         opened = open(&settings) => opened?,
         signal = signals.next() => {
             tracing::warn!(signal, "stopped before the database was open");
@@ -121,6 +127,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         &settings,
         device_options(&settings, max_devices),
         &service,
+        dispatcher,
         device_listener,
         http_listener,
         &stop,
@@ -158,7 +165,15 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
 /// Opens the store, and the way to other instances with what comes by it.
 async fn open(
     settings: &Settings,
-) -> Result<(Arc<Service>, Option<mpsc::Receiver<Incoming>>), StartError> {
+) -> Result<
+    (
+        Arc<Service>,
+        Arc<Dispatcher>,
+        Option<mpsc::Receiver<Incoming>>,
+    ),
+    StartError,
+> {
+    let sender = Sender::new(&sender_options(settings))?;
     let instance = Instance {
         name: settings.instance.id.clone(),
         started_at: Timestamp::now(),
@@ -173,23 +188,31 @@ async fn open(
         lease: settings.presence.lease,
         render: webhooks::render,
     });
-    let store = opening.await?;
+    let store = Arc::new(opening.await?);
+    store
+        .configure_endpoints(endpoints(settings))
+        .await
+        .map_err(StartError::Endpoints)?;
+    let dispatcher = Dispatcher::new(Arc::clone(&store), sender, dispatcher_options(settings));
     let (fanout, incoming) = fanout(settings)?;
     let service = Service::new(
         store,
         fanout,
         instance,
-        settings.store.commit_timeout,
-        CommandOptions {
-            queue: settings.commands.queue,
-            timeout: settings.commands.timeout,
-        },
-        PresenceOptions {
-            lease: settings.presence.lease,
-            offline_grace: settings.presence.offline_grace,
+        ServiceOptions {
+            commit_timeout: settings.store.commit_timeout,
+            commands: CommandOptions {
+                queue: settings.commands.queue,
+                timeout: settings.commands.timeout,
+            },
+            presence: PresenceOptions {
+                lease: settings.presence.lease,
+                offline_grace: settings.presence.offline_grace,
+            },
+            webhook_rules: webhook_rules(settings),
         },
     );
-    Ok((Arc::new(service), incoming))
+    Ok((Arc::new(service), Arc::new(dispatcher), incoming))
 }
 
 /// Gives balancers time to send new connections elsewhere; false if a second signal ends it all.

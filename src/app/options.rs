@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
 use crate::{
-    config::{Settings, settings::ProxyProtocol},
+    config::{Settings, settings::ProxyProtocol, webhooks::EndpointSettings},
     device::{Budget, DeviceOptions},
+    domain::{DeviceId, EventKind},
     http::HttpOptions,
     protocol::Limits,
+    service::WebhookRules,
+    store::{NewEndpoint, SecretText},
+    webhooks::{DispatcherOptions, Lookup, SenderOptions},
 };
 
 pub(super) fn http_options(settings: &Settings) -> HttpOptions {
@@ -49,5 +56,81 @@ pub(super) fn device_options(settings: &Settings, max_connections: usize) -> Dev
         answer_patience: settings.shutdown.grace / 4,
         release_time: settings.shutdown.grace / 4,
         budget: Budget::new(device.buffer_budget),
+    }
+}
+
+pub(super) fn webhook_rules(settings: &Settings) -> WebhookRules {
+    WebhookRules {
+        allow_http: settings.webhooks.allow_http,
+        allow_private: settings.webhooks.allow_private,
+    }
+}
+
+pub(super) fn sender_options(settings: &Settings) -> SenderOptions {
+    SenderOptions {
+        timeout: settings.webhooks.timeout,
+        rules: webhook_rules(settings),
+        ca_file: None,
+        lookup: Lookup::system(),
+    }
+}
+
+pub(super) fn dispatcher_options(settings: &Settings) -> DispatcherOptions {
+    let webhooks = &settings.webhooks;
+    DispatcherOptions {
+        schedule: webhooks.retry_schedule.clone(),
+        disable_after: webhooks.disable_after,
+        concurrency: webhooks.concurrency,
+        timeout: webhooks.timeout,
+    }
+}
+
+/// The endpoints of the settings. Their names were checked with the settings.
+pub(super) fn endpoints(settings: &Settings) -> Vec<NewEndpoint> {
+    let endpoints = settings.webhooks.endpoints.iter();
+    endpoints.map(endpoint).collect()
+}
+
+fn endpoint(endpoint: &EndpointSettings) -> NewEndpoint {
+    let devices = endpoint.devices.iter();
+    let devices = devices.filter_map(|id| DeviceId::parse(id).ok());
+    let events = endpoint.events.iter();
+    NewEndpoint {
+        id: id_of(&endpoint.url),
+        url: endpoint.url.clone(),
+        events: events
+            .filter_map(|event| event.parse::<EventKind>().ok())
+            .collect(),
+        devices: (!endpoint.devices.is_empty()).then(|| devices.collect()),
+        secret: SecretText(endpoint.secret.as_str().to_owned()),
+        ordered: endpoint.ordered,
+        coalesce: endpoint.coalesce,
+    }
+}
+
+/// The same for every instance and over every start: a UUID of version 8 (RFC 9562, section 5.8) of the URL.
+fn id_of(url: &str) -> Uuid {
+    let digest = Sha256::digest(url.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::webhooks::EVENTS;
+
+    #[test]
+    fn the_settings_know_the_events_that_there_are() {
+        assert_eq!(EventKind::ALL.map(EventKind::as_str), EVENTS);
+    }
+
+    #[test]
+    fn an_endpoint_of_the_settings_keeps_its_id() {
+        let id = id_of("https://fleet.example.com/hooks");
+        assert_eq!(id, id_of("https://fleet.example.com/hooks"));
+        assert_ne!(id, id_of("https://fleet.example.com/hooks/"));
+        assert_eq!(id.get_version_num(), 8);
     }
 }

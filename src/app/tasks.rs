@@ -15,6 +15,7 @@ use crate::{
     device::{self, DeviceOptions},
     http,
     service::{Retention, Service},
+    webhooks::Dispatcher,
 };
 
 /// How often queued commands whose time is over are looked for: one small read.
@@ -27,6 +28,7 @@ pub(super) fn start(
     settings: &Settings,
     device_options: DeviceOptions,
     service: &Arc<Service>,
+    dispatcher: Arc<Dispatcher>,
     device_listener: TcpListener,
     http_listener: TcpListener,
     stop: &CancellationToken,
@@ -54,6 +56,7 @@ pub(super) fn start(
         reports: settings.retention.reports,
         debug_blobs: settings.retention.debug_blobs,
         commands: settings.retention.commands,
+        webhooks: settings.retention.webhooks,
     };
     let every = settings.retention.interval;
     let purge = purge(Arc::clone(service), retention, every, stop.clone());
@@ -64,6 +67,7 @@ pub(super) fn start(
         ("heartbeats", tokio::spawn(heartbeats)),
         ("retention", tokio::spawn(purge)),
         ("overdue commands", tokio::spawn(overdue)),
+        ("webhooks", tokio::spawn(dispatcher.run(stop.clone()))),
         (
             "evictions",
             tokio::spawn(tell_evictions(Arc::clone(service), stop.clone())),

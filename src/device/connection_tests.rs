@@ -12,7 +12,9 @@ use crate::{
     domain::Timestamp,
     fanout::Fanout,
     protocol::Limits,
-    service::{CommandOptions, HistoryPage, Instance, PresenceOptions},
+    service::{
+        CommandOptions, HistoryPage, Instance, PresenceOptions, ServiceOptions, WebhookRules,
+    },
     store::{DatabaseAddress, Store, StoreOptions},
 };
 
@@ -53,12 +55,18 @@ impl Gateway {
         };
         let store = store.await.unwrap();
         let service = Service::new(
-            store,
+            Arc::new(store),
             Fanout::none(),
             instance,
-            commit_timeout,
-            commands,
-            presence,
+            ServiceOptions {
+                commit_timeout,
+                commands,
+                presence,
+                webhook_rules: WebhookRules {
+                    allow_http: false,
+                    allow_private: false,
+                },
+            },
         );
         let service = Arc::new(service);
         let options = Arc::new(DeviceOptions {

@@ -7,6 +7,7 @@ mod presence;
 mod sessions;
 mod upkeep;
 mod vehicles;
+mod webhooks;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -28,7 +29,11 @@ use crate::{
 pub use crate::{
     fanout::FanoutState,
     registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
-    store::{CommandPage, HistoryPage, Login, Position, Registered, StoreError, Ticket, Written},
+    store::{
+        CommandPage, Disabled, Endpoint, EndpointHealth, EndpointState, HistoryPage, Login,
+        Message, MessagePage, MessageState, Position, Registered, StoreError, Ticket, Written,
+    },
+    webhooks::Rules as WebhookRules,
 };
 pub use commands::{
     Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,
@@ -36,6 +41,7 @@ pub use commands::{
 pub use presence::PresenceOptions;
 pub use sessions::{LoggedIn, LoginError};
 pub use upkeep::Retention;
+pub use webhooks::{EndpointError, EndpointRequest, EndpointUpdate};
 
 /// Why a use case could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -69,16 +75,31 @@ pub struct Instance {
     pub started_at: Timestamp,
 }
 
+/// How the use cases are done.
+#[derive(Debug, Clone, Copy)]
+pub struct ServiceOptions {
+    /// Bounds every wait for the store.
+    pub commit_timeout: Duration,
+    /// What operators ask of vehicles.
+    pub commands: CommandOptions,
+    /// Who is there.
+    pub presence: PresenceOptions,
+    /// Where endpoints of webhooks may be that are made over REST.
+    pub webhook_rules: WebhookRules,
+}
+
 /// The use cases over the store and the sessions of this instance.
 #[derive(Debug)]
 pub struct Service {
-    store: Store,
+    store: Arc<Store>,
     registry: Arc<Registry>,
     instance: Instance,
     commit_timeout: Duration,
     commands: CommandOptions,
     fanout: Fanout,
     presence: PresenceOptions,
+    /// Where endpoints of webhooks may be that are made here.
+    webhook_rules: WebhookRules,
     /// Other instances that are there. Written by whoever keeps watch over them.
     others: Mutex<Vec<Uuid>>,
     /// Sessions and rows are to be compared at the next look.
@@ -93,24 +114,23 @@ pub struct Service {
 }
 
 impl Service {
-    /// Puts the parts together; `commit_timeout` bounds every wait for the store.
+    /// Puts the parts together.
     #[must_use]
     pub fn new(
-        store: Store,
+        store: Arc<Store>,
         fanout: Fanout,
         instance: Instance,
-        commit_timeout: Duration,
-        commands: CommandOptions,
-        presence: PresenceOptions,
+        options: ServiceOptions,
     ) -> Self {
         Self {
             store,
             registry: Arc::default(),
             instance,
-            commit_timeout,
-            commands,
+            commit_timeout: options.commit_timeout,
+            commands: options.commands,
             fanout,
-            presence,
+            presence: options.presence,
+            webhook_rules: options.webhook_rules,
             others: Mutex::default(),
             look_soon: AtomicBool::new(false),
             draining: CancellationToken::new(),

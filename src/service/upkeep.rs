@@ -21,6 +21,8 @@ pub struct Retention {
     pub debug_blobs: Duration,
     /// Commands.
     pub commands: Duration,
+    /// Messages of webhooks.
+    pub webhooks: Duration,
 }
 
 impl Service {
@@ -80,6 +82,10 @@ impl Service {
         deleted += self
             .purge_all(Purge::Keys(now.before(KEY_LIFETIME)))
             .await?;
+        deleted += self
+            .purge_all(Purge::Messages(now.before(retention.webhooks)))
+            .await?;
+        deleted += self.purge_all(Purge::DeletedEndpoints).await?;
         loop {
             let marks = self.store.to_forget(STEP as u64).await?;
             if marks.is_empty() {

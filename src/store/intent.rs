@@ -223,6 +223,10 @@ pub enum Purge {
     Commands(Timestamp),
     /// Idempotency keys made before this time.
     Keys(Timestamp),
+    /// Messages of webhooks that were made before this time.
+    Messages(Timestamp),
+    /// What deleted endpoints of webhooks left.
+    DeletedEndpoints,
     /// The history of a deleted life of a vehicle, up to and including this time.
     Forgotten(DeviceId, Timestamp),
 }

@@ -8,6 +8,7 @@ use sea_orm::{
 use super::{
     entities::{command, debug_blob, idempotency_key, report},
     intent::Purge,
+    webhooks,
 };
 
 /// Rows a purge step deletes at most, so that reports never wait long for it.
@@ -22,8 +23,11 @@ pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, 
         Purge::DebugBlobs(before) => old_blobs(db, before.as_millis()).await,
         Purge::Commands(before) => old_commands(db, before.as_millis()).await,
         Purge::Keys(before) => old_keys(db, before.as_millis()).await,
+        Purge::Messages(before) => webhooks::purge::old_messages(db, before.as_millis()).await,
+        Purge::DeletedEndpoints => webhooks::purge::deleted_endpoints(db).await,
         Purge::Forgotten(device_id, through) => {
-            forgotten(db, device_id.as_str(), through.as_millis()).await
+            let messages = webhooks::purge::forgotten(db, device_id.as_str()).await?;
+            Ok(messages + forgotten(db, device_id.as_str(), through.as_millis()).await?)
         }
     }
 }

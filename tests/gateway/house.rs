@@ -46,7 +46,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("registry", &["domain"]),
     ("resource", &["domain"]),
-    ("service", &["domain", "store", "registry", "fanout"]),
+    (
+        "service",
+        &["domain", "store", "registry", "fanout", "webhooks"],
+    ),
     ("signals", &[]),
     ("simulate", &["domain", "protocol", "signals"]),
     ("store", &["domain"]),

@@ -23,7 +23,7 @@ use crate::{
     domain::{DeviceId, Timestamp},
     fanout::Fanout,
     registry::Mailbox,
-    service::{CommandOptions, Instance, PresenceOptions, Service},
+    service::{CommandOptions, Instance, PresenceOptions, Service, ServiceOptions, WebhookRules},
     store::{DatabaseAddress, Store, StoreOptions},
 };
 
@@ -112,17 +112,23 @@ impl Api {
             started_at: Timestamp::now(),
         };
         let service = Arc::new(Service::new(
-            store.await.unwrap(),
+            Arc::new(store.await.unwrap()),
             Fanout::none(),
             instance,
-            Duration::from_secs(5),
-            CommandOptions {
-                queue: 4,
-                timeout: Duration::from_secs(5),
-            },
-            PresenceOptions {
-                lease: Duration::from_secs(15),
-                offline_grace: Duration::from_secs(10),
+            ServiceOptions {
+                commit_timeout: Duration::from_secs(5),
+                commands: CommandOptions {
+                    queue: 4,
+                    timeout: Duration::from_secs(5),
+                },
+                presence: PresenceOptions {
+                    lease: Duration::from_secs(15),
+                    offline_grace: Duration::from_secs(10),
+                },
+                webhook_rules: WebhookRules {
+                    allow_http: false,
+                    allow_private: false,
+                },
             },
         ));
         Self {

@@ -210,6 +210,9 @@ async fn write(
         now,
     };
     let webhooks = webhooks::write(db, texts, &known.endpoints, &happened, batch, render).await?;
+    if webhooks.endpoints_changed {
+        known.endpoints.clear();
+    }
     let effects = Effects {
         ended,
         evictions,

@@ -214,9 +214,10 @@ pub(super) async fn settle(
         Outcome::Again { after, .. } => (webhook_message::PENDING, now.after(*after)),
         Outcome::Gone => (webhook_message::PENDING, now),
     };
-    note(db, which.id, state, due, attempt, now).await?;
+    let is_there = note(db, which.id, state, due, attempt, now).await?;
     let is_finished = state != webhook_message::PENDING;
-    lane.pending -= i64::from(is_finished);
+    // One that was too old meanwhile is not counted any more.
+    lane.pending -= i64::from(is_finished && is_there);
     lane.blocked = matches!(
         outcome,
         Outcome::Again {
@@ -249,6 +250,7 @@ pub(super) async fn settle(
     }
 }
 
+/// Whether it was there to be noted.
 async fn note(
     db: &DatabaseTransaction,
     id: Uuid,
@@ -256,7 +258,7 @@ async fn note(
     due: Timestamp,
     attempt: &Attempt,
     now: Timestamp,
-) -> Result<(), DbErr> {
+) -> Result<bool, DbErr> {
     use sea_orm::sea_query::ExprTrait;
     use webhook_message::Column as M;
     let finished_at = (state != webhook_message::PENDING).then_some(now.as_millis());
@@ -280,9 +282,10 @@ async fn note(
             Expr::value(short(attempt.error.as_deref(), LONGEST_ERROR)),
         )
         .filter(M::Id.eq(id.to_string()))
+        .filter(M::State.eq(webhook_message::PENDING))
         .exec(db)
         .await
-        .map(drop)
+        .map(|noted| noted.rows_affected == 1)
 }
 
 /// At most so many characters, none of them NUL, which some databases refuse in a text.

@@ -11,6 +11,7 @@ mod endpoints;
 mod intent;
 mod lanes;
 mod outbox;
+pub(super) mod purge;
 mod queries;
 
 pub(super) use endpoints::KnownEndpoints;

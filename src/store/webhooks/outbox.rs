@@ -30,6 +30,8 @@ pub(in crate::store) struct WebhookEffects {
     pub(in crate::store) due: bool,
     /// Endpoints that get nothing any more: the URL and why.
     pub(in crate::store) disabled: Vec<(String, &'static str)>,
+    /// Endpoints are not what they were.
+    pub(in crate::store) endpoints_changed: bool,
 }
 
 /// What happened in a batch, as far as webhooks are concerned.
@@ -100,6 +102,7 @@ pub(in crate::store) async fn write(
     lanes.write(db, texts).await?;
     effects.disabled = verdicts.write(db, known, happened.now).await?;
     effects.due |= verdicts.frees_lanes();
+    effects.endpoints_changed = !effects.disabled.is_empty();
     for intent in intents {
         match intent {
             WebhookIntent::Settle { .. } => {}
@@ -119,6 +122,7 @@ pub(in crate::store) async fn write(
             }
             other => {
                 effects.due = true;
+                effects.endpoints_changed = true;
                 changes::write(db, known, other, happened.now, render).await?;
             }
         }

@@ -1,0 +1,256 @@
+//! Endpoints of webhooks and their messages, as operators see and change them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use uuid::Uuid;
+
+use super::Service;
+use crate::{
+    domain::{DeviceId, EventKinds, Timestamp},
+    store::{
+        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, SecretText,
+        StoreError,
+    },
+    webhooks::{Lookup, Secret, SecretError, TargetError, check},
+};
+
+/// How long the last secret signs beside a new one.
+const OVERLAP: Duration = Duration::from_hours(24);
+
+/// What is asked for with a new endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointRequest {
+    /// Where messages go.
+    pub url: String,
+    /// What it is told of.
+    pub events: EventKinds,
+    /// Of which vehicles; of all if none are named.
+    pub devices: Option<BTreeSet<DeviceId>>,
+    /// Signs its messages; one is drawn if there is none.
+    pub secret: Option<String>,
+    /// Whether messages of one vehicle wait for one another.
+    pub ordered: bool,
+    /// Whether changes that were not sent yet become one message.
+    pub coalesce: bool,
+}
+
+/// What is asked for with an endpoint that is there; none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EndpointUpdate {
+    /// Where messages go.
+    pub url: Option<String>,
+    /// What it is told of.
+    pub events: Option<EventKinds>,
+    /// Of which vehicles; `Some(None)`: of all.
+    pub devices: Option<Option<BTreeSet<DeviceId>>>,
+    /// Whether messages of one vehicle wait for one another.
+    pub ordered: Option<bool>,
+    /// Whether changes that were not sent yet become one message.
+    pub coalesce: Option<bool>,
+    /// Whether it gets anything.
+    pub enabled: Option<bool>,
+}
+
+impl EndpointUpdate {
+    /// Whether it changes more than whether the endpoint gets anything.
+    fn is_of_settings(&self) -> bool {
+        let only_switched = Self {
+            enabled: self.enabled,
+            ..Self::default()
+        };
+        *self != only_switched
+    }
+}
+
+/// Why an endpoint is not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// There is no endpoint with this id.
+    #[error("there is no webhook with this id")]
+    Unknown,
+    /// There is no message with this id, or its vehicle was deleted.
+    #[error("the webhook has no message with this id")]
+    UnknownMessage,
+    /// It is one of the settings.
+    #[error("the webhook is one of the settings (webhooks.endpoints), and is changed there")]
+    Configured,
+    /// It gets nothing.
+    #[error("the webhook is disabled")]
+    Disabled,
+    /// There are as many as there can be.
+    #[error("there can be 100 webhooks")]
+    TooMany,
+    /// It must not go there.
+    #[error(transparent)]
+    Target(TargetError),
+    /// The secret will not do.
+    #[error(transparent)]
+    Secret(SecretError),
+    /// The store could not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Service {
+    /// All endpoints, the oldest first, with what waits for them.
+    pub async fn endpoints(&self) -> Result<Vec<EndpointState>, StoreError> {
+        self.store.endpoint_states().await
+    }
+
+    /// One endpoint, with what waits for it.
+    pub async fn endpoint(&self, id: Uuid) -> Result<EndpointState, EndpointError> {
+        let endpoint = self.known_endpoint(id).await?;
+        Ok(self.store.endpoint_state(endpoint).await?)
+    }
+
+    /// Makes an endpoint. Its secret is in it: it is shown this once.
+    pub async fn create_endpoint(
+        &self,
+        request: EndpointRequest,
+    ) -> Result<Endpoint, EndpointError> {
+        let url = self.checked_url(&request.url).await?;
+        let secret = match &request.secret {
+            Some(text) => Secret::parse(text),
+            None => Secret::generate(),
+        };
+        let new = NewEndpoint {
+            id: Uuid::now_v7(),
+            url,
+            events: request.events,
+            devices: request.devices,
+            secret: SecretText(secret.map_err(EndpointError::Secret)?.to_text()),
+            ordered: request.ordered,
+            coalesce: request.coalesce,
+        };
+        let created = self.settled(self.store.create_endpoint(new)).await?;
+        let created = created.ok_or(EndpointError::TooMany)?;
+        tracing::info!(id = %created.id, "webhook made");
+        Ok(created)
+    }
+
+    /// Changes an endpoint. Of one of the settings only whether it gets anything.
+    pub async fn update_endpoint(
+        &self,
+        id: Uuid,
+        update: EndpointUpdate,
+    ) -> Result<EndpointState, EndpointError> {
+        let known = self.known_endpoint(id).await?;
+        if known.configured && update.is_of_settings() {
+            return Err(EndpointError::Configured);
+        }
+        let url = match &update.url {
+            Some(url) => Some(self.checked_url(url).await?),
+            None => None,
+        };
+        let change = EndpointChange {
+            url,
+            events: update.events,
+            devices: update.devices,
+            ordered: update.ordered,
+            coalesce: update.coalesce,
+            enabled: update.enabled,
+            secret: None,
+        };
+        let changed = self.changed(id, change).await?;
+        Ok(self.store.endpoint_state(changed).await?)
+    }
+
+    /// Gives an endpoint a new secret, which is shown this once. The last one signs beside it for a day.
+    pub async fn rotate_secret(&self, id: Uuid) -> Result<Endpoint, EndpointError> {
+        if self.known_endpoint(id).await?.configured {
+            return Err(EndpointError::Configured);
+        }
+        let secret = Secret::generate().map_err(EndpointError::Secret)?;
+        let change = EndpointChange {
+            secret: Some((SecretText(secret.to_text()), OVERLAP)),
+            ..EndpointChange::default()
+        };
+        self.changed(id, change).await
+    }
+
+    /// Forgets an endpoint and what waits for it.
+    pub async fn delete_endpoint(&self, id: Uuid) -> Result<(), EndpointError> {
+        if self.known_endpoint(id).await?.configured {
+            return Err(EndpointError::Configured);
+        }
+        let deleted = self.settled(self.store.delete_endpoint(id)).await?;
+        if !deleted {
+            return Err(EndpointError::Unknown);
+        }
+        tracing::info!(%id, "webhook deleted");
+        Ok(())
+    }
+
+    /// Sends a message about nothing.
+    pub async fn test_endpoint(&self, id: Uuid) -> Result<Message, EndpointError> {
+        self.known_endpoint(id).await?;
+        let sent = self.settled(self.store.test_endpoint(id)).await?;
+        let sent = sent.ok_or(EndpointError::Disabled)?;
+        self.message(id, sent).await
+    }
+
+    /// Messages of an endpoint, the newest first.
+    pub async fn messages(
+        &self,
+        endpoint_id: Uuid,
+        page: MessagePage,
+    ) -> Result<Vec<Message>, EndpointError> {
+        self.known_endpoint(endpoint_id).await?;
+        Ok(self.store.messages(endpoint_id, page).await?)
+    }
+
+    /// One message of an endpoint.
+    pub async fn message(&self, endpoint_id: Uuid, id: Uuid) -> Result<Message, EndpointError> {
+        let message = self.store.message(endpoint_id, id).await?;
+        message.ok_or(EndpointError::UnknownMessage)
+    }
+
+    /// Sends a message again, now.
+    pub async fn retry_message(
+        &self,
+        endpoint_id: Uuid,
+        id: Uuid,
+    ) -> Result<Message, EndpointError> {
+        self.known_endpoint(endpoint_id).await?;
+        let retried = self.settled(self.store.retry_message(endpoint_id, id));
+        if !retried.await? {
+            return Err(EndpointError::UnknownMessage);
+        }
+        self.message(endpoint_id, id).await
+    }
+
+    /// Sends again what was given up since then, and says how many messages that is.
+    pub async fn retry_failed_messages(
+        &self,
+        endpoint_id: Uuid,
+        since: Timestamp,
+    ) -> Result<u64, EndpointError> {
+        self.known_endpoint(endpoint_id).await?;
+        let mut all = 0;
+        loop {
+            let some = self.store.retry_failed_messages(endpoint_id, since);
+            match self.settled(some).await? {
+                0 => return Ok(all),
+                some => all += some,
+            }
+        }
+    }
+
+    async fn known_endpoint(&self, id: Uuid) -> Result<Endpoint, EndpointError> {
+        let known = self.store.endpoint(id).await?;
+        known.ok_or(EndpointError::Unknown)
+    }
+
+    async fn changed(&self, id: Uuid, change: EndpointChange) -> Result<Endpoint, EndpointError> {
+        let changed = self.settled(self.store.change_endpoint(id, change)).await?;
+        changed.ok_or(EndpointError::Unknown)
+    }
+
+    /// The URL as it was understood. One whose name does not resolve now is taken.
+    async fn checked_url(&self, url: &str) -> Result<String, EndpointError> {
+        let target = check(url, self.webhook_rules).map_err(EndpointError::Target)?;
+        let allowed = target.check_addresses(&Lookup::system()).await;
+        allowed.map_err(EndpointError::Target)?;
+        Ok(target.as_str().to_owned())
+    }
+}
