@@ -105,14 +105,17 @@ impl Service {
     /// hung left open. Returns how many there were.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
         let now = self.store.now();
-        let overdue = self.store.overdue_commands(now, STEP as u64).await?;
+        let abandoned = now.before(ABANDONED);
+        let overdue = self
+            .store
+            .overdue_commands(now, abandoned, STEP as u64)
+            .await?;
         let mut tickets = Vec::new();
         for command in overdue {
             let ending = match command.sent_at {
                 None => Ending::Expire,
-                // Whoever sent it is about it; after this time nobody is.
-                Some(sent_at) if now.since(sent_at) > ABANDONED => Ending::NoAnswer,
-                Some(_) => continue,
+                // Whoever sent it was about it for this time, and is no more.
+                Some(_) => Ending::NoAnswer,
             };
             tickets.push(
                 self.store

@@ -217,16 +217,21 @@ impl Store {
             .map(Some)
     }
 
-    /// Open commands whose time is over, the longest ago first.
+    /// Open commands whose time is over and that were not sent, or before `abandoned`; the longest ago first.
     pub async fn overdue_commands(
         &self,
         at: Timestamp,
+        abandoned: Timestamp,
         limit: u64,
     ) -> Result<Vec<Command>, StoreError> {
         use command::Column as C;
+        let is_nobodys = Condition::any()
+            .add(C::SentAt.is_null())
+            .add(C::SentAt.lt(abandoned.as_millis()));
         let rows = command::Entity::find()
             .filter(C::FinishedAt.is_null())
             .filter(C::ExpiresAt.lte(at.as_millis()))
+            .filter(is_nobodys)
             .order_by_asc(C::ExpiresAt)
             .limit(limit)
             .all(&self.reader)

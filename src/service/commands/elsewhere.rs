@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::{Asker, CommandError, CommandRequest, Outcome, journey::LOOK_UP};
@@ -70,7 +70,10 @@ impl Service {
             let id = *id.get_or_insert_with(Uuid::now_v7);
             match self.ask_owner(owner, request, id, deadline).await? {
                 Asked::Ended(outcome) => return Ok(Some(outcome)),
-                Asked::Silent => return self.silent(&request.device_id, id).await.map(Some),
+                Asked::Silent => {
+                    let silent = self.silent(&request.device_id, id, deadline).await;
+                    return silent.map(Some);
+                }
                 Asked::NotThere => (deaf_since, away_since) = (None, None),
                 Asked::Away => {
                     let since = *away_since.get_or_insert_with(Instant::now);
@@ -82,12 +85,14 @@ impl Service {
                 Asked::Deaf => {
                     let since = *deaf_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= DEAF {
-                        return self.silent(&request.device_id, id).await.map(Some);
+                        let now = Instant::now();
+                        return self.silent(&request.device_id, id, now).await.map(Some);
                     }
                 }
             }
             if Instant::now() >= deadline {
-                return self.silent(&request.device_id, id).await.map(Some);
+                let silent = self.silent(&request.device_id, id, deadline).await;
+                return silent.map(Some);
             }
             sleep(LOOK_AGAIN).await;
         }
@@ -162,17 +167,23 @@ impl Service {
         }
     }
 
-    /// Nothing was heard of a command: ends it, unless it was sent or nobody has stored it.
+    /// Nothing was heard of a command: ends it, unless it was sent or nobody has stored it. Until `deadline`
+    /// whoever was asked may still store it.
     pub(super) async fn silent(
         &self,
         device_id: &DeviceId,
         id: Uuid,
+        deadline: Instant,
     ) -> Result<Outcome, CommandError> {
-        let late = Instant::now() + LATE;
+        let late = deadline.max(Instant::now()) + LATE;
         loop {
             let ended = self.end(device_id, id, Ending::Expire).await?;
             let Some(command) = ended else {
-                return Err(CommandError::OwnerUnreachable);
+                if Instant::now() >= deadline {
+                    return Err(CommandError::OwnerUnreachable);
+                }
+                sleep_until(deadline.min(Instant::now() + LOOK_UP)).await;
+                continue;
             };
             let is_over = command.state.is_final() || command.state == CommandState::Queued;
             if is_over || Instant::now() >= late {

@@ -56,6 +56,8 @@ pub(super) struct Route {
     pub(super) queue_until: Option<Timestamp>,
     /// Another instance asks, and looks itself for where the vehicle is now.
     pub(super) is_for_other: bool,
+    /// All vehicles are asked: where this one is now, it is asked by that instance.
+    pub(super) is_broadcast: bool,
 }
 
 impl Service {
@@ -81,7 +83,11 @@ impl Service {
             if route.is_for_other {
                 return Err(CommandError::Moved);
             }
-            if let Some(ended) = self.pass_on(&mut journey, route).await? {
+            if route.is_broadcast {
+                if self.owner_elsewhere(&journey.device_id).await?.is_some() {
+                    return self.over(&journey, Ending::Expire).await;
+                }
+            } else if let Some(ended) = self.pass_on(&mut journey, route).await? {
                 return Ok(ended);
             }
             let vehicle = self.store.vehicle(&journey.device_id).await?;
@@ -134,10 +140,12 @@ impl Service {
             .await;
         match asked {
             Ok(Asked::Ended(Outcome::Command(command))) => Ok(Some(command)),
-            Ok(Asked::Silent) => match self.silent(device_id, journey.id).await? {
-                Outcome::Command(command) => Ok(Some(command)),
-                Outcome::Desired(_) => Ok(None),
-            },
+            Ok(Asked::Silent) => {
+                match self.silent(device_id, journey.id, journey.deadline).await? {
+                    Outcome::Command(command) => Ok(Some(command)),
+                    Outcome::Desired(_) => Ok(None),
+                }
+            }
             Err(CommandError::UnknownVehicle) => Err(CommandError::UnknownVehicle),
             // Not now; perhaps in a moment, or when it has moved again.
             Ok(Asked::NotThere | Asked::Deaf | Asked::Away | Asked::Ended(Outcome::Desired(_)))

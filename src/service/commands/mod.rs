@@ -318,6 +318,7 @@ impl Service {
             request,
             queue_until,
             is_for_other: asker.is_other(),
+            is_broadcast: origin == CommandOrigin::Broadcast,
         };
         let ended = self.travel(journey, command, turn, &route).await?;
         log(&ended);

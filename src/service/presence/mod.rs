@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use self::roll::Roll;
-use super::{Service, upkeep::STEP};
+use super::{COMMIT_SLACK, Service, upkeep::STEP};
 use crate::{
     domain::{DeviceId, DisconnectReason, SessionKey},
     store::{Lost, SessionWrite, StoreError},
@@ -47,6 +47,7 @@ impl Service {
         let lease = self.presence.lease;
         let mut watch = Watch {
             roll: Roll::new(lease),
+            dead: HashMap::new(),
             buried: Vec::new(),
             orphans: HashSet::new(),
             reconciled: Instant::now(),
@@ -108,8 +109,12 @@ impl Service {
         }
         let others = called.others.iter().map(|other| other.id).collect();
         *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
+        // One that may still ask what became of its last batch keeps its row.
+        let mourning = (self.commit_timeout + COMMIT_SLACK) * 2;
+        watch.dead.retain(|life, _| called.dead.contains(life));
         for life in called.dead {
-            if self.end_sessions_of(life).await? == 0 {
+            let since = *watch.dead.entry(life).or_insert_with(Instant::now);
+            if self.end_sessions_of(life).await? == 0 && since.elapsed() > mourning {
                 watch.buried.push(life);
             }
         }
@@ -118,9 +123,11 @@ impl Service {
             self.end_graces().await?;
         }
         let is_soon = self.look_soon.swap(false, Ordering::Relaxed);
-        if is_soon || watch.reconciled.elapsed() >= self.presence.lease {
+        if watch.reconciled.elapsed() >= self.presence.lease {
             watch.reconciled = Instant::now();
-            self.reconcile(&mut watch.orphans).await?;
+            self.reconcile(Some(&mut watch.orphans)).await?;
+        } else if is_soon {
+            self.reconcile(None).await?;
         }
         Ok(())
     }
@@ -168,8 +175,9 @@ impl Service {
     }
 
     /// Compares the rows that name this instance with its sessions, both ways: a message that told of a
-    /// difference may be lost.
-    async fn reconcile(&self, orphans: &mut HashSet<SessionKey>) -> Result<(), StoreError> {
+    /// difference may be lost. A row that nobody holds is one of the `orphans` first, and ended if it still is when
+    /// it is looked for them again.
+    async fn reconcile(&self, orphans: Option<&mut HashSet<SessionKey>>) -> Result<(), StoreError> {
         // Sessions first: whatever begins in between has a row by the time it is a session.
         let sessions = self.registry.sessions();
         let life = self.life();
@@ -194,6 +202,9 @@ impl Service {
                 self.registry.end_this(&session, reason);
             }
         }
+        let Some(orphans) = orphans else {
+            return Ok(());
+        };
         let unheld = rows.into_iter().filter(|(id, _)| !self.registry.knows(id));
         let unheld: HashSet<SessionKey> = unheld
             .map(|(device_id, epoch)| SessionKey { device_id, epoch })
@@ -231,7 +242,9 @@ impl Service {
 /// What is remembered from one look to the next.
 struct Watch {
     roll: Roll,
-    /// Dead lives that hold no vehicle any more.
+    /// Dead lives, and since when they are known to be.
+    dead: HashMap<Uuid, Instant>,
+    /// Those of them that hold no vehicle any more.
     buried: Vec<Uuid>,
     /// Rows that named this instance when no session was here.
     orphans: HashSet<SessionKey>,
