@@ -22,7 +22,7 @@ use crate::{
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
     service::{CommandOptions, Instance, PresenceOptions, Service, ServiceOptions},
     signals::Signals,
-    store::{DatabaseAddress, OpenError, Store, StoreError, StoreOptions},
+    store::{DatabaseAddress, NewEndpoint, OpenError, Store, StoreError, StoreOptions},
     webhooks::{self, Dispatcher, Sender, SenderError},
 };
 use options::{device_options, dispatcher_options, endpoints, sender_options, webhook_rules};
@@ -189,8 +189,7 @@ async fn open(
         render: webhooks::render,
     });
     let store = Arc::new(opening.await?);
-    store
-        .configure_endpoints(endpoints(settings))
+    configure_endpoints(&store, endpoints(settings))
         .await
         .map_err(StartError::Endpoints)?;
     let dispatcher = Dispatcher::new(Arc::clone(&store), sender, dispatcher_options(settings));
@@ -213,6 +212,15 @@ async fn open(
         },
     );
     Ok((Arc::new(service), Arc::new(dispatcher), incoming))
+}
+
+/// Makes the endpoints of the settings those that are stored. Without any, there and here, nothing is written.
+async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<(), StoreError> {
+    let stored = store.endpoints().await?;
+    if wanted.is_empty() && !stored.iter().any(|endpoint| endpoint.configured) {
+        return Ok(());
+    }
+    store.configure_endpoints(wanted).await
 }
 
 /// Gives balancers time to send new connections elsewhere; false if a second signal ends it all.

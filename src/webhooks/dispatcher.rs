@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The shortest time between two claims that found nothing: somebody else may be at it.
 const BREATH: Duration = Duration::from_millis(50);
 /// How much longer than an attempt a claim lasts: for what came of it to be stored.
-const CLAIM_SLACK: Duration = Duration::from_secs(45);
+const CLAIM_SLACK: Duration = Duration::from_secs(5);
 /// The pause between two tries to store what came of a message.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 /// An attempt comes this much earlier or later than planned, in hundredths, so that not everybody comes at once.

@@ -29,3 +29,4 @@ mod servers;
 mod simulate;
 mod text;
 mod transcript;
+mod webhooks;
