@@ -114,19 +114,12 @@ impl FromRequestParts<Arc<Shared>> for CommandPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Problem> {
         let DevicePath(device_id) = DevicePath::from_request_parts(parts, state).await?;
-        let text = path_parameter(parts, state, "commandId").await?;
-        // Braces, prefixes and UUIDs without hyphens have other lengths.
-        let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
-        match Uuid::try_parse(&text) {
-            Ok(command_id) if hyphenated => Ok(Self {
-                device_id,
-                command_id,
-            }),
-            _ => Err(invalid_parameter(
-                "commandId",
-                "must be a UUID with hyphens, as the list of commands shows it",
-            )),
-        }
+        let what = "must be a UUID with hyphens, as the list of commands shows it";
+        let command_id = uuid_parameter(parts, state, "commandId", what).await?;
+        Ok(Self {
+            device_id,
+            command_id,
+        })
     }
 }
 
@@ -136,10 +129,10 @@ impl OperationInput for CommandPath {
         add_parameters(
             ctx,
             operation,
-            [path_parameter_doc(
+            [uuid_parameter_doc(
                 "commandId",
                 "The command's id, from its result or the list of commands.",
-                json_schema!({ "type": "string", "format": "uuid", "examples": [wire::EXAMPLE_COMMAND_ID] }),
+                wire::EXAMPLE_COMMAND_ID,
             )],
         );
         describe::problems(
@@ -213,6 +206,28 @@ async fn path_parameter(
         .map_err(|_| invalid_parameter(name, "is not valid percent-encoded UTF-8"))?;
     let value = parameters.iter().find(|(key, _)| *key == name);
     Ok(value.map(|(_, value)| value.to_owned()).unwrap_or_default())
+}
+
+/// A UUID of the path; `otherwise` says what it should have been.
+pub(super) async fn uuid_parameter(
+    parts: &mut Parts,
+    state: &Arc<Shared>,
+    name: &'static str,
+    otherwise: &str,
+) -> Result<Uuid, Problem> {
+    let text = path_parameter(parts, state, name).await?;
+    // Braces, prefixes and UUIDs without hyphens have other lengths.
+    let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+    match Uuid::try_parse(&text) {
+        Ok(id) if hyphenated => Ok(id),
+        _ => Err(invalid_parameter(name, otherwise)),
+    }
+}
+
+/// [`uuid_parameter`] for the document.
+pub(super) fn uuid_parameter_doc(name: &str, description: &str, example: Uuid) -> Parameter {
+    let schema = json_schema!({ "type": "string", "format": "uuid", "examples": [example] });
+    path_parameter_doc(name, description, schema)
 }
 
 fn invalid_parameter(name: &str, detail: &str) -> Problem {

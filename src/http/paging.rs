@@ -31,6 +31,14 @@ pub(super) struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// A list that is one page.
+    pub(super) fn all(items: Vec<T>) -> Self {
+        Self {
+            items,
+            next_cursor: None,
+        }
+    }
+
     /// A page from `entries`, of which [`Limit::plus_one`] were asked for: if the last one came, there is
     /// a next page.
     pub(super) fn new<E>(
@@ -68,7 +76,7 @@ impl Limit {
         u64::from(self.0) + 1
     }
 
-    fn parameter() -> QueryParameter {
+    pub(super) fn parameter() -> QueryParameter {
         QueryParameter {
             name: "limit",
             description: "How many entries the page may hold.",
@@ -76,7 +84,7 @@ impl Limit {
         }
     }
 
-    fn take(fields: &mut QueryFields) -> Self {
+    pub(super) fn take(fields: &mut QueryFields) -> Self {
         let limit = fields.take_whole_number(
             "limit",
             1..=MAX_LIMIT,
@@ -106,11 +114,7 @@ impl FromQuery for VehicleQuery {
                 schema: json_schema!({ "type": "boolean" }),
             },
             Limit::parameter(),
-            QueryParameter {
-                name: "cursor",
-                description: "The `nextCursor` of the page before; the other parameters as they were.",
-                schema: json_schema!({ "type": "string", "pattern": "^dmVo(?:[A-Za-z0-9_-]{4}){1,22}$" }),
-            },
+            cursor_parameter("^dmVo(?:[A-Za-z0-9_-]{4}){1,22}$"),
         ]
     }
 
@@ -183,28 +187,17 @@ impl HistoryQuery<CommandPosition> {
 
 impl<P: Cursor> FromQuery for HistoryQuery<P> {
     fn parameters() -> Vec<QueryParameter> {
-        let instant = json_schema!({
-            "type": "string",
-            "format": "date-time",
-            "examples": ["2026-11-23T00:00:00Z"],
-        });
         vec![
-            QueryParameter {
-                name: "from",
-                description: "Only entries of this time or later (RFC 3339; a `+` is written `%2B`).",
-                schema: instant.clone(),
-            },
-            QueryParameter {
-                name: "to",
-                description: "Only entries from before this time (RFC 3339; a `+` is written `%2B`).",
-                schema: instant,
-            },
+            instant_parameter(
+                "from",
+                "Only entries of this time or later (RFC 3339; a `+` is written `%2B`).",
+            ),
+            instant_parameter(
+                "to",
+                "Only entries from before this time (RFC 3339; a `+` is written `%2B`).",
+            ),
             Limit::parameter(),
-            QueryParameter {
-                name: "cursor",
-                description: "The `nextCursor` of the page before; the other parameters as they were.",
-                schema: json_schema!({ "type": "string", "pattern": P::PATTERN }),
-            },
+            cursor_parameter(P::PATTERN),
         ]
     }
 
@@ -212,9 +205,36 @@ impl<P: Cursor> FromQuery for HistoryQuery<P> {
         Self {
             from: fields.take("from", parse_instant),
             to: fields.take("to", parse_instant),
-            older_than: fields.take("cursor", |text| P::decode(text).ok_or(INVALID_CURSOR)),
+            older_than: take_cursor(fields),
             limit: Limit::take(fields),
         }
+    }
+}
+
+/// The cursor in the query, for the document.
+pub(super) fn cursor_parameter(pattern: &str) -> QueryParameter {
+    QueryParameter {
+        name: "cursor",
+        description: "The `nextCursor` of the page before; the other parameters as they were.",
+        schema: json_schema!({ "type": "string", "pattern": pattern }),
+    }
+}
+
+/// Where the page before ended, if this is not the first.
+pub(super) fn take_cursor<P: Cursor>(fields: &mut QueryFields) -> Option<P> {
+    fields.take("cursor", |text| P::decode(text).ok_or(INVALID_CURSOR))
+}
+
+/// An instant in the query, for the document.
+pub(super) fn instant_parameter(name: &'static str, description: &'static str) -> QueryParameter {
+    QueryParameter {
+        name,
+        description,
+        schema: json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "examples": ["2026-11-23T00:00:00Z"],
+        }),
     }
 }
 
@@ -271,7 +291,7 @@ impl Cursor for CommandPosition {
 
 /// An instant as RFC 3339 writes it, rounded up to the next millisecond: entries have whole ones,
 /// so that neither `>= from` nor `< to` lets another entry in or out.
-fn parse_instant(text: &str) -> Result<Timestamp, &'static str> {
+pub(super) fn parse_instant(text: &str) -> Result<Timestamp, &'static str> {
     if text.contains(' ') {
         return Err("must be an RFC 3339 timestamp; a + in it is written %2B");
     }
