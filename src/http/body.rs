@@ -93,6 +93,13 @@ where
     Ok(value)
 }
 
+/// A field that may be left out, but not be null (unless null is one of its values).
+pub(super) fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// [`whole_number`] for a field that may be left out, but not be null.
 pub(super) fn optional_whole_number<'de, D: Deserializer<'de>>(
     deserializer: D,

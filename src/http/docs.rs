@@ -88,6 +88,7 @@ pub(super) fn blank() -> OpenApi {
                 "What vehicles reported and left behind, and what was asked of them.",
             ),
             tag("Service", "What is done for and with one vehicle."),
+            tag("Webhooks", "Who is told what happens, and what was told."),
             tag("Server", "The server itself."),
         ],
         ..OpenApi::default()

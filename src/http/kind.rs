@@ -55,6 +55,10 @@ kinds! {
         "The vehicle has no debug blob with this id.";
     UnknownCommand => "unknown-command", NOT_FOUND, "Unknown command",
         "The vehicle has no command with this id.";
+    UnknownWebhook => "unknown-webhook", NOT_FOUND, "Unknown webhook",
+        "There is no webhook with this id.";
+    UnknownMessage => "unknown-message", NOT_FOUND, "Unknown message",
+        "The webhook has no message with this id, or its vehicle was deleted.";
     Draining => "draining", NOT_FOUND, "Draining",
         "The server is about to stop: send new connections to another one.";
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "Method not allowed",
@@ -69,6 +73,12 @@ kinds! {
         "The command was sent, and the connection ended before an answer: the vehicle may or may not have done it.";
     CommandSuperseded => "command-superseded", CONFLICT, "Command superseded",
         "A newer command took the place of this one. It was not sent and will not be.";
+    WebhookConfigured => "webhook-configured", CONFLICT, "Webhook of the settings",
+        "The webhook is one of the settings (webhooks.endpoints), and is changed there.";
+    WebhookDisabled => "webhook-disabled", CONFLICT, "Webhook disabled",
+        "The webhook is disabled and gets nothing. PATCH it with enabled: true first.";
+    TooManyWebhooks => "too-many-webhooks", CONFLICT, "Too many webhooks",
+        "There are 100 webhooks, and there can be no more.";
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "Body too large",
         "The body is larger than the gateway takes.";
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",

@@ -17,6 +17,7 @@ mod server;
 mod server_info;
 mod status_update;
 mod vehicles;
+mod webhooks;
 mod wire;
 mod write_deadline;
 
@@ -146,6 +147,7 @@ fn describe() -> (Routes, OpenApi) {
         .merge(history::routes())
         .merge(commands::log_routes())
         .merge(status_update::routes())
+        .merge(webhooks::routes())
         .merge(server_info::routes())
         .merge(readiness::routes())
         .merge(docs::routes());

@@ -18,7 +18,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{describe, kind::Kind};
-use crate::service::{BroadcastError, CommandError, ServiceError, StoreError};
+use crate::service::{BroadcastError, CommandError, EndpointError, ServiceError, StoreError};
 
 /// What every error body is served as.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -106,8 +106,37 @@ impl From<CommandError> for Problem {
             CommandError::Offline => Self::new(Kind::VehicleOffline),
             CommandError::TooMany => Self::new(Kind::TooManyCommands),
             CommandError::KeyReused => Self::new(Kind::IdempotencyKeyReused),
-            CommandError::Store(error) => ServiceError::from(error).into(),
+            CommandError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<EndpointError> for Problem {
+    fn from(error: EndpointError) -> Self {
+        let invalid = |pointer, error: &dyn std::error::Error| {
+            let input = InvalidInput::body(pointer, error.to_string());
+            Self::invalid(Kind::InvalidBody, vec![input])
+        };
+        match error {
+            EndpointError::Unknown => Self::new(Kind::UnknownWebhook),
+            EndpointError::UnknownMessage => Self::new(Kind::UnknownMessage),
+            EndpointError::Configured => Self::new(Kind::WebhookConfigured),
+            EndpointError::Disabled => Self::new(Kind::WebhookDisabled),
+            EndpointError::TooMany => Self::new(Kind::TooManyWebhooks),
+            EndpointError::Target(error) => invalid("/url", &error),
+            EndpointError::Secret(error) => invalid("/secret", &error),
+            EndpointError::NoSecret(error) => {
+                tracing::error!(error = %error, "no secret can be drawn");
+                Self::new(Kind::Internal)
+            }
+            EndpointError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        ServiceError::from(error).into()
     }
 }
 
@@ -115,7 +144,7 @@ impl From<BroadcastError> for Problem {
     fn from(error: BroadcastError) -> Self {
         match error {
             BroadcastError::UnderWay => Self::new(Kind::BroadcastUnderWay),
-            BroadcastError::Store(error) => ServiceError::from(error).into(),
+            BroadcastError::Store(error) => error.into(),
         }
     }
 }

@@ -86,6 +86,9 @@ pub enum EndpointError {
     /// The secret will not do.
     #[error(transparent)]
     Secret(SecretError),
+    /// No secret could be drawn.
+    #[error(transparent)]
+    NoSecret(SecretError),
     /// The store could not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -110,15 +113,15 @@ impl Service {
     ) -> Result<Endpoint, EndpointError> {
         let url = self.checked_url(&request.url).await?;
         let secret = match &request.secret {
-            Some(text) => Secret::parse(text),
-            None => Secret::generate(),
+            Some(text) => Secret::parse(text).map_err(EndpointError::Secret)?,
+            None => Secret::generate().map_err(EndpointError::NoSecret)?,
         };
         let new = NewEndpoint {
             id: Uuid::now_v7(),
             url,
             events: request.events,
             devices: request.devices,
-            secret: SecretText(secret.map_err(EndpointError::Secret)?.to_text()),
+            secret: SecretText(secret.to_text()),
             ordered: request.ordered,
             coalesce: request.coalesce,
         };
@@ -135,6 +138,9 @@ impl Service {
         update: EndpointUpdate,
     ) -> Result<EndpointState, EndpointError> {
         let known = self.known_endpoint(id).await?;
+        if update == EndpointUpdate::default() {
+            return Ok(self.store.endpoint_state(known).await?);
+        }
         if known.configured && update.is_of_settings() {
             return Err(EndpointError::Configured);
         }
@@ -160,7 +166,7 @@ impl Service {
         if self.known_endpoint(id).await?.configured {
             return Err(EndpointError::Configured);
         }
-        let secret = Secret::generate().map_err(EndpointError::Secret)?;
+        let secret = Secret::generate().map_err(EndpointError::NoSecret)?;
         let change = EndpointChange {
             secret: Some((SecretText(secret.to_text()), OVERLAP)),
             ..EndpointChange::default()

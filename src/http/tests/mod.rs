@@ -5,6 +5,7 @@ mod connections;
 mod document;
 mod errors;
 mod resources;
+mod webhooks;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -105,7 +106,7 @@ impl Api {
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(15),
-            render: |_, _| ("", String::new()),
+            render: crate::webhooks::render,
         });
         let instance = Instance {
             name: "<b>test".to_owned(),
