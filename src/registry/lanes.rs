@@ -56,6 +56,9 @@ pub enum Refused {
     /// The session is over, or about to be.
     #[error("the session takes no more commands")]
     Closed,
+    /// The command is in line already: whoever asked for it asked twice.
+    #[error("the command is in line already")]
+    There,
 }
 
 /// Whose answer an answer is.
@@ -108,6 +111,12 @@ impl<T> Lanes<T> {
     ) -> Result<Entered<T>, Refused> {
         if self.closed {
             return Err(Refused::Closed);
+        }
+        // Whoever leaves the line takes back what has this id: the place of the first must be its alone.
+        let is_in_line = self.taken.iter().any(|lane| lane.id == id)
+            || self.waiting.iter().any(|waiting| waiting.id == id);
+        if is_in_line {
+            return Err(Refused::There);
         }
         // A free lane has nobody waiting for it: whoever frees one hands it on.
         if !self.taken.iter().any(|lane| lane.kind == kind) {

@@ -104,6 +104,22 @@ fn as_many_wait_as_may_and_no_more() {
     assert!(lanes.enter(AnswerKind::Fine, id(100), (), LIMIT).is_ok());
 }
 
+#[test]
+fn a_command_is_in_line_once_however_often_it_is_asked_for() {
+    let lanes = &mut Lanes::default();
+    for number in [1, 2] {
+        lanes
+            .enter(AnswerKind::Done, id(number), number, LIMIT)
+            .unwrap();
+    }
+    for number in [1, 2] {
+        let again = lanes.enter(AnswerKind::Done, id(number), number, LIMIT);
+        assert_eq!(again, Err(Refused::There));
+    }
+    assert!(lanes.dispatch(id(1)) && lanes.begin_write(id(1)));
+    assert_eq!(lanes.answer(AnswerKind::Done).unwrap().1, Some(2));
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Enter(AnswerKind),

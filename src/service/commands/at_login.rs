@@ -113,7 +113,7 @@ impl Service {
         loop {
             match session.enter_again(action.answer_kind(), self.commands.queue, id) {
                 Err(Refused::Closed) => return,
-                Err(Refused::Full) => {}
+                Err(Refused::Full | Refused::There) => {}
                 Ok(turn) => match self.send_queued(turn, id, action, under_way).await {
                     Ok(()) => return,
                     Err(CommandError::Store(error)) if may_pass(&error) => {

@@ -263,7 +263,8 @@ impl Service {
             {
                 return Err(CommandError::Offline);
             }
-            Some(Err(Refused::Closed)) | None => None,
+            // Asked for twice: the store knows which of them is the repetition.
+            Some(Err(Refused::Closed | Refused::There)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
         let id = turn.as_ref().map(Turn::id).or(asker.id());
