@@ -1,21 +1,18 @@
 //! Commands through one gateway for vehicles that are connected to another.
 
-use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
-};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use super::Obedient;
-use crate::support::{Answer, Cluster, Database, PATIENCE, on_every_server, wait_until};
+use crate::support::{Answer, Cluster, Database, on_every_server, wait_until};
 
 const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
 
 on_every_server! {
     a_command_through_any_instance_reaches_a_vehicle_on_any_other,
+    the_balancer_spreads_vehicles_and_requests_and_every_command_finds_its_vehicle,
     every_outcome_comes_back_from_another_instance,
     whatever_can_be_asked_can_be_asked_through_another_instance,
     a_key_stands_for_one_command_whichever_instances_are_asked,
@@ -43,6 +40,41 @@ fn a_command_through_any_instance_reaches_a_vehicle_on_any_other(database: &Data
         // Nothing else was said to it.
         device.say("PING.");
         device.expect("PONG.");
+    }
+}
+
+fn the_balancer_spreads_vehicles_and_requests_and_every_command_finds_its_vehicle(
+    database: &Database,
+) {
+    const VEHICLES: usize = 6;
+    let cluster = Cluster::start(database, 3);
+    let mut others = Vec::new();
+    wait_until("the balancer knows all three", || {
+        others.push(cluster.log_in(&format!("other-{}", others.len())));
+        let mut instances = cluster.instances();
+        instances.all(|instance| instance.held() > 0).then_some(())
+    });
+    let ids: Vec<String> = (0..VEHICLES).map(|nth| format!("truck-{nth}")).collect();
+    let vehicles: Vec<Obedient> = ids
+        .iter()
+        .map(|id| Obedient::new(cluster.log_in(id)))
+        .collect();
+    let owners = "SELECT DISTINCT instance_id FROM vehicles WHERE device_id LIKE 'truck%'";
+    assert_eq!(cluster.query(owners).len(), 3);
+    // One after the other, so each of three goes to another instance.
+    let mut by_way_of = BTreeSet::new();
+    for id in &ids {
+        for _ in 0..3 {
+            let asked = cluster.post(&format!("/service/{id}/turnOn"), &json!({}));
+            assert_eq!(asked.status(), 200);
+            assert_eq!(asked.json::<Value>().unwrap()["reply"], "DONE!");
+            let server: Value = cluster.get("/").json().unwrap();
+            by_way_of.insert(server["instance"]["name"].to_string());
+        }
+    }
+    assert_eq!(by_way_of.len(), 3);
+    for vehicle in vehicles {
+        assert_eq!(vehicle.heard(), [RUN; 3]);
     }
 }
 
@@ -184,19 +216,8 @@ fn a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them(
 }
 
 /// Publishes as `redis-cli` does, and returns how many heard it.
-fn publish(cluster: &Cluster, channel: &str, message: &str) -> usize {
-    let url = cluster.redis().url();
-    let address = url.trim_start_matches("redis://").trim_end_matches('/');
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut said = "*3\r\n".to_owned();
-    for word in ["PUBLISH", channel, message] {
-        said += &["$", &word.len().to_string(), "\r\n", word, "\r\n"].concat();
-    }
-    stream.write_all(said.as_bytes()).unwrap();
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).unwrap();
-    answer.trim().trim_start_matches(':').parse().unwrap()
+fn publish(cluster: &Cluster, channel: &str, message: &str) -> u64 {
+    cluster.redis().publish(channel, message)
 }
 
 fn a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is(database: &Database) {

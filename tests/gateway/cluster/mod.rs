@@ -3,6 +3,7 @@
 mod commands;
 mod ends;
 mod instances;
+mod messages;
 mod outages;
 mod rolling;
 mod storm;

@@ -120,6 +120,23 @@ impl Redis {
         receivers.strip_prefix(':').unwrap().parse().unwrap()
     }
 
+    /// Publishes all of these at once.
+    pub(crate) fn publish_all(&self, channel: &str, messages: &[String]) {
+        let mut peer = self.connect();
+        let publish = messages.iter().map(|message| ["PUBLISH", channel, message]);
+        peer.send_all(publish);
+        for _ in messages {
+            assert_eq!(peer.line(), ":1", "one instance hears it");
+        }
+    }
+
+    /// Breaks the connections of all that hear channels; they come back.
+    pub(crate) fn cut_subscribers(&self) {
+        let mut peer = self.connect();
+        peer.send(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        peer.line();
+    }
+
     /// How many hear a channel.
     pub(crate) fn hearers(&self, channel: &str) -> u64 {
         let mut peer = self.connect();
@@ -211,11 +228,19 @@ impl Peer {
     }
 
     fn send(&mut self, words: &[&str]) {
-        let mut command = format!("*{}\r\n", words.len());
-        for word in words {
-            command.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
+        self.send_all([words]);
+    }
+
+    /// Several commands in one write.
+    fn send_all<'a>(&mut self, commands: impl IntoIterator<Item = impl AsRef<[&'a str]>>) {
+        let mut said = String::new();
+        for words in commands {
+            said.extend(["*", &words.as_ref().len().to_string(), "\r\n"]);
+            for word in words.as_ref() {
+                said.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
+            }
         }
-        self.0.get_mut().write_all(command.as_bytes()).unwrap();
+        self.0.get_mut().write_all(said.as_bytes()).unwrap();
     }
 
     fn line(&mut self) -> String {

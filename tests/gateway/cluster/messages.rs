@@ -1,0 +1,125 @@
+//! What instances say to each other is lost, late, or heard more than once.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Obedient, life, watched};
+use crate::support::{Cluster, Database, on_every_server, wait_until};
+
+const RUN: &str = "HEY YOU, RUN!";
+
+on_every_server! {
+    a_request_that_is_heard_many_times_is_one_command_with_one_end,
+    a_request_that_is_heard_after_its_time_is_not_obeyed,
+    whatever_is_lost_between_instances_a_command_has_one_end_and_its_caller_is_told_no_other,
+}
+
+fn channel(cluster: &Cluster, index: usize) -> String {
+    format!("VehicleServers:instance:{}", life(cluster, index))
+}
+
+/// How often the vehicle was asked, by the commands that say that they were sent.
+fn sent(cluster: &Cluster, device_id: &str) -> usize {
+    let sql =
+        format!("SELECT id FROM commands WHERE device_id = '{device_id}' AND sent_at IS NOT NULL");
+    cluster.query(&sql).len()
+}
+
+fn a_request_that_is_heard_many_times_is_one_command_with_one_end(database: &Database) {
+    const COMMANDS: usize = 20;
+    let cluster = watched(database, 2);
+    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let mut answers = cluster.redis().subscribe(&channel(&cluster, 1));
+    let (owner, asking) = (channel(&cluster, 0), life(&cluster, 1));
+    for _ in 0..COMMANDS {
+        let id = Uuid::now_v7();
+        let now = jiff::Timestamp::now().as_millisecond();
+        let mut waiting: BTreeSet<String> = BTreeSet::new();
+        let messages: Vec<String> = (0..4)
+            .map(|_| {
+                let correlation = Uuid::now_v7().to_string();
+                waiting.insert(correlation.clone());
+                json!({
+                    "version": 1, "kind": "request", "origin": asking, "correlation": correlation,
+                    "type": "command", "id": id, "deviceId": "truck", "message": RUN,
+                    "timeoutMillis": 5_000, "expiresAt": now + 5_000,
+                })
+                .to_string()
+            })
+            .collect();
+        cluster.redis().publish_all(&owner, &messages);
+        while !waiting.is_empty() {
+            let heard: Value = serde_json::from_str(&answers.next()).unwrap();
+            if heard["kind"] == "answer" && waiting.remove(heard["correlation"].as_str().unwrap()) {
+                // Or it heard of it before it was stored: whoever asked asks again.
+                let outcome = heard["outcome"].as_str().unwrap();
+                assert!(["ended", "moved"].contains(&outcome), "{heard}");
+                assert!(outcome == "moved" || heard["command"]["state"] == "done");
+            }
+        }
+    }
+    let done = cluster.query("SELECT id FROM commands WHERE state = 'done'");
+    assert_eq!(done.len(), COMMANDS);
+    assert_eq!(vehicle.heard(), [RUN; COMMANDS]);
+}
+
+fn a_request_that_is_heard_after_its_time_is_not_obeyed(database: &Database) {
+    let cluster = watched(database, 2);
+    let mut device = cluster.log_in_at(0, "truck");
+    cluster.instance(0).signal("STOP");
+    let asked = cluster
+        .instance(1)
+        .ask("truck/turnOn", &json!({ "timeoutSeconds": 1 }));
+    let answer = asked.answer();
+    assert_eq!(answer.told(), (503, "owner-unreachable"));
+    // Not long enough to be taken for dead.
+    cluster.instance(0).signal("CONT");
+    device.say("PING.");
+    device.expect("PONG.");
+    assert_eq!(sent(&cluster, "truck"), 0);
+    let asked = cluster.instance(1).ask("truck/turnOn", &json!({}));
+    device.expect(RUN);
+    device.say("DONE!");
+    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(sent(&cluster, "truck"), 1);
+}
+
+fn whatever_is_lost_between_instances_a_command_has_one_end_and_its_caller_is_told_no_other(
+    database: &Database,
+) {
+    const COMMANDS: usize = 15;
+    let cluster = watched(database, 2);
+    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let mut ends: BTreeSet<String> = BTreeSet::new();
+    for nth in 0..COMMANDS {
+        let body = json!({ "timeoutSeconds": 1 });
+        // What is published while nobody hears is lost: the request, or its answer.
+        if nth % 3 == 0 {
+            cluster.redis().cut_subscribers();
+        }
+        let asked = cluster.instance(1).ask("truck/turnOn", &body);
+        if nth % 3 == 1 {
+            cluster.redis().cut_subscribers();
+        }
+        let answer = asked.answer();
+        ends.insert(format!("{:?}", answer.told()));
+        match answer.told() {
+            (200, "done") => {
+                let row = cluster.instance(1).command("truck", answer.command_id());
+                assert_eq!(row["status"], "done");
+            }
+            (503, "fan-out-unavailable" | "owner-unreachable") | (504, "command-expired") => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    wait_until("all that is stored has ended", || {
+        let open = cluster.query("SELECT id FROM commands WHERE finished_at IS NULL");
+        open.is_empty().then_some(())
+    });
+    let done = cluster.query("SELECT id FROM commands WHERE state = 'done'");
+    assert_eq!(vehicle.heard().len(), done.len());
+    assert_eq!(sent(&cluster, "truck"), done.len());
+    assert!(ends.contains("(200, \"done\")"), "{ends:?}");
+}
