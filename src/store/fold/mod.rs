@@ -429,6 +429,21 @@ impl Fold {
         Written::Stored
     }
 
+    /// Tells nothing of what this batch was about to tell of the vehicle. If that was that it came or went, returns whether
+    /// it was online before, as far as anybody was told.
+    fn forget_events(&mut self, device_id: &DeviceId) -> Option<bool> {
+        let mut was_online = None;
+        for event in &mut self.events {
+            let forgotten = event.take_if(|event| event.vehicle.device_id == *device_id);
+            match forgotten.map(|event| event.what) {
+                Some(Occurrence::Online) => was_online = was_online.or(Some(false)),
+                Some(Occurrence::Offline(_)) => was_online = was_online.or(Some(true)),
+                _ => {}
+            }
+        }
+        was_online
+    }
+
     /// Leaves a tombstone: the epoch, so that it never goes back, and up to when to forget.
     fn delete(&mut self, device_id: &DeviceId, at: Timestamp) -> Option<i64> {
         let row = self.row(device_id);
@@ -451,17 +466,10 @@ impl Fold {
         // What this batch was about to add to the vehicle's history is forgotten with the rest.
         self.reports.retain(|report| report.device_id != *device_id);
         self.blobs.retain(|blob| blob.device_id != *device_id);
-        for event in &mut self.events {
-            if event
-                .as_ref()
-                .is_some_and(|event| event.vehicle.device_id == *device_id)
-            {
-                *event = None;
-            }
-        }
+        let was_online = self.forget_events(device_id).unwrap_or(last.online);
         self.deleted.push(device_id.clone());
         let reason = DisconnectReason::Deleted;
-        if last.online && self.wanted.contains(EventKind::Offline) {
+        if was_online && self.wanted.contains(EventKind::Offline) {
             let last = vehicle::Model {
                 online: false,
                 offline_due: None,

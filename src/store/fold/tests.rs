@@ -443,3 +443,47 @@ proptest! {
         }
     }
 }
+
+/// What is told of going on- and offline, true for online.
+fn told(fold: &Fold) -> Vec<bool> {
+    let events = fold.events.iter().flatten();
+    events
+        .filter_map(|event| match event.what {
+            Occurrence::Online => Some(true),
+            Occurrence::Offline(_) => Some(false),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn deleting_a_vehicle_tells_that_it_is_offline_if_anybody_was_told_that_it_is_online() {
+    let batch = |vehicles: &Fold| {
+        let rows = vehicles.rows.iter();
+        let rows = rows.map(|(id, row)| (id.clone(), Row::read(row.model.clone())));
+        let all = EventKinds::of(&[EventKind::Online, EventKind::Offline]);
+        Fold::new(HERE, at(0), rows.collect(), Commands::default(), all)
+    };
+    let none = &mut empty();
+    // It came in the batch that deletes it: nobody has heard of it.
+    let new = &mut batch(none);
+    log_in(new, "truck", 1);
+    delete(new, "truck", 2);
+    assert_eq!(told(new), [] as [bool; 0]);
+    let online = &mut batch(none);
+    let epoch = log_in(online, "truck", 1);
+    assert_eq!(told(online), [true]);
+    // It was online before the batch, whatever came in it before its end.
+    let deleted = &mut batch(online);
+    delete(deleted, "truck", 2);
+    assert_eq!(told(deleted), [false]);
+    let left = &mut batch(online);
+    write(left, "truck", epoch, 2, end(DisconnectReason::Goodbye));
+    delete(left, "truck", 3);
+    assert_eq!(told(left), [false]);
+    let back = &mut batch(online);
+    write(back, "truck", epoch, 2, end(DisconnectReason::Goodbye));
+    log_in(back, "truck", 3);
+    delete(back, "truck", 4);
+    assert_eq!(told(back), [false]);
+}
