@@ -2,11 +2,23 @@
 
 use std::process::Command;
 
+fn folder() -> String {
+    std::env::var("VEHICLE_GATEWAY_TEST_TOOLS")
+        .expect("run the tests by ./scripts/test, which installs the public tools")
+}
+
 /// A tool of `tests/requirements.txt`.
 pub(crate) fn tool(name: &str) -> Command {
-    let folder = std::env::var("VEHICLE_GATEWAY_TEST_TOOLS")
-        .expect("run the tests by ./scripts/test, which installs the public validators");
-    Command::new(format!("{folder}/{name}"))
+    Command::new(format!("{}/{name}", folder()))
+}
+
+/// A program in JavaScript that uses what `tests/verifiers/package.json` lists.
+pub(crate) fn node(program: &str) -> Command {
+    let mut command = Command::new("node");
+    command
+        .arg(program)
+        .env("NODE_PATH", format!("{}/../node_modules", folder()));
+    command
 }
 
 /// Runs it, and shows what it said if that did not go well; what it said on standard output.
