@@ -8,8 +8,8 @@ use super::Service;
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
-        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, SecretText,
-        StoreError,
+        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, Retried,
+        RetryStep, SecretText, StoreError,
     },
     webhooks::{Lookup, Secret, SecretError, TargetError, check},
 };
@@ -232,13 +232,21 @@ impl Service {
         since: Timestamp,
     ) -> Result<u64, EndpointError> {
         self.known_endpoint(endpoint_id).await?;
-        let mut all = 0;
+        let until = self.store.now();
+        let (mut all, mut after) = (0, None);
         loop {
-            let some = self.store.retry_failed_messages(endpoint_id, since);
-            match self.settled(some).await? {
-                0 => return Ok(all),
-                some => all += some,
+            let step = RetryStep {
+                since,
+                until,
+                after,
+            };
+            let some = self.store.retry_failed_messages(endpoint_id, step);
+            let Retried { messages, last } = self.settled(some).await?;
+            all += messages;
+            if last.is_none() {
+                return Ok(all);
             }
+            after = last;
         }
     }
 

@@ -163,9 +163,9 @@ pub(super) fn is_collision(error: &DbErr) -> bool {
     code.is_some_and(|code| POSTGRES_COLLISIONS.contains(&code.as_ref()))
 }
 
-// A key that is there already; a deadlock.
-const MYSQL_COLLISIONS: [u16; 2] = [1062, 1213];
-const POSTGRES_COLLISIONS: [&str; 2] = ["23505", "40P01"];
+// A key that is there already; a deadlock; a row that was locked for too long.
+const MYSQL_COLLISIONS: [u16; 3] = [1062, 1213, 1205];
+const POSTGRES_COLLISIONS: [&str; 3] = ["23505", "40P01", "55P03"];
 
 const SQLSTATE_LENGTH: usize = 5;
 

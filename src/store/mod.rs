@@ -40,9 +40,9 @@ pub use intent::{
 pub use queries::{CommandPage, HistoryPage, Position};
 pub use watch::Watch;
 pub use webhooks::{
-    Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, EndpointState, Message,
-    MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing, Render, SecretText,
-    Settled, Telling,
+    Attempt, Claimable, Disabled, DueEndpoint, Endpoint, EndpointChange, EndpointHealth,
+    EndpointState, Message, MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing,
+    Render, Retried, RetryStep, SecretText, Settled, Telling,
 };
 pub use writer::Ticket;
 

@@ -6,6 +6,7 @@ use sea_orm::{
 };
 
 use super::{
+    batch::Texts,
     entities::{command, debug_blob, idempotency_key, report},
     intent::Purge,
     webhooks,
@@ -17,13 +18,19 @@ const ROWS_PER_PURGE: u64 = 500;
 const BYTES_PER_PURGE: i64 = 8 << 20;
 
 /// Deletes at most about [`ROWS_PER_PURGE`] rows a table and says how many; 0 means that there are no more.
-pub(super) async fn step(db: &DatabaseTransaction, step: &Purge) -> Result<u64, DbErr> {
+pub(super) async fn step(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    step: &Purge,
+) -> Result<u64, DbErr> {
     match step {
         Purge::Reports(before) => old_reports(db, before.as_millis()).await,
         Purge::DebugBlobs(before) => old_blobs(db, before.as_millis()).await,
         Purge::Commands(before) => old_commands(db, before.as_millis()).await,
         Purge::Keys(before) => old_keys(db, before.as_millis()).await,
-        Purge::Messages(before) => webhooks::purge::old_messages(db, before.as_millis()).await,
+        Purge::Messages(before) => {
+            webhooks::purge::old_messages(db, texts, before.as_millis()).await
+        }
         Purge::DeletedEndpoints => webhooks::purge::deleted_endpoints(db).await,
         Purge::Forgotten(device_id, through) => {
             let messages = webhooks::purge::forgotten(db, device_id.as_str()).await?;

@@ -33,6 +33,9 @@ use super::{
 /// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
 const BATCH_INTENTS: usize = 2_000;
 const BATCH_BYTES: usize = 8 << 20;
+/// Endpoints of webhooks beside which a batch may be as large as that; with more of them it is smaller, for each adds a
+/// message to each report.
+const FREE_ENDPOINTS: usize = 4;
 /// The queue's unit of account, in bytes: what an intent without a payload weighs.
 const UNIT: usize = 256;
 /// Share of the queue that only logins, ends and the like may use: a quarter.
@@ -236,12 +239,15 @@ impl Task {
                     None => return self.end().await,
                 }
             }
+            // Whoever is told of everything multiplies what is written.
+            let share = 1 + self.known.endpoints.told_of_everything() / FREE_ENDPOINTS;
+            let (most_intents, most_bytes) = (BATCH_INTENTS / share, BATCH_BYTES / share);
             let mut bytes: usize = batch.iter().map(|queued| queued.intent.weight()).sum();
-            while batch.len() < BATCH_INTENTS
+            while batch.len() < most_intents
                 && let Some(next) = held_over.take().or_else(|| self.intents.try_recv().ok())
             {
                 bytes += next.intent.weight();
-                if bytes > BATCH_BYTES && !batch.is_empty() {
+                if bytes > most_bytes && !batch.is_empty() {
                     held_over = Some(next);
                     break;
                 }
@@ -428,12 +434,9 @@ impl Task {
         {
             tracing::debug!("not all instances are told at once which of their sessions are over");
         }
-        for (url, reason) in effects.webhooks.disabled {
-            tracing::error!(
-                url,
-                reason,
-                "an endpoint of webhooks is disabled; it gets nothing until it is enabled again"
-            );
+        for (id, reason) in effects.webhooks.disabled {
+            // Not its URL: that may hold a secret.
+            tracing::error!(%id, reason, "webhook disabled; it gets nothing until it is enabled again");
         }
         if effects.webhooks.due {
             self.signals.webhooks.notify_one();

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,6 +23,8 @@ const IN_A_ROW: usize = 16;
 const LOOK: Duration = Duration::from_secs(1);
 /// The shortest time between two claims that found nothing: somebody else may be at it.
 const BREATH: Duration = Duration::from_millis(50);
+/// How often it is looked at most: what became due shortly after is found with it.
+const PACE: Duration = Duration::from_millis(10);
 /// How much longer than an attempt a claim lasts: for what came of it to be stored.
 const CLAIM_SLACK: Duration = Duration::from_secs(5);
 /// The pause between two tries to store what came of a message.
@@ -70,11 +72,12 @@ impl Dispatcher {
         let mut lanes = JoinSet::new();
         let mut busy: HashMap<Uuid, usize> = HashMap::new();
         while !stop.is_cancelled() {
+            let looked = Instant::now();
             let pause = match self.claim(&busy).await {
                 Ok(Claimed { messages, pause }) => {
                     for outgoing in messages {
                         *busy.entry(outgoing.key.endpoint_id).or_default() += 1;
-                        lanes.spawn(Arc::clone(&self).work(outgoing, stop.clone()));
+                        lanes.spawn(Arc::clone(&self).work(outgoing, looked, stop.clone()));
                     }
                     pause
                 }
@@ -87,13 +90,12 @@ impl Dispatcher {
                 () = stop.cancelled() => {}
                 () = self.store.webhooks_due() => {}
                 () = sleep(pause) => {}
-                Some(done) = lanes.join_next() => {
-                    free(&mut busy, done);
-                    // Whatever else has ended meanwhile.
-                    while let Some(done) = lanes.try_join_next() {
-                        free(&mut busy, done);
-                    }
-                }
+                Some(done) = lanes.join_next() => free(&mut busy, done),
+            }
+            // Whatever happens meanwhile is found by one look.
+            let _stopped = stop.run_until_cancelled(sleep_until(looked + PACE)).await;
+            while let Some(done) = lanes.try_join_next() {
+                free(&mut busy, done);
             }
         }
         while lanes.join_next().await.is_some() {}
@@ -104,30 +106,25 @@ impl Dispatcher {
         let now = self.store.now();
         let mut pause = LOOK;
         let mut wanted = Vec::new();
-        for endpoint in self.store.endpoints().await? {
+        for endpoint in self.store.due_endpoints().await? {
             let under_way = busy.get(&endpoint.id).copied().unwrap_or(0);
-            // One that fails is tried with one message.
-            let most = match endpoint.health.failures {
-                0 => self.options.concurrency,
-                _ => 1,
+            let most = if endpoint.fails {
+                1
+            } else {
+                self.options.concurrency
             };
             let room = most.saturating_sub(under_way);
-            if endpoint.disabled.is_some() || room == 0 {
+            if room == 0 {
                 continue;
             }
-            let paused = endpoint.health.paused_until.filter(|until| *until > now);
-            let due = match paused {
-                Some(until) => Some(until),
-                None => self.store.next_due(endpoint.id).await?,
-            };
-            match due {
-                Some(due) if due > now => pause = pause.min(due.since(now)),
-                Some(_) => wanted.push(Claimable {
-                    endpoint_id: endpoint.id,
-                    lanes: room as u64,
-                }),
-                None => {}
+            if endpoint.due > now {
+                pause = pause.min(endpoint.due.since(now));
+                continue;
             }
+            wanted.push(Claimable {
+                endpoint_id: endpoint.id,
+                lanes: room as u64,
+            });
         }
         if wanted.is_empty() {
             let messages = Vec::new();
@@ -144,9 +141,15 @@ impl Dispatcher {
     }
 
     /// Sends messages of a lane, one after the other. Returns to whom.
-    async fn work(self: Arc<Self>, first: Outgoing, stop: CancellationToken) -> Uuid {
+    async fn work(
+        self: Arc<Self>,
+        first: Outgoing,
+        claimed: Instant,
+        stop: CancellationToken,
+    ) -> Uuid {
         let endpoint_id = first.key.endpoint_id;
-        let mut next = Some(first);
+        // If the commit of the claim took too long, somebody else may claim it while it is on its way.
+        let mut next = Some(first).filter(|_| claimed.elapsed() < CLAIM_SLACK);
         let mut left = IN_A_ROW;
         while let Some(outgoing) = next {
             left -= 1;
@@ -205,6 +208,8 @@ impl Dispatcher {
         };
         Settled {
             key: outgoing.key,
+            endpoint: outgoing.endpoint,
+            is_early: outgoing.is_early,
             outcome,
             attempt: store::Attempt {
                 status: attempt.status,

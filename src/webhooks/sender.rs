@@ -185,7 +185,11 @@ impl Sender {
             .map_err(|_elapsed| {
                 Unanswered::of_endpoint(format!("no answer within {}", seconds(self.timeout)))
             })?
-            .map_err(|error| Unanswered::of_endpoint(describe(&error, self.connecting)))
+            .map_err(|error| {
+                // Paths and queries of webhooks are often secrets.
+                let error = error.without_url();
+                Unanswered::of_endpoint(describe(&error, self.connecting))
+            })
     }
 }
 

@@ -30,7 +30,7 @@ use rows::{read_commands, read_vehicles};
 use statements::insert;
 pub(super) use statements::{Texts, upsert};
 
-pub(super) use rows::KnownRows;
+pub(super) use rows::{KnownRows, padded};
 
 /// Which batch of which life it is.
 #[derive(Debug, Clone, Copy)]
@@ -201,7 +201,7 @@ async fn write(
     write_commands(db, texts, &commands).await?;
     for queued in &mut *batch {
         if let Intent::Purge { step, reply } = &mut queued.intent {
-            reply.set(Ok(purge::step(db, step).await?));
+            reply.set(Ok(purge::step(db, texts, step).await?));
         }
     }
     let happened = Happened {

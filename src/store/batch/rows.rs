@@ -33,7 +33,7 @@ pub(in crate::store) struct KnownRows {
     /// Others may write to this database at any time: nothing is kept.
     is_shared: bool,
     pub(super) texts: Texts,
-    pub(super) endpoints: KnownEndpoints,
+    pub(in crate::store) endpoints: KnownEndpoints,
 }
 
 impl KnownRows {
@@ -195,7 +195,7 @@ fn add(commands: &mut Commands, rows: Vec<command::Model>) {
 }
 
 /// Repeats the last key up to a power of two: few statements, prepared once.
-fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
+pub(in crate::store) fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
     let missing = keys.len().next_power_of_two() - keys.len();
     let last = keys.last().cloned().into_iter();
     let repeats = last.flat_map(move |last| std::iter::repeat_n(last, missing));

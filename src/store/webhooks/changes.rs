@@ -3,20 +3,26 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, DatabaseTransaction, DbErr, EntityTrait,
-    IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction,
+    DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, sea_query::Expr,
 };
 use uuid::Uuid;
 
 use super::{
     KnownEndpoints, NO_DEVICE, Render, Telling,
     endpoints::{changed, devices},
-    intent::{Disabled, Endpoint, EndpointChange, NewEndpoint, WebhookIntent},
-    outbox::new_message,
+    intent::{Disabled, Endpoint, EndpointChange, NewEndpoint, Retried, RetryStep, WebhookIntent},
+    lanes::Lanes,
+    outbox::{key, new_id, new_message},
+    verdicts::{Waiting, free_lanes},
 };
 use crate::{
     domain::Timestamp,
-    store::entities::{webhook_endpoint, webhook_lane, webhook_message},
+    store::{
+        batch::Texts,
+        entities::{webhook_endpoint, webhook_lane, webhook_message},
+    },
 };
 
 /// Endpoints there can be: each costs every change of a vehicle a look.
@@ -26,6 +32,7 @@ const MESSAGES_PER_STEP: u64 = 500;
 
 pub(super) async fn write(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     known: &KnownEndpoints,
     intent: &mut WebhookIntent,
     now: Timestamp,
@@ -49,7 +56,7 @@ pub(super) async fn write(
         WebhookIntent::Test { id, reply } => {
             let endpoint = known.enabled_with(*id);
             reply.set(Ok(match endpoint {
-                Some(endpoint) => test(db, endpoint, now, render).await?,
+                Some(endpoint) => test(db, texts, endpoint, now, render).await?,
                 None => None,
             }));
         }
@@ -58,14 +65,17 @@ pub(super) async fn write(
             id,
             reply,
         } => {
-            reply.set(Ok(retry(db, *endpoint_id, *id, now).await?));
+            let ids = [id.to_string()];
+            let retried = retry(db, texts, *endpoint_id, &ids, now).await?;
+            reply.set(Ok(retried > 0));
         }
         WebhookIntent::RetryFailed {
             endpoint_id,
-            since,
+            step,
             reply,
         } => {
-            reply.set(Ok(retry_failed(db, *endpoint_id, *since, now).await?));
+            let retried = retry_failed(db, texts, *endpoint_id, *step, now);
+            reply.set(Ok(retried.await?));
         }
         // The batch has done with them.
         WebhookIntent::Claim { .. } | WebhookIntent::Settle { .. } => {}
@@ -93,17 +103,21 @@ async fn insert(
     webhook_endpoint::Entity::insert(endpoint.row(configured, now))
         .exec_without_returning(db)
         .await?;
-    // Here, for nothing else keeps two instances from making it at once.
+    insert_lane(db, endpoint.id).await
+}
+
+/// The lane of tests. With the endpoint, for nothing else keeps two instances from making it at once.
+async fn insert_lane(db: &DatabaseTransaction, endpoint_id: Uuid) -> Result<(), DbErr> {
     let lane = webhook_lane::ActiveModel {
-        endpoint_id: Set(endpoint.id.to_string()),
+        endpoint_id: Set(endpoint_id.to_string()),
         device_id: Set(NO_DEVICE.to_owned()),
         last_sequence: Set(0),
         ..Default::default()
     };
     webhook_lane::Entity::insert(lane)
         .exec_without_returning(db)
-        .await?;
-    Ok(())
+        .await
+        .map(drop)
 }
 
 async fn create(
@@ -130,6 +144,22 @@ async fn read(db: &DatabaseTransaction, id: Uuid) -> Result<Option<Endpoint>, Db
         .map_err(|error| DbErr::Type(error.to_string()))
 }
 
+/// On a file nobody else sends: what is claimed at the start was claimed by a life that is over.
+async fn release_claims(db: &DatabaseTransaction, now: Timestamp) -> Result<(), DbErr> {
+    use webhook_lane::Column as L;
+    if db.get_database_backend() != DbBackend::Sqlite {
+        return Ok(());
+    }
+    webhook_lane::Entity::update_many()
+        .col_expr(L::Claim, Expr::value(None::<String>))
+        .col_expr(L::Due, Expr::value(now.as_millis()))
+        .filter(L::Due.gt(now.as_millis()))
+        .filter(L::Claim.is_not_null())
+        .exec(db)
+        .await
+        .map(drop)
+}
+
 /// Makes these the configured ones. One that is there keeps how it fares, and whether somebody disabled it.
 async fn configure(
     db: &DatabaseTransaction,
@@ -145,6 +175,7 @@ async fn configure(
         .into_tuple()
         .all(db)
         .await?;
+    release_claims(db, now).await?;
     let wanted: BTreeSet<String> = endpoints.iter().map(|new| new.id.to_string()).collect();
     if there.is_empty() && wanted.is_empty() {
         return Ok(());
@@ -154,9 +185,13 @@ async fn configure(
             .lock_exclusive()
             .one(db)
             .await?;
-        if row.is_none() {
+        let Some(row) = row else {
             insert(db, new, true, now).await?;
             continue;
+        };
+        if row.deleted_at.is_some() && !has_lane(db, new.id).await? {
+            // The purge was faster: it begins anew.
+            insert_lane(db, new.id).await?;
         }
         webhook_endpoint::Entity::update_many()
             .col_expr(C::Url, Expr::value(new.url.clone()))
@@ -175,6 +210,12 @@ async fn configure(
         remove(db, id, now).await?;
     }
     changed(db).await
+}
+
+async fn has_lane(db: &DatabaseTransaction, endpoint_id: Uuid) -> Result<bool, DbErr> {
+    let id = (endpoint_id.to_string(), NO_DEVICE.to_owned());
+    let lane = webhook_lane::Entity::find_by_id(id).one(db).await?;
+    Ok(lane.is_some())
 }
 
 async fn change(
@@ -215,7 +256,8 @@ async fn change(
             );
     }
     let is_new_address = change.url.as_ref().is_some_and(|url| *url != row.url);
-    if change.enabled == Some(true) || is_new_address {
+    let is_fresh = change.enabled == Some(true) || is_new_address;
+    if is_fresh {
         update = update
             .col_expr(C::Failures, Expr::value(0))
             .col_expr(C::FailingSince, Expr::value(None::<i64>))
@@ -231,6 +273,11 @@ async fn change(
         _ => update,
     };
     update.exec(db).await?;
+    if change.ordered.is_some_and(|ordered| ordered != row.ordered) {
+        free_lanes(db, id, Waiting::ForAnything, now).await?;
+    } else if is_fresh {
+        free_lanes(db, id, Waiting::ForTheEndpoint, now).await?;
+    }
     changed(db).await?;
     read(db, id).await
 }
@@ -257,114 +304,116 @@ async fn remove(db: &DatabaseTransaction, id: &str, now: Timestamp) -> Result<()
 
 async fn test(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     endpoint: &Endpoint,
     now: Timestamp,
     render: Render,
 ) -> Result<Option<Uuid>, DbErr> {
-    let key = (endpoint.id.to_string(), NO_DEVICE.to_owned());
-    let Some(mut lane) = lock(db, &key.0, NO_DEVICE).await? else {
+    let key = key(endpoint.id, NO_DEVICE);
+    let mut lanes = Lanes::read(db, [key.clone()].into()).await?;
+    let Some(lane) = lanes.change(&key) else {
         return Ok(None);
     };
     lane.last_sequence += 1;
     lane.push(now.as_millis(), endpoint.ordered);
-    let id = Uuid::now_v7();
+    let id = new_id(now);
     let told = render(Telling::Test(now), lane.last_sequence);
-    let message = new_message(id.to_string(), &key, lane.last_sequence, told, now);
+    let message = new_message(id, &key, lane.last_sequence, told, now);
     webhook_message::Entity::insert(message.into_active_model().reset_all())
         .exec_without_returning(db)
         .await?;
-    save(db, lane).await?;
+    lanes.write(db, texts).await?;
     Ok(Some(id))
 }
 
-async fn lock(
-    db: &DatabaseTransaction,
-    endpoint_id: &str,
-    device_id: &str,
-) -> Result<Option<webhook_lane::Model>, DbErr> {
-    let id = (endpoint_id.to_owned(), device_id.to_owned());
-    webhook_lane::Entity::find_by_id(id)
-        .lock_exclusive()
-        .one(db)
-        .await
-}
-
-async fn save(db: &DatabaseTransaction, lane: webhook_lane::Model) -> Result<(), DbErr> {
-    use webhook_lane::Column as L;
-    webhook_lane::Entity::update_many()
-        .col_expr(L::LastSequence, Expr::value(lane.last_sequence))
-        .col_expr(L::Pending, Expr::value(lane.pending))
-        .col_expr(L::Due, Expr::value(lane.due))
-        .filter(L::EndpointId.eq(lane.endpoint_id))
-        .filter(L::DeviceId.eq(lane.device_id))
-        .exec(db)
-        .await
-        .map(drop)
-}
-
-/// Lets a finished message be sent again, now and not after its next pause. False if there is none.
+/// Lets these messages be sent again, finished or not, now and not after their next pause; how many there were.
 async fn retry(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     endpoint_id: Uuid,
-    id: Uuid,
-    now: Timestamp,
-) -> Result<bool, DbErr> {
-    use webhook_message::Column as M;
-    let message = webhook_message::Entity::find_by_id(id.to_string())
-        .filter(M::EndpointId.eq(endpoint_id.to_string()))
-        .one(db)
-        .await?;
-    let Some(message) = message else {
-        return Ok(false);
-    };
-    let Some(mut lane) = lock(db, &message.endpoint_id, &message.device_id).await? else {
-        return Ok(false);
-    };
-    if message.sequence <= lane.dropped_through {
-        return Ok(false);
-    }
-    let mut update = webhook_message::Entity::update_many()
-        .col_expr(M::Due, Expr::value(now.as_millis()))
-        .filter(M::Id.eq(&message.id));
-    if message.state == webhook_message::PENDING {
-        // As if its time had come.
-        if lane.claim.is_none() && lane.due.is_some() {
-            lane.due = Some(now.as_millis());
-        }
-    } else {
-        update = update
-            .col_expr(M::State, Expr::value(webhook_message::PENDING))
-            .col_expr(M::FinishedAt, Expr::value(None::<i64>))
-            .col_expr(M::Attempts, Expr::value(0));
-        lane.push(now.as_millis(), true);
-    }
-    update.exec(db).await?;
-    save(db, lane).await?;
-    Ok(true)
-}
-
-/// The oldest of those that were given up since then.
-async fn retry_failed(
-    db: &DatabaseTransaction,
-    endpoint_id: Uuid,
-    since: Timestamp,
+    ids: &[String],
     now: Timestamp,
 ) -> Result<u64, DbErr> {
     use webhook_message::Column as M;
-    let failed: Vec<String> = webhook_message::Entity::find()
+    let these = || {
+        webhook_message::Entity::find()
+            .select_only()
+            .filter(M::EndpointId.eq(endpoint_id.to_string()))
+            .filter(M::Id.is_in(ids))
+    };
+    let devices: Vec<String> = these().column(M::DeviceId).into_tuple().all(db).await?;
+    let keys = devices.iter().map(|device_id| key(endpoint_id, device_id));
+    let mut lanes = Lanes::read(db, keys.collect()).await?;
+    // Under the locks of their lanes nobody else changes them.
+    let messages: Vec<(String, String, i64, i16)> = these()
+        .columns([M::Id, M::DeviceId, M::Sequence, M::State])
+        .into_tuple()
+        .all(db)
+        .await?;
+    let (mut retried, mut finished) = (Vec::new(), Vec::new());
+    for (id, device_id, sequence, state) in messages {
+        let key = key(endpoint_id, &device_id);
+        // Those of a deleted life of their vehicle are not sent any more.
+        let is_wanted = lanes
+            .get(&key)
+            .is_some_and(|lane| sequence <= lane.last_sequence && sequence > lane.dropped_through);
+        let Some(lane) = lanes.change(&key).filter(|_| is_wanted) else {
+            continue;
+        };
+        if state != webhook_message::PENDING {
+            lane.pending += 1;
+            finished.push(id.clone());
+        }
+        lane.hurry(now.as_millis());
+        retried.push(id);
+    }
+    if retried.is_empty() {
+        return Ok(0);
+    }
+    let count = retried.len() as u64;
+    webhook_message::Entity::update_many()
+        .col_expr(M::Due, Expr::value(now.as_millis()))
+        .filter(M::Id.is_in(retried))
+        .exec(db)
+        .await?;
+    if !finished.is_empty() {
+        webhook_message::Entity::update_many()
+            .col_expr(M::State, Expr::value(webhook_message::PENDING))
+            .col_expr(M::FinishedAt, Expr::value(None::<i64>))
+            .col_expr(M::Attempts, Expr::value(0))
+            .filter(M::Id.is_in(finished))
+            .exec(db)
+            .await?;
+    }
+    lanes.write(db, texts).await?;
+    Ok(count)
+}
+
+/// Some of those that were given up in that time, the oldest first.
+async fn retry_failed(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    endpoint_id: Uuid,
+    step: RetryStep,
+    now: Timestamp,
+) -> Result<Retried, DbErr> {
+    use webhook_message::Column as M;
+    let mut failed = webhook_message::Entity::find()
         .select_only()
         .column(M::Id)
         .filter(M::EndpointId.eq(endpoint_id.to_string()))
         .filter(M::State.eq(webhook_message::FAILED))
-        .filter(M::FinishedAt.gte(since.as_millis()))
+        .filter(M::FinishedAt.gte(step.since.as_millis()))
+        .filter(M::FinishedAt.lt(step.until.as_millis()))
         .order_by_asc(M::Id)
-        .limit(MESSAGES_PER_STEP)
-        .into_tuple()
-        .all(db)
-        .await?;
-    let mut retried = 0;
-    for id in failed.iter().filter_map(|id| id.parse().ok()) {
-        retried += u64::from(retry(db, endpoint_id, id, now).await?);
+        .limit(MESSAGES_PER_STEP);
+    if let Some(after) = step.after {
+        failed = failed.filter(M::Id.gt(after.to_string()));
     }
-    Ok(retried)
+    let failed: Vec<String> = failed.into_tuple().all(db).await?;
+    let last = failed.last().and_then(|id| id.parse().ok());
+    Ok(Retried {
+        messages: retry(db, texts, endpoint_id, &failed, now).await?,
+        last: last.filter(|_| failed.len() as u64 == MESSAGES_PER_STEP),
+    })
 }

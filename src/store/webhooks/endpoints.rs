@@ -54,6 +54,13 @@ impl KnownEndpoints {
         kinds.fold(EventKinds::NONE, |all, kinds| all | kinds)
     }
 
+    /// How many want to be told of all vehicles.
+    pub(in crate::store) fn told_of_everything(&self) -> usize {
+        self.enabled()
+            .filter(|endpoint| endpoint.devices.is_none())
+            .count()
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.all.iter()
     }

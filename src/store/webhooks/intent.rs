@@ -206,6 +206,26 @@ pub struct Attempt {
     pub error: Option<String>,
 }
 
+/// Which messages that were given up are to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryStep {
+    /// Those that were given up at this time or later,
+    pub since: Timestamp,
+    /// and before this one: what fails again meanwhile is not among them.
+    pub until: Timestamp,
+    /// Newer than this one; all if there is none.
+    pub after: Option<Uuid>,
+}
+
+/// What a step of sending again has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retried {
+    /// So many are sent again.
+    pub messages: u64,
+    /// The last it looked at, if there may be more.
+    pub last: Option<Uuid>,
+}
+
 /// Which message of which claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageKey {
@@ -232,6 +252,8 @@ pub struct Outgoing {
     pub body: String,
     /// How often it was sent.
     pub attempts: u32,
+    /// It is sent before its time, since its endpoint works again: if that fails, it costs none of its attempts.
+    pub is_early: bool,
 }
 
 /// How much more may be sent to an endpoint at once.
@@ -248,6 +270,10 @@ pub struct Claimable {
 pub struct Settled {
     /// Which.
     pub key: MessageKey,
+    /// Where it was sent.
+    pub endpoint: Arc<Endpoint>,
+    /// See [`Outgoing::is_early`].
+    pub is_early: bool,
     /// What came of it.
     pub outcome: Outcome,
     /// How the attempt went.
@@ -313,11 +339,11 @@ pub(in crate::store) enum WebhookIntent {
         id: Uuid,
         reply: Reply<bool>,
     },
-    /// Sends some of those that were given up since then once more; how many.
+    /// Sends some of those that were given up once more.
     RetryFailed {
         endpoint_id: Uuid,
-        since: Timestamp,
-        reply: Reply<u64>,
+        step: RetryStep,
+        reply: Reply<Retried>,
     },
     Claim {
         endpoints: Vec<Claimable>,

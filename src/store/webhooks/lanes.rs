@@ -8,12 +8,12 @@ use sea_orm::{
 };
 
 use crate::store::{
-    batch::{Texts, upsert},
+    batch::{Texts, padded, upsert},
     entities::webhook_lane,
 };
 
 /// Keys a SELECT asks for at most.
-const KEYS_PER_SELECT: usize = 512;
+pub(super) const KEYS_PER_SELECT: usize = 512;
 
 /// An endpoint and a vehicle.
 pub(super) type LaneKey = (String, String);
@@ -45,7 +45,7 @@ impl Lanes {
             for chunk in devices.chunks(KEYS_PER_SELECT) {
                 let found = webhook_lane::Entity::find()
                     .filter(C::EndpointId.eq(endpoint_id))
-                    .filter(C::DeviceId.is_in(chunk.iter().copied()))
+                    .filter(C::DeviceId.is_in(padded(chunk)))
                     .order_by_asc(C::DeviceId)
                     .lock_exclusive()
                     .all(db)
@@ -101,21 +101,45 @@ impl Lanes {
             .filter(|row| row.changed)
             .map(|row| &row.model)
             .collect();
-        let columns: Vec<webhook_lane::Column> = webhook_lane::Column::iter().collect();
-        upsert::<webhook_lane::Entity, _, _>(db, texts, &changed, &columns, 2, |model| {
-            columns.iter().map(|column| value(model, *column))
-        })
-        .await
+        write_rows(db, texts, &changed).await
     }
 }
 
+/// Writes lanes that are locked: one statement for each 128.
+pub(super) async fn write_rows(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    lanes: &[&webhook_lane::Model],
+) -> Result<(), DbErr> {
+    let columns: Vec<webhook_lane::Column> = webhook_lane::Column::iter().collect();
+    upsert::<webhook_lane::Entity, _, _>(db, texts, lanes, &columns, 2, |model| {
+        columns.iter().map(|column| value(model, *column))
+    })
+    .await
+}
+
 impl webhook_lane::Model {
-    /// One message more.
+    /// One message more. Where the order matters it waits for those before it.
     pub(super) fn push(&mut self, now: i64, ordered: bool) {
         self.pending += 1;
-        let waits = self.claim.is_some() || (ordered && self.due.is_some());
+        let waits = self.due.is_some() && (self.claim.is_some() || ordered);
         if !waits {
             self.due = Some(self.due.map_or(now, |due| due.min(now)));
+        }
+    }
+
+    /// Its next message may be sent at once, whatever it waited for; one that is being sent goes on.
+    pub(super) fn hurry(&mut self, now: i64) {
+        if self.claim.is_none() {
+            self.due = Some(now);
+        }
+    }
+
+    /// Messages are gone that were pending.
+    pub(super) fn forget(&mut self, messages: i64) {
+        self.pending = (self.pending - messages).max(0);
+        if self.pending == 0 {
+            (self.due, self.claim) = (None, None);
         }
     }
 

@@ -6,22 +6,25 @@
 //! the table. A message that is sent and not noted as sent, because the sender died, is sent again under the same id.
 
 mod changes;
-mod dispatch;
+mod claim;
 mod endpoints;
+mod heads;
 mod intent;
 mod lanes;
 mod outbox;
 pub(super) mod purge;
 mod queries;
+mod settle;
+mod verdicts;
 
 pub(super) use endpoints::KnownEndpoints;
 pub(super) use intent::WebhookIntent;
 pub use intent::{
     Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, Message, MessageKey,
-    MessageState, NewEndpoint, Outcome, Outgoing, SecretText, Settled,
+    MessageState, NewEndpoint, Outcome, Outgoing, Retried, RetryStep, SecretText, Settled,
 };
 pub(super) use outbox::{Happened, WebhookEffects, write};
-pub use queries::{EndpointState, MessagePage};
+pub use queries::{DueEndpoint, EndpointState, MessagePage};
 
 use crate::domain::{Event, EventKinds, Timestamp};
 

@@ -3,16 +3,21 @@
 //! Cost without endpoints, and for a batch that none of them wants to be told of: nothing. Else one SELECT for each
 //! endpoint with something to tell (and 512 vehicles), one INSERT for each 64 to 128 messages and lanes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Mutex,
+};
 
 use sea_orm::{DatabaseTransaction, DbErr, Iterable, sea_query::Value};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 use super::{
     KnownEndpoints, Render, Telling, changes,
-    dispatch::{self, Verdicts},
-    intent::{Endpoint, WebhookIntent},
+    claim::claim,
+    intent::{Endpoint, Settled, WebhookIntent},
     lanes::{LaneKey, Lanes},
+    settle::{go_on, settle},
+    verdicts::Verdicts,
 };
 use crate::{
     domain::{DeviceId, Event, EventKinds, Occurrence, Timestamp},
@@ -28,8 +33,8 @@ use crate::{
 pub(in crate::store) struct WebhookEffects {
     /// Something may be due that was not before.
     pub(in crate::store) due: bool,
-    /// Endpoints that get nothing any more: the URL and why.
-    pub(in crate::store) disabled: Vec<(String, &'static str)>,
+    /// Endpoints that get nothing any more, and why.
+    pub(in crate::store) disabled: Vec<(Uuid, &'static str)>,
     /// Endpoints are not what they were.
     pub(in crate::store) endpoints_changed: bool,
 }
@@ -85,24 +90,16 @@ pub(in crate::store) async fn write(
     }
     effects.due = !outbox.messages.is_empty();
     outbox.write(db, texts).await?;
-    let mut verdicts = Verdicts::default();
-    for intent in &mut intents {
-        if let WebhookIntent::Settle {
-            settled,
-            disable_after,
-            reply,
-        } = intent
-        {
-            verdicts.disable_after = *disable_after;
-            let next =
-                dispatch::settle(db, known, &mut lanes, &mut verdicts, settled, happened.now);
-            reply.set(Ok(next.await?));
-        }
-    }
-    lanes.write(db, texts).await?;
-    effects.disabled = verdicts.write(db, known, happened.now).await?;
-    effects.due |= verdicts.frees_lanes();
-    effects.endpoints_changed = !effects.disabled.is_empty();
+    settle_all(
+        db,
+        texts,
+        known,
+        &mut lanes,
+        &mut intents,
+        happened.now,
+        &mut effects,
+    )
+    .await?;
     for intent in intents {
         match intent {
             WebhookIntent::Settle { .. } => {}
@@ -111,23 +108,56 @@ pub(in crate::store) async fn write(
                 lasts,
                 reply,
             } => {
-                reply.set(Ok(dispatch::claim(
-                    db,
-                    known,
-                    endpoints,
-                    *lasts,
-                    happened.now,
-                )
-                .await?));
+                let claimed = claim(db, texts, known, endpoints, *lasts, happened.now);
+                reply.set(Ok(claimed.await?));
             }
             other => {
                 effects.due = true;
                 effects.endpoints_changed = true;
-                changes::write(db, known, other, happened.now, render).await?;
+                changes::write(db, texts, known, other, happened.now, render).await?;
             }
         }
     }
     Ok(effects)
+}
+
+/// Writes what came of messages and what that says of their endpoints, and claims what their lanes send next.
+async fn settle_all(
+    db: &DatabaseTransaction,
+    texts: &mut Texts,
+    known: &KnownEndpoints,
+    lanes: &mut Lanes,
+    intents: &mut [&mut WebhookIntent],
+    now: Timestamp,
+    effects: &mut WebhookEffects,
+) -> Result<(), DbErr> {
+    let mut verdicts = Verdicts::default();
+    let mut settled: Vec<&Settled> = Vec::new();
+    for intent in &*intents {
+        if let WebhookIntent::Settle {
+            settled: one,
+            disable_after,
+            ..
+        } = &**intent
+        {
+            verdicts.disable_after = *disable_after;
+            verdicts.add(known, one);
+            settled.push(one);
+        }
+    }
+    let going_on = settle(db, known, lanes, &settled, now).await?;
+    lanes.write(db, texts).await?;
+    // After the lanes: what is freed there must not be written over.
+    effects.disabled = verdicts.write(db, now).await?;
+    effects.due |= verdicts.frees_lanes();
+    effects.endpoints_changed = !effects.disabled.is_empty();
+    let next = go_on(db, texts, known, lanes, &going_on, now).await?;
+    for intent in intents {
+        if let WebhookIntent::Settle { settled, reply, .. } = &mut **intent {
+            reply.set(Ok(next.get(&settled.key.id).cloned()));
+        }
+    }
+    Ok(())
 }
 
 /// The lanes that are read.
@@ -208,18 +238,19 @@ impl Outbox {
         let Some(lane) = lanes.change(&key) else {
             return;
         };
-        let is_update = matches!(event.what, Occurrence::Updated(_));
-        let open = lane.open_message.take().filter(|_| is_update);
+        let merges = endpoint.coalesce && matches!(event.what, Occurrence::Updated(_));
+        let open = lane.open_message.take().filter(|_| merges);
+        let open = open.and_then(|id| id.parse::<Uuid>().ok());
         let (id, kinds) = if let Some(open) = open {
-            let before = u8::try_from(lane.open_changed).unwrap_or(0);
-            (open, kinds | EventKinds::from_bits(before))
+            let before = EventKinds::from_bits(u8::try_from(lane.open_changed).unwrap_or(0));
+            (open, kinds | (before & endpoint.events))
         } else {
             lane.last_sequence += 1;
             lane.push(now.as_millis(), endpoint.ordered);
-            (Uuid::now_v7().to_string(), kinds)
+            (new_id(now), kinds)
         };
-        if is_update && endpoint.coalesce {
-            lane.open_message = Some(id.clone());
+        if merges {
+            lane.open_message = Some(id.to_string());
             lane.open_changed = i16::from(kinds.bits());
         }
         let (kind, body) = render(Telling::Event(event, kinds), lane.last_sequence);
@@ -243,22 +274,37 @@ impl Outbox {
     }
 }
 
+/// The id of a new message. Ids ascend with the time of the database, which is the same for all instances.
+pub(super) fn new_id(now: Timestamp) -> Uuid {
+    static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+    let nanos = u32::try_from(millis % 1000 * 1_000_000).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(&ORDER, millis / 1000, nanos))
+}
+
+/// When the message with this id was made.
+fn made_at(id: Uuid) -> Option<i64> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000)).ok()
+}
+
 pub(super) fn new_message(
-    id: String,
+    id: Uuid,
     (endpoint_id, device_id): &LaneKey,
     sequence: i64,
     (kind, body): (&str, String),
     now: Timestamp,
 ) -> webhook_message::Model {
     webhook_message::Model {
-        id,
+        id: id.to_string(),
         endpoint_id: endpoint_id.clone(),
         device_id: device_id.clone(),
         sequence,
         kind: kind.to_owned(),
         state: webhook_message::PENDING,
         body,
-        created_at: now.as_millis(),
+        // One that takes in a change stays as old as it is.
+        created_at: made_at(id).unwrap_or(now.as_millis()),
         due: now.as_millis(),
         attempts: 0,
         attempted_at: None,

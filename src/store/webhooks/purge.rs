@@ -1,13 +1,16 @@
 //! Forgetting messages, in steps small enough that nobody waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{CaseStatement, Expr, ExprTrait},
 };
 
-use crate::store::entities::{webhook_endpoint, webhook_lane, webhook_message};
+use super::lanes::{LaneKey, Lanes};
+use crate::store::{
+    batch::Texts,
+    entities::{webhook_endpoint, webhook_lane, webhook_message},
+};
 
 /// Rows a step deletes at most.
 const ROWS: u64 = 500;
@@ -15,6 +18,7 @@ const ROWS: u64 = 500;
 /// Messages that were made before this time, delivered or not.
 pub(in crate::store) async fn old_messages(
     db: &DatabaseTransaction,
+    texts: &mut Texts,
     before: i64,
 ) -> Result<u64, DbErr> {
     use webhook_message::Column as M;
@@ -27,54 +31,70 @@ pub(in crate::store) async fn old_messages(
         .into_tuple()
         .all(db)
         .await?;
-    let mut pending: BTreeMap<(String, String), i64> = BTreeMap::new();
-    let mut expired = Vec::new();
+    let (mut finished, mut pending, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (id, endpoint_id, device_id, state, created_at) in oldest {
-        if created_at < before {
-            expired.push(id);
-            if state == webhook_message::PENDING {
-                *pending.entry((endpoint_id, device_id)).or_default() += 1;
-            }
+        if created_at >= before {
+            continue;
+        }
+        if state == webhook_message::PENDING {
+            pending.push(id);
+            keys.insert((endpoint_id, device_id));
+        } else {
+            finished.push(id);
         }
     }
-    // In the order of the key, as everywhere.
-    for ((endpoint_id, device_id), messages) in pending {
-        less_pending(db, &endpoint_id, &device_id, messages).await?;
+    let forgotten = forget_pending(db, texts, pending, keys).await?;
+    if finished.is_empty() {
+        return Ok(forgotten);
     }
-    delete(db, expired).await
+    let deleted = webhook_message::Entity::delete_many()
+        .filter(M::Id.is_in(finished))
+        // Somebody may want one to be sent again.
+        .filter(M::State.ne(webhook_message::PENDING))
+        .exec(db)
+        .await?;
+    Ok(forgotten + deleted.rows_affected)
 }
 
-async fn less_pending(
+/// Deletes those of these messages that are pending still, and has their lanes count them no more.
+async fn forget_pending(
     db: &DatabaseTransaction,
-    endpoint_id: &str,
-    device_id: &str,
-    messages: i64,
-) -> Result<(), DbErr> {
-    use webhook_lane::Column as L;
-    let left = || Expr::col(L::Pending).sub(messages);
-    let is_left = || left().gt(0);
-    webhook_lane::Entity::update_many()
-        // What is evaluated first differs between databases: so `due` before what it is about.
-        .col_expr(
-            L::Due,
-            CaseStatement::new()
-                .case(is_left(), Expr::col(L::Due))
-                .finally(Expr::value(None::<i64>))
-                .into(),
-        )
-        .col_expr(
-            L::Pending,
-            CaseStatement::new()
-                .case(is_left(), left())
-                .finally(0)
-                .into(),
-        )
-        .col_expr(L::OpenMessage, Expr::value(None::<String>))
-        .filter(L::EndpointId.eq(endpoint_id))
-        .filter(L::DeviceId.eq(device_id))
-        .exec(db)
-        .await
-        .map(drop)
+    texts: &mut Texts,
+    ids: Vec<String>,
+    keys: BTreeSet<LaneKey>,
+) -> Result<u64, DbErr> {
+    use webhook_message::Column as M;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let mut lanes = Lanes::read(db, keys).await?;
+    // Under the locks of their lanes nobody else changes them.
+    let pending: Vec<(String, String, String, i64)> = webhook_message::Entity::find()
+        .select_only()
+        .columns([M::Id, M::EndpointId, M::DeviceId, M::Sequence])
+        .filter(M::Id.is_in(ids))
+        .filter(M::State.eq(webhook_message::PENDING))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let mut forgotten = Vec::with_capacity(pending.len());
+    for (id, endpoint_id, device_id, sequence) in pending {
+        let key = (endpoint_id, device_id);
+        let lane = lanes.get(&key);
+        // What a deleted life of a vehicle left was taken off the count when it was deleted.
+        if lane
+            .is_some_and(|lane| sequence > lane.dropped_through && sequence <= lane.last_sequence)
+            && let Some(lane) = lanes.change(&key)
+        {
+            lane.forget(1);
+            if lane.open_message.as_ref() == Some(&id) {
+                lane.open_message = None;
+            }
+        }
+        forgotten.push(id);
+    }
+    lanes.write(db, texts).await?;
+    delete(db, forgotten).await
 }
 
 /// What is left of deleted endpoints: messages, then lanes, then the endpoint.

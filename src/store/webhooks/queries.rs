@@ -1,8 +1,9 @@
 //! Reads of endpoints and messages.
 
 use sea_orm::{
-    ColumnTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait},
+    ColumnTrait, DbBackend, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
+    sea_query::{Expr, ExprTrait, SubQueryStatement},
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -11,7 +12,7 @@ use super::{
     endpoints,
     intent::{
         Attempt, Claimable, Endpoint, EndpointChange, Message, MessageState, NewEndpoint, Outgoing,
-        Settled, WebhookIntent,
+        Retried, RetryStep, Settled, WebhookIntent,
     },
 };
 use crate::{
@@ -32,6 +33,17 @@ pub struct EndpointState {
     pub pending: u64,
     /// When the oldest of them was made.
     pub oldest_pending: Option<Timestamp>,
+}
+
+/// An endpoint for which something is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueEndpoint {
+    /// Which.
+    pub id: Uuid,
+    /// Its last attempt failed: whether it works again is tried with one message.
+    pub fails: bool,
+    /// From when on something may be sent to it.
+    pub due: Timestamp,
 }
 
 /// Which messages of an endpoint.
@@ -82,12 +94,11 @@ impl Store {
         })
     }
 
-    /// Lets some messages be sent again that were given up since then, and says how many: 0 means that there are no
-    /// more.
-    pub fn retry_failed_messages(&self, endpoint_id: Uuid, since: Timestamp) -> Ticket<u64> {
+    /// Lets some messages be sent again that were given up.
+    pub fn retry_failed_messages(&self, endpoint_id: Uuid, step: RetryStep) -> Ticket<Retried> {
         self.webhook(|reply| WebhookIntent::RetryFailed {
             endpoint_id,
-            since,
+            step,
             reply,
         })
     }
@@ -195,14 +206,19 @@ impl Store {
         row.map(Endpoint::try_from).transpose()
     }
 
-    /// Messages of an endpoint, the newest first.
+    /// Messages of an endpoint without their bodies, the newest first.
     pub async fn messages(
         &self,
         endpoint_id: Uuid,
         page: MessagePage,
     ) -> Result<Vec<Message>, StoreError> {
         use webhook_message::Column as M;
+        // Bodies may be large, and a list does not show them.
+        let columns = webhook_message::Column::iter().filter(|column| !matches!(column, M::Body));
         let mut query = webhook_message::Entity::find()
+            .select_only()
+            .columns(columns)
+            .expr_as(Expr::value(""), "body")
             .filter(M::EndpointId.eq(endpoint_id.to_string()))
             .filter(M::State.eq(page.state as i16))
             .order_by_desc(M::Id)
@@ -228,21 +244,39 @@ impl Store {
         row.map(Message::try_from).transpose()
     }
 
-    /// When something is due next at this endpoint, if anything is.
-    pub async fn next_due(&self, endpoint_id: Uuid) -> Result<Option<Timestamp>, StoreError> {
-        use webhook_lane::Column as L;
-        let due: Option<i64> = webhook_lane::Entity::find()
-            .select_only()
-            .column(L::Due)
-            .filter(L::EndpointId.eq(endpoint_id.to_string()))
-            .filter(L::Due.is_not_null())
-            .order_by_asc(L::Due)
-            .into_tuple()
-            .one(&self.reader)
-            .await
-            .map_err(StoreError::of_read)?;
-        Ok(due.map(Timestamp::from_millis))
+    /// Endpoints for which something is pending, and that get it: one SELECT, which looks into an index for each.
+    pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
+        let rows = due_endpoints().into_tuple::<(String, i32, Option<i64>, Option<i64>)>();
+        let rows = rows.all(&self.reader).await.map_err(StoreError::of_read)?;
+        let due = rows.into_iter().filter_map(|row| {
+            let (id, failures, paused_until, due) = row;
+            Some(DueEndpoint {
+                id: id.parse().ok()?,
+                fails: failures > 0,
+                due: Timestamp::from_millis(Ord::max(due?, paused_until.unwrap_or(i64::MIN))),
+            })
+        });
+        Ok(due.collect())
     }
+}
+
+fn due_endpoints() -> Select<webhook_endpoint::Entity> {
+    use webhook_endpoint::{Column as E, Entity as Endpoint};
+    use webhook_lane::{Column as L, Entity as Lane};
+    let next = Lane::find()
+        .select_only()
+        .column(L::Due)
+        .filter(Expr::col((Lane, L::EndpointId)).eq(Expr::col((Endpoint, E::Id))))
+        .filter(L::Due.is_not_null())
+        .order_by_asc(L::Due)
+        .limit(1);
+    let next = SubQueryStatement::SelectStatement(next.into_query());
+    Endpoint::find()
+        .select_only()
+        .columns([E::Id, E::Failures, E::PausedUntil])
+        .expr_as(Expr::SubQuery(None, Box::new(next)), "next")
+        .filter(E::DisabledAt.is_null())
+        .filter(E::DeletedAt.is_null())
 }
 
 fn corrupt(column: &'static str) -> StoreError {
