@@ -300,6 +300,10 @@ impl Daemon {
         self.client.post(self.url(path)).json(body).send().unwrap()
     }
 
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Response {
+        self.client.patch(self.url(path)).json(body).send().unwrap()
+    }
+
     pub(crate) fn delete(&self, path: &str) -> Response {
         self.client.delete(self.url(path)).send().unwrap()
     }

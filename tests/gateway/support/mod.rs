@@ -24,13 +24,13 @@ pub(crate) use database::{Lock, answers, change, query};
 pub(crate) use device::{Device, hello, json};
 pub(crate) use line::{Line, Said};
 pub(crate) use proxy::Proxy;
-pub(crate) use receiver::{Received, Receiver};
+pub(crate) use receiver::{Reaction, Received, Receiver};
 pub(crate) use redis::Redis;
 pub(crate) use script::Script;
 pub(crate) use server::{Database, free_ports};
 pub(crate) use simulation::Simulation;
 pub(crate) use tls::provide_tls;
-pub(crate) use tool::{expect_success, tool};
+pub(crate) use tool::{expect_success, node, tool};
 pub(crate) use vehicle::{Answer, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 

@@ -3,24 +3,52 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use http::HeaderMap;
+use serde_json::{Value, json};
+use socket2::SockRef;
 use standardwebhooks::Webhook;
 
-use super::wait_until;
+use super::PATIENCE;
 
-const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+/// What a receiver does with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reaction {
+    /// Answers at once.
+    Answer(u16),
+    /// Answers, and then leaves the body unfinished.
+    AnswerSlowly(u16),
+    /// Takes it and says nothing.
+    Silence,
+    /// Resets the connection.
+    Reset,
+    /// Answers 503, and wants to be left alone for so many seconds.
+    Busy(u32),
+}
 
-/// A message that came, and what it was answered with.
+impl From<u16> for Reaction {
+    fn from(status: u16) -> Self {
+        Self::Answer(status)
+    }
+}
+
+/// A message that came, and what was done with it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Received {
     pub(crate) id: String,
+    /// Of the attempt, as the header has it.
+    pub(crate) timestamp: String,
+    pub(crate) signature: String,
+    pub(crate) raw: String,
     pub(crate) body: Value,
-    /// The status of the answer; 0 if the connection was closed instead.
-    pub(crate) status: u16,
+    pub(crate) reaction: Reaction,
 }
 
 impl Received {
@@ -31,99 +59,238 @@ impl Received {
     pub(crate) fn kind(&self) -> &str {
         self.body["type"].as_str().unwrap()
     }
+
+    pub(crate) fn device_id(&self) -> &str {
+        self.body["data"]["deviceId"].as_str().unwrap()
+    }
+
+    /// Those by which it is checked.
+    pub(crate) fn headers(&self) -> [(&'static str, &str); 3] {
+        [
+            ("webhook-id", &self.id),
+            ("webhook-timestamp", &self.timestamp),
+            ("webhook-signature", &self.signature),
+        ]
+    }
+
+    pub(crate) fn is_delivered(&self) -> bool {
+        use Reaction::{Answer, AnswerSlowly};
+        matches!(self.reaction, Answer(200..300) | AnswerSlowly(200..300))
+    }
+}
+
+#[derive(Default)]
+struct Inbox {
+    /// Where an answer of 302 points to.
+    location: Mutex<String>,
+    received: Mutex<Vec<Received>>,
+    more: Condvar,
+    secrets: Mutex<Vec<String>>,
+    next: AtomicUsize,
 }
 
 /// Listens until the test ends.
 pub(crate) struct Receiver {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+    inbox: Arc<Inbox>,
 }
 
 impl Receiver {
-    /// Answers the nth message, counted from 0, with the status that this says; 0 closes the connection.
-    pub(crate) fn start(answer: impl Fn(usize) -> u16 + Send + Sync + 'static) -> Self {
+    /// The secret of its setting.
+    pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+    /// Does with the nth message, counted from 0, what this says.
+    pub(crate) fn start<R: Into<Reaction>>(
+        react: impl Fn(usize) -> R + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_to_read(move |nth, _body| react(nth))
+    }
+
+    /// The same by what the message says.
+    pub(crate) fn start_to_read<R: Into<Reaction>>(
+        react: impl Fn(usize, &Value) -> R + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = Self {
             address: listener.local_addr().unwrap(),
-            received: Arc::default(),
+            inbox: Arc::default(),
         };
-        let kept = Arc::clone(&receiver.received);
-        let answer = Arc::new(answer);
+        receiver.trust(Self::SECRET);
+        let inbox = Arc::clone(&receiver.inbox);
+        let react = Arc::new(move |nth, body: &Value| react(nth, body).into());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                thread::spawn(move || serve(&stream.unwrap(), &kept, &*answer));
+                let (inbox, react) = (Arc::clone(&inbox), Arc::clone(&react));
+                thread::spawn(move || serve(&stream.unwrap(), &inbox, &*react));
             }
         });
         receiver
     }
 
+    /// Sends whoever comes elsewhere.
+    pub(crate) fn redirecting(location: &str) -> Self {
+        let receiver = Self::start(|_| 302);
+        location.clone_into(&mut receiver.inbox.location.lock().unwrap());
+        receiver
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/hooks", self.address)
+    }
+
     /// The setting by which a gateway sends it these events; all of them if none are named.
     pub(crate) fn setting(&self, events: &[&str]) -> String {
-        let endpoint = serde_json::json!([{
-            "url": format!("http://{}/hooks", self.address),
-            "secret": SECRET,
-            "events": events,
-        }]);
-        format!("webhooks.endpoints={endpoint}")
+        setting(&[(self, events)])
+    }
+
+    /// Takes messages that are signed with this, too.
+    pub(crate) fn trust(&self, secret: &str) {
+        self.inbox.secrets.lock().unwrap().push(secret.to_owned());
     }
 
     /// All that came so far.
     pub(crate) fn received(&self) -> Vec<Received> {
-        self.received.lock().unwrap().clone()
+        self.inbox.received.lock().unwrap().clone()
     }
 
-    /// What was answered 200, once there are so many.
+    /// How much came so far.
+    pub(crate) fn count(&self) -> usize {
+        self.inbox.received.lock().unwrap().len()
+    }
+
+    /// Waits until what came is enough, by this.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, what: &str, is_enough: impl Fn(&[Received]) -> bool) {
+        self.wait_within(PATIENCE, what, is_enough);
+    }
+
+    /// [`Receiver::wait_for`] with another patience.
+    #[track_caller]
+    pub(crate) fn wait_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        is_enough: impl Fn(&[Received]) -> bool,
+    ) {
+        let started = Instant::now();
+        let mut received = self.inbox.received.lock().unwrap();
+        while !is_enough(&received) {
+            let left = patience.saturating_sub(started.elapsed());
+            assert!(
+                !left.is_zero(),
+                "not within {patience:?}: {what} ({} came)",
+                received.len()
+            );
+            received = self.inbox.more.wait_timeout(received, left).unwrap().0;
+        }
+    }
+
+    /// What was answered with success, once there are so many.
+    #[track_caller]
     pub(crate) fn delivered(&self, count: usize) -> Vec<Received> {
-        wait_until("enough messages are delivered", || {
-            let mut received = self.received();
-            received.retain(|message| message.status == 200);
-            (received.len() >= count).then_some(received)
-        })
+        let delivered =
+            |received: &[Received]| received.iter().filter(|it| it.is_delivered()).count();
+        self.wait_for("enough messages are delivered", |received| {
+            delivered(received) >= count
+        });
+        let mut received = self.received();
+        received.retain(Received::is_delivered);
+        received
     }
 }
 
-/// Answers requests on one connection until the other side has enough.
-fn serve(stream: &TcpStream, received: &Mutex<Vec<Received>>, answer: &dyn Fn(usize) -> u16) {
+/// The setting by which a gateway sends these receivers these events.
+pub(crate) fn setting(receivers: &[(&Receiver, &[&str])]) -> String {
+    let endpoints: Value = receivers
+        .iter()
+        .map(|(receiver, events)| {
+            json!({ "url": receiver.url(), "secret": Receiver::SECRET, "events": events })
+        })
+        .collect();
+    format!("webhooks.endpoints={endpoints}")
+}
+
+/// Takes requests on one connection until either side has enough.
+fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Reaction) {
     let mut reader = BufReader::new(stream);
-    loop {
-        let mut headers = http::HeaderMap::new();
-        let mut line = String::new();
-        // A gateway that was killed breaks off.
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        loop {
-            line.clear();
-            if reader.read_line(&mut line).unwrap_or(0) == 0 {
-                return;
+    // A gateway that was killed breaks off.
+    while let Some((headers, raw)) = next_request(&mut reader) {
+        let secrets = inbox.secrets.lock().unwrap().clone();
+        let is_signed = secrets.iter().any(|secret| {
+            let verifier = Webhook::new(secret).unwrap();
+            verifier.verify(raw.as_bytes(), &headers).is_ok()
+        });
+        assert!(is_signed, "{headers:?} {raw}");
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let body = serde_json::from_str(&raw).unwrap();
+        let nth = inbox.next.fetch_add(1, Ordering::SeqCst);
+        let reaction = react(nth, &body);
+        inbox.received.lock().unwrap().push(Received {
+            id: header("webhook-id"),
+            timestamp: header("webhook-timestamp"),
+            signature: header("webhook-signature"),
+            body,
+            raw,
+            reaction,
+        });
+        inbox.more.notify_all();
+        let mut more = String::new();
+        let (status, body) = match reaction {
+            Reaction::Answer(302) => {
+                let location = inbox.location.lock().unwrap();
+                more = format!("location: {location}\r\n");
+                (302, "")
             }
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            let name: http::HeaderName = name.parse().unwrap();
-            headers.insert(name, value.parse().unwrap());
-        }
-        let length = headers["content-length"].to_str().unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        if reader.read_exact(&mut body).is_err() {
-            return;
-        }
-        let verifier = Webhook::new(SECRET).unwrap();
-        verifier.verify(&body, &headers).unwrap();
-        let status = {
-            let mut received = received.lock().unwrap();
-            let status = answer(received.len());
-            received.push(Received {
-                id: headers["webhook-id"].to_str().unwrap().to_owned(),
-                body: serde_json::from_slice(&body).unwrap(),
-                status,
-            });
-            status
+            Reaction::Answer(status) => (status, ""),
+            Reaction::Busy(seconds) => {
+                more = format!("retry-after: {seconds}\r\n");
+                (503, "")
+            }
+            Reaction::AnswerSlowly(status) => (status, "one byte of a hundred"),
+            Reaction::Silence => return wait_for_the_end(reader),
+            Reaction::Reset => {
+                let at_once = Some(Duration::ZERO);
+                return SockRef::from(stream).set_linger(at_once).unwrap();
+            }
         };
-        let response = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n");
-        if status == 0 || (&mut &*stream).write_all(response.as_bytes()).is_err() {
+        let promised = if body.is_empty() { 0 } else { 100 };
+        let answer =
+            format!("HTTP/1.1 {status} Whatever\r\n{more}content-length: {promised}\r\n\r\n{body}");
+        if (&mut &*stream).write_all(answer.as_bytes()).is_err() {
             return;
+        }
+        if promised > 0 {
+            return wait_for_the_end(reader);
         }
     }
+}
+
+fn wait_for_the_end(mut reader: BufReader<&TcpStream>) {
+    let mut rest = Vec::new();
+    // How the other side ends it does not matter.
+    let _ended = reader.read_to_end(&mut rest);
+    assert_eq!(rest, b"", "a request before the answer to the last");
+}
+
+fn next_request(reader: &mut BufReader<&TcpStream>) -> Option<(HeaderMap, String)> {
+    let mut headers = HeaderMap::new();
+    let mut line = String::new();
+    if reader.read_line(&mut line).ok()? == 0 {
+        return None;
+    }
+    loop {
+        line.clear();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        let name: http::HeaderName = name.parse().unwrap();
+        headers.insert(name, value.parse().unwrap());
+    }
+    let length = headers["content-length"].to_str().unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).ok()?;
+    Some((headers, String::from_utf8(body).unwrap()))
 }

@@ -1,141 +1,105 @@
-//! What happens is told to the endpoints of the settings.
+//! What happens is told to endpoints.
 
-use std::collections::BTreeMap;
+mod delivery;
+mod kills;
+mod operators;
+mod places;
+mod trouble;
+mod verifiers;
 
-use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::support::{Daemon, Database, Received, Receiver, on_every_database, wait_until};
+use serde_json::{Value, json};
 
-on_every_database! {
-    what_becomes_of_a_vehicle_is_told_in_order_and_signed,
-    a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle,
-    nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries,
-}
+use crate::support::{Daemon, Received, Receiver, wait_until};
+
+/// By these a receiver of a test can have an endpoint that is made over REST.
+const OPEN: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=true"];
+
+const POSITION: &[&str] = &["position"];
 
 fn report(battery: usize) -> String {
     format!("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.\n")
 }
 
-fn what_becomes_of_a_vehicle_is_told_in_order_and_signed(database: &Database) {
-    let receiver = Receiver::start(|_| 200);
-    let daemon = Daemon::on(database).set(&receiver.setting(&[])).start();
-    let mut device = daemon.log_in("truck");
-    device.say(&report(3));
-    device.expect("OK, THANKS!");
-    // Changes nothing, and tells nothing.
-    device.say(&report(3));
-    device.expect("OK, THANKS!");
-    device.say("WTF! 3\nabc\n");
-    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    let asked = daemon.ask("truck/turnOff", &json!({}));
-    device.expect("HEY YOU, REST!");
-    device.say("DONE!\n");
-    assert_eq!(asked.answer().told(), (200, "done"));
-    device.say("GOTTA GO.\n");
-    device.expect("SEE YA!");
-
-    let messages = receiver.delivered(6);
-    let told: Vec<_> = messages
-        .iter()
-        .map(|it| (it.sequence(), it.kind()))
-        .collect();
-    assert_eq!(
-        told,
-        [
-            (1, "vehicle.online"),
-            (2, "vehicle.updated"),
-            (3, "vehicle.debug_blob"),
-            (4, "vehicle.updated"),
-            (5, "vehicle.command"),
-            (6, "vehicle.offline"),
-        ]
-    );
-    let data = |index: usize| &messages[index].body["data"];
-    let everything = json!(["position", "battery", "running"]);
-    assert_eq!(data(1)["changed"], everything);
-    assert_eq!(data(2)["blob"]["content"], "YWJj");
-    assert_eq!(data(3)["changed"], json!(["running"]));
-    assert_eq!(data(4)["command"]["status"], "done");
-    assert_eq!(data(5)["reason"], "goodbye");
-    assert_eq!(data(5)["vehicle"], daemon.offline("truck"));
+/// The nth report of a vehicle that moves all the time.
+fn moved(nth: usize) -> String {
+    format!(
+        "REPORT. I'M HERE 1 {}.{:03}, RUNNING AND CHARGED AT 50%.\n",
+        nth / 1000,
+        nth % 1000
+    )
 }
 
-fn a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle(
-    database: &Database,
+/// Makes an endpoint over REST, with these beside its URL and its secret; where it is.
+#[track_caller]
+fn make(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String {
+    let mut body = json!({ "url": receiver.url(), "secret": Receiver::SECRET });
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    let made = daemon.post("/webhooks", &body);
+    assert_eq!(made.status(), 201);
+    made.headers()["location"].to_str().unwrap().to_owned()
+}
+
+/// The messages of this status of an endpoint, newest first, once there are so many.
+#[track_caller]
+fn messages(daemon: &Daemon, path: &str, status: &str, count: usize) -> Vec<Value> {
+    let path = format!("{path}/messages?status={status}");
+    wait_until("so many messages have this status", || {
+        let messages = daemon.json(&path)["items"].as_array().unwrap().clone();
+        (messages.len() == count).then_some(messages)
+    })
+}
+
+/// Waits until everything that these vehicles stored was told, and checks that it was told as promised: each change at
+/// least once, under one id, for the first time in order; and nothing else.
+#[track_caller]
+fn expect_every_move_told(
+    receiver: &Receiver,
+    query: impl Fn(&str) -> Vec<String>,
+    vehicles: &[String],
 ) {
-    // Every second attempt fails, in one way or another.
-    let receiver = Receiver::start(|nth| [500, 200, 0, 200, 404, 200, 302, 200][nth % 8]);
-    let schedule = r#"["0s", "20ms", "20ms", "20ms", "20ms", "20ms", "20ms", "20ms"]"#;
-    let daemon = Daemon::on(database)
-        .set(&receiver.setting(&["battery"]))
-        .set(&format!("webhooks.retry_schedule={schedule}"))
-        .start();
-    let mut device = daemon.log_in("truck");
-    for battery in 1..=8 {
-        device.say(&report(battery));
-        device.expect("OK, THANKS!");
-    }
-    let delivered = receiver.delivered(8);
-    let batteries = delivered
+    let stored: HashMap<&str, Vec<f64>> = vehicles
         .iter()
-        .map(|it| &it.body["data"]["vehicle"]["battery"]);
-    assert!(batteries.eq(&[1, 2, 3, 4, 5, 6, 7, 8].map(serde_json::Value::from)));
-    assert!(delivered.iter().map(Received::sequence).eq(1..=8));
-    let messages = receiver.received();
-    assert!(messages.iter().any(|message| message.status == 500));
-    for failed in messages.iter().filter(|message| message.status != 200) {
-        let again = messages.iter().filter(|message| message.id == failed.id);
-        assert!(again.clone().count() > 1, "{failed:?}");
-        assert!(again.clone().all(|message| message.body == failed.body));
-    }
-}
-
-fn nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries(database: &Database) {
-    const ROUNDS: usize = 3;
-    let receiver = Receiver::start(|_| 200);
-    let mut daemon = Daemon::on(database)
-        .set(&receiver.setting(&["battery"]))
-        .set("webhooks.timeout=500ms")
-        .start();
-    let mut reports = 0;
-    for round in 1..=ROUNDS {
-        let mut device = daemon.log_in("truck");
-        for _ in 0..10 {
-            reports += 1;
-            device.say(&report(reports));
-            device.expect("OK, THANKS!");
+        .map(|id| {
+            let sql = format!("SELECT longitude FROM reports WHERE device_id = '{id}' ORDER BY id");
+            let longitudes = query(&sql);
+            let longitudes = longitudes.iter().map(|text| text.parse().unwrap());
+            (id.as_str(), longitudes.collect())
+        })
+        .collect();
+    let changes: usize = stored.values().map(Vec::len).sum();
+    assert!(changes > 0);
+    receiver.wait_for("every change is told", |received| {
+        let delivered = received.iter().filter(|message| message.is_delivered());
+        let ids: BTreeSet<&str> = delivered.map(|message| &*message.id).collect();
+        ids.len() >= changes
+    });
+    let mut told: HashMap<String, Vec<Received>> = HashMap::new();
+    for message in receiver.received() {
+        let of_vehicle = told.entry(message.device_id().to_owned()).or_default();
+        let place = usize::try_from(message.sequence()).unwrap() - 1;
+        if let Some(first) = of_vehicle.get(place) {
+            assert_eq!((&first.id, &first.raw), (&message.id, &message.raw));
+            // A failure and its repetitions, or one that was delivered and not noted.
+            if !first.is_delivered() {
+                assert_eq!(place + 1, of_vehicle.len(), "a later one came before it");
+                of_vehicle[place] = message;
+            }
+            continue;
         }
-        // Somewhere between the first and the last of what there is to send.
-        receiver.delivered(10 * (round - 1) + round);
-        daemon = daemon.kill_and_restart();
+        assert_eq!(place, of_vehicle.len(), "one was left out");
+        if let Some(last) = of_vehicle.last() {
+            assert!(last.is_delivered(), "the one before it was not delivered");
+        }
+        of_vehicle.push(message);
     }
-    // What was on its way when the gateway died is claimed until its time is over.
-    drop(daemon.log_in("truck"));
-    let expected = reports;
-    wait_for(&receiver, expected);
-    let messages = receiver.received();
-    let mut by_sequence: BTreeMap<i64, &Received> = BTreeMap::new();
-    let mut newest = 0;
-    for message in &messages {
-        let known = by_sequence.entry(message.sequence()).or_insert_with(|| {
-            // The first delivery of each is in order.
-            assert_eq!(message.sequence(), newest + 1);
-            newest += 1;
-            message
-        });
-        assert_eq!((&known.id, &known.body), (&message.id, &message.body));
+    assert_eq!(told.len(), stored.len());
+    for (id, longitudes) in stored {
+        let of_vehicle = told[id].iter();
+        let positions = of_vehicle.map(|it| it.body["data"]["vehicle"]["longitude"].as_f64());
+        assert!(positions.eq(longitudes.into_iter().map(Some)), "{id}");
     }
-    for (sequence, message) in by_sequence {
-        assert_eq!(message.body["data"]["vehicle"]["battery"], sequence);
-    }
-}
-
-/// Waits until every sequence has come. A claim of a gateway that died lasts some time.
-fn wait_for(receiver: &Receiver, sequences: usize) {
-    let has_all = || {
-        let messages = receiver.received();
-        let highest = messages.iter().map(Received::sequence).max();
-        (highest >= Some(i64::try_from(sequences).unwrap())).then_some(())
-    };
-    wait_until("every change is told", has_all);
 }

@@ -1,0 +1,139 @@
+//! What is told of a vehicle, and in what order, whatever the receiver does.
+
+use serde_json::json;
+
+use super::{OPEN, make, report};
+use crate::support::{Daemon, Database, Reaction, Received, Receiver, on_every_database};
+
+on_every_database! {
+    what_becomes_of_a_vehicle_is_told_in_order_and_signed,
+    a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle,
+    changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted,
+}
+
+fn what_becomes_of_a_vehicle_is_told_in_order_and_signed(database: &Database) {
+    let receiver = Receiver::start(|_| 200);
+    let daemon = Daemon::on(database).set(&receiver.setting(&[])).start();
+    let mut device = daemon.log_in("truck");
+    device.say(&report(3));
+    device.expect("OK, THANKS!");
+    // Changes nothing, and tells nothing.
+    device.say(&report(3));
+    device.expect("OK, THANKS!");
+    device.say("WTF! 3\nabc\n");
+    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    let asked = daemon.ask("truck/turnOff", &json!({}));
+    device.expect("HEY YOU, REST!");
+    device.say("DONE!\n");
+    assert_eq!(asked.answer().told(), (200, "done"));
+    device.say("GOTTA GO.\n");
+    device.expect("SEE YA!");
+
+    let messages = receiver.delivered(6);
+    let told: Vec<_> = messages
+        .iter()
+        .map(|it| (it.sequence(), it.kind()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1, "vehicle.online"),
+            (2, "vehicle.updated"),
+            (3, "vehicle.debug_blob"),
+            (4, "vehicle.updated"),
+            (5, "vehicle.command"),
+            (6, "vehicle.offline"),
+        ]
+    );
+    let data = |index: usize| &messages[index].body["data"];
+    let everything = json!(["position", "battery", "running"]);
+    assert_eq!(data(1)["changed"], everything);
+    assert_eq!(data(2)["blob"]["content"], "YWJj");
+    assert_eq!(data(3)["changed"], json!(["running"]));
+    assert_eq!(data(4)["command"]["status"], "done");
+    assert_eq!(data(5)["reason"], "goodbye");
+    assert_eq!(data(5)["vehicle"], daemon.offline("truck"));
+}
+
+fn a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle(
+    database: &Database,
+) {
+    use Reaction::{Answer, AnswerSlowly, Reset, Silence};
+    // Every second attempt fails, in one way or another.
+    const FAILURES: [Reaction; 8] = [
+        Answer(500),
+        Reset,
+        Answer(404),
+        Answer(302),
+        Silence,
+        AnswerSlowly(503),
+        Answer(429),
+        AnswerSlowly(400),
+    ];
+    let receiver = Receiver::start(|nth| match nth % 4 {
+        1 => Answer(200),
+        3 => AnswerSlowly(200),
+        _ => FAILURES[nth / 2 % FAILURES.len()],
+    });
+    let schedule = r#"["0s", "20ms", "20ms"]"#;
+    let daemon = Daemon::on(database)
+        .set(&receiver.setting(&["battery"]))
+        .set("webhooks.timeout=500ms")
+        .set(&format!("webhooks.retry_schedule={schedule}"))
+        .start();
+    let mut device = daemon.log_in("truck");
+    for battery in 1..=8 {
+        device.say(&report(battery));
+        device.expect("OK, THANKS!");
+    }
+    let delivered = receiver.delivered(8);
+    let batteries = delivered
+        .iter()
+        .map(|it| &it.body["data"]["vehicle"]["battery"]);
+    assert!(batteries.eq(&[1, 2, 3, 4, 5, 6, 7, 8].map(serde_json::Value::from)));
+    assert!(delivered.iter().map(Received::sequence).eq(1..=8));
+    // Each was sent twice, and the same each time.
+    let attempts = receiver.received();
+    assert_eq!(attempts.len(), 16);
+    for pair in attempts.chunks(2) {
+        assert!(!pair[0].is_delivered() && pair[1].is_delivered());
+        assert_eq!((&pair[0].id, &pair[0].raw), (&pair[1].id, &pair[1].raw));
+    }
+}
+
+fn changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted(database: &Database) {
+    let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
+    let daemon = Daemon::on(database)
+        .set(OPEN[0])
+        .set(OPEN[1])
+        .set("webhooks.timeout=1s")
+        .set(r#"webhooks.retry_schedule=["0s", "20ms"]"#)
+        .start();
+    let events = json!(["online", "position", "battery"]);
+    make(
+        &daemon,
+        &receiver,
+        &json!({ "events": events, "coalesce": true }),
+    );
+    let mut device = daemon.log_in("truck");
+    receiver.wait_for("the login is on its way", |received| received.len() == 1);
+    for battery in 1..=5 {
+        device.say(&report(battery));
+        device.expect("OK, THANKS!");
+    }
+    let delivered = receiver.delivered(2);
+    let told: Vec<_> = delivered
+        .iter()
+        .map(|it| (it.sequence(), it.kind()))
+        .collect();
+    assert_eq!(told, [(1, "vehicle.online"), (2, "vehicle.updated")]);
+    let data = &delivered[1].body["data"];
+    // Whatever changed on the way.
+    assert_eq!(data["changed"], json!(["position", "battery"]));
+    assert_eq!(data["vehicle"]["battery"], 5);
+    device.say(&report(6));
+    device.expect("OK, THANKS!");
+    let last = receiver.delivered(3).pop().unwrap();
+    assert_eq!(last.sequence(), 3);
+    assert_eq!(last.body["data"]["changed"], json!(["battery"]));
+}

@@ -1,0 +1,165 @@
+//! Gateways die over deliveries.
+
+use std::{env, thread};
+
+use super::{POSITION, expect_every_move_told, moved};
+use crate::support::{
+    Cluster, Daemon, Database, Device, Reaction, Receiver, hello, on_every_database,
+    on_every_server, wait_until,
+};
+
+/// Reports of each vehicle in each life of its gateway.
+const REPORTS: usize = 15;
+
+on_every_database! {
+    nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries,
+}
+
+on_every_server! {
+    two_instances_share_what_is_due_and_one_of_them_dies,
+    what_a_paused_instance_was_sending_is_sent_by_another_and_stays_sent,
+}
+
+/// Says reports, each of another position, as long as there is a gateway; which is the next.
+fn ride(device: &mut Device, from: usize) -> usize {
+    for nth in from..from + REPORTS {
+        if !device.try_say(&moved(nth)) || device.line().is_none() {
+            // It may be stored all the same.
+            return nth + 1;
+        }
+    }
+    from + REPORTS
+}
+
+/// Shown with the test if it fails.
+#[expect(clippy::print_stdout, reason = "the test runner keeps it")]
+fn tell(seed: u64) {
+    println!("SEED={seed} is the same kills again");
+}
+
+fn kill_over_deliveries(database: &Database, kills: usize) {
+    let seed = env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    tell(seed);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let vehicles: Vec<String> = (0..4).map(|index| format!("truck-{index}")).collect();
+    let mut next = [1; 4];
+    let receiver = Receiver::start(|_| 200);
+    let mut daemon = Daemon::on(database)
+        .set(&receiver.setting(POSITION))
+        .set("webhooks.timeout=500ms")
+        .start();
+    for _ in 0..kills {
+        let enough = receiver.count() + random.usize(1..vehicles.len() * REPORTS);
+        let devices: Vec<Device> = vehicles.iter().map(|id| daemon.log_in(id)).collect();
+        thread::scope(|scope| {
+            let rides: Vec<_> = devices
+                .into_iter()
+                .zip(next)
+                .map(|(mut device, from)| {
+                    scope.spawn(move || {
+                        let next = ride(&mut device, from);
+                        while device.line().is_some() {}
+                        next
+                    })
+                })
+                .collect();
+            receiver.wait_for("some messages", |received| received.len() >= enough);
+            daemon.signal("KILL");
+            for (next, ride) in next.iter_mut().zip(rides) {
+                *next = ride.join().unwrap();
+            }
+        });
+        daemon.wait();
+        daemon = daemon.again().start();
+    }
+    expect_every_move_told(&receiver, |sql| daemon.query(sql), &vehicles);
+}
+
+fn nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries(database: &Database) {
+    kill_over_deliveries(database, 3);
+}
+
+/// `KILLS=100` for a long run.
+#[test]
+fn long_nothing_is_lost_or_invented_over_many_kills() {
+    let kills = env::var("KILLS").map_or(20, |kills| kills.parse().unwrap());
+    kill_over_deliveries(&Database::File, kills);
+}
+
+/// Two instances that send to this receiver what moves.
+fn pair(database: &Database, receiver: &Receiver, timeout: &str) -> Cluster {
+    Cluster::start_with(
+        database,
+        2,
+        &[
+            &receiver.setting(POSITION),
+            &format!("webhooks.timeout={timeout}"),
+            r#"webhooks.retry_schedule=["0s", "20ms", "20ms", "20ms", "20ms"]"#,
+        ],
+    )
+}
+
+fn two_instances_share_what_is_due_and_one_of_them_dies(database: &Database) {
+    // Now and then something goes wrong.
+    let receiver = Receiver::start(|nth| match nth % 40 {
+        7 => Reaction::Answer(404),
+        17 => Reaction::Answer(500),
+        27 => Reaction::Reset,
+        _ => Reaction::Answer(200),
+    });
+    let mut cluster = pair(database, &receiver, "500ms");
+    let vehicles: Vec<String> = (0..8).map(|index| format!("truck-{index}")).collect();
+    let mut devices: Vec<Device> = vehicles
+        .iter()
+        .enumerate()
+        .map(|(index, id)| cluster.log_in_at(index % 2, id))
+        .collect();
+    thread::scope(|scope| {
+        for device in &mut devices {
+            scope.spawn(|| ride(device, 1));
+        }
+        receiver.wait_for("some messages", |received| received.len() >= 30);
+        cluster.kill(0);
+    });
+    // Those that were with it go on with the other.
+    for id in vehicles.iter().step_by(2) {
+        ride(&mut cluster.log_in_at(1, id), 1 + REPORTS);
+    }
+    expect_every_move_told(&receiver, |sql| cluster.query(sql), &vehicles);
+}
+
+fn what_a_paused_instance_was_sending_is_sent_by_another_and_stays_sent(database: &Database) {
+    // The first that comes is never answered.
+    let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
+    let mut cluster = pair(database, &receiver, "2s");
+    cluster.stop(1);
+    let mut device = cluster.log_in_at(0, "truck");
+    for nth in 1..=3 {
+        device.say(&moved(nth));
+        device.expect("OK, THANKS!");
+    }
+    receiver.wait_for("a message", |received| received.len() == 1);
+    cluster.pause(0);
+    cluster.start_again(1);
+    let query = |sql: &str| cluster.query(sql);
+    expect_every_move_told(&receiver, query, &["truck".to_owned()]);
+    cluster.resume(0);
+    cluster.instance(0).logged_like("declared dead");
+    // What it learns late changes nothing: all is delivered.
+    let mut device = wait_until("it takes vehicles again", || {
+        let mut device = cluster.connect_to(0);
+        device.say(&hello("other"));
+        device.line().map(|_greeting| device)
+    });
+    device.say(&moved(1));
+    device.expect("OK, THANKS!");
+    receiver.wait_for("the next message", |received| {
+        received
+            .iter()
+            .any(|message| message.device_id() == "other")
+    });
+    let vehicles = ["truck", "other"].map(str::to_owned);
+    expect_every_move_told(&receiver, query, &vehicles);
+    // The one that was not answered was sent twice, and none of the others.
+    assert_eq!(receiver.count(), 5);
+}

@@ -1,0 +1,176 @@
+//! Endpoints that fail, for some vehicles or for all, and what waits for them meanwhile.
+
+use std::sync::Barrier;
+
+use serde_json::{Value, json};
+
+use super::{OPEN, make, messages, moved, report};
+use crate::support::{Daemon, Database, Reaction, Receiver, change, on_every_database, wait_until};
+
+on_every_database! {
+    one_vehicle_whose_messages_fail_loses_no_attempt_to_the_success_of_others,
+    what_waits_for_an_endpoint_goes_to_its_new_address_at_once,
+    a_message_is_sent_again_at_once_whatever_its_vehicles_next_one_waits_for,
+    what_is_forgotten_by_age_while_it_is_on_its_way_holds_up_nothing,
+}
+
+fn daemon(database: &Database, settings: &[&str]) -> Daemon {
+    let mut builder = Daemon::on(database);
+    for setting in OPEN.iter().chain(settings) {
+        builder = builder.set(setting);
+    }
+    builder.start()
+}
+
+fn is_about(body: &Value, device_id: &str) -> bool {
+    body["data"]["deviceId"] == device_id
+}
+
+fn one_vehicle_whose_messages_fail_loses_no_attempt_to_the_success_of_others(database: &Database) {
+    let receiver = Receiver::start_to_read(|_, body| if is_about(body, "bad") { 500 } else { 200 });
+    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "4s", "4s"]"#]);
+    let path = make(&daemon, &receiver, &json!({ "events": ["position"] }));
+    let mut bad = daemon.log_in("bad");
+    bad.say(&moved(1));
+    bad.expect("OK, THANKS!");
+    let mut good = daemon.log_in("good");
+    let mut nth = 0;
+    let failed = wait_until("it is given up", || {
+        // Others succeed all the time.
+        nth += 1;
+        let before = receiver.count();
+        good.say(&moved(nth));
+        good.expect("OK, THANKS!");
+        receiver.wait_for("the next message", |received| received.len() > before);
+        let list = daemon.json(&format!("{path}/messages?status=failed"));
+        list["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!(failed["attempts"], 3);
+    let at = |key: &str| -> jiff::Timestamp { failed[key].as_str().unwrap().parse().unwrap() };
+    let lasted = at("finishedAt").duration_since(at("createdAt"));
+    // Give or take a tenth.
+    assert!(lasted.as_millis() >= 7_200, "{lasted:?}");
+}
+
+fn what_waits_for_an_endpoint_goes_to_its_new_address_at_once(database: &Database) {
+    let (old, new) = (Receiver::start(|_| 500), Receiver::start(|_| 200));
+    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
+    let path = make(&daemon, &old, &json!({ "events": ["battery"] }));
+    let mut device = daemon.log_in("truck");
+    device.say(&report(1));
+    device.expect("OK, THANKS!");
+    wait_until("its failure is noted", || {
+        Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
+    });
+    let changed = daemon.patch(&path, &json!({ "url": new.url() }));
+    assert_eq!(changed.status(), 200);
+    let delivered = new.delivered(1).pop().unwrap();
+    assert_eq!(delivered.id, old.received()[0].id);
+    assert_eq!(old.count(), 1);
+}
+
+fn a_message_is_sent_again_at_once_whatever_its_vehicles_next_one_waits_for(database: &Database) {
+    let receiver = Receiver::start(|nth| [200, 404, 200][nth]);
+    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
+    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let mut device = daemon.log_in("truck");
+    for battery in 1..=2 {
+        device.say(&report(battery));
+        device.expect("OK, THANKS!");
+    }
+    let delivered = messages(&daemon, &path, "delivered", 1).pop().unwrap();
+    wait_until("the next one waits", || {
+        let next = messages(&daemon, &path, "pending", 1).pop().unwrap();
+        (next["attempts"] == 1).then_some(())
+    });
+    let id = delivered["id"].as_str().unwrap();
+    let retry = daemon.post(&format!("{path}/messages/{id}/retry"), &json!({}));
+    assert_eq!(retry.status(), 202);
+    assert_eq!(receiver.delivered(2)[1].id, id);
+}
+
+fn what_is_forgotten_by_age_while_it_is_on_its_way_holds_up_nothing(database: &Database) {
+    let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
+    let daemon = daemon(
+        database,
+        &["webhooks.timeout=10s", "retention.interval=100ms"],
+    );
+    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let mut device = daemon.log_in("truck");
+    for battery in 1..=2 {
+        device.say(&report(battery));
+        device.expect("OK, THANKS!");
+    }
+    receiver.wait_for("the first is on its way", |received| received.len() == 1);
+    change(
+        &daemon.database_url(),
+        "UPDATE webhook_messages SET created_at = 1",
+    );
+    wait_until("both are forgotten", || {
+        (daemon.json(&path)["pending"] == 0).then_some(())
+    });
+    // What came of it is never noted.
+    let daemon = daemon.kill_and_restart();
+    let mut device = daemon.log_in("truck");
+    device.say(&report(3));
+    device.expect("OK, THANKS!");
+    let next = receiver.delivered(1).pop().unwrap();
+    assert_eq!(
+        (next.sequence(), &next.body["data"]["vehicle"]["battery"]),
+        (3, &json!(3))
+    );
+}
+
+#[test]
+fn an_endpoint_that_works_again_does_not_remember_since_when_it_failed() {
+    let receiver = Receiver::start(|nth| [404, 200][nth.min(1)]);
+    let daemon = daemon(&Database::File, &[r#"webhooks.retry_schedule=["0s"]"#]);
+    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let mut device = daemon.log_in("truck");
+    device.say(&report(1));
+    wait_until("its failure is noted", || {
+        Some(daemon.json(&path)).filter(|it| it["failingSince"].is_string())
+    });
+    device.say(&report(2));
+    messages(&daemon, &path, "delivered", 1);
+    let well = daemon.json(&path);
+    assert_eq!(
+        [&well["failingSince"], &well["failures"]],
+        [&Value::Null, &json!(0)]
+    );
+}
+
+#[test]
+fn a_pause_that_is_asked_for_is_kept_though_others_succeed_at_the_same_time() {
+    // Both messages are there before either is answered.
+    let both = Barrier::new(2);
+    let receiver = Receiver::start_to_read(move |nth, body| {
+        if nth < 2 {
+            both.wait();
+        }
+        if is_about(body, "busy") {
+            Reaction::Busy(3600)
+        } else {
+            Reaction::Answer(200)
+        }
+    });
+    let daemon = daemon(&Database::File, &[]);
+    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let mut devices = ["busy", "other"].map(|id| daemon.log_in(id));
+    for device in &mut devices {
+        device.say(&report(1));
+    }
+    messages(&daemon, &path, "delivered", 1);
+    wait_until("the pause is noted", || {
+        Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
+    });
+    for device in &mut devices {
+        device.expect("OK, THANKS!");
+        device.say(&report(2));
+        device.expect("OK, THANKS!");
+    }
+    let paused = daemon.json(&path);
+    assert!(paused["pausedUntil"].is_string(), "{paused}");
+    assert_eq!(paused["pending"], 3);
+    assert_eq!(receiver.count(), 2);
+}
