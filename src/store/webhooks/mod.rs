@@ -12,6 +12,8 @@ mod heads;
 mod intent;
 mod lanes;
 mod outbox;
+#[cfg(test)]
+mod plan_tests;
 pub(super) mod purge;
 mod queries;
 mod settle;

@@ -260,7 +260,7 @@ impl Store {
     }
 }
 
-fn due_endpoints() -> Select<webhook_endpoint::Entity> {
+pub(super) fn due_endpoints() -> Select<webhook_endpoint::Entity> {
     use webhook_endpoint::{Column as E, Entity as Endpoint};
     use webhook_lane::{Column as L, Entity as Lane};
     let next = Lane::find()

@@ -1,7 +1,6 @@
 //! What gateways do while Redis or the database is away.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,7 +12,9 @@ use std::{
 use serde_json::json;
 
 use super::{DECLARED_DEAD, Obedient, REPORT, THANKS, offline, watched};
-use crate::support::{Cluster, Database, Device, LEASE, hello, on_every_server, wait_until};
+use crate::support::{
+    Cluster, Daemon, Database, Device, LEASE, hello, on_every_server, wait_until,
+};
 
 on_every_server! {
     while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_for_offline,
@@ -212,14 +213,6 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Resident memory of a process, in bytes.
-fn memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kibibytes.unwrap().parse::<u64>().unwrap() * 1024
-}
-
 fn long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobody_is_thanked_for_nothing(
     database: &Database,
 ) {
@@ -252,7 +245,7 @@ fn long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobod
         let mut dumpers: Vec<Device> = (0..DUMPERS)
             .map(|n| cluster.log_in_at(n % 2, &format!("dumper-{n}")))
             .collect();
-        let before: Vec<u64> = cluster.instances().map(|it| memory(it.pid())).collect();
+        let before: Vec<u64> = cluster.instances().map(Daemon::memory).collect();
         database.server().stall();
         let resumes_at = Instant::now() + STALL;
         let dump = format!("WTF! {DUMP}\n{}\n", "x".repeat(DUMP)).repeat(DUMPS);
@@ -262,7 +255,7 @@ fn long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobod
         // For its length: nothing is waited for.
         thread::sleep(resumes_at.saturating_duration_since(Instant::now()));
         for (instance, before) in cluster.instances().zip(before) {
-            let grown = memory(instance.pid()).saturating_sub(before);
+            let grown = instance.memory().saturating_sub(before);
             assert!(grown < ROOM, "{grown} bytes more");
         }
         database.server().resume();

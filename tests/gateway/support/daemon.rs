@@ -258,6 +258,16 @@ impl Daemon {
         open.count().try_into().unwrap()
     }
 
+    /// How many bytes of memory the process has.
+    pub(crate) fn memory(&self) -> u64 {
+        let output = Command::new("ps")
+            .args(["-o", "rss=", "-p", &self.pid().to_string()])
+            .output()
+            .unwrap();
+        let kib = String::from_utf8(output.stdout).unwrap();
+        kib.trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// From now on the process may open this many files.
     #[cfg(target_os = "linux")]
     pub(crate) fn limit_open_files(&self, files: u64) {

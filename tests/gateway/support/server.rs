@@ -132,6 +132,11 @@ impl Server {
         self.signal("CONT");
     }
 
+    /// Where the server writes.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.child.lock().unwrap().id().to_string();
         // PostgreSQL serves each connection by a process of its own.

@@ -1,5 +1,6 @@
 //! What happens is told to endpoints.
 
+mod backlog;
 mod delivery;
 mod kills;
 mod operators;
