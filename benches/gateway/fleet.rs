@@ -92,16 +92,45 @@ impl Fleet {
                 times
             });
         }
-        let mut times: Vec<Duration> = loops.join_all().await.concat();
-        let wall = started.elapsed();
-        times.sort_unstable();
-        Measured {
-            exchanges: times.len() as u64,
-            wall,
-            cpu: Duration::ZERO,
-            p50: times[times.len() / 2],
-            p99: times[times.len() * 99 / 100],
+        measured(loops.join_all().await.concat(), started)
+    }
+
+    /// Each device reports so often, not all of them at once, and another state of charge each time.
+    pub(crate) async fn report_each(&self, every: Duration, length: Duration) -> Measured {
+        let started = Instant::now();
+        let mut loops = JoinSet::new();
+        for (index, device) in (0..).zip(&self.devices) {
+            let device = Arc::clone(device);
+            let begin = started + every * index / u32::try_from(self.devices.len()).unwrap();
+            loops.spawn(async move {
+                let mut stream = device.lock().await;
+                let mut times = Vec::new();
+                let mut next = tokio::time::interval_at(begin.into(), every);
+                while started.elapsed() < length {
+                    next.tick().await;
+                    let charge = times.len() % 100;
+                    let report =
+                        format!("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {charge}%.\n");
+                    let asked = Instant::now();
+                    exchange(&mut stream, report.as_bytes()).await;
+                    times.push(asked.elapsed());
+                }
+                times
+            });
         }
+        measured(loops.join_all().await.concat(), started)
+    }
+}
+
+fn measured(mut times: Vec<Duration>, started: Instant) -> Measured {
+    let wall = started.elapsed();
+    times.sort_unstable();
+    Measured {
+        exchanges: times.len() as u64,
+        wall,
+        cpu: Duration::ZERO,
+        p50: times[times.len() / 2],
+        p99: times[times.len() * 99 / 100],
     }
 }
 

@@ -1,6 +1,6 @@
 //! The numbers that matter, as ratios to a bare tokio line server on the same machine in the same
 //! run: `cargo bench`. Each of `ping`, `report`, `command`, `elsewhere`, `idle`,
-//! `storm`, `start` can be named to run alone.
+//! `storm`, `start`, `webhook`, `backlog` can be named to run alone.
 //!
 //! The load is made by this process, the servers are processes of their own; all share the machine.
 #![expect(
@@ -14,6 +14,7 @@ mod bare;
 mod command;
 mod fleet;
 mod server;
+mod webhook;
 
 use std::time::Duration;
 
@@ -64,6 +65,12 @@ fn main() {
     }
     if wanted("storm") {
         runtime.block_on(storm());
+    }
+    if wanted("webhook") {
+        runtime.block_on(webhook::hanging());
+    }
+    if wanted("backlog") {
+        runtime.block_on(webhook::backlog());
     }
 }
 

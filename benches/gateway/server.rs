@@ -113,12 +113,15 @@ impl Server {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// Where the gateway keeps what it stores, unless it was told otherwise.
+    pub(crate) fn database_url(&self) -> String {
+        let file = self.folder.path().join("vehicle-gateway.db");
+        format!("sqlite://{}", file.display())
+    }
+
     /// How many reports are stored.
     pub(crate) fn rows(&self) -> u64 {
-        let url = format!(
-            "sqlite://{}",
-            self.folder.path().join("vehicle-gateway.db").display()
-        );
+        let url = self.database_url();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

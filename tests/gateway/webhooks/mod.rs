@@ -5,6 +5,7 @@ mod delivery;
 mod kills;
 mod operators;
 mod places;
+mod sink;
 mod trouble;
 mod verifiers;
 

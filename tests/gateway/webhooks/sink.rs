@@ -1,0 +1,83 @@
+//! `scripts/webhook-sink`, run as whoever watches messages arrive runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+};
+
+use serde_json::json;
+
+use super::{OPEN, report};
+use crate::support::{Daemon, Receiver, wait_until};
+
+/// A running sink; killed when dropped.
+struct Sink {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Sink {
+    fn start(arguments: &[&str]) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/webhook-sink");
+        let mut child = Command::new(script)
+            .args(["--port", "0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let url = first.split(' ').nth(2).unwrap().to_owned();
+        Self { child, lines, url }
+    }
+
+    /// The next line that it shows.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The same without the time of day.
+    #[track_caller]
+    fn shows(&mut self, expected: &str) {
+        assert_eq!(self.line().split_once(' ').unwrap().1, expected);
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_sink_shows_each_message_and_whether_it_is_signed() {
+    let mut sink = Sink::start(&["--secret", Receiver::SECRET]);
+    let mut other = Sink::start(&[
+        "--secret",
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "--status",
+        "500",
+    ]);
+    let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
+    for url in [&sink.url, &other.url] {
+        let body = json!({ "url": url, "secret": Receiver::SECRET });
+        assert_eq!(daemon.post("/webhooks", &body).status(), 201);
+    }
+    let mut device = daemon.log_in("truck");
+    sink.shows("vehicle.online truck #1 (signed)");
+    other.shows("vehicle.online truck #1 (FORGED OR ANOTHER SECRET)");
+    device.say(&report(3));
+    sink.shows("vehicle.updated truck #2 position battery running (signed)");
+    device.say("GOTTA GO.");
+    sink.shows("vehicle.offline truck #3 goodbye (signed)");
+    wait_until("the other one fails", || {
+        let webhooks = daemon.json("/webhooks");
+        (webhooks["items"][1]["lastError"] == "answered 500").then_some(())
+    });
+}
