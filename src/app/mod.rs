@@ -192,7 +192,13 @@ async fn open(
     configure_endpoints(&store, endpoints(settings))
         .await
         .map_err(StartError::Endpoints)?;
-    let dispatcher = Dispatcher::new(Arc::clone(&store), sender, dispatcher_options(settings));
+    let counts = webhooks::Counts::default();
+    let dispatcher = Dispatcher::new(
+        Arc::clone(&store),
+        sender,
+        dispatcher_options(settings),
+        counts.clone(),
+    );
     let (fanout, incoming) = fanout(settings)?;
     let service = Service::new(
         store,
@@ -209,15 +215,16 @@ async fn open(
                 offline_grace: settings.presence.offline_grace,
             },
             webhook_rules: webhook_rules(settings),
+            webhook_counts: counts,
         },
     );
     Ok((Arc::new(service), Arc::new(dispatcher), incoming))
 }
 
-/// Makes the endpoints of the settings those that are stored. Without any, there and here, nothing is written.
+/// Makes the endpoints of the settings those that are stored, and ends what a killed life of this file had under way. Where
+/// there are no endpoints at all nothing is written.
 async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<(), StoreError> {
-    let stored = store.endpoints().await?;
-    if wanted.is_empty() && !stored.iter().any(|endpoint| endpoint.configured) {
+    if wanted.is_empty() && store.endpoints().await?.is_empty() {
         return Ok(());
     }
     store.configure_endpoints(wanted).await

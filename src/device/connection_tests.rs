@@ -13,7 +13,8 @@ use crate::{
     fanout::Fanout,
     protocol::Limits,
     service::{
-        CommandOptions, HistoryPage, Instance, PresenceOptions, ServiceOptions, WebhookRules,
+        CommandOptions, HistoryPage, Instance, PresenceOptions, ServiceOptions, WebhookCounts,
+        WebhookRules,
     },
     store::{DatabaseAddress, Store, StoreOptions},
 };
@@ -66,6 +67,7 @@ impl Gateway {
                     allow_http: false,
                     allow_private: false,
                 },
+                webhook_counts: WebhookCounts::default(),
             },
         );
         let service = Arc::new(service);

@@ -10,6 +10,7 @@ mod docs;
 mod extract;
 mod history;
 mod kind;
+mod metrics;
 mod paging;
 mod problem;
 mod readiness;
@@ -150,6 +151,7 @@ fn describe() -> (Routes, OpenApi) {
         .merge(webhooks::routes())
         .merge(server_info::routes())
         .merge(readiness::routes())
+        .merge(metrics::routes())
         .merge(docs::routes());
     let waiting = commands::routes();
     let routes = Routes {

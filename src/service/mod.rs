@@ -33,7 +33,7 @@ pub use crate::{
         CommandPage, Disabled, Endpoint, EndpointHealth, EndpointState, HistoryPage, Login,
         Message, MessagePage, MessageState, Position, Registered, StoreError, Ticket, Written,
     },
-    webhooks::Rules as WebhookRules,
+    webhooks::{Counts as WebhookCounts, Rules as WebhookRules},
 };
 pub use commands::{
     Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,
@@ -76,7 +76,7 @@ pub struct Instance {
 }
 
 /// How the use cases are done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServiceOptions {
     /// Bounds every wait for the store.
     pub commit_timeout: Duration,
@@ -86,6 +86,8 @@ pub struct ServiceOptions {
     pub presence: PresenceOptions,
     /// Where endpoints of webhooks may be that are made over REST.
     pub webhook_rules: WebhookRules,
+    /// What the dispatcher counts.
+    pub webhook_counts: WebhookCounts,
 }
 
 /// The use cases over the store and the sessions of this instance.
@@ -100,6 +102,8 @@ pub struct Service {
     presence: PresenceOptions,
     /// Where endpoints of webhooks may be that are made here.
     webhook_rules: WebhookRules,
+    /// Written by the dispatcher.
+    webhook_counts: WebhookCounts,
     /// Other instances that are there. Written by whoever keeps watch over them.
     others: Mutex<Vec<Uuid>>,
     /// Sessions and rows are to be compared at the next look.
@@ -131,6 +135,7 @@ impl Service {
             fanout,
             presence: options.presence,
             webhook_rules: options.webhook_rules,
+            webhook_counts: options.webhook_counts,
             others: Mutex::default(),
             look_soon: AtomicBool::new(false),
             draining: CancellationToken::new(),

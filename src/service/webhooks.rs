@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use uuid::Uuid;
 
-use super::Service;
+use super::{Service, WebhookCounts};
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
@@ -98,6 +98,19 @@ impl Service {
     /// All endpoints, the oldest first, with what waits for them.
     pub async fn endpoints(&self) -> Result<Vec<EndpointState>, StoreError> {
         self.store.endpoint_states().await
+    }
+
+    /// What was sent to endpoints since the start.
+    #[must_use]
+    pub fn webhook_counts(&self) -> &WebhookCounts {
+        &self.webhook_counts
+    }
+
+    /// For how long the oldest message has waited for an endpoint.
+    #[must_use]
+    pub fn lag(&self, state: &EndpointState) -> Duration {
+        let since = state.oldest_pending;
+        since.map_or(Duration::ZERO, |since| self.store.now().since(since))
     }
 
     /// One endpoint, with what waits for it.

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Attempt, Delivery, Outcome, Secret, SecretError, Sender};
+use super::{Attempt, Counts, Delivery, Outcome, Secret, SecretError, Sender};
 use crate::store::{self, Claimable, Endpoint, Outgoing, Settled, Store, StoreError};
 
 /// Messages of one lane that are sent in a row before others have their turn.
@@ -51,6 +51,7 @@ pub struct Dispatcher {
     store: Arc<Store>,
     sender: Sender,
     options: DispatcherOptions,
+    counts: Counts,
     /// Endpoints whose last attempt failed, so that it is told once.
     failing: Mutex<HashSet<Uuid>>,
 }
@@ -58,11 +59,17 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// Sends nothing yet.
     #[must_use]
-    pub fn new(store: Arc<Store>, sender: Sender, options: DispatcherOptions) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        sender: Sender,
+        options: DispatcherOptions,
+        counts: Counts,
+    ) -> Self {
         Self {
             store,
             sender,
             options,
+            counts,
             failing: Mutex::default(),
         }
     }
@@ -157,6 +164,7 @@ impl Dispatcher {
                 Ok(delivery) => self.sender.send(&delivery).await,
                 Err(error) => unsendable(&error),
             };
+            self.counts.add(&attempt);
             self.tell(&outgoing.endpoint, &attempt);
             let go_on = left > 0 && !stop.is_cancelled();
             let settled = self.settled(outgoing, attempt, go_on);
@@ -206,6 +214,10 @@ impl Dispatcher {
                 None => store::Outcome::GivenUp { is_endpoint, pause },
             },
         };
+        // One that was sent before its time is not.
+        if matches!(outcome, store::Outcome::GivenUp { .. }) && !outgoing.is_early {
+            self.counts.given_up.inc();
+        }
         Settled {
             key: outgoing.key,
             endpoint: outgoing.endpoint,

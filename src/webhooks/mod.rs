@@ -4,11 +4,12 @@
 //! URL, and `lookup` what a name resolves to, also in the moment of connecting. `sender` makes one attempt: `tls` says
 //! whom it believes, `answer` what it makes of what comes back, `trouble` why nothing did. When to try again, and what
 //! becomes of an endpoint, is the store's and the `dispatcher`'s, which sends what the store says is due. `body` is what a
-//! message says.
+//! message says, and `counts` what became of all of them.
 
 mod addresses;
 mod answer;
 mod body;
+mod counts;
 mod dispatcher;
 mod lookup;
 mod secret;
@@ -23,6 +24,7 @@ mod trouble;
 pub use addresses::is_allowed;
 pub use answer::Outcome;
 pub use body::render;
+pub use counts::Counts;
 pub use dispatcher::{Dispatcher, DispatcherOptions};
 pub use lookup::Lookup;
 pub use secret::{Secret, SecretError};

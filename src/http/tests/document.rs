@@ -74,7 +74,7 @@ fn every_operation_is_described_and_every_reference_resolves() {
             }
         }
     }
-    assert_eq!(ids.len(), 36);
+    assert_eq!(ids.len(), 37);
     assert_references_resolve(&document, &document);
 }
 

@@ -4,6 +4,7 @@ mod commands;
 mod connections;
 mod document;
 mod errors;
+mod metrics;
 mod resources;
 mod webhooks;
 
@@ -24,7 +25,10 @@ use crate::{
     domain::{DeviceId, Timestamp},
     fanout::Fanout,
     registry::Mailbox,
-    service::{CommandOptions, Instance, PresenceOptions, Service, ServiceOptions, WebhookRules},
+    service::{
+        CommandOptions, Instance, PresenceOptions, Service, ServiceOptions, WebhookCounts,
+        WebhookRules,
+    },
     store::{DatabaseAddress, Store, StoreOptions},
 };
 
@@ -130,6 +134,7 @@ impl Api {
                     allow_http: false,
                     allow_private: false,
                 },
+                webhook_counts: WebhookCounts::default(),
             },
         ));
         Self {
