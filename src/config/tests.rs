@@ -1,6 +1,7 @@
 //! The settings as their callers meet them: sources in, settings or problems out.
 
 mod embedded;
+mod webhooks;
 
 use std::{fs, path::PathBuf, time::Duration};
 

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use figment::value::{Dict, Value};
 use serde::{Serialize, Serializer};
+use url::Url;
 
 use super::{
     reader::Reader,
@@ -26,9 +27,12 @@ pub const EVENTS: [&str; 7] = [
     "command",
 ];
 
-const ENDPOINTS: &str = "a list of tables with url (https, or http), secret (\"whsec_\" and 24 to 64 bytes in base64) and, \
+const ENDPOINTS: &str = "a list of tables with url (https, or http; without user, password and fragment), secret (\"whsec_\" and 24 to 64 bytes in base64) and, \
     if not all are wanted, events (of online, offline, position, battery, running, debug-blob, command), devices (their ids), \
     ordered and coalesce (true or false)";
+
+const SCHEDULE: &str =
+    "a list of durations that begins with 0s, each up to 7d, such as [\"0s\", \"5s\", \"5m\"]";
 
 /// `[webhooks]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,7 +46,7 @@ pub struct WebhookSettings {
     /// The longest an endpoint may take to answer.
     #[serde(serialize_with = "as_duration")]
     pub timeout: Duration,
-    /// When a message is sent: after each of these times, until it is delivered; at least one.
+    /// When a message is sent: after each of these times, until it is delivered. The first is zero.
     #[serde(serialize_with = "as_durations")]
     pub retry_schedule: Vec<Duration>,
     /// An endpoint that fails for so long is disabled.
@@ -110,14 +114,14 @@ impl WebhookSettings {
                 "webhooks.timeout",
                 Duration::from_millis(100)..=Duration::from_mins(1),
             ),
-            retry_schedule: reader.list(
-                "webhooks.retry_schedule",
-                "a list of durations, each from 0s to 7d, such as [\"0s\", \"5s\", \"5m\"]",
-                |text| parse_duration(text).filter(|pause| *pause <= DAY * 7),
-            ),
+            retry_schedule: reader.list("webhooks.retry_schedule", SCHEDULE, |text| {
+                parse_duration(text).filter(|pause| *pause <= DAY * 7)
+            }),
             disable_after: reader.duration("webhooks.disable_after", HOUR..=DAY * 365),
             concurrency: reader.count("webhooks.concurrency", 1..=1000),
         };
+        let begins_at_once = settings.retry_schedule.first() == Some(&Duration::ZERO);
+        reader.together("webhooks.retry_schedule", &[], begins_at_once, SCHEDULE);
         let mut urls: Vec<&str> = settings
             .endpoints
             .iter()
@@ -161,10 +165,13 @@ fn endpoint(table: &Dict) -> Option<EndpointSettings> {
 }
 
 fn is_url(text: &str) -> bool {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    let Ok(url) = Url::parse(text) else {
+        return false;
+    };
+    ["https", "http"].contains(&url.scheme())
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.fragment().is_none()
         && text.len() <= 2048
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }

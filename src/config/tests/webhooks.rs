@@ -1,0 +1,55 @@
+//! `[webhooks]`.
+
+use std::time::Duration;
+
+use super::given;
+
+const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
+#[test]
+fn the_first_attempt_is_made_at_once() {
+    let settings = given()
+        .set(r#"webhooks.retry_schedule=["0s", "1h"]"#)
+        .settings();
+    let schedule = settings.webhooks.retry_schedule;
+    assert_eq!(schedule, [Duration::ZERO, Duration::from_hours(1)]);
+    let told = given()
+        .set(r#"webhooks.retry_schedule=["5s", "1h"]"#)
+        .told();
+    assert_eq!(
+        told,
+        [
+            r#"webhooks.retry_schedule: found "[\"5s\", \"1h\"]" in --set webhooks.retry_schedule; allowed: a list of durations that begins with 0s, each up to 7d, such as ["0s", "5s", "5m"]"#
+        ]
+    );
+}
+
+#[test]
+fn an_endpoint_has_a_url_that_messages_can_be_sent_to() {
+    let with = |url: &str| {
+        let endpoint = format!(r#"[{{"url":"{url}","secret":"{SECRET}"}}]"#);
+        given().set(&format!("webhooks.endpoints={endpoint}"))
+    };
+    for good in ["https://a.example/", "http://127.0.0.1:9000/hooks?key=1"] {
+        let settings = with(good).settings();
+        assert_eq!(settings.webhooks.endpoints[0].url, good);
+    }
+    for bad in [
+        "a.example",
+        "ftp://a.example/",
+        "https://",
+        "https://joe@a.example/",
+        "https://joe:s3cret@a.example/",
+        "https://a.example/#part",
+        "https://a example/",
+        "https://a.example:99999/",
+    ] {
+        let told = with(bad).told();
+        assert_eq!(told.len(), 1, "{bad}: {told:?}");
+        assert!(
+            told[0].starts_with("webhooks.endpoints: found "),
+            "{told:?}"
+        );
+        assert!(!told[0].contains("whsec_MDEy"), "{told:?}");
+    }
+}
