@@ -33,7 +33,7 @@ pub use crate::{
         CommandPage, Disabled, Endpoint, EndpointHealth, EndpointState, HistoryPage, Login,
         Message, MessagePage, MessageState, Position, Registered, StoreError, Ticket, Written,
     },
-    webhooks::{Counts as WebhookCounts, Rules as WebhookRules},
+    webhooks::{Counts as WebhookCounts, Rules as WebhookRules, Secret},
 };
 pub use commands::{
     Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,

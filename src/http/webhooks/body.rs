@@ -47,7 +47,7 @@ pub(super) struct NewWebhook {
     #[schemars(schema_with = "events")]
     events: Option<Vec<EventName>>,
     /// Which vehicles it is told of; null, or left out: all of them.
-    #[garde(length(min = 1, max = 1000))]
+    #[garde(length(min = 1, max = 500))]
     #[serde(default)]
     #[schemars(schema_with = "device_ids")]
     device_ids: Option<Vec<DeviceName>>,
@@ -93,7 +93,7 @@ pub(super) struct WebhookUpdate {
     #[schemars(schema_with = "events")]
     events: Option<Vec<EventName>>,
     /// Which vehicles it is told of from now on; null: all of them.
-    #[garde(length(min = 1, max = 1000))]
+    #[garde(length(min = 1, max = 500))]
     #[serde(
         default,
         deserialize_with = "not_null",
@@ -164,7 +164,7 @@ fn device_ids(_: &mut SchemaGenerator) -> Schema {
         "type": ["array", "null"],
         "items": resource::device_id_schema(),
         "minItems": 1,
-        "maxItems": 1000,
+        "maxItems": 500,
     })
 }
 
@@ -223,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::webhooks::Secret;
+    use crate::service::Secret;
 
     fn documented_secret() -> impl Strategy<Value = String> {
         // The generator knows no anchors.
