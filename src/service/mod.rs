@@ -31,7 +31,8 @@ pub use crate::{
     registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
     store::{
         CommandPage, Disabled, Endpoint, EndpointHealth, EndpointState, HistoryPage, Login,
-        Message, MessagePage, MessageState, Position, Registered, StoreError, Ticket, Written,
+        Message, MessagePage, MessageState, Position, Registered, SecretText, StoreError, Ticket,
+        Written,
     },
     webhooks::{Counts as WebhookCounts, Rules as WebhookRules, Secret},
 };

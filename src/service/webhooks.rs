@@ -27,7 +27,7 @@ pub struct EndpointRequest {
     /// Of which vehicles; of all if none are named.
     pub devices: Option<BTreeSet<DeviceId>>,
     /// Signs its messages; one is drawn if there is none.
-    pub secret: Option<String>,
+    pub secret: Option<SecretText>,
     /// Whether messages of one vehicle wait for one another.
     pub ordered: bool,
     /// Whether changes that were not sent yet become one message.
@@ -126,7 +126,7 @@ impl Service {
     ) -> Result<Endpoint, EndpointError> {
         let url = self.checked_url(&request.url).await?;
         let secret = match &request.secret {
-            Some(text) => Secret::parse(text).map_err(EndpointError::Secret)?,
+            Some(SecretText(text)) => Secret::parse(text).map_err(EndpointError::Secret)?,
             None => Secret::generate().map_err(EndpointError::NoSecret)?,
         };
         let new = NewEndpoint {

@@ -12,7 +12,7 @@ use crate::{
     domain::{DeviceId, EventKind, EventKinds, InvalidDeviceId},
     http::{body::not_null, describe::Example},
     resource,
-    service::{EndpointRequest, EndpointUpdate},
+    service::{EndpointRequest, EndpointUpdate, SecretText},
 };
 
 /// A device id in a list.
@@ -28,8 +28,8 @@ impl TryFrom<String> for DeviceName {
     }
 }
 
-/// A webhook to make.
-#[derive(Debug, Deserialize, JsonSchema, Validate)]
+/// A webhook to make. It holds a secret: nothing shows it as it is.
+#[derive(Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewWebhook {
     /// Where messages go. `https`, unless the settings allow `http`, and no address of a private network unless they
@@ -182,7 +182,7 @@ impl From<NewWebhook> for EndpointRequest {
             url: new.url,
             events: new.events.map_or(EventKinds::of(&EventKind::ALL), kinds),
             devices: new.device_ids.map(devices),
-            secret: new.secret,
+            secret: new.secret.map(SecretText),
             ordered: new.ordered,
             coalesce: new.coalesce,
         }

@@ -174,8 +174,8 @@ impl Example for Webhook {
     }
 }
 
-/// A webhook that was made just now, with its secret.
-#[derive(Debug, Serialize, JsonSchema)]
+/// A webhook that was made just now, with its secret, which only its maker sees.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct MadeWebhook {
     #[serde(flatten)]
     webhook: Webhook,
@@ -217,8 +217,8 @@ impl Example for MadeWebhook {
     }
 }
 
-/// The new secret of a webhook.
-#[derive(Debug, Serialize, JsonSchema)]
+/// The new secret of a webhook, which only its maker sees.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = every_key_present)]
 pub(super) struct RotatedSecret {
