@@ -26,6 +26,7 @@ mod health;
 mod intent;
 mod purge;
 mod queries;
+mod statements;
 mod watch;
 mod webhooks;
 mod writer;

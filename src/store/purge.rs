@@ -6,9 +6,9 @@ use sea_orm::{
 };
 
 use super::{
-    batch::Texts,
     entities::{command, debug_blob, idempotency_key, report},
     intent::Purge,
+    statements::Texts,
     webhooks,
 };
 

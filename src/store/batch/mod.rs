@@ -5,7 +5,6 @@
 //! every size), one commit with its fsync.
 
 mod rows;
-mod statements;
 
 use std::{collections::HashMap, time::Duration};
 
@@ -23,14 +22,13 @@ use super::{
     fold::{Change, Fold, NewBlob, NewReport, Row, commands::Commands},
     intent::{Eviction, Intent, Queued},
     purge,
+    statements::{Texts, insert, upsert},
     webhooks::{self, Happened, Render, WebhookEffects},
 };
 use crate::domain::{Command, DeviceId, Event, Occurrence, Timestamp};
 use rows::{read_commands, read_vehicles};
-use statements::insert;
-pub(super) use statements::{Texts, upsert};
 
-pub(super) use rows::{KnownRows, padded};
+pub(super) use rows::KnownRows;
 
 /// Which batch of which life it is.
 #[derive(Debug, Clone, Copy)]

@@ -8,13 +8,13 @@ use sea_orm::{
     sea_query::{LockBehavior, LockType},
 };
 
-use super::statements::Texts;
 use crate::{
     domain::{Command, DeviceId},
     store::{
         entities::{command, idempotency_key, vehicle},
         fold::{Row, commands::Commands},
         intent::{Intent, Queued},
+        statements::{Texts, padded},
         webhooks::KnownEndpoints,
     },
 };
@@ -192,12 +192,4 @@ fn add(commands: &mut Commands, rows: Vec<command::Model>) {
             Err(error) => tracing::error!(%id, %error, "a command is left as it is"),
         }
     }
-}
-
-/// Repeats the last key up to a power of two: few statements, prepared once.
-pub(in crate::store) fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
-    let missing = keys.len().next_power_of_two() - keys.len();
-    let last = keys.last().cloned().into_iter();
-    let repeats = last.flat_map(move |last| std::iter::repeat_n(last, missing));
-    keys.iter().cloned().chain(repeats)
 }

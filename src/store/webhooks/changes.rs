@@ -13,15 +13,15 @@ use super::{
     KnownEndpoints, NO_DEVICE, Render, Telling,
     endpoints::{changed, devices},
     intent::{Disabled, Endpoint, EndpointChange, NewEndpoint, Retried, RetryStep, WebhookIntent},
-    lanes::Lanes,
-    outbox::{key, new_id, new_message},
+    lanes::{Lanes, key},
+    outbox::{new_id, new_message},
     verdicts::{Waiting, free_lanes},
 };
 use crate::{
     domain::Timestamp,
     store::{
-        batch::Texts,
         entities::{webhook_endpoint, webhook_lane, webhook_message},
+        statements::Texts,
     },
 };
 

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
-        batch::Texts,
         entities::{webhook_lane, webhook_message},
+        statements::Texts,
     },
 };
 

@@ -12,8 +12,8 @@ use super::{intent::Endpoint, lanes::KEYS_PER_SELECT};
 use crate::{
     domain::Timestamp,
     store::{
-        batch::padded,
         entities::{webhook_lane, webhook_message},
+        statements::padded,
     },
 };
 

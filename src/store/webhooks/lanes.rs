@@ -7,9 +7,11 @@ use sea_orm::{
     QuerySelect, sea_query::Value,
 };
 
+use uuid::Uuid;
+
 use crate::store::{
-    batch::{Texts, padded, upsert},
     entities::webhook_lane,
+    statements::{Texts, padded, upsert},
 };
 
 /// Keys a SELECT asks for at most.
@@ -17,6 +19,10 @@ pub(super) const KEYS_PER_SELECT: usize = 512;
 
 /// An endpoint and a vehicle.
 pub(super) type LaneKey = (String, String);
+
+pub(super) fn key(endpoint_id: Uuid, device_id: &str) -> LaneKey {
+    (endpoint_id.to_string(), device_id.to_owned())
+}
 
 #[derive(Debug)]
 struct LaneRow {

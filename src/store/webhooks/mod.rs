@@ -5,6 +5,7 @@
 //! messages of a vehicle arrive in order, however many instances send, and the search for what is due does not grow with
 //! the table. A message that is sent and not noted as sent, because the sender died, is sent again under the same id.
 
+mod batch;
 mod changes;
 mod claim;
 mod endpoints;
@@ -19,13 +20,13 @@ mod queries;
 mod settle;
 mod verdicts;
 
+pub(super) use batch::{Happened, WebhookEffects, write};
 pub(super) use endpoints::KnownEndpoints;
 pub(super) use intent::WebhookIntent;
 pub use intent::{
     Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, Message, MessageKey,
     MessageState, NewEndpoint, Outcome, Outgoing, Retried, RetryStep, SecretText, Settled,
 };
-pub(super) use outbox::{Happened, WebhookEffects, write};
 pub use queries::{DueEndpoint, EndpointState, MessagePage};
 
 use crate::domain::{Event, EventKinds, Timestamp};

@@ -8,8 +8,8 @@ use sea_orm::{
 
 use super::lanes::{LaneKey, Lanes};
 use crate::store::{
-    batch::Texts,
     entities::{webhook_endpoint, webhook_lane, webhook_message},
+    statements::Texts,
 };
 
 /// Rows a step deletes at most.

@@ -17,15 +17,14 @@ use super::{
     claim::take,
     heads::{Next, heads},
     intent::{Attempt, Outcome, Outgoing, Settled},
-    lanes::{KEYS_PER_SELECT, LaneKey, Lanes, write_rows},
-    outbox::key,
+    lanes::{KEYS_PER_SELECT, LaneKey, Lanes, key, write_rows},
     verdicts::{LONGEST_ERROR, healths, short},
 };
 use crate::{
     domain::Timestamp,
     store::{
-        batch::{Texts, padded},
         entities::webhook_message,
+        statements::{Texts, padded},
     },
 };
 

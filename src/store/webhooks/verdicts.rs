@@ -19,8 +19,8 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
-        batch::padded,
         entities::{webhook_endpoint, webhook_lane},
+        statements::padded,
     },
 };
 

@@ -1,4 +1,4 @@
-//! Statements that write many rows: few texts, prepared once.
+//! Statements about many rows: few texts, prepared once.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ const VALUES_PER_INSERT: usize = 2_048;
 /// The texts of statements by table, number of columns and rows, and whether they update: building one
 /// costs more than running it.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
+pub(super) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
 
 impl Texts {
     fn get<E: EntityTrait>(
@@ -54,7 +54,7 @@ pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
 
 /// Inserts rows, or updates these columns of those that are there. The first `keys` columns are the
 /// primary key.
-pub(in crate::store) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
+pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     db: &DatabaseTransaction,
     texts: &mut Texts,
     rows: &[R],
@@ -115,6 +115,14 @@ fn runs<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
         rows = rest;
         Some(run)
     })
+}
+
+/// Repeats the last key up to a power of two: few statements, prepared once.
+pub(super) fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
+    let missing = keys.len().next_power_of_two() - keys.len();
+    let last = keys.last().cloned().into_iter();
+    let repeats = last.flat_map(move |last| std::iter::repeat_n(last, missing));
+    keys.iter().cloned().chain(repeats)
 }
 
 #[cfg(test)]
