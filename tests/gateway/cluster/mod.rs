@@ -25,7 +25,12 @@ const DECLARED_DEAD: &str = "declared dead";
 
 /// A cluster whose database notes what is written to it.
 fn watched(database: &Database, size: usize) -> Cluster {
-    let cluster = Cluster::start(database, size);
+    watched_with(database, size, &[])
+}
+
+/// The same with further settings for each instance.
+fn watched_with(database: &Database, size: usize, settings: &[&str]) -> Cluster {
+    let cluster = Cluster::start_with(database, size, settings);
     watch(cluster.database_url());
     cluster
 }

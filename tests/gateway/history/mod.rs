@@ -61,6 +61,13 @@ fn seed() -> u64 {
     setting("VEHICLE_GATEWAY_SEED").unwrap_or_else(|| fastrand::u64(..))
 }
 
+/// What a test chooses by: of a seed that is shown if it fails, and that `VEHICLE_GATEWAY_SEED` sets.
+pub(crate) fn seeded() -> Rng {
+    let seed = seed();
+    say(&format!("VEHICLE_GATEWAY_SEED={seed}"));
+    Rng::with_seed(seed)
+}
+
 /// An instance that was killed and the lives that it had until then.
 fn killed(history: &History) -> Vec<(String, Moment)> {
     let mut killed = Vec::new();
