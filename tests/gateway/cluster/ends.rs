@@ -3,14 +3,17 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use socket2::SockRef;
 
-use super::{DECLARED_DEAD, REPORT, THANKS, life, offline, session, watched};
+use super::{DECLARED_DEAD, REPORT, THANKS, life, offline, session, watched, watched_with};
 use crate::support::{
     Cluster, Database, Device, GRACE, LEASE, PATIENCE, hello, on_every_server, wait_until,
 };
 
 on_every_server! {
     a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never_offline,
+    a_half_open_connection_of_an_instance_that_stood_still_closes_late_and_changes_nothing,
+    a_half_open_connection_whose_instance_was_not_told_hears_no_command_and_closes_late_and_changes_nothing,
     without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases,
     an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id,
     vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time,
@@ -43,6 +46,135 @@ fn a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never
         ("2".to_owned(), life(&cluster, 1))
     );
     assert_eq!(offline(&cluster, "truck"), 0);
+}
+
+/// Nobody is taken for dead, and nobody compares its sessions with the database, for as long as a test takes.
+const SLOW: &str = "presence.lease=5m";
+
+/// How a connection that nobody uses any more may end after all.
+#[derive(Debug, Clone, Copy)]
+enum LateEnd {
+    Closed,
+    Reset,
+}
+
+impl LateEnd {
+    const BOTH: [Self; 2] = [Self::Closed, Self::Reset];
+
+    fn id(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+        }
+    }
+
+    fn end(self, device: Device) {
+        if matches!(self, Self::Reset) {
+            let socket = SockRef::from(device.stream());
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        drop(device);
+    }
+}
+
+/// What the database has noted of a vehicle's sessions.
+fn noted(cluster: &Cluster, device_id: &str) -> Vec<String> {
+    let sql = format!("SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}'");
+    cluster.query(&sql)
+}
+
+/// A command by way of this instance reaches the vehicle, which does it.
+#[track_caller]
+fn obeys(cluster: &Cluster, asked: usize, id: &str, device: &mut Device) {
+    let asked = cluster
+        .instance(asked)
+        .ask(&format!("{id}/turnOn"), &json!({}));
+    device.expect("HEY YOU, RUN!");
+    device.say("DONE!");
+    assert_eq!(asked.answer().told(), (200, "done"));
+}
+
+/// The first instance has closed its connection of this vehicle, which is with the second one as before.
+fn is_still_with_the_second(cluster: &Cluster, id: &str, noted_before: &[String]) {
+    let line = cluster.instance(0).disconnected(id);
+    assert_eq!(line["epoch"], 1);
+    // Whatever it had to store of it comes before the end of a login after it.
+    drop(cluster.log_in_at(0, &format!("after-{id}")));
+    cluster.instance(0).offline(&format!("after-{id}"));
+    assert_eq!(noted(cluster, id), noted_before, "{id}");
+    assert_eq!(session(cluster, id), ("2".to_owned(), life(cluster, 1)));
+    assert_eq!(cluster.instance(2).vehicle(id)["online"], true);
+    assert_eq!(offline(cluster, id), 0);
+}
+
+fn a_half_open_connection_of_an_instance_that_stood_still_closes_late_and_changes_nothing(
+    database: &Database,
+) {
+    let cluster = watched_with(database, 3, &[SLOW]);
+    let old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
+    cluster.pause(0);
+    let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
+    for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
+        for asked in [1, 2] {
+            obeys(&cluster, asked, end.id(), device);
+        }
+    }
+    let before = LateEnd::BOTH.map(|end| noted(&cluster, end.id()));
+    for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
+        end.end(device);
+    }
+    // Now it hears of the logins and of the ends at once.
+    cluster.resume(0);
+    for ((device, end), before) in new.iter_mut().zip(LateEnd::BOTH).zip(&before) {
+        is_still_with_the_second(&cluster, end.id(), before);
+        for asked in 0..3 {
+            obeys(&cluster, asked, end.id(), device);
+        }
+    }
+}
+
+fn a_half_open_connection_whose_instance_was_not_told_hears_no_command_and_closes_late_and_changes_nothing(
+    database: &Database,
+) {
+    let cluster = watched_with(database, 3, &[SLOW]);
+    let mut old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
+    cluster.redis().kill();
+    let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
+    for ((new, old), end) in new.iter_mut().zip(&mut old).zip(LateEnd::BOTH) {
+        obeys(&cluster, 1, end.id(), new);
+        // The first instance holds a connection of it that is open, and does not take that for the vehicle. Either way
+        // the command was not sent, and will not be.
+        let path = format!("{}/turnOn", end.id());
+        let answer = cluster
+            .instance(0)
+            .operate(&path, &json!({"timeoutSeconds": 1}));
+        assert!(
+            [(503, "fan-out-unavailable"), (504, "command-expired")].contains(&answer.told()),
+            "{answer:?}"
+        );
+        old.say("PING.");
+        old.expect("PONG.");
+    }
+    let before = LateEnd::BOTH.map(|end| noted(&cluster, end.id()));
+    for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
+        end.end(device);
+    }
+    for ((device, end), before) in new.iter_mut().zip(LateEnd::BOTH).zip(&before) {
+        is_still_with_the_second(&cluster, end.id(), before);
+        obeys(&cluster, 1, end.id(), device);
+    }
+    cluster.redis().restart();
+    for index in 0..3 {
+        wait_until("instances reach each other again", || {
+            let ready = cluster.instance(index).json("/ready");
+            (ready["checks"]["redis"] == "up").then_some(())
+        });
+    }
+    for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
+        for asked in 0..3 {
+            obeys(&cluster, asked, end.id(), device);
+        }
+    }
 }
 
 fn without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases(
