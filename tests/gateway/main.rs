@@ -29,4 +29,5 @@ mod servers;
 mod simulate;
 mod text;
 mod transcript;
+mod upgrade;
 mod webhooks;
