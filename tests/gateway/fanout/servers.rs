@@ -19,6 +19,47 @@ async fn a_password_opens_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_needs_no_more_than_the_documented_rights() {
+    let rights = "+subscribe +unsubscribe +publish +ping +hello +info +client +cluster";
+    let redis = Redis::with_user(&format!("gateway on >open-sesame &{CHANNEL}* {rights}"));
+    let url = format!("redis://gateway:open-sesame@{}", redis.address());
+    let (a, mut b) = (
+        Instance::new(&url, CHANNEL).await,
+        Instance::new(&url, CHANNEL).await,
+    );
+    for instance in [&a, &b] {
+        instance.becomes(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    assert_eq!(b.next().await, told(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_tells_where_redis_is() {
+    let redis = Redis::start();
+    let sentinel = Redis::sentinel_of(&redis, "fleet");
+    let url = format!(
+        "redis-sentinel://{}?sentinelServiceName=fleet",
+        sentinel.address()
+    );
+    let (a, mut b) = (
+        Instance::new(&url, CHANNEL).await,
+        Instance::new(&url, CHANNEL).await,
+    );
+    for instance in [&a, &b] {
+        instance.becomes(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    assert_eq!(b.next().await, told(1));
+    redis.kill();
+    b.becomes(FanoutState::Down).await;
+    redis.restart();
+    b.becomes(FanoutState::Up).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_is_spoken_if_the_url_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("rediss://{}", listener.local_addr().unwrap());

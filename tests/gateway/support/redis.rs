@@ -48,6 +48,45 @@ impl Redis {
         Self::start_as(Some(password), &["--requirepass", password])
     }
 
+    /// With a user who may do this, and nothing else.
+    pub(crate) fn with_user(rules: &str) -> Self {
+        let redis = Self::start();
+        let mut peer = redis.connect();
+        let words: Vec<&str> = ["ACL", "SETUSER"]
+            .into_iter()
+            .chain(rules.split(' '))
+            .collect();
+        peer.send(&words);
+        assert_eq!(peer.line(), "+OK");
+        redis
+    }
+
+    /// One that knows where this server is, by that name: a sentinel.
+    pub(crate) fn sentinel_of(redis: &Self, name: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("sentinel.conf");
+        let port = free_port();
+        let (log, server) = (folder.path().join("log"), redis.port);
+        let settings =
+            format!("bind 127.0.0.1\nport {port}\nsentinel monitor {name} 127.0.0.1 {server} 1\n");
+        fs::write(&file, settings).unwrap();
+        let log = fs::File::create(log).unwrap();
+        let child = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        Self {
+            port,
+            options: Vec::new(),
+            password: None,
+            folder,
+            child: Mutex::new(child),
+        }
+    }
+
     fn start_as(password: Option<&'static str>, options: &[&str]) -> Self {
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         let folder = TempDir::new().unwrap();
