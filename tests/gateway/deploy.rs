@@ -186,6 +186,7 @@ fn a_composed_gateway_has_the_time_that_its_stop_takes_and_the_balancer_more_pat
     let silence = seconds(&default("silence_timeout"));
     assert!(seconds(&all("timeout client ")[0]) > silence);
     assert!(seconds(&all("timeout server ")[0]) > silence);
+    assert!(seconds(&all("timeout tunnel ")[0]) > silence);
     assert!(seconds(&all("timeout client-fin ")[0]) > seconds(&default("commit_timeout")));
     // A request that waits for a vehicle takes up to 60 s more than others.
     assert!(seconds(&all("timeout server ")[1]) > seconds(&default("request_timeout")) + 60);
@@ -218,7 +219,6 @@ fn what_the_dockerfile_copies_is_there_and_not_ignored() {
     assert_eq!(sent, copied);
 }
 
-/// While two gateways on one database take it from each other, there can be one.
 const GATEWAYS: usize = 2;
 
 #[test]
