@@ -105,6 +105,10 @@ impl Cluster {
         cluster
     }
 
+    pub(crate) fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
     pub(crate) fn redis(&self) -> &Redis {
         &self.redis
     }

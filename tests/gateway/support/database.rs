@@ -53,6 +53,29 @@ pub(crate) fn change(url: &str, sql: &str) {
         .unwrap();
 }
 
+/// Changes the schema on a server, and notes it, as a later version of the gateway does it at its start: in its turn, so
+/// that no other one starts meanwhile.
+pub(crate) fn migrate_as_later(url: &str, name: &str, changes: &[&str]) {
+    let (runtime, connection) = connect(url).unwrap();
+    let turn = match connection.get_database_backend() {
+        DbBackend::Postgres => "SELECT pg_advisory_lock(7238943117)",
+        _ => "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), 600)",
+    };
+    let note =
+        format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{name}', 4102358400)");
+    runtime
+        .block_on(async {
+            connection.execute_unprepared(turn).await?;
+            for change in changes {
+                connection.execute_unprepared(change).await?;
+            }
+            connection.execute_unprepared(&note).await?;
+            // The turn ends with the connection.
+            connection.close().await
+        })
+        .unwrap();
+}
+
 /// Another program that holds the write lock of a database file, or rows on a server, until this is
 /// dropped.
 pub(crate) struct Lock {

@@ -21,7 +21,7 @@ mod wait;
 pub(crate) use balancer::Balancer;
 pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use daemon::Daemon;
-pub(crate) use database::{Lock, answers, change, query};
+pub(crate) use database::{Lock, answers, change, migrate_as_later, query};
 pub(crate) use device::{Device, hello, json};
 pub(crate) use line::{Line, Said};
 pub(crate) use proxy::Proxy;

@@ -1,0 +1,249 @@
+//! Restarts of all instances, one after the other, under load: nobody outside notices.
+
+mod clients;
+mod vehicles;
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use tokio::runtime::Runtime;
+
+use self::{
+    clients::{Answer, Clients},
+    vehicles::Fleet,
+};
+use super::watched_with;
+use crate::{
+    history::seeded,
+    support::{Cluster, Database, change, migrate_as_later, on_every_server, wait_until},
+};
+
+const VEHICLES: usize = 24;
+const CLIENTS: usize = 4;
+/// Ten checks of the balancer: it must have noticed by the end, also on a machine that is busy with all of this. A request
+/// that it sends to a port which is about to close breaks off.
+const DRAIN: &str = "shutdown.drain_delay=2s";
+
+on_every_server! {
+    a_rolling_restart_is_noticed_by_no_client_and_by_no_vehicle_for_longer_than_a_reconnect,
+    a_rolling_restart_goes_well_though_a_later_version_has_added_to_the_schema_under_load,
+    a_request_that_an_instance_has_when_it_stops_is_answered_though_the_balancer_has_marked_it_down,
+}
+
+fn id_of(vehicle: usize) -> String {
+    format!("truck-{vehicle}")
+}
+
+/// A cluster under load.
+struct Run {
+    cluster: Cluster,
+    runtime: Runtime,
+    fleet: Fleet,
+    clients: Clients,
+}
+
+impl Run {
+    fn start(database: &Database) -> Self {
+        let cluster = watched_with(database, 3, &[DRAIN]);
+        let runtime = Runtime::new().unwrap();
+        let mut rng: Rng = seeded();
+        let within = runtime.enter();
+        let fleet = Fleet::start(cluster.device(), &mut rng);
+        wait_for_all(&cluster);
+        let clients = Clients::start(cluster.http(), &mut rng);
+        drop(within);
+        let run = Self {
+            cluster,
+            runtime,
+            fleet,
+            clients,
+        };
+        run.all_go_on();
+        run
+    }
+
+    /// Waits until each vehicle is thanked for something more, and clients have got some more answers.
+    fn all_go_on(&self) {
+        let (thanks, answers) = (self.fleet.thanks(), self.clients.count());
+        wait_until("all report and ask", || {
+            let further = self.fleet.thanks();
+            let all = thanks
+                .iter()
+                .zip(&further)
+                .all(|(before, now)| now > before);
+            (all && self.clients.count() > answers + 10).then_some(())
+        });
+    }
+
+    fn restart_all(&mut self) {
+        for index in 0..3 {
+            self.cluster.restart(index);
+            wait_for_all(&self.cluster);
+            self.all_go_on();
+        }
+    }
+
+    /// What must hold when all is over. Vehicles go on reporting meanwhile.
+    fn judge(self) {
+        let answers = self.runtime.block_on(self.clients.stop());
+        let cluster = &self.cluster;
+        wait_until("every command has ended", || {
+            let open = cluster.query("SELECT id FROM commands WHERE finished_at IS NULL");
+            open.is_empty().then_some(())
+        });
+        let offline = "SELECT device_id FROM audit WHERE kind = 'session' AND device_id LIKE 'truck-%' AND NOT online";
+        assert_eq!(cluster.query(offline), [""; 0]);
+        let commands = commands(cluster);
+        compare(&answers, &commands);
+        self.fleet.check(cluster, &commands);
+        let done = answers.iter().filter(|answer| answer.state() == "done");
+        assert!(done.count() > 30, "too little happened: {answers:#?}");
+    }
+}
+
+fn wait_for_all(cluster: &Cluster) {
+    wait_until("all are there", || {
+        let online = "SELECT device_id FROM vehicles WHERE online AND instance_id IS NOT NULL";
+        (cluster.query(online).len() == VEHICLES).then_some(())
+    });
+}
+
+/// A row of `commands`.
+#[derive(Debug)]
+struct Row {
+    device_id: String,
+    message: String,
+    state: String,
+    is_sent: bool,
+    reply: String,
+}
+
+/// All commands by their ids.
+fn commands(cluster: &Cluster) -> BTreeMap<String, Row> {
+    let rows = cluster.query(
+        "SELECT CONCAT(id, '|', device_id, '|', message, '|', state, '|', COALESCE(sent_at, 0), '|', COALESCE(reply, '')) \
+         FROM commands",
+    );
+    let row = |text: &String| {
+        let columns: Vec<String> = text.split('|').map(str::to_owned).collect();
+        let [id, device_id, message, state, sent_at, reply] = columns.try_into().unwrap();
+        let row = Row {
+            device_id,
+            message,
+            state,
+            is_sent: sent_at != "0",
+            reply,
+        };
+        (id, row)
+    };
+    rows.iter().map(row).collect()
+}
+
+/// What clients were told is what became of their commands, and nobody else gave any.
+fn compare(answers: &[Answer], rows: &BTreeMap<String, Row>) {
+    let mut told: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| !answer.sentence.is_empty()) {
+        let (id, sentence, state) = (&*answer.device_id, answer.sentence, answer.state());
+        *told.entry((id, sentence, state)).or_default() += 1;
+        // The state of a vehicle comes without the id of the command.
+        let Some(command) = &answer.command else {
+            continue;
+        };
+        let row = &rows[command];
+        assert_eq!(
+            (&*row.device_id, &*row.message, &*row.state),
+            (id, sentence, state),
+            "{command}: {answer:?}"
+        );
+        assert_eq!(
+            row.reply,
+            answer.reply.as_deref().unwrap_or_default(),
+            "{answer:?}"
+        );
+    }
+    let mut stored: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
+    for row in rows.values() {
+        let key = (&*row.device_id, &*row.message, &*row.state);
+        *stored.entry(key).or_default() += 1;
+    }
+    assert_eq!(
+        told, stored,
+        "each answer has its row, and each row its answer"
+    );
+}
+
+fn a_rolling_restart_is_noticed_by_no_client_and_by_no_vehicle_for_longer_than_a_reconnect(
+    database: &Database,
+) {
+    let mut run = Run::start(database);
+    run.restart_all();
+    run.judge();
+}
+
+/// What a later version might do to the schema: it adds columns to the tables that are written most, with a default as
+/// CONTRIBUTING asks, and an index on them, and a table that only it knows.
+const ADDITIONS: [&str; 5] = [
+    "ALTER TABLE vehicles ADD COLUMN of_a_later_version BIGINT DEFAULT 7 NOT NULL",
+    "CREATE INDEX vehicles_later ON vehicles (of_a_later_version, device_id)",
+    "ALTER TABLE reports ADD COLUMN of_a_later_version BIGINT DEFAULT 7 NOT NULL",
+    "CREATE INDEX reports_later ON reports (device_id, of_a_later_version)",
+    "CREATE TABLE later (id BIGINT NOT NULL PRIMARY KEY)",
+];
+
+/// There is one version of the program at hand, and it takes the part of the older one. That of the later one, which
+/// migrates when it starts, is taken by this test: in its turn, as gateways do it, while three instances that do not know
+/// of it are writing to those very tables. They go on with the statements that they have prepared; then each is
+/// restarted, finds a migration that it does not know, and lets it be.
+fn a_rolling_restart_goes_well_though_a_later_version_has_added_to_the_schema_under_load(
+    database: &Database,
+) {
+    let mut run = Run::start(database);
+    let url = run.cluster.database_url().to_owned();
+    migrate_as_later(&url, "m20991231_000001_later", &ADDITIONS);
+    // The later version uses what it has added, beside the older ones.
+    change(
+        &url,
+        "UPDATE vehicles SET of_a_later_version = 8 WHERE device_id = 'truck-0'",
+    );
+    run.all_go_on();
+    run.restart_all();
+    let registered = serde_json::json!({"deviceId": "registered"});
+    assert_eq!(run.cluster.post("/vehicles", &registered).status(), 201);
+    let of = |condition: &str| {
+        run.cluster.query(&format!(
+            "SELECT DISTINCT of_a_later_version FROM vehicles WHERE {condition}"
+        ))
+    };
+    assert_eq!(of("device_id = 'truck-0'"), ["8"], "it was written over");
+    assert_eq!(of("device_id <> 'truck-0'"), ["7"]);
+    let reports = "SELECT DISTINCT of_a_later_version FROM reports";
+    assert_eq!(run.cluster.query(reports), ["7"]);
+    run.judge();
+}
+
+fn a_request_that_an_instance_has_when_it_stops_is_answered_though_the_balancer_has_marked_it_down(
+    database: &Database,
+) {
+    let mut cluster = Cluster::start(database, 2);
+    // Requests take turns, so one of two is with the instance that stops; what it is about is with the other.
+    let mut devices = ["first", "second"].map(|id| (id, cluster.log_in_at(1, id)));
+    let client = reqwest::blocking::Client::new();
+    let asked = devices.each_mut().map(|(id, device)| {
+        let url = format!("http://{}/service/{id}/turnOn", cluster.http());
+        let request = client.post(url);
+        let asked = std::thread::spawn(move || request.send());
+        device.expect("HEY YOU, RUN!");
+        asked
+    });
+    cluster.instance(0).signal("TERM");
+    cluster.balancer().logged("Server api/gateway-1 is DOWN");
+    for (_, device) in &mut devices {
+        device.say("DONE!");
+    }
+    for asked in asked {
+        let answer = asked.join().unwrap().unwrap();
+        let status = answer.status();
+        assert_eq!(status, 200, "{:?}", answer.text());
+    }
+    assert!(cluster.wait_for_the_end(0).success());
+}
