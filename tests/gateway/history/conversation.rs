@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 use fastrand::Rng;
 use tokio::{
     net::TcpStream,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -45,7 +45,7 @@ impl Forgotten {
         drop(over);
         let until = Instant::now() + CLOSE;
         loop {
-            let heard = tokio::time::timeout_at(until, self.line.hear()).await;
+            let heard = timeout_at(until, self.line.hear()).await;
             let event = match heard {
                 Err(_elapsed) => Event::StillOpen,
                 Ok(None) => Event::Closed,
@@ -117,7 +117,7 @@ impl Vehicle {
             self.note(connection, Event::Closed);
             return End::Over;
         }
-        if let Err(event) = greeted(&mut line).await {
+        if let Err(event) = greeted(&mut line, Instant::now()).await {
             self.note(connection, event);
             return End::Over;
         }
@@ -136,6 +136,12 @@ impl Vehicle {
     }
 }
 
+/// Gives up what is owed since this time.
+fn hung(since: Instant) -> Event {
+    let waited = since.elapsed().as_millis().try_into().unwrap();
+    Event::Hung { waited }
+}
+
 /// An address that no other connection of a run has.
 fn made_up(vehicle: usize, connection: Connection) -> SocketAddr {
     let byte = |number: usize| u8::try_from(number % 256).unwrap();
@@ -143,11 +149,11 @@ fn made_up(vehicle: usize, connection: Connection) -> SocketAddr {
     SocketAddr::from((address, 1024))
 }
 
-/// Waits for the greeting.
-async fn greeted(line: &mut Line) -> Result<(), Event> {
+/// Waits for the greeting, which is owed since this time.
+async fn greeted(line: &mut Line, since: Instant) -> Result<(), Event> {
     loop {
-        match timeout(IMPATIENCE, line.hear()).await {
-            Err(_elapsed) => return Err(Event::Hung),
+        match timeout_at(since + IMPATIENCE, line.hear()).await {
+            Err(_elapsed) => return Err(hung(since)),
             Ok(None) => return Err(Event::Closed),
             Ok(Some(Said::Connected)) => {}
             Ok(Some(Said::Reply(reply))) if reply == "HI, NICE TO MEET YOU!" => return Ok(()),
@@ -272,12 +278,10 @@ impl Conversation {
         if now < self.next {
             return Then::GoOn;
         }
-        if self
-            .owed
-            .front()
-            .is_some_and(|(_, since)| now - *since > IMPATIENCE)
+        if let Some((_, since)) = self.owed.front()
+            && now - *since > IMPATIENCE
         {
-            return Then::End(Event::Hung);
+            return Then::End(hung(*since));
         }
         let pause = self.rng.u64(100..1_200);
         self.next = now + Duration::from_millis(pause);

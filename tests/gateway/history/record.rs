@@ -71,8 +71,8 @@ pub(super) enum Event {
     Left,
     /// Was closed by the gateway, or by what is between.
     Closed,
-    /// Was neither answered nor closed in time.
-    Hung,
+    /// Was neither answered nor closed for so long, and gave up.
+    Hung { waited: Moment },
     /// At the end of the run, when all is quiet: it is answered.
     Alive,
     /// At the end of the run: nobody listens, and the gateway has not closed it.

@@ -4,6 +4,7 @@ mod answers;
 mod commands;
 mod epochs;
 mod flips;
+mod hanging;
 mod matching;
 mod ownership;
 mod presence;
@@ -74,6 +75,7 @@ pub(super) fn violations(history: &History) -> Vec<Violation> {
     let views = view::views(history);
     let mut violations = tools::unexpected(history);
     for view in views.values() {
+        violations.extend(hanging::check(history, view));
         violations.extend(reports::check(history, view));
         violations.extend(epochs::check(history, view));
         violations.extend(ownership::check(view));

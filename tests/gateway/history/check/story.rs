@@ -135,6 +135,12 @@ impl Story {
         self.see(connection, Event::Greeted)
     }
 
+    /// Has waited so long, and gives up.
+    pub(super) fn hangs(&mut self, connection: Connection, waited: Moment) -> &mut Self {
+        self.alive = None;
+        self.see(connection, Event::Hung { waited })
+    }
+
     /// The device closes, or is closed.
     pub(super) fn leaves(&mut self, connection: Connection) -> &mut Self {
         if self.alive == Some(connection) {

@@ -1,7 +1,7 @@
 //! What several checks need, and the smallest of them.
 
 use super::Violation;
-use crate::history::record::{Event, Fault, History, Moment};
+use crate::history::record::{Change, Event, Fault, History, Moment};
 
 /// All read one clock, in whole milliseconds.
 pub(super) const ROUNDING: Moment = 5;
@@ -10,7 +10,7 @@ pub(super) const READING: Moment = 100;
 /// How much later than it was written a device may hear a sentence, on a busy machine.
 pub(super) const WAY: Moment = 1_500;
 
-/// Devices heard nothing that the protocol does not say, and were never left without an answer while all was well.
+/// Devices heard nothing that the protocol does not say.
 pub(super) fn unexpected(history: &History) -> Vec<Violation> {
     let seen = history
         .seen
@@ -35,32 +35,54 @@ pub(super) fn unexpected(history: &History) -> Vec<Violation> {
 /// database, and at least one instance ran all the time.
 pub(super) fn had_calm(history: &History, from: Moment, until: Moment, length: Moment) -> bool {
     (0..history.instances.max(1)).any(|index| {
-        let mut since = from;
-        let mut troubles: Vec<(Moment, Moment)> = history
-            .troubles
-            .iter()
-            .filter(|trouble| holds_up(trouble.what, index))
-            .map(|trouble| (trouble.from, trouble.until))
-            .filter(|(begin, end)| *end > from && *begin < until)
-            .collect();
-        troubles.sort_unstable();
-        for (begin, end) in troubles {
-            if begin - since > length {
-                return true;
-            }
-            since = since.max(end);
-        }
-        until - since > length
+        let holds_up = |fault| is_of_instance(fault, index) || is_of_database(fault);
+        longest_without(history, holds_up, from, until) > length
     })
 }
 
-/// Whether a fault holds up what this instance does for the others.
-fn holds_up(fault: Fault, instance: usize) -> bool {
+/// The longest time within these moments in which there was no such fault.
+pub(super) fn longest_without(
+    history: &History,
+    is_such: impl Fn(Fault) -> bool,
+    from: Moment,
+    until: Moment,
+) -> Moment {
+    let mut troubles: Vec<(Moment, Moment)> = history
+        .troubles
+        .iter()
+        .filter(|trouble| is_such(trouble.what))
+        .map(|trouble| (trouble.from, trouble.until))
+        .filter(|(begin, end)| *end > from && *begin < until)
+        .collect();
+    troubles.sort_unstable();
+    let (mut longest, mut since) = (0, from);
+    for (begin, end) in troubles {
+        longest = longest.max(begin - since);
+        since = since.max(end);
+    }
+    longest.max(until - since)
+}
+
+pub(super) fn is_of_instance(fault: Fault, instance: usize) -> bool {
     match fault {
         Fault::Kill(index) | Fault::Pause(index) | Fault::Restart(index) => index == instance,
-        Fault::DatabaseDown | Fault::DatabasePause => true,
-        Fault::RedisDown | Fault::RedisPause => false,
+        _ => false,
     }
+}
+
+pub(super) fn is_of_database(fault: Fault) -> bool {
+    matches!(fault, Fault::DatabaseDown | Fault::DatabasePause)
+}
+
+/// Which instance had this life.
+pub(super) fn instance_of(history: &History, life: &str) -> Option<usize> {
+    history.audit.iter().find_map(|audit| match &audit.change {
+        Change::Instance { id, name, .. } if id == life => {
+            let number: usize = name.strip_prefix("gateway-")?.parse().ok()?;
+            number.checked_sub(1)
+        }
+        _ => None,
+    })
 }
 
 /// Of which kind of answer a sentence is: one of each may be with a vehicle.
