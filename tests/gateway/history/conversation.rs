@@ -9,16 +9,15 @@ use tokio::{
 };
 
 use super::{
+    content::{dump, values},
     fleet::{Phase, Vehicle},
-    observer::values,
+    forgotten::Forgotten,
     record::{Connection, Event, Marker},
 };
 use crate::support::{Line, Said, hello};
 
 /// How long a device waits for what it is owed before it connects anew.
 const IMPATIENCE: Duration = Duration::from_secs(12);
-/// How long the gateway has to close a connection on which nobody listens, once all is quiet.
-const CLOSE: Duration = Duration::from_secs(5);
 
 /// How a conversation ended.
 pub(super) enum End {
@@ -30,43 +29,10 @@ pub(super) enum End {
     Alive(TcpStream),
 }
 
-/// A connection on which nobody listens.
-pub(super) struct Forgotten {
-    line: Line,
-    connection: Connection,
-}
-
-impl Forgotten {
-    /// At the end of the run: what came meanwhile, and whether the gateway has closed it.
-    pub(super) async fn wait_for_the_close(mut self, vehicle: Arc<Vehicle>) {
-        let mut phase = vehicle.phase.clone();
-        // The run is over when nobody is left who could tell.
-        let over = phase.wait_for(|phase| *phase == Phase::Count).await;
-        drop(over);
-        let until = Instant::now() + CLOSE;
-        loop {
-            let heard = timeout_at(until, self.line.hear()).await;
-            let event = match heard {
-                Err(_elapsed) => Event::StillOpen,
-                Ok(None) => Event::Closed,
-                Ok(Some(Said::Command(sentence))) => Event::Heard {
-                    sentence,
-                    late: true,
-                },
-                Ok(Some(_)) => continue,
-            };
-            let is_last = matches!(event, Event::StillOpen | Event::Closed);
-            vehicle.note(self.connection, event);
-            if is_last {
-                return;
-            }
-        }
-    }
-}
-
 /// What the device waits for.
 enum Owed {
-    Thanks(Marker),
+    Thanks(Marker, &'static str),
+    Noted(u32),
     Pong { last: bool },
     SeeYou,
 }
@@ -217,8 +183,12 @@ impl Conversation {
                 Then::GoOn
             }
             Said::Reply(reply) => match (reply.as_str(), self.owed.pop_front()) {
-                ("OK, THANKS!", Some((Owed::Thanks(marker), _))) => {
+                (said, Some((Owed::Thanks(marker, thanks), _))) if said == thanks => {
                     self.note(Event::Thanked(marker));
+                    Then::GoOn
+                }
+                ("SURE, I WILL!", Some((Owed::Noted(seconds), _))) => {
+                    self.note(Event::Noted(seconds));
                     Then::GoOn
                 }
                 ("PONG.", Some((Owed::Pong { last: true }, _))) => Then::Alive,
@@ -289,10 +259,13 @@ impl Conversation {
         match self.vehicle.now_in() {
             _ if is_parting => Then::GoOn,
             Phase::Count => self.shows_that_it_is_there().await,
+            Phase::Settle if self.rng.f32() < 0.2 => self.states_its_interval().await,
             Phase::Settle => self.reports().await,
             Phase::Run => match self.rng.u32(..100) {
-                0..70 => self.reports().await,
-                70..84 => self.pings(false).await,
+                0..60 => self.reports().await,
+                60..68 => self.dumps().await,
+                68..72 => self.states_its_interval().await,
+                72..84 => self.pings(false).await,
                 84..87 => {
                     self.note(Event::Goodbye);
                     self.owed.push_back((Owed::SeeYou, now));
@@ -319,9 +292,33 @@ impl Conversation {
         }
         let marker = self.vehicle.next_marker();
         self.note(Event::Reported(marker));
-        self.owed.push_back((Owed::Thanks(marker), Instant::now()));
+        let thanks = Owed::Thanks(marker, "OK, THANKS!");
+        self.owed.push_back((thanks, Instant::now()));
         let sentence = format!("REPORT. {}", values(self.vehicle.number, marker));
         self.says(&sentence).await
+    }
+
+    async fn dumps(&mut self) -> Then {
+        if self.owed.len() >= 3 {
+            return Then::GoOn;
+        }
+        let marker = self.vehicle.next_marker();
+        self.note(Event::Dumped(marker));
+        let thanks = Owed::Thanks(marker, "DAAAMN! ISSUE REPORTED ON JIRA");
+        self.owed.push_back((thanks, Instant::now()));
+        let content = dump(self.vehicle.number, marker);
+        match self.line.dump(&content).await {
+            Ok(()) => Then::GoOn,
+            Err(_) => Then::End(Event::Closed),
+        }
+    }
+
+    async fn states_its_interval(&mut self) -> Then {
+        let seconds = self.rng.u32(10..=3600);
+        self.note(Event::Stated(seconds));
+        self.owed.push_back((Owed::Noted(seconds), Instant::now()));
+        self.says(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."))
+            .await
     }
 
     async fn pings(&mut self, last: bool) -> Then {

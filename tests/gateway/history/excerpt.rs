@@ -25,7 +25,7 @@ fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Mo
     for audit in &history.audit {
         let is_about = match &audit.change {
             Change::Session { device_id: id, .. }
-            | Change::Report { device_id: id, .. }
+            | Change::Stored { device_id: id, .. }
             | Change::Command { device_id: id, .. } => id == device_id,
             Change::Instance { .. } => true,
         };
@@ -51,6 +51,19 @@ fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Mo
             request.until - request.from
         );
         lines.push((request.until, line));
+    }
+    for errand in history
+        .errands
+        .iter()
+        .filter(|errand| errand.device_id == device_id)
+    {
+        let line = format!(
+            "http client  {:?}: {:?} after {} ms",
+            errand.wish,
+            errand.told,
+            errand.until - errand.from
+        );
+        lines.push((errand.until, line));
     }
     for polled in history
         .polled

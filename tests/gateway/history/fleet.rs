@@ -14,8 +14,8 @@ use fastrand::Rng;
 use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
 
 use super::{
+    content::id_of,
     conversation::End,
-    observer::id_of,
     record::{Clock, Connection, Event, Marker, Seen},
 };
 use crate::support::Dialect;

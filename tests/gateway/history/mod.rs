@@ -6,10 +6,13 @@
 //! larger, and `VEHICLE_GATEWAY_CHAOS_DATABASE` may be `postgres`.
 
 mod check;
+mod clerks;
+mod content;
 mod conversation;
 mod excerpt;
 mod faults;
 mod fleet;
+mod forgotten;
 mod observer;
 mod operators;
 mod record;
@@ -30,7 +33,7 @@ use fleet::{Fleet, Places};
 use observer::Observer;
 pub(crate) use observer::watch;
 use operators::Operators;
-use record::{Change, Clock, Event, Fault, History, Moment};
+use record::{Change, Clock, Event, Fault, History, Kind, Moment, Told, Wish};
 
 /// How long it may take until all is quiet once nothing is wrong any more. What is not quiet then is for the checks.
 const QUIET: Duration = Duration::from_mins(1);
@@ -120,7 +123,8 @@ impl Run {
         let mut http = vec![cluster.http()];
         http.extend(instances.clone().map(|index| cluster.addresses(index)[1]));
         let mut fleet = Fleet::start(self.vehicles, &places, clock, &mut rng);
-        let operators = Operators::start(self.clients, self.vehicles, http, clock, &mut rng);
+        let redis = cluster.redis().address();
+        let operators = Operators::start(self.clients, self.vehicles, http, redis, clock, &mut rng);
         let mut history = History {
             instances: self.instances,
             troubles: faults::cause(&mut cluster, &plan, clock),
@@ -128,7 +132,7 @@ impl Run {
         };
         std::thread::sleep(self.length.saturating_sub(began.elapsed()));
 
-        (history.requests, history.polled) = runtime.block_on(operators.stop());
+        runtime.block_on(operators.stop(&mut history));
         fleet.settle();
         runtime.block_on(quiet(&observer, self.vehicles));
         let still_open = runtime.block_on(fleet.count());
@@ -153,6 +157,20 @@ impl Run {
             .iter()
             .filter(|row| row.state == "done")
             .count();
+        let told = |wish: fn(&Wish) -> bool, wanted| {
+            let errands = history.errands.iter().filter(|errand| wish(&errand.wish));
+            let told = errands.filter(
+                |errand| matches!(errand.told, Told::Answer { status, .. } if status == wanted),
+            );
+            told.count()
+        };
+        let reports = told(|wish| matches!(wish, Wish::Report(_)), 200);
+        let deletions = told(|wish| *wish == Wish::Delete, 204);
+        let stored = history.stored.iter();
+        let blobs = stored.filter(|row| row.kind == Kind::Blob).count();
+        say(&format!(
+            "{reports} reports over HTTP, {deletions} vehicles deleted, {blobs} blobs"
+        ));
         say(&format!(
             "{thanked} thanks, {done} of {} commands done, {} requests, {} troubles, {} entries of the database",
             history.commands.len(),
@@ -161,7 +179,10 @@ impl Run {
             history.audit.len()
         ));
         assert!(
-            thanked > 10 * self.vehicles && done > self.vehicles,
+            thanked > 10 * self.vehicles
+                && done > self.vehicles
+                && reports.min(blobs) > self.vehicles
+                && deletions > 5,
             "so little happened that nothing is proved"
         );
         let violations = check::violations(history);

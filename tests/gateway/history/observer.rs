@@ -4,10 +4,16 @@
 //! Each batch of a gateway begins with its own row of `instances`; a trigger on it keeps the instance and the
 //! number of its commit in a variable of that connection, where the other triggers find it.
 
+use std::collections::BTreeMap;
+
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement};
 
-use super::record::{
-    Audit, Change, Clock, CommandRow, History, Marker, ReportRow, Session, VehicleRow, Writer,
+use super::{
+    content::{TITLE, marker_of_dump, marker_of_state, marker_of_title},
+    record::{
+        Audit, Change, Clock, CommandRow, History, Kind, Marker, Moment, Session, StoredRow,
+        VehicleRow, Writer,
+    },
 };
 
 const TABLE: &str = "CREATE TABLE audit (
@@ -15,17 +21,26 @@ const TABLE: &str = "CREATE TABLE audit (
     writer VARCHAR(64), batch BIGINT, kind VARCHAR(8) NOT NULL,
     id VARCHAR(64) NOT NULL, device_id VARCHAR(64), epoch BIGINT, instance_id VARCHAR(64),
     online BOOLEAN, offline_due BIGINT, remote_addr VARCHAR(64), state VARCHAR(32),
-    message VARCHAR(64), sent_at BIGINT)";
+    deleted_at BIGINT, forget_through BIGINT, message VARCHAR(64), created_at BIGINT, expires_at BIGINT,
+    sent_at BIGINT, finished_at BIGINT, reply VARCHAR(128), late_reply VARCHAR(128), size BIGINT,
+    latitude DOUBLE PRECISION, longitude DOUBLE PRECISION, battery SMALLINT, running BOOLEAN)";
 
 /// What a trigger notes: of which table, the kind of entry, its columns, and what must have changed.
-const NOTES: [(&str, &str, &str, &str, &[&str]); 4] = [
+const NOTES: [(&str, &str, &str, &str, &[&str]); 5] = [
     (
         "vehicles",
         "session",
-        "id, device_id, epoch, instance_id, online, offline_due, remote_addr, state",
+        "id, device_id, epoch, instance_id, online, offline_due, remote_addr, state, deleted_at, forget_through",
         "NEW.device_id, NEW.device_id, NEW.session_epoch, NEW.instance_id, NEW.online, NEW.offline_due, \
-         NEW.remote_addr, NEW.disconnect_reason",
-        &["online", "session_epoch", "instance_id", "offline_due"],
+         NEW.remote_addr, NEW.disconnect_reason, NEW.deleted_at, NEW.forget_through",
+        &[
+            "online",
+            "session_epoch",
+            "instance_id",
+            "offline_due",
+            "deleted_at",
+            "forget_through",
+        ],
     ),
     (
         "instances",
@@ -37,17 +52,27 @@ const NOTES: [(&str, &str, &str, &str, &[&str]); 4] = [
     (
         "reports",
         "report",
-        "id, device_id, epoch",
-        "NEW.id, NEW.device_id, (SELECT session_epoch FROM vehicles WHERE device_id = NEW.device_id)",
+        "id, device_id, epoch, latitude, longitude, battery, running",
+        "NEW.id, NEW.device_id, (SELECT session_epoch FROM vehicles WHERE device_id = NEW.device_id), \
+         NEW.latitude, NEW.longitude, NEW.battery, NEW.running",
+        &["id"],
+    ),
+    (
+        "debug_blobs",
+        "blob",
+        "id, device_id, epoch, size, message",
+        "NEW.id, NEW.device_id, (SELECT session_epoch FROM vehicles WHERE device_id = NEW.device_id), \
+         OCTET_LENGTH(NEW.content), {title}",
         &["id"],
     ),
     (
         "commands",
         "command",
-        "id, device_id, message, state, sent_at, epoch",
-        "NEW.id, NEW.device_id, NEW.message, NEW.state, NEW.sent_at, \
+        "id, device_id, message, state, created_at, expires_at, sent_at, finished_at, reply, late_reply, epoch",
+        "NEW.id, NEW.device_id, NEW.message, NEW.state, NEW.created_at, NEW.expires_at, NEW.sent_at, \
+         NEW.finished_at, NEW.reply, NEW.late_reply, \
          (SELECT session_epoch FROM vehicles WHERE device_id = NEW.device_id)",
-        &["state"],
+        &["state", "late_reply"],
     ),
 ];
 
@@ -94,6 +119,8 @@ impl Observer {
         ))
         .await;
         for (table, kind, columns, values, watched) in NOTES {
+            let title = format!("CONVERT(LEFT(NEW.content, {TITLE}) USING utf8mb4)");
+            let values = values.replace("{title}", &title);
             let note = format!(
                 "INSERT INTO audit (at, writer, batch, kind, {columns}) \
                  VALUES ({NOW}, @writer, @batch, '{kind}', {values})"
@@ -135,6 +162,8 @@ impl Observer {
         );
         self.run(&table).await;
         for (table, kind, columns, values, watched) in NOTES {
+            let title = format!("convert_from(substring(NEW.content FROM 1 FOR {TITLE}), 'UTF8')");
+            let values = values.replace("{title}", &title);
             let me = if table == "instances" {
                 "IF NEW.state = 'live' THEN PERFORM set_config('audit.writer', NEW.id, true), \
                  set_config('audit.batch', NEW.renewals::text, true); END IF;"
@@ -191,44 +220,46 @@ impl Observer {
     pub(super) async fn read(&self, clock: Clock, history: &mut History) {
         let audit = self.rows("SELECT * FROM audit ORDER BY seq").await;
         history.audit = audit.iter().map(|row| audit_entry(clock, row)).collect();
-        let reports = self.rows("SELECT * FROM reports ORDER BY id").await;
-        history.reports = reports
-            .iter()
-            .map(|row| ReportRow {
+        for (kind, table) in [(Kind::Report, "reports"), (Kind::Blob, "debug_blobs")] {
+            let rows = self
+                .rows(&format!("SELECT * FROM {table} ORDER BY id"))
+                .await;
+            history.stored.extend(rows.iter().map(|row| StoredRow {
+                kind,
                 id: get(row, "id"),
                 device_id: get(row, "device_id"),
-                marker: marker(row),
-            })
-            .collect();
-        let commands = self.rows("SELECT * FROM commands ORDER BY id").await;
-        let moment = |row: &QueryResult, column| {
-            let millis: Option<i64> = get(row, column);
-            millis.map(|millis| clock.at(millis))
-        };
-        history.commands = commands
+                marker: match kind {
+                    Kind::Report => marker(row),
+                    Kind::Blob => marker_of_dump(
+                        &get::<String>(row, "device_id"),
+                        &get::<Vec<u8>>(row, "content"),
+                    ),
+                },
+            }));
+        }
+        // Those of deleted vehicles may be purged.
+        let last_seen = audit
             .iter()
-            .map(|row| CommandRow {
-                id: get(row, "id"),
-                device_id: get(row, "device_id"),
-                sentence: get(row, "message"),
-                state: get(row, "state"),
-                created_at: clock.at(get(row, "created_at")),
-                expires_at: clock.at(get(row, "expires_at")),
-                sent_at: moment(row, "sent_at"),
-                finished_at: moment(row, "finished_at"),
-                reply: get(row, "reply"),
-                late_reply: get(row, "late_reply"),
-            })
+            .filter(|row| get::<String>(row, "kind") == "command");
+        let mut commands: BTreeMap<String, CommandRow> = last_seen
+            .map(|row| (get(row, "id"), command(clock, row)))
             .collect();
+        let rows = self.rows("SELECT * FROM commands").await;
+        commands.extend(rows.iter().map(|row| (get(row, "id"), command(clock, row))));
+        history.commands = commands.into_values().collect();
         let vehicles = self
             .rows("SELECT v.*, v.session_epoch AS epoch, v.disconnect_reason AS state FROM vehicles v")
             .await;
         history.vehicles = vehicles
             .iter()
-            .map(|row| VehicleRow {
-                device_id: get(row, "device_id"),
-                session: session(clock, row),
-                marker: marker(row),
+            .map(|row| {
+                let acknowledged: Option<i16> = get(row, "acknowledged_update_frequency");
+                VehicleRow {
+                    device_id: get(row, "device_id"),
+                    session: session(clock, row),
+                    marker: marker(row),
+                    acknowledged: acknowledged.map(i64::from),
+                }
             })
             .collect();
     }
@@ -240,15 +271,36 @@ fn get<T: sea_orm::TryGetable>(row: &QueryResult, column: &str) -> T {
         .unwrap_or_else(|error| panic!("{column}: {error:?}"))
 }
 
+fn moment(clock: Clock, row: &QueryResult, column: &str) -> Option<Moment> {
+    let millis: Option<i64> = get(row, column);
+    millis.map(|millis| clock.at(millis))
+}
+
 fn session(clock: Clock, row: &QueryResult) -> Session {
-    let offline_due: Option<i64> = get(row, "offline_due");
     Session {
         online: get(row, "online"),
         epoch: get(row, "epoch"),
         instance: get(row, "instance_id"),
-        offline_due: offline_due.map(|due| clock.at(due)),
+        offline_due: moment(clock, row, "offline_due"),
         remote: get(row, "remote_addr"),
         reason: get(row, "state"),
+        deleted: moment(clock, row, "deleted_at").is_some(),
+        forget: moment(clock, row, "forget_through"),
+    }
+}
+
+fn command(clock: Clock, row: &QueryResult) -> CommandRow {
+    CommandRow {
+        id: get(row, "id"),
+        device_id: get(row, "device_id"),
+        sentence: get(row, "message"),
+        state: get(row, "state"),
+        created_at: clock.at(get(row, "created_at")),
+        expires_at: clock.at(get(row, "expires_at")),
+        sent_at: moment(clock, row, "sent_at"),
+        finished_at: moment(clock, row, "finished_at"),
+        reply: get(row, "reply"),
+        late_reply: get(row, "late_reply"),
     }
 }
 
@@ -269,22 +321,31 @@ fn audit_entry(clock: Clock, row: &QueryResult) -> Audit {
             name: get(row, "message"),
             state: get(row, "state"),
         },
-        "report" => Change::Report {
+        "report" => Change::Stored {
+            marker: marker(row),
             device_id,
+            kind: Kind::Report,
             id: id.parse().unwrap(),
             epoch,
         },
-        _ => {
-            let sent_at: Option<i64> = get(row, "sent_at");
-            Change::Command {
+        "blob" => {
+            let (size, title): (i64, String) = (get(row, "size"), get(row, "message"));
+            Change::Stored {
+                marker: marker_of_title(&device_id, &title, size),
                 device_id,
-                id,
-                sentence: get(row, "message"),
-                state: get(row, "state"),
-                sent: sent_at.is_some(),
+                kind: Kind::Blob,
+                id: id.parse().unwrap(),
                 epoch,
             }
         }
+        _ => Change::Command {
+            device_id,
+            id,
+            sentence: get(row, "message"),
+            state: get(row, "state"),
+            sent: moment(clock, row, "sent_at").is_some(),
+            epoch,
+        },
     };
     let (instance, batch): (Option<String>, Option<i64>) = (get(row, "writer"), get(row, "batch"));
     Audit {
@@ -297,53 +358,9 @@ fn audit_entry(clock: Clock, row: &QueryResult) -> Audit {
     }
 }
 
-/// The values of a report that stand for this number. They are told apart by nine decimals.
-pub(super) fn values(vehicle: usize, marker: Marker) -> String {
-    format!(
-        "I'M HERE {}.{:03} {}.{:09}, {} AND CHARGED AT {}%.",
-        vehicle / 1000,
-        vehicle % 1000,
-        marker % 180,
-        marker,
-        if marker % 2 == 0 {
-            "RUNNING"
-        } else {
-            "RESTING"
-        },
-        marker % 101
-    )
-}
-
 /// The number for which the values of this row stand; `None` if there are none, or if they do not fit together.
 fn marker(row: &QueryResult) -> Option<Marker> {
-    let (latitude, longitude): (Option<f64>, Option<f64>) =
-        (get(row, "latitude"), get(row, "longitude"));
-    let (battery, running): (Option<i16>, Option<bool>) =
-        (get(row, "battery"), get(row, "running"));
-    let vehicle = number_of(&get::<String>(row, "device_id"))?;
-    #[expect(clippy::cast_possible_truncation, reason = "they have nine decimals")]
-    let billionths = |degrees: f64| (degrees * 1e9).round() as i64;
-    let marker = billionths(longitude?).rem_euclid(1_000_000_000);
-    let expected = (
-        i64::try_from(vehicle).ok()? * 1_000_000,
-        marker % 180 * 1_000_000_000 + marker,
-        i16::try_from(marker % 101).ok()?,
-        marker % 2 == 0,
-    );
-    let is_whole = (
-        billionths(latitude?),
-        billionths(longitude?),
-        battery?,
-        running?,
-    ) == expected;
-    is_whole.then_some(marker)
-}
-
-/// The id of a vehicle by its number.
-pub(super) fn id_of(vehicle: usize) -> String {
-    format!("truck-{vehicle}")
-}
-
-fn number_of(device_id: &str) -> Option<usize> {
-    device_id.strip_prefix("truck-")?.parse().ok()
+    let place: (Option<f64>, Option<f64>) = (get(row, "latitude"), get(row, "longitude"));
+    let state: (Option<i16>, Option<bool>) = (get(row, "battery"), get(row, "running"));
+    marker_of_state(&get::<String>(row, "device_id"), place, state)
 }

@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,22 +16,24 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
-    observer::id_of,
-    record::{Clock, Polled, Request, Told},
+    content::{OVER_HTTP, id_of},
+    record::{Clock, Errand, History, Marker, Polled, Request, Told},
 };
 
 /// How many requests with a key are remembered, to be repeated.
 const REMEMBERED: usize = 20;
 
 /// What all clients share.
-struct Office {
+pub(super) struct Office {
     vehicles: usize,
     /// The balancer first, and then every instance.
     places: Vec<SocketAddr>,
-    client: Client,
-    clock: Clock,
+    pub(super) client: Client,
+    pub(super) clock: Clock,
     over: watch::Receiver<bool>,
+    markers: AtomicI64,
     requests: Mutex<Vec<Request>>,
+    pub(super) errands: Mutex<Vec<Errand>>,
     polled: Mutex<Vec<Polled>>,
     /// Requests that had a key.
     repeatable: Mutex<VecDeque<Order>>,
@@ -54,11 +59,12 @@ pub(super) struct Operators {
 }
 
 impl Operators {
-    /// So many clients that ask, and one that looks.
+    /// So many clients that ask, one that looks, and some that do other things.
     pub(super) fn start(
         size: usize,
         vehicles: usize,
         places: Vec<SocketAddr>,
+        redis: SocketAddr,
         clock: Clock,
         rng: &mut Rng,
     ) -> Self {
@@ -73,7 +79,9 @@ impl Operators {
             client,
             clock,
             over: receiver,
+            markers: AtomicI64::new(OVER_HTTP),
             requests: Mutex::default(),
+            errands: Mutex::default(),
             polled: Mutex::default(),
             repeatable: Mutex::default(),
         });
@@ -82,6 +90,9 @@ impl Operators {
             tasks.spawn(Arc::clone(&office).ask_on_and_on(rng.fork()));
         }
         tasks.spawn(Arc::clone(&office).look_on_and_on(rng.fork()));
+        tasks.spawn(Arc::clone(&office).report_on_and_on(rng.fork()));
+        tasks.spawn(Arc::clone(&office).delete_on_and_on(rng.fork()));
+        tasks.spawn(Arc::clone(&office).publish_on_and_on(redis, rng.fork()));
         Self {
             office,
             tasks,
@@ -89,24 +100,28 @@ impl Operators {
         }
     }
 
-    /// Waits until the last request is answered, and returns what all were told.
-    pub(super) async fn stop(mut self) -> (Vec<Request>, Vec<Polled>) {
+    /// Waits until the last request is answered, and adds what all were told to the history.
+    pub(super) async fn stop(mut self, history: &mut History) {
         self.over.send_replace(true);
         while let Some(done) = self.tasks.join_next().await {
             done.unwrap();
         }
-        let requests = std::mem::take(&mut *self.office.requests.lock().unwrap());
-        let polled = std::mem::take(&mut *self.office.polled.lock().unwrap());
-        (requests, polled)
+        history.requests = std::mem::take(&mut *self.office.requests.lock().unwrap());
+        history.errands = std::mem::take(&mut *self.office.errands.lock().unwrap());
+        history.polled = std::mem::take(&mut *self.office.polled.lock().unwrap());
     }
 }
 
 impl Office {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         *self.over.borrow()
     }
 
-    fn some_place(&self, rng: &mut Rng) -> SocketAddr {
+    pub(super) fn next_marker(&self) -> Marker {
+        self.markers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn some_place(&self, rng: &mut Rng) -> SocketAddr {
         if rng.f32() < 0.6 {
             self.places[0]
         } else {
@@ -115,14 +130,13 @@ impl Office {
     }
 
     /// Some vehicles are asked more than others, so that commands meet.
-    fn some_vehicle(&self, rng: &mut Rng) -> String {
+    pub(super) fn some_vehicle(&self, rng: &mut Rng) -> usize {
         let hot = rng.f32() < 0.5;
-        let number = if hot {
+        if hot {
             rng.usize(..self.vehicles.div_ceil(8))
         } else {
             rng.usize(..self.vehicles)
-        };
-        id_of(number)
+        }
     }
 
     async fn ask_on_and_on(self: Arc<Self>, mut rng: Rng) {
@@ -169,7 +183,7 @@ impl Office {
         };
         let has_key = path != "fetch-info" && rng.f32() < 0.25;
         let order = Order {
-            device_id: self.some_vehicle(rng),
+            device_id: id_of(self.some_vehicle(rng)),
             sentence,
             path,
             body,
@@ -215,7 +229,7 @@ impl Office {
 
     async fn look_on_and_on(self: Arc<Self>, mut rng: Rng) {
         while !self.is_over() {
-            let device_id = self.some_vehicle(&mut rng);
+            let device_id = id_of(self.some_vehicle(&mut rng));
             let url = format!("http://{}/vehicles/{device_id}", self.some_place(&mut rng));
             let from = self.clock.now();
             if let Ok(response) = self.client.get(url).send().await
@@ -237,7 +251,7 @@ impl Office {
 }
 
 /// Sends it and understands the answer.
-async fn told(request: RequestBuilder) -> Told {
+pub(super) async fn told(request: RequestBuilder) -> Told {
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) => return Told::Nothing(error.to_string()),
@@ -245,15 +259,15 @@ async fn told(request: RequestBuilder) -> Told {
     let status = response.status().as_u16();
     let body = response.json::<Value>().await.unwrap_or_default();
     let text = |key: &str| body[key].as_str().map(str::to_owned);
-    let name = text("type").or_else(|| text("status"));
-    let Some(name) = name else {
-        // The balancer's own errors are no JSON.
-        return Told::Nothing(format!("status {status}"));
-    };
-    let name = name.strip_prefix("urn:vehicle-gateway:problem:");
+    let problem = text("type");
+    let problem = problem.and_then(|name| {
+        let name = name.strip_prefix("urn:vehicle-gateway:problem:");
+        name.map(str::to_owned)
+    });
     Told::Answer {
         status,
-        name: name.map_or_else(|| text("status").unwrap_or_default(), str::to_owned),
+        // The balancer's own errors are no JSON.
+        name: problem.or_else(|| text("status")).unwrap_or_default(),
         command: text("commandId"),
         reply: text("reply"),
     }

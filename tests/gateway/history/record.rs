@@ -53,8 +53,14 @@ pub(super) enum Event {
     Greeted,
     /// Sent a report.
     Reported(Marker),
-    /// Was thanked for it.
+    /// Sent a debug blob.
+    Dumped(Marker),
+    /// Was thanked for what it sent.
     Thanked(Marker),
+    /// Said how often it reports.
+    Stated(u32),
+    /// Was told that this is noted.
+    Noted(u32),
     /// Heard a command. `late`: it may have come long before, for nobody listened.
     Heard { sentence: String, late: bool },
     /// Answered the command that it heard as the nth on this connection, counted from 0.
@@ -89,17 +95,25 @@ pub(super) struct Seen {
     pub(super) event: Event,
 }
 
+/// What a device or somebody for it can have stored, each with a marker of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Report,
+    Blob,
+}
+
 /// What an HTTP client was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
-    /// An answer of the gateway: its status, the problem's name or the status of the command, and the command.
+    /// An answer: its status, the problem's name or the status of the command if it is of the gateway and has one, and
+    /// the command.
     Answer {
         status: u16,
         name: String,
         command: Option<String>,
         reply: Option<String>,
     },
-    /// No answer, or none of the gateway.
+    /// No answer.
     Nothing(String),
 }
 
@@ -112,6 +126,25 @@ pub(super) struct Request {
     /// What the vehicle is to hear.
     pub(super) sentence: String,
     pub(super) key: Option<String>,
+    pub(super) told: Told,
+}
+
+/// What else an HTTP client wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// A report for the vehicle.
+    Report(Marker),
+    /// That it is forgotten.
+    Delete,
+}
+
+/// A request about one vehicle that is not for it to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Errand {
+    pub(super) from: Moment,
+    pub(super) until: Moment,
+    pub(super) device_id: String,
+    pub(super) wish: Wish,
     pub(super) told: Told,
 }
 
@@ -140,6 +173,10 @@ pub(super) struct Session {
     pub(super) offline_due: Option<Moment>,
     pub(super) remote: Option<String>,
     pub(super) reason: Option<String>,
+    /// The vehicle is deleted.
+    pub(super) deleted: bool,
+    /// It was deleted last at this time, if what was before is not purged yet.
+    pub(super) forget: Option<Moment>,
 }
 
 /// What was written to the database.
@@ -153,11 +190,14 @@ pub(super) enum Change {
         name: String,
         state: String,
     },
-    /// A new report, while the vehicle's row had this epoch.
-    Report {
+    /// A new report or debug blob, while the vehicle's row had this epoch.
+    Stored {
         device_id: String,
+        kind: Kind,
         id: i64,
         epoch: i64,
+        /// `None`: no device ever sent such values.
+        marker: Option<Marker>,
     },
     /// The state of a command, while its vehicle's row had this epoch.
     Command {
@@ -179,16 +219,17 @@ pub(super) struct Audit {
     pub(super) change: Change,
 }
 
-/// A row of `reports`.
+/// A row of `reports` or of `debug_blobs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ReportRow {
+pub(super) struct StoredRow {
+    pub(super) kind: Kind,
     pub(super) id: i64,
     pub(super) device_id: String,
     /// `None`: no device ever sent such values.
     pub(super) marker: Option<Marker>,
 }
 
-/// A row of `commands`.
+/// A row of `commands`; as it was last, if it was purged with its vehicle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommandRow {
     pub(super) id: String,
@@ -210,6 +251,8 @@ pub(super) struct VehicleRow {
     pub(super) session: Session,
     /// The last report that the row has.
     pub(super) marker: Option<Marker>,
+    /// How often it reports, as it said.
+    pub(super) acknowledged: Option<i64>,
 }
 
 /// Something that was done to the servers.
@@ -258,9 +301,10 @@ impl fmt::Display for Fault {
 pub(super) struct History {
     pub(super) seen: BTreeMap<String, Vec<Seen>>,
     pub(super) requests: Vec<Request>,
+    pub(super) errands: Vec<Errand>,
     pub(super) polled: Vec<Polled>,
     pub(super) audit: Vec<Audit>,
-    pub(super) reports: Vec<ReportRow>,
+    pub(super) stored: Vec<StoredRow>,
     pub(super) commands: Vec<CommandRow>,
     pub(super) vehicles: Vec<VehicleRow>,
     pub(super) troubles: Vec<Trouble>,

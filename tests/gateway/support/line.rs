@@ -72,6 +72,18 @@ impl Line {
         self.speak("reply", sentence).await
     }
 
+    /// Sends a debug blob.
+    pub(crate) async fn dump(&mut self, content: &[u8]) -> io::Result<()> {
+        let title = format!("WTF! {}\n", content.len());
+        match self.dialect {
+            Dialect::Text => self.send(&[title.as_bytes(), content].concat()).await,
+            Dialect::Json => {
+                let bytes: Vec<String> = content.iter().map(u8::to_string).collect();
+                self.say(&(title + &bytes.join(","))).await
+            }
+        }
+    }
+
     async fn speak(&mut self, kind: &str, sentence: &str) -> io::Result<()> {
         let said = match self.dialect {
             Dialect::Text => format!("{sentence}\n"),

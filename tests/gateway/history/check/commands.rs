@@ -37,7 +37,7 @@ pub(super) fn check(history: &History, view: &View<'_>, matched: &Matched) -> Ve
             wrong(request.until, format!("{what}, of {:?}", request.told));
         }
     }
-    for (at, what) in wrong_repetitions(&requests) {
+    for (at, what) in wrong_repetitions(view, &requests) {
         wrong(at, what);
     }
     violations
@@ -191,21 +191,24 @@ fn without_record(view: &View<'_>, request: &Request, status: u16, name: &str) -
             503,
             "store-unavailable" | "request-timeout" | "owner-unreachable" | "fan-out-unavailable",
         ) => None,
-        (404, "unknown-vehicle") => {
-            let known = view
-                .steps
-                .first()
-                .is_some_and(|step| step.at < request.from - WAY);
-            known.then(|| "the vehicle was known".to_owned())
-        }
+        (404, "unknown-vehicle") => view
+            .existed(request.from, request.until)
+            .then(|| "the vehicle was known".to_owned()),
         _ => Some("nobody expects this answer without a command".to_owned()),
     }
 }
 
-/// One key is one command, and one command is one request.
-fn wrong_repetitions(requests: &[&Request]) -> Vec<(Moment, String)> {
+/// How often the vehicle had been deleted when this command was made.
+fn life(view: &View<'_>, id: &str) -> usize {
+    let first = view.moves.iter().find(|step| step.id == id);
+    let place = first.map_or(usize::MAX, |step| step.place);
+    view.deletions().filter(|step| step.place < place).count()
+}
+
+/// One key is one command as long as the vehicle is not deleted, and one command is one request.
+fn wrong_repetitions(view: &View<'_>, requests: &[&Request]) -> Vec<(Moment, String)> {
     let mut wrong = Vec::new();
-    let mut by_key: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut by_key: BTreeMap<(usize, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut without_key: BTreeMap<&str, usize> = BTreeMap::new();
     for request in requests {
         let Told::Answer {
@@ -215,7 +218,7 @@ fn wrong_repetitions(requests: &[&Request]) -> Vec<(Moment, String)> {
             continue;
         };
         if let Some(key) = &request.key {
-            let ids = by_key.entry(key).or_default();
+            let ids = by_key.entry((life(view, id), key)).or_default();
             ids.insert(id);
             if ids.len() > 1 {
                 wrong.push((request.until, format!("{key} made the commands {ids:?}")));
@@ -376,7 +379,7 @@ mod tests {
         let mut story = story();
         story.told(RUN, 422, "idempotency-key-reused", None);
         story.told(RUN, 200, "CONNECTED", None);
-        story.passes(5_000).told(RUN, 404, "unknown-vehicle", None);
+        story.passes(20_000).told(RUN, 404, "unknown-vehicle", None);
         story.told(RUN, 409, "vehicle-offline", Some("x"));
         assert_eq!(faults_of(&story, 6).len(), 4);
     }

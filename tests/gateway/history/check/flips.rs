@@ -3,15 +3,13 @@
 
 use super::{
     Violation, grace,
-    tools::{READING, had_calm},
+    tools::{COMMIT, READING, had_calm},
     view::{Step, View},
 };
 use crate::history::record::{History, Moment, Session};
 
 /// How much sooner or later than grace a vehicle may be due: the transaction takes its time.
 const SOON: Moment = 1_500;
-/// How long a transaction may take from what was noted to its commit, when the database stands still meanwhile.
-const COMMIT: Moment = 15_000;
 
 pub(super) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -62,6 +60,8 @@ fn wrong_step(history: &History, before: &Session, step: Step<'_>) -> Option<Str
     let reason = after.reason.as_deref().unwrap_or_default();
     let by_instance = matches!(reason, "shutdown" | "instance-lost");
     match (before.online, after.online) {
+        // Whoever is deleted has no grace.
+        (true, false) if step.deletes => None,
         (true, false) if before.offline_due.is_some() => {
             let due = before.offline_due?;
             (step.at + READING < due)
@@ -102,9 +102,7 @@ mod tests {
             .passes(7_000)
             .polled(false);
         story.log_in_at("B", 2, 3).is_given("B", 2_000).leaves(2);
-        story.passes(2_000).goes_offline("A", "shutdown");
-        story.history.audit.pop();
-        story.goes_offline("B", "shutdown");
+        story.passes(2_000).goes_offline("B", "shutdown");
         story.passes(50).log_in_at("B", 3, 4);
         assert_eq!(story.violations(), []);
     }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod commands;
+mod deletion;
 mod epochs;
 mod flips;
 mod hanging;
@@ -11,6 +12,7 @@ mod presence;
 mod queue;
 mod reports;
 mod story;
+mod story_http;
 mod tools;
 mod view;
 
@@ -78,6 +80,7 @@ pub(super) fn violations(history: &History) -> Vec<Violation> {
         violations.extend(hanging::check(history, view));
         violations.extend(reports::check(history, view));
         violations.extend(epochs::check(history, view));
+        violations.extend(deletion::check(history, view));
         violations.extend(ownership::check(view));
         violations.extend(presence::check(history, view));
         violations.extend(flips::check(history, view));

@@ -18,16 +18,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
         }
     }
     let connections = connections(view);
-    let markers: BTreeMap<i64, Option<Marker>> = view
-        .reports
-        .iter()
-        .map(|row| (row.id, row.marker))
-        .collect();
     for stored in &view.stored {
-        let marker = markers.get(&stored.id).copied().flatten();
-        let connection = marker.and_then(|marker| connections.get(&marker));
+        let connection = stored.marker.and_then(|marker| connections.get(&marker));
         let epoch = connection.and_then(|connection| view.epochs.get(connection));
-        if let (Some(marker), Some(&epoch)) = (marker, epoch)
+        if let (Some(marker), Some(&epoch)) = (stored.marker, epoch)
             && let Some(what) = wrong_report(view, stored, marker, epoch)
         {
             violations.push(Violation::new(3, view.device_id, Some(stored.at), what));
@@ -36,11 +30,12 @@ pub(super) fn check(view: &View<'_>) -> Vec<Violation> {
     violations
 }
 
-/// On which connection each report, and each answer that holds one, was sent.
+/// On which connection each report, each answer that holds one, and each debug blob was sent.
 fn connections(view: &View<'_>) -> BTreeMap<Marker, Connection> {
     let seen = view.seen.iter();
     seen.filter_map(|seen| match seen.event {
         Event::Reported(marker)
+        | Event::Dumped(marker)
         | Event::Answered {
             marker: Some(marker),
             ..
@@ -65,6 +60,8 @@ fn wrong_step(view: &View<'_>, before: &Session, step: Step<'_>) -> Option<Strin
             "the session of epoch {} got the owner {other} without a login",
             after.epoch
         )),
+        // Whoever was asked to delete it writes that.
+        (Some(_), None) if step.deletes => None,
         (Some(owner), None) => {
             let is_dead = view
                 .deaths
@@ -95,7 +92,13 @@ fn wrong_report(
             stored.writer.instance
         ));
     }
-    // In one batch what was first in line is written with what came after it.
+    // In one batch what was first in line is written with what came after it; but what is deleted takes it along.
+    let mut deletions = view.deletions();
+    if deletions.any(|step| step.session.epoch >= epoch && step.place < stored.place) {
+        return Some(format!(
+            "report {marker} of epoch {epoch} was written after its vehicle was deleted"
+        ));
+    }
     let overtaken = view
         .steps
         .iter()
@@ -117,7 +120,7 @@ pub(super) fn check_instances(history: &History) -> Vec<Violation> {
         if let Some(since) = dead.get(audit.writer.instance.as_str()) {
             let device_id = match &audit.change {
                 Change::Session { device_id, .. }
-                | Change::Report { device_id, .. }
+                | Change::Stored { device_id, .. }
                 | Change::Command { device_id, .. } => device_id,
                 Change::Instance { id, .. } => id,
             };

@@ -1,13 +1,9 @@
 //! Histories written by hand, of one vehicle: a checker that finds nothing in a wrong one is worth nothing.
 
-use super::{
-    Violation,
-    tools::{is_final, kind},
-    violations,
-};
+use super::{Violation, tools::is_final, violations};
 use crate::history::record::{
-    Audit, Change, CommandRow, Connection, Event, Fault, History, Marker, Moment, Polled,
-    ReportRow, Request, Seen, Session, Told, Trouble, VehicleRow, Writer,
+    Audit, Change, CommandRow, Connection, Event, Fault, History, Kind, Marker, Moment, Polled,
+    Seen, Session, Trouble, VehicleRow, Writer,
 };
 
 pub(super) const TRUCK: &str = "truck-0";
@@ -17,10 +13,11 @@ pub(super) const TRUCK: &str = "truck-0";
 pub(super) struct Story {
     pub(super) history: History,
     pub(super) session: Session,
-    now: Moment,
+    pub(super) now: Moment,
     batch: i64,
     alive: Option<Connection>,
-    marker: Option<Marker>,
+    pub(super) marker: Option<Marker>,
+    pub(super) acknowledged: Option<i64>,
 }
 
 impl Story {
@@ -33,6 +30,7 @@ impl Story {
             batch: 0,
             alive: None,
             marker: None,
+            acknowledged: None,
         };
         for id in ["A", "B"] {
             story.is(id, "live");
@@ -45,7 +43,7 @@ impl Story {
         self
     }
 
-    fn see(&mut self, connection: Connection, event: Event) -> &mut Self {
+    pub(super) fn see(&mut self, connection: Connection, event: Event) -> &mut Self {
         self.now += 10;
         let seen = Seen {
             at: self.now,
@@ -67,7 +65,7 @@ impl Story {
     }
 
     /// Written in the same batch as what was before.
-    fn note_too(&mut self, writer: &str, change: Change) -> &mut Self {
+    pub(super) fn note_too(&mut self, writer: &str, change: Change) -> &mut Self {
         self.now += 10;
         self.history.audit.push(Audit {
             at: self.now,
@@ -202,21 +200,8 @@ impl Story {
 
     /// In the batch of what was before.
     pub(super) fn stored_too(&mut self, writer: &str, marker: Marker, epoch: i64) -> &mut Self {
-        let id = i64::try_from(self.history.reports.len()).unwrap();
-        self.history.reports.push(ReportRow {
-            id,
-            device_id: TRUCK.to_owned(),
-            marker: Some(marker),
-        });
         self.marker = Some(marker);
-        self.note_too(
-            writer,
-            Change::Report {
-                device_id: TRUCK.to_owned(),
-                id,
-                epoch,
-            },
-        )
+        self.stored_as(Kind::Report, writer, marker, epoch)
     }
 
     /// The vehicle's row has the values of this report.
@@ -244,6 +229,12 @@ impl Story {
 
     /// A command comes to this state.
     pub(super) fn becomes(&mut self, id: &str, state: &str) -> &mut Self {
+        self.batch += 1;
+        self.becomes_too("A", id, state)
+    }
+
+    /// The same in the batch of what was before.
+    pub(super) fn becomes_too(&mut self, writer: &str, id: &str, state: &str) -> &mut Self {
         let now = self.now + 10;
         let row = self.command(id);
         state.clone_into(&mut row.state);
@@ -261,7 +252,7 @@ impl Story {
             sent: row.sent_at.is_some(),
             epoch: self.session.epoch,
         };
-        self.note("A", change)
+        self.note_too(writer, change)
     }
 
     pub(super) fn command(&mut self, id: &str) -> &mut CommandRow {
@@ -305,55 +296,6 @@ impl Story {
         )
     }
 
-    /// Somebody who asked for this was told so.
-    pub(super) fn told(
-        &mut self,
-        sentence: &str,
-        status: u16,
-        name: &str,
-        id: Option<&str>,
-    ) -> &mut Self {
-        self.told_again(None, sentence, status, name, id)
-    }
-
-    pub(super) fn told_again(
-        &mut self,
-        key: Option<&str>,
-        sentence: &str,
-        status: u16,
-        name: &str,
-        id: Option<&str>,
-    ) -> &mut Self {
-        let mut rows = self.history.commands.iter();
-        let reply = rows
-            .find(|row| Some(row.id.as_str()) == id)
-            .and_then(|row| row.reply.clone());
-        self.history.requests.push(Request {
-            from: self.now - 10,
-            until: self.now,
-            device_id: TRUCK.to_owned(),
-            sentence: sentence.to_owned(),
-            key: key.map(str::to_owned),
-            told: Told::Answer {
-                status,
-                name: name.to_owned(),
-                command: id.map(str::to_owned),
-                reply,
-            },
-        });
-        self
-    }
-
-    /// The command that most stories are about: RUN, done, and its caller was told.
-    pub(super) fn runs(&mut self, id: &str, connection: Connection, nth: usize) -> &mut Self {
-        const RUN: &str = "HEY YOU, RUN!";
-        assert_eq!(kind(RUN), "DONE");
-        self.asked(id, RUN, "sent").heard(connection, RUN);
-        self.answers(connection, nth, "DONE!")
-            .ends(id, "done", "DONE!");
-        self.told(RUN, 200, "done", Some(id))
-    }
-
     /// The connection that is open at the end is another than the one that was greeted last.
     pub(super) fn alive(&mut self, connection: Option<Connection>) -> &mut Self {
         self.alive = connection;
@@ -373,6 +315,7 @@ impl Story {
             device_id: TRUCK.to_owned(),
             session: story.session,
             marker: story.marker,
+            acknowledged: story.acknowledged,
         });
         story.history
     }
@@ -393,9 +336,8 @@ pub(super) fn held(instance: &str, connection: Connection, epoch: i64) -> Sessio
         online: true,
         epoch,
         instance: Some(instance.to_owned()),
-        offline_due: None,
         remote: Some(address(connection)),
-        reason: None,
+        ..Session::default()
     }
 }
 

@@ -7,6 +7,8 @@ use crate::history::record::{Change, Event, Fault, History, Moment};
 pub(super) const ROUNDING: Moment = 5;
 /// Each reads it when it gets to it.
 pub(super) const READING: Moment = 100;
+/// How long a transaction may take from what was noted to its commit, when the database stands still meanwhile.
+pub(super) const COMMIT: Moment = 15_000;
 /// How much later than it was written a device may hear a sentence, on a busy machine.
 pub(super) const WAY: Moment = 1_500;
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::tools::ROUNDING;
+use super::tools::{COMMIT, READING, ROUNDING};
 use crate::history::record::{
-    Audit, Change, CommandRow, Connection, Event, History, Moment, ReportRow, Seen, Session,
-    VehicleRow, Writer,
+    Audit, Change, CommandRow, Connection, Event, History, Kind, Marker, Moment, Seen, Session,
+    StoredRow, VehicleRow, Writer,
 };
 
 /// A change of a vehicle's session, with its place among all that was noted.
@@ -15,11 +15,14 @@ pub(super) struct Step<'a> {
     pub(super) at: Moment,
     pub(super) writer: &'a Writer,
     pub(super) session: &'a Session,
+    /// The vehicle was deleted, and perhaps made anew in the same batch.
+    pub(super) deletes: bool,
 }
 
 /// A change of a command.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Move<'a> {
+    pub(super) place: usize,
     pub(super) writer: &'a Writer,
     pub(super) id: &'a str,
     pub(super) sentence: &'a str,
@@ -28,11 +31,14 @@ pub(super) struct Move<'a> {
     pub(super) epoch: i64,
 }
 
-/// A report as it was written.
+/// A report or a debug blob as it was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stored<'a> {
+    pub(super) place: usize,
     pub(super) at: Moment,
+    pub(super) kind: Kind,
     pub(super) id: i64,
+    pub(super) marker: Option<Marker>,
     pub(super) epoch: i64,
     pub(super) writer: &'a Writer,
 }
@@ -45,7 +51,8 @@ pub(super) struct View<'a> {
     pub(super) steps: Vec<Step<'a>>,
     pub(super) moves: Vec<Move<'a>>,
     pub(super) stored: Vec<Stored<'a>>,
-    pub(super) reports: Vec<&'a ReportRow>,
+    /// What of that is there in the end.
+    pub(super) kept: Vec<&'a StoredRow>,
     pub(super) commands: BTreeMap<&'a str, &'a CommandRow>,
     pub(super) row: Option<&'a VehicleRow>,
     /// Where instances died, as it was noted.
@@ -59,6 +66,20 @@ impl View<'_> {
     pub(super) fn login(&self, epoch: i64) -> Option<Step<'_>> {
         let mut steps = self.steps.iter();
         steps.find(|step| step.session.epoch == epoch).copied()
+    }
+
+    /// Whether a vehicle existed all the time between these moments, for all that is known.
+    pub(super) fn existed(&self, from: Moment, until: Moment) -> bool {
+        let before = self.steps.iter().take_while(|step| step.at < from - COMMIT);
+        let is_there = before.last().is_some_and(|step| !step.session.deleted);
+        let mut meanwhile = self.steps.iter();
+        is_there
+            && !meanwhile
+                .any(|step| step.deletes && (from - COMMIT..=until + READING).contains(&step.at))
+    }
+
+    pub(super) fn deletions(&self) -> impl DoubleEndedIterator<Item = Step<'_>> {
+        self.steps.iter().copied().filter(|step| step.deletes)
     }
 
     /// Each change with what was before it.
@@ -89,19 +110,29 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
     for (place, Audit { at, writer, change }) in history.audit.iter().enumerate() {
         let at = *at;
         match change {
-            Change::Session { device_id, session } => of(&mut views, device_id).steps.push(Step {
-                place,
-                at,
-                writer,
-                session,
-            }),
-            Change::Report {
+            Change::Session { device_id, session } => {
+                let steps = &mut of(&mut views, device_id).steps;
+                let before = steps.last().and_then(|step: &Step<'_>| step.session.forget);
+                steps.push(Step {
+                    place,
+                    at,
+                    writer,
+                    session,
+                    deletes: session.forget.is_some() && session.forget != before,
+                });
+            }
+            Change::Stored {
                 device_id,
+                kind,
                 id,
                 epoch,
+                marker,
             } => of(&mut views, device_id).stored.push(Stored {
+                place,
                 at,
+                kind: *kind,
                 id: *id,
+                marker: *marker,
                 epoch: *epoch,
                 writer,
             }),
@@ -112,14 +143,22 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
                 state,
                 sent,
                 epoch,
-            } => of(&mut views, device_id).moves.push(Move {
-                writer,
-                id,
-                sentence,
-                state,
-                sent: *sent,
-                epoch: *epoch,
-            }),
+            } => {
+                let moves = &mut of(&mut views, device_id).moves;
+                let mut before = moves.iter().rev().filter(|step| step.id == id);
+                // Or it was a late answer.
+                if before.next().is_none_or(|step| step.state != state) {
+                    moves.push(Move {
+                        place,
+                        writer,
+                        id,
+                        sentence,
+                        state,
+                        sent: *sent,
+                        epoch: *epoch,
+                    });
+                }
+            }
             Change::Instance { id, state, .. } => {
                 if state == "dead" {
                     deaths.entry(id.as_str()).or_insert((place, at));
@@ -127,8 +166,8 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
             }
         }
     }
-    for report in &history.reports {
-        of(&mut views, &report.device_id).reports.push(report);
+    for row in &history.stored {
+        of(&mut views, &row.device_id).kept.push(row);
     }
     for command in &history.commands {
         of(&mut views, &command.device_id)
