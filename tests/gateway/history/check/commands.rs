@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Violation,
+    excuses::{is_of_balancer, unexplained},
     matching::Matched,
     tools::{READING, WAY, is_final},
     view::View,
 };
-use crate::history::record::{CommandRow, Fault, History, Moment, Request, Told};
+use crate::history::record::{CommandRow, History, Moment, Request, Told};
 
 /// How much later than its time the sweep may end a queued command.
 const SWEEP: Moment = 5_000;
@@ -31,10 +32,15 @@ pub(super) fn check(history: &History, view: &View<'_>, matched: &Matched) -> Ve
         .filter(|request| request.device_id == view.device_id)
         .collect();
     for request in &requests {
-        if !broke_off(history, request)
-            && let Some(what) = wrong_answer(view, matched, request)
-        {
-            wrong(request.until, format!("{what}, of {:?}", request.told));
+        let Request {
+            from, until, told, ..
+        } = request;
+        let what = match wrong_answer(view, matched, request) {
+            Some(what) if !is_of_balancer(told) => Some(what),
+            _ => unexplained(history, told, *from, *until),
+        };
+        if let Some(what) = what {
+            wrong(*until, format!("{what}, of {told:?}"));
         }
     }
     for (at, what) in wrong_repetitions(view, &requests) {
@@ -105,24 +111,6 @@ fn wrong_ways(view: &View<'_>) -> Vec<(Moment, String)> {
     wrong
 }
 
-/// How long the balancer takes at most to see that a killed gateway is back.
-const NOTICED: Moment = 5_000;
-
-/// Whether the balancer had to answer: the gateway that had the request was killed over it, or those that it knew of
-/// had been killed shortly before.
-fn broke_off(history: &History, request: &Request) -> bool {
-    let Told::Answer { status, name, .. } = &request.told else {
-        return false;
-    };
-    let is_balancer = matches!(status, 502 | 503) && name.is_empty();
-    let mut troubles = history.troubles.iter();
-    is_balancer
-        && troubles.any(|trouble| {
-            matches!(trouble.what, Fault::Kill(_))
-                && (request.from - NOTICED..=request.until + WAY).contains(&trouble.from)
-        })
-}
-
 /// What is wrong with what a client was told.
 fn wrong_answer(view: &View<'_>, matched: &Matched, request: &Request) -> Option<String> {
     let Told::Answer {
@@ -186,7 +174,6 @@ fn without_record(view: &View<'_>, request: &Request, status: u16, name: &str) -
         (200, "CONNECTED" | "DISCONNECTED") if is_asked => None,
         (202, "desired")
         | (409, "vehicle-offline")
-        | (429, "too-many-commands")
         | (
             503,
             "store-unavailable" | "request-timeout" | "owner-unreachable" | "fan-out-unavailable",
@@ -236,7 +223,6 @@ fn wrong_repetitions(view: &View<'_>, requests: &[&Request]) -> Vec<(Moment, Str
 
 mod tests {
     use super::super::story::{Story, faults_of};
-    use crate::history::record::Fault;
 
     const RUN: &str = "HEY YOU, RUN!";
 
@@ -284,17 +270,6 @@ mod tests {
             .told(RUN, 504, "command-expired", Some("a"))
             .heard(0, RUN);
         assert_eq!(faults_of(&story, 6), ["a is expired, and was heard at 90"]);
-    }
-
-    #[test]
-    fn an_answer_of_the_balancer_is_well_after_a_kill_alone() {
-        let mut story = story();
-        story.trouble(Fault::Kill(0), 1);
-        story.told(RUN, 503, "", None).told(RUN, 502, "", None);
-        assert_eq!(story.violations(), []);
-        story.passes(9_000);
-        story.told(RUN, 503, "", None).told(RUN, 502, "", None);
-        assert_eq!(faults_of(&story, 6).len(), 2);
     }
 
     #[test]

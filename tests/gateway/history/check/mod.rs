@@ -4,6 +4,7 @@ mod answers;
 mod commands;
 mod deletion;
 mod epochs;
+mod excuses;
 mod flips;
 mod hanging;
 mod matching;
@@ -81,6 +82,7 @@ pub(super) fn violations(history: &History) -> Vec<Violation> {
         violations.extend(reports::check(history, view));
         violations.extend(epochs::check(history, view));
         violations.extend(deletion::check(history, view));
+        violations.extend(excuses::check(history, view));
         violations.extend(ownership::check(view));
         violations.extend(presence::check(history, view));
         violations.extend(flips::check(history, view));
