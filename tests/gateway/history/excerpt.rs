@@ -26,6 +26,7 @@ fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Mo
         let is_about = match &audit.change {
             Change::Session { device_id: id, .. }
             | Change::Stored { device_id: id, .. }
+            | Change::Message { device_id: id, .. }
             | Change::Command { device_id: id, .. } => id == device_id,
             Change::Instance { .. } => true,
         };

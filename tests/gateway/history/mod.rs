@@ -27,16 +27,19 @@ use std::{
 use fastrand::Rng;
 use tokio::runtime::Runtime;
 
-use crate::support::{Cluster, Daemon, Database, LEASE};
+use crate::support::{Cluster, Daemon, Database, LEASE, Receiver};
 use excerpt::{moment_of, tell};
 use fleet::{Fleet, Places};
 use observer::Observer;
 pub(crate) use observer::watch;
 use operators::Operators;
-use record::{Change, Clock, Event, Fault, History, Kind, Moment, Told, Wish};
+use record::{Change, Clock, Delivery, Event, Fault, History, Kind, Moment, Told, Wish};
 
 /// How long it may take until all is quiet once nothing is wrong any more. What is not quiet then is for the checks.
 const QUIET: Duration = Duration::from_mins(1);
+
+/// So many attempts that the run is over before the last one.
+const RETRIES: &str = r#"webhooks.retry_schedule=["0s", "500ms", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s", "1s"]"#;
 
 /// What a run is made of.
 struct Run {
@@ -103,7 +106,17 @@ impl Run {
             Vec::new()
         };
         // A device that says nothing is gone soon; nobody's log is lost in lines about sentences.
-        let settings = ["device.silence_timeout=30s", "log.filter=info"];
+        // What a gateway had sent when it stood still is sent again soon.
+        let settings = [
+            "device.silence_timeout=30s",
+            "log.filter=info",
+            "webhooks.timeout=2s",
+            RETRIES,
+        ];
+        let receiver = Receiver::start(|_| 200);
+        let endpoint = receiver.setting(&["online", "offline", "debug-blob", "command"]);
+        let mut settings = settings.to_vec();
+        settings.push(&endpoint);
         let mut cluster = Cluster::start_with(database, self.instances, &settings);
         let runtime = Runtime::new().unwrap();
         let _within = runtime.enter();
@@ -139,6 +152,16 @@ impl Run {
         history.held = held(&cluster, still_open.len() as u64);
         runtime.block_on(observer.read(clock, &mut history));
         drop(still_open);
+        let deliveries = receiver.received().into_iter();
+        history.deliveries = deliveries
+            .map(|message| Delivery {
+                device_id: message.device_id().to_owned(),
+                sequence: message.sequence(),
+                kind: message.kind().to_owned(),
+                id: message.id,
+                body: message.raw,
+            })
+            .collect();
         history.seen = fleet.seen();
         history.end = clock.now();
         history.killed = killed(&history);

@@ -11,8 +11,8 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryRes
 use super::{
     content::{TITLE, marker_of_dump, marker_of_state, marker_of_title},
     record::{
-        Audit, Change, Clock, CommandRow, History, Kind, Marker, Moment, Session, StoredRow,
-        VehicleRow, Writer,
+        Audit, Change, Clock, CommandRow, History, Kind, Marker, MessageRow, Moment, Session,
+        StoredRow, VehicleRow, Writer,
     },
 };
 
@@ -26,7 +26,7 @@ const TABLE: &str = "CREATE TABLE audit (
     latitude DOUBLE PRECISION, longitude DOUBLE PRECISION, battery SMALLINT, running BOOLEAN)";
 
 /// What a trigger notes: of which table, the kind of entry, its columns, and what must have changed.
-const NOTES: [(&str, &str, &str, &str, &[&str]); 5] = [
+const NOTES: [(&str, &str, &str, &str, &[&str]); 6] = [
     (
         "vehicles",
         "session",
@@ -73,6 +73,13 @@ const NOTES: [(&str, &str, &str, &str, &[&str]); 5] = [
          NEW.finished_at, NEW.reply, NEW.late_reply, \
          (SELECT session_epoch FROM vehicles WHERE device_id = NEW.device_id)",
         &["state", "late_reply"],
+    ),
+    (
+        "webhook_messages",
+        "message",
+        "id, device_id, epoch, state",
+        "NEW.id, NEW.device_id, NEW.sequence, NEW.kind",
+        &["sequence"],
     ),
 ];
 
@@ -206,12 +213,14 @@ impl Observer {
         rows.unwrap_or_else(|error| panic!("{error}: {sql}"))
     }
 
-    /// Whether nothing is left to be done: so many vehicles are online with somebody, and no command is under way.
+    /// Whether nothing is left to be done: so many vehicles are online with somebody, and neither a command nor a
+    /// message is under way.
     pub(super) async fn is_quiet(&self, vehicles: usize) -> bool {
         let known = self.rows("SELECT device_id FROM vehicles").await.len();
         let sql = "SELECT device_id FROM vehicles WHERE NOT online OR instance_id IS NULL OR offline_due IS NOT NULL \
              UNION ALL SELECT device_id FROM vehicles v WHERE NOT EXISTS \
              (SELECT 1 FROM instances i WHERE i.id = v.instance_id AND i.state = 'live') \
+             UNION ALL SELECT device_id FROM webhook_lanes WHERE pending > 0 \
              UNION ALL SELECT device_id FROM commands WHERE state IN ('created', 'sent')";
         known == vehicles && self.rows(sql).await.is_empty()
     }
@@ -247,6 +256,17 @@ impl Observer {
         let rows = self.rows("SELECT * FROM commands").await;
         commands.extend(rows.iter().map(|row| (get(row, "id"), command(clock, row))));
         history.commands = commands.into_values().collect();
+        let messages = self
+            .rows("SELECT id, state, body FROM webhook_messages")
+            .await;
+        history.messages = messages
+            .iter()
+            .map(|row| MessageRow {
+                id: get(row, "id"),
+                state: get(row, "state"),
+                body: get(row, "body"),
+            })
+            .collect();
         let vehicles = self
             .rows("SELECT v.*, v.session_epoch AS epoch, v.disconnect_reason AS state FROM vehicles v")
             .await;
@@ -338,6 +358,12 @@ fn audit_entry(clock: Clock, row: &QueryResult) -> Audit {
                 epoch,
             }
         }
+        "message" => Change::Message {
+            device_id,
+            id,
+            sequence: epoch,
+            kind: get(row, "state"),
+        },
         _ => Change::Command {
             device_id,
             id,

@@ -208,6 +208,13 @@ pub(super) enum Change {
         sent: bool,
         epoch: i64,
     },
+    /// A new message to the endpoint of the run.
+    Message {
+        device_id: String,
+        id: String,
+        sequence: i64,
+        kind: String,
+    },
 }
 
 /// An entry of what the database noted about itself, by triggers. Those of one vehicle, and those of one
@@ -242,6 +249,28 @@ pub(super) struct CommandRow {
     pub(super) finished_at: Option<Moment>,
     pub(super) reply: Option<String>,
     pub(super) late_reply: Option<String>,
+}
+
+/// A row of `webhook_messages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageRow {
+    pub(super) id: String,
+    pub(super) state: i16,
+    pub(super) body: String,
+}
+
+impl MessageRow {
+    pub(super) const DELIVERED: i16 = 1;
+}
+
+/// A message as the endpoint got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Delivery {
+    pub(super) id: String,
+    pub(super) device_id: String,
+    pub(super) sequence: i64,
+    pub(super) kind: String,
+    pub(super) body: String,
 }
 
 /// A row of `vehicles`.
@@ -306,6 +335,9 @@ pub(super) struct History {
     pub(super) audit: Vec<Audit>,
     pub(super) stored: Vec<StoredRow>,
     pub(super) commands: Vec<CommandRow>,
+    pub(super) messages: Vec<MessageRow>,
+    /// In the order in which they came.
+    pub(super) deliveries: Vec<Delivery>,
     pub(super) vehicles: Vec<VehicleRow>,
     pub(super) troubles: Vec<Trouble>,
     /// How many instances there are.

@@ -86,7 +86,7 @@ fn open_commands(view: &View<'_>, deletion: &Step<'_>) -> Vec<String> {
 }
 
 mod tests {
-    use super::super::story::{Story, faults_of};
+    use super::super::story::{Story, faults_of, held};
     use crate::history::record::{Session, Wish};
 
     const RUN: &str = "HEY YOU, RUN!";
@@ -139,6 +139,19 @@ mod tests {
         let mut story = Story::new();
         story.log_in(0, 1).wished(Wish::Delete, 204, "");
         assert_eq!(faults_of(&story, 0).len(), 2);
+    }
+
+    #[test]
+    fn a_vehicle_that_is_back_in_the_batch_of_its_deletion_is_well() {
+        let mut story = Story::new();
+        story.log_in(0, 1).hello(1);
+        let mut reborn = held("B", 1, 2);
+        reborn.forget = Some(90);
+        story.step("B", reborn).tells("B", "vehicle.offline");
+        story.tells("B", "vehicle.online").leaves(0).greeted(1);
+        story.wished(Wish::Delete, 204, "");
+        story.report(1, 1).stored_by("B", 1, 2).thanked(1, 1);
+        assert_eq!(story.violations(), []);
     }
 
     #[test]

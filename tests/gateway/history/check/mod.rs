@@ -14,8 +14,10 @@ mod queue;
 mod reports;
 mod story;
 mod story_http;
+mod story_webhooks;
 mod tools;
 mod view;
+mod webhooks;
 
 use super::record::{History, Moment};
 use crate::support::{GRACE, LEASE};
@@ -57,7 +59,8 @@ pub(super) fn title(invariant: u8) -> &'static str {
         5 => "online and offline alternate, and grace is granted",
         6 => "a command is written at most once, in its time, and ends as its caller was told",
         7 => "a command is credited with its own answer",
-        _ => "a queued command gives way to a newer one",
+        8 => "a queued command gives way to a newer one",
+        _ => "what happened is told to the endpoint, in order, and nothing else",
     }
 }
 
@@ -90,6 +93,7 @@ pub(super) fn violations(history: &History) -> Vec<Violation> {
         violations.extend(commands::check(history, view, &matched));
         violations.extend(answers::check(view, &matched));
         violations.extend(queue::check(view));
+        violations.extend(webhooks::check(history, view));
     }
     violations.extend(ownership::check_instances(history));
     violations.extend(presence::check_held(history));

@@ -67,6 +67,11 @@ impl Story {
     /// Written in the same batch as what was before.
     pub(super) fn note_too(&mut self, writer: &str, change: Change) -> &mut Self {
         self.now += 10;
+        self.note_now(writer, change)
+    }
+
+    /// The same, and takes no time.
+    pub(super) fn note_now(&mut self, writer: &str, change: Change) -> &mut Self {
         self.history.audit.push(Audit {
             at: self.now,
             writer: Writer {
@@ -107,9 +112,15 @@ impl Story {
 
     /// Writes this session.
     pub(super) fn step(&mut self, writer: &str, session: Session) -> &mut Self {
+        let flips = self.session.online != session.online;
         self.session = session.clone();
         let device_id = TRUCK.to_owned();
-        self.note(writer, Change::Session { device_id, session })
+        self.note(writer, Change::Session { device_id, session });
+        if flips {
+            let kind = ["vehicle.offline", "vehicle.online"][usize::from(self.session.online)];
+            self.tells(writer, kind);
+        }
+        self
     }
 
     /// Connects and is greeted by A.
@@ -252,7 +263,11 @@ impl Story {
             sent: row.sent_at.is_some(),
             epoch: self.session.epoch,
         };
-        self.note_too(writer, change)
+        self.note_too(writer, change);
+        if is_final(state) {
+            self.tells(writer, "vehicle.command");
+        }
+        self
     }
 
     pub(super) fn command(&mut self, id: &str) -> &mut CommandRow {

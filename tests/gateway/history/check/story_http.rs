@@ -87,7 +87,11 @@ impl Story {
             epoch,
             marker,
         };
-        self.note_too(writer, change)
+        self.note_too(writer, change);
+        if kind == Kind::Blob {
+            self.tells(writer, "vehicle.debug_blob");
+        }
+        self
     }
 
     /// The rows of its history are purged.

@@ -43,6 +43,17 @@ pub(super) struct Stored<'a> {
     pub(super) writer: &'a Writer,
 }
 
+/// A message as it was written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) place: usize,
+    pub(super) at: Moment,
+    pub(super) writer: &'a Writer,
+    pub(super) id: &'a str,
+    pub(super) sequence: i64,
+    pub(super) kind: &'a str,
+}
+
 /// All about one vehicle.
 #[derive(Debug, Default)]
 pub(super) struct View<'a> {
@@ -51,6 +62,7 @@ pub(super) struct View<'a> {
     pub(super) steps: Vec<Step<'a>>,
     pub(super) moves: Vec<Move<'a>>,
     pub(super) stored: Vec<Stored<'a>>,
+    pub(super) messages: Vec<Message<'a>>,
     /// What of that is there in the end.
     pub(super) kept: Vec<&'a StoredRow>,
     pub(super) commands: BTreeMap<&'a str, &'a CommandRow>,
@@ -159,6 +171,19 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
                     });
                 }
             }
+            Change::Message {
+                device_id,
+                id,
+                sequence,
+                kind,
+            } => of(&mut views, device_id).messages.push(Message {
+                place,
+                at,
+                writer,
+                id,
+                sequence: *sequence,
+                kind,
+            }),
             Change::Instance { id, state, .. } => {
                 if state == "dead" {
                     deaths.entry(id.as_str()).or_insert((place, at));
