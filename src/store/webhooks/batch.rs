@@ -176,7 +176,8 @@ fn touched(
     keys
 }
 
-/// What is pending of a deleted vehicle is not delivered any more. The sequence goes on.
+/// What is pending of a deleted vehicle is not delivered any more, but what is on its way keeps its claim: what comes
+/// after it must not overtake it. The sequence goes on.
 fn drop_deleted(known: &KnownEndpoints, happened: &Happened, lanes: &mut Lanes) {
     for device_id in &happened.deleted {
         for endpoint in known.all() {
@@ -189,9 +190,8 @@ fn drop_deleted(known: &KnownEndpoints, happened: &Happened, lanes: &mut Lanes) 
                     last_sequence: lane.last_sequence,
                     dropped_through: lane.last_sequence,
                     pending: 0,
-                    due: None,
+                    due: lane.due.filter(|_| lane.claim.is_some()),
                     blocked: false,
-                    claim: None,
                     open_message: None,
                     open_changed: 0,
                     ..lane.clone()

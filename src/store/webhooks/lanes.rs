@@ -141,11 +141,11 @@ impl webhook_lane::Model {
         }
     }
 
-    /// Messages are gone that were pending.
+    /// Messages are gone that were pending. One of them may be on its way, and what comes after it must not overtake it.
     pub(super) fn forget(&mut self, messages: i64) {
         self.pending = (self.pending - messages).max(0);
-        if self.pending == 0 {
-            (self.due, self.claim) = (None, None);
+        if self.pending == 0 && self.claim.is_none() {
+            self.due = None;
         }
     }
 

@@ -49,24 +49,28 @@ pub(super) async fn settle<'a>(
         let Some(lane) = lanes.change(&lane_of(settled)) else {
             continue;
         };
-        let note = Note::of(settled, planned.get(&settled.key.id).copied(), now);
+        let planned = planned.get(&settled.key.id);
+        let note = Note::of(settled, planned.map(|message| message.due), now);
         let is_finished = note.state != webhook_message::PENDING;
+        // Its vehicle was deleted while it was on its way: it was counted out then, and is not sent again.
+        let is_dropped = planned.is_some_and(|message| message.sequence <= lane.dropped_through);
         // One that was too old meanwhile is not there to be counted.
-        if planned.contains_key(&settled.key.id) {
-            lane.pending -= i64::from(is_finished);
+        if planned.is_some() {
+            lane.pending -= i64::from(is_finished && !is_dropped);
             if is_finished {
                 finished.push((settled, note.state));
             } else {
                 note.write(db, settled, now).await?;
             }
         }
-        lane.blocked = note.is_blocked;
+        lane.blocked = note.is_blocked && !is_dropped;
         let endpoint = known.enabled_with(settled.key.endpoint_id);
         let is_ordered = endpoint.is_none_or(|endpoint| endpoint.ordered);
         // Where the order matters, all of the lane waits for the one that failed.
-        let waits = is_ordered && !is_finished;
+        let is_over = is_finished || is_dropped;
+        let waits = is_ordered && !is_over;
         lane.release(if waits { note.due } else { now.as_millis() });
-        if is_finished && lane.pending > 0 && settled.go_on.is_some() {
+        if is_over && lane.pending > 0 && settled.go_on.is_some() {
             going_on.push(settled);
         }
     }
@@ -136,28 +140,33 @@ fn claimed<'a>(lanes: &Lanes, settled: &[&'a Settled]) -> Vec<&'a Settled> {
         .collect()
 }
 
-/// Which of the messages are there and pending, and when each was to be sent. Their lanes are locked: nobody else changes
-/// them.
+/// A message that is pending: when it was to be sent, and its place.
+struct Planned {
+    due: i64,
+    sequence: i64,
+}
+
+/// Which of the messages are there and pending. Their lanes are locked: nobody else changes them.
 async fn still_pending(
     db: &DatabaseTransaction,
     settled: &[&Settled],
-) -> Result<HashMap<Uuid, i64>, DbErr> {
+) -> Result<HashMap<Uuid, Planned>, DbErr> {
     use webhook_message::Column as M;
     let ids: Vec<String> = settled.iter().map(|it| it.key.id.to_string()).collect();
     let mut pending = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(KEYS_PER_SELECT) {
-        let found: Vec<(String, i64)> = webhook_message::Entity::find()
+        let found: Vec<(String, i64, i64)> = webhook_message::Entity::find()
             .select_only()
-            .columns([M::Id, M::Due])
+            .columns([M::Id, M::Due, M::Sequence])
             .filter(M::Id.is_in(padded(chunk)))
             .filter(M::State.eq(webhook_message::PENDING))
             .into_tuple()
             .all(db)
             .await?;
         pending.extend(
-            found
-                .into_iter()
-                .filter_map(|(id, due)| Some((id.parse().ok()?, due))),
+            found.into_iter().filter_map(|(id, due, sequence)| {
+                Some((id.parse().ok()?, Planned { due, sequence }))
+            }),
         );
     }
     Ok(pending)

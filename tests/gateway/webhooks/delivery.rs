@@ -9,6 +9,7 @@ on_every_database! {
     what_becomes_of_a_vehicle_is_told_in_order_and_signed,
     a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle,
     changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted,
+    what_a_deleted_vehicle_leaves_does_not_overtake_what_is_on_its_way,
 }
 
 fn what_becomes_of_a_vehicle_is_told_in_order_and_signed(database: &Database) {
@@ -136,4 +137,31 @@ fn changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted(databa
     let last = receiver.delivered(3).pop().unwrap();
     assert_eq!(last.sequence(), 3);
     assert_eq!(last.body["data"]["changed"], json!(["battery"]));
+}
+
+fn what_a_deleted_vehicle_leaves_does_not_overtake_what_is_on_its_way(database: &Database) {
+    let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
+    let daemon = Daemon::on(database)
+        .set(&receiver.setting(&["online", "offline"]))
+        .set("webhooks.timeout=2s")
+        .set(r#"webhooks.retry_schedule=["0s", "20ms"]"#)
+        .start();
+    let _deleted = daemon.log_in("truck");
+    receiver.wait_for("the login is on its way", |received| received.len() == 1);
+    assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
+    // What was stored after it is delivered.
+    let _other = daemon.log_in("other");
+    let of_other = &receiver.delivered(1)[0];
+    assert_eq!(of_other.device_id(), "other");
+    assert_eq!(receiver.count(), 2);
+    // Then it is told, and what was pending of the vehicle is not.
+    let last = receiver.delivered(2).pop().unwrap();
+    assert_eq!((last.sequence(), last.kind()), (2, "vehicle.offline"));
+    assert_eq!(last.body["data"]["reason"], "deleted");
+    // It is no longer held up by what was dropped.
+    let mut back = daemon.log_in("truck");
+    back.say("GOTTA GO.");
+    let delivered = receiver.delivered(4);
+    let sequences = delivered.iter().filter(|it| it.device_id() == "truck");
+    assert!(sequences.map(Received::sequence).eq(2..=4));
 }
