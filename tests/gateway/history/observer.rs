@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, QueryResult, Statement,
+};
 
 use super::{
     content::{TITLE, marker_of_dump, marker_of_state, marker_of_title},
@@ -14,6 +16,7 @@ use super::{
         Audit, Change, Clock, CommandRow, History, Kind, Marker, MessageRow, Moment, Session,
         StoredRow, VehicleRow, Writer,
     },
+    witness::Commits,
 };
 
 const TABLE: &str = "CREATE TABLE audit (
@@ -204,13 +207,22 @@ impl Observer {
         .await;
     }
 
-    async fn rows(&self, sql: &str) -> Vec<QueryResult> {
+    async fn try_rows(&self, sql: &str) -> Result<Vec<QueryResult>, DbErr> {
         let backend = self.connection.get_database_backend();
-        let rows = self
-            .connection
-            .query_all_raw(Statement::from_string(backend, sql))
-            .await;
+        let statement = Statement::from_string(backend, sql);
+        self.connection.query_all_raw(statement).await
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<QueryResult> {
+        let rows = self.try_rows(sql).await;
         rows.unwrap_or_else(|error| panic!("{error}: {sql}"))
+    }
+
+    /// The numbers of what is committed by now beyond this one.
+    pub(super) async fn entries_after(&self, number: i64) -> Result<Vec<i64>, DbErr> {
+        let sql = format!("SELECT seq FROM audit WHERE seq > {number}");
+        let rows = self.try_rows(&sql).await?;
+        rows.iter().map(|row| row.try_get("", "seq")).collect()
     }
 
     /// Whether nothing is left to be done: so many vehicles are online with somebody, and neither a command nor a
@@ -226,9 +238,12 @@ impl Observer {
     }
 
     /// Adds what the database has to the history.
-    pub(super) async fn read(&self, clock: Clock, history: &mut History) {
+    pub(super) async fn read(&self, clock: Clock, commits: &Commits, history: &mut History) {
         let audit = self.rows("SELECT * FROM audit ORDER BY seq").await;
-        history.audit = audit.iter().map(|row| audit_entry(clock, row)).collect();
+        history.audit = audit
+            .iter()
+            .map(|row| audit_entry(clock, commits, row))
+            .collect();
         for (kind, table) in [(Kind::Report, "reports"), (Kind::Blob, "debug_blobs")] {
             let rows = self
                 .rows(&format!("SELECT * FROM {table} ORDER BY id"))
@@ -324,7 +339,7 @@ fn command(clock: Clock, row: &QueryResult) -> CommandRow {
     }
 }
 
-fn audit_entry(clock: Clock, row: &QueryResult) -> Audit {
+fn audit_entry(clock: Clock, commits: &Commits, row: &QueryResult) -> Audit {
     let kind: String = get(row, "kind");
     let id: String = get(row, "id");
     let device_id: Option<String> = get(row, "device_id");
@@ -376,6 +391,7 @@ fn audit_entry(clock: Clock, row: &QueryResult) -> Audit {
     let (instance, batch): (Option<String>, Option<i64>) = (get(row, "writer"), get(row, "batch"));
     Audit {
         at: clock.at(get(row, "at")),
+        committed_after: commits.get(&get(row, "seq")).copied().unwrap_or_default(),
         writer: Writer {
             instance: instance.unwrap_or_default(),
             batch: batch.unwrap_or_default(),

@@ -221,7 +221,10 @@ pub(super) enum Change {
 /// instance, are in the order of their commits: each was written under the lock of the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Audit {
+    /// When it was written. The commit came later, perhaps much later.
     pub(super) at: Moment,
+    /// It was committed after this, as far as anybody looked.
+    pub(super) committed_after: Moment,
     pub(super) writer: Writer,
     pub(super) change: Change,
 }

@@ -8,7 +8,7 @@ use super::{
     excuses::{is_of_balancer, unexplained},
     matching::Matched,
     tools::{READING, WAY, is_final},
-    view::View,
+    view::{Move, View},
 };
 use crate::history::record::{CommandRow, History, Moment, Request, Told};
 
@@ -23,7 +23,7 @@ pub(super) fn check(history: &History, view: &View<'_>, matched: &Matched) -> Ve
             wrong(row.created_at, what);
         }
     }
-    for (at, what) in wrong_ways(view) {
+    for (at, what) in wrong_ways(view).into_iter().chain(too_early(view, matched)) {
         wrong(at, what);
     }
     let requests: Vec<&Request> = history
@@ -111,6 +111,23 @@ fn wrong_ways(view: &View<'_>) -> Vec<(Moment, String)> {
     wrong
 }
 
+/// Commands that were heard before it was committed that they are sent. Where that and the end share a batch, it was so
+/// by then.
+fn too_early(view: &View<'_>, matched: &Matched) -> Vec<(Moment, String)> {
+    let sent = view.moves.iter().filter(|step| step.sent);
+    let mut wrong = Vec::new();
+    let mut known = BTreeSet::new();
+    for step in sent.filter(|step| known.insert(step.id)) {
+        if let Some(heard) = matched.heard.get(step.id)
+            && heard.at < step.committed_after
+        {
+            let what = format!("{} was heard before it was committed as sent", step.id);
+            wrong.push((heard.at, what));
+        }
+    }
+    wrong
+}
+
 /// What is wrong with what a client was told.
 fn wrong_answer(view: &View<'_>, matched: &Matched, request: &Request) -> Option<String> {
     let Told::Answer {
@@ -136,7 +153,15 @@ fn wrong_answer(view: &View<'_>, matched: &Matched, request: &Request) -> Option
     }
     let state = row.state.as_str();
     let is_right = match (*status, name.as_str()) {
-        (200, "done") => state == "done" && row.reply == *reply,
+        (200, "done") => {
+            let mut moves = view.moves.iter();
+            let is_done = |step: &Move<'_>| step.id == id && step.state == "done";
+            let end = moves.find(|step| is_done(step));
+            if end.is_some_and(|end| end.committed_after > request.until) {
+                return Some(format!("{id} was not committed as done by then"));
+            }
+            state == "done" && row.reply == *reply
+        }
         // One that came and went within a batch was never seen waiting.
         (202, "queued") => {
             let mut moves = view.moves.iter();
@@ -223,6 +248,7 @@ fn wrong_repetitions(view: &View<'_>, requests: &[&Request]) -> Vec<(Moment, Str
 
 mod tests {
     use super::super::story::{Story, faults_of};
+    use crate::history::record::Change;
 
     const RUN: &str = "HEY YOU, RUN!";
 
@@ -357,5 +383,19 @@ mod tests {
         story.passes(20_000).told(RUN, 404, "unknown-vehicle", None);
         story.told(RUN, 409, "vehicle-offline", Some("x"));
         assert_eq!(faults_of(&story, 6).len(), 4);
+    }
+
+    #[test]
+    fn what_is_heard_or_told_before_it_is_committed_is_found() {
+        let mut story = story();
+        story.runs("a", 0, 0);
+        for audit in &mut story.history.audit {
+            if let Change::Command { .. } = audit.change {
+                audit.committed_after += 50;
+            }
+        }
+        let found = faults_of(&story, 6);
+        assert_eq!(found[0], "a was heard before it was committed as sent");
+        assert!(found[1].starts_with("a was not committed as done by then"));
     }
 }

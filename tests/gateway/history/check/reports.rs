@@ -135,9 +135,11 @@ fn wrong_thanks(
     }
     if stored
         .first()
-        .is_some_and(|entry| entry.at > thanked + READING)
+        .is_some_and(|entry| entry.committed_after > thanked)
     {
-        wrong.push(format!("{what} {marker} was thanked before it was written"));
+        wrong.push(format!(
+            "{what} {marker} was thanked before it was committed"
+        ));
     }
     wrong
 }
@@ -220,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn a_report_that_is_thanked_before_it_is_written_is_found() {
+    fn a_report_that_is_thanked_before_it_is_committed_is_found() {
         let mut story = Story::new();
         story.log_in(0, 1);
         story.report(0, 1).thanked(0, 1);
-        story.passes(500).stored(1, 1);
+        story.stored(1, 1);
         assert_eq!(
             faults_of(&story, 1),
-            ["report 1 was thanked before it was written"]
+            ["report 1 was thanked before it was committed"]
         );
     }
 

@@ -74,6 +74,7 @@ impl Story {
     pub(super) fn note_now(&mut self, writer: &str, change: Change) -> &mut Self {
         self.history.audit.push(Audit {
             at: self.now,
+            committed_after: self.now,
             writer: Writer {
                 instance: writer.to_owned(),
                 batch: self.batch,

@@ -13,6 +13,7 @@ use crate::history::record::{
 pub(super) struct Step<'a> {
     pub(super) place: usize,
     pub(super) at: Moment,
+    pub(super) committed_after: Moment,
     pub(super) writer: &'a Writer,
     pub(super) session: &'a Session,
     /// The vehicle was deleted, and perhaps made anew in the same batch.
@@ -23,6 +24,7 @@ pub(super) struct Step<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Move<'a> {
     pub(super) place: usize,
+    pub(super) committed_after: Moment,
     pub(super) writer: &'a Writer,
     pub(super) id: &'a str,
     pub(super) sentence: &'a str,
@@ -36,6 +38,7 @@ pub(super) struct Move<'a> {
 pub(super) struct Stored<'a> {
     pub(super) place: usize,
     pub(super) at: Moment,
+    pub(super) committed_after: Moment,
     pub(super) kind: Kind,
     pub(super) id: i64,
     pub(super) marker: Option<Marker>,
@@ -119,8 +122,14 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
         view.seen = seen;
     }
     let mut deaths = BTreeMap::new();
-    for (place, Audit { at, writer, change }) in history.audit.iter().enumerate() {
-        let at = *at;
+    for (place, audit) in history.audit.iter().enumerate() {
+        let Audit {
+            at,
+            committed_after,
+            writer,
+            change,
+        } = audit;
+        let (at, committed_after) = (*at, *committed_after);
         match change {
             Change::Session { device_id, session } => {
                 let steps = &mut of(&mut views, device_id).steps;
@@ -128,6 +137,7 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
                 steps.push(Step {
                     place,
                     at,
+                    committed_after,
                     writer,
                     session,
                     deletes: session.forget.is_some() && session.forget != before,
@@ -142,6 +152,7 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
             } => of(&mut views, device_id).stored.push(Stored {
                 place,
                 at,
+                committed_after,
                 kind: *kind,
                 id: *id,
                 marker: *marker,
@@ -162,6 +173,7 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
                 if before.next().is_none_or(|step| step.state != state) {
                     moves.push(Move {
                         place,
+                        committed_after,
                         writer,
                         id,
                         sentence,
@@ -191,22 +203,27 @@ pub(super) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
             }
         }
     }
-    for row in &history.stored {
-        of(&mut views, &row.device_id).kept.push(row);
-    }
-    for command in &history.commands {
-        of(&mut views, &command.device_id)
-            .commands
-            .insert(&command.id, command);
-    }
-    for row in &history.vehicles {
-        of(&mut views, &row.device_id).row = Some(row);
-    }
+    add_rows(&mut views, history);
     for view in views.values_mut() {
         view.epochs = epochs(view.seen, &view.steps);
         view.deaths.clone_from(&deaths);
     }
     views
+}
+
+/// Adds what is there in the end.
+fn add_rows<'a>(views: &mut BTreeMap<&'a str, View<'a>>, history: &'a History) {
+    for row in &history.stored {
+        of(views, &row.device_id).kept.push(row);
+    }
+    for command in &history.commands {
+        of(views, &command.device_id)
+            .commands
+            .insert(&command.id, command);
+    }
+    for row in &history.vehicles {
+        of(views, &row.device_id).row = Some(row);
+    }
 }
 
 /// Which login was which connection's: told by the device's address, which the gateway notes. A port is used again,
