@@ -30,6 +30,12 @@ on_every_database! {
     the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused,
     a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again,
     the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks,
+    a_command_whose_time_is_over_before_its_turn_is_never_written,
+    a_vehicle_that_goes_before_it_answers_is_a_conflict,
+    a_vehicle_is_disconnected_with_a_goodbye,
+    a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same,
+    an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_vehicle,
+    a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers,
 }
 
 fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect(
@@ -144,10 +150,9 @@ fn a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_t
     }
 }
 
-#[test]
-fn a_command_whose_time_is_over_before_its_turn_is_never_written() {
+fn a_command_whose_time_is_over_before_its_turn_is_never_written(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let first = daemon.ask("truck/turnOn", &json!({}));
         vehicle.hears(RUN);
@@ -164,10 +169,9 @@ fn a_command_whose_time_is_over_before_its_turn_is_never_written() {
     }
 }
 
-#[test]
-fn a_vehicle_that_goes_before_it_answers_is_a_conflict() {
+fn a_vehicle_that_goes_before_it_answers_is_a_conflict(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let asked = daemon.ask("truck/turnOn", &json!({}));
         let waiting = daemon.ask("truck/turnOff", &json!({}));
@@ -233,10 +237,9 @@ fn a_vehicle_that_does_not_tell_its_state_is_a_time_out() {
     vehicle.hears(ASK);
 }
 
-#[test]
-fn a_vehicle_is_disconnected_with_a_goodbye() {
+fn a_vehicle_is_disconnected_with_a_goodbye(database: &Database) {
     for dialect in Dialect::BOTH {
-        let daemon = Daemon::start();
+        let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let asked = daemon.ask("truck/disconnect", &json!({}));
         vehicle.hears("GOTTA GO.");
@@ -251,9 +254,8 @@ fn a_vehicle_is_disconnected_with_a_goodbye() {
     }
 }
 
-#[test]
-fn a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same() {
-    let daemon = Daemon::start();
+fn a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let turned_on = daemon.ask("truck/turnOn", &json!({}));
     vehicle.hears(RUN);
@@ -362,9 +364,10 @@ fn the_same_idempotency_key_returns_the_first_command_and_another_request_under_
     assert_eq!(daemon.states("truck"), ["done", "done"]);
 }
 
-#[test]
-fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_vehicle() {
-    let daemon = Daemon::start();
+fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_vehicle(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).start();
     let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("k1"));
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     for _ in 0..2 {
@@ -385,9 +388,8 @@ fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_veh
     assert_eq!(asked.answer().status, 200);
 }
 
-#[test]
-fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers() {
-    let daemon = Daemon::start();
+fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers(database: &Database) {
+    let daemon = Daemon::on(database).start();
     drop(Vehicle::log_in(&daemon, "gone", Dialect::Text));
     daemon.offline("gone");
     let mut vehicles: Vec<Vehicle> = ["done", "refused", "silent", "leaving"]

@@ -4,18 +4,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Dialect, Vehicle, change, wait_until};
+use crate::support::{Daemon, Database, Dialect, Vehicle, change, on_every_database, wait_until};
 
 const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
+
+on_every_database! {
+    repeating_a_request_takes_no_place_in_line,
+    of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent,
+    a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection,
+    a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then,
+}
 
 fn queued() -> Value {
     json!({ "queue": true, "ttlSeconds": 60 })
 }
 
-#[test]
-fn repeating_a_request_takes_no_place_in_line() {
-    let daemon = Daemon::builder().set("commands.queue=1").start();
+fn repeating_a_request_takes_no_place_in_line(database: &Database) {
+    let daemon = Daemon::on(database).set("commands.queue=1").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("key"));
     let first = on();
@@ -32,9 +38,8 @@ fn repeating_a_request_takes_no_place_in_line() {
     }
 }
 
-#[test]
-fn of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent() {
-    let daemon = Daemon::start();
+fn of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let unanswered = daemon.ask("truck/turnOn", &json!({}));
     vehicle.hears(RUN);
@@ -72,9 +77,10 @@ fn a_queued_command_that_the_database_could_not_claim_is_sent_once_it_can() {
     daemon.reaches("truck", &["done"]);
 }
 
-#[test]
-fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection() {
-    let daemon = Daemon::start();
+fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection(
+    database: &Database,
+) {
+    let daemon = Daemon::on(database).start();
     let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let unanswered = daemon.ask("truck/turnOn", &json!({}));
     old.hears(RUN);
@@ -97,9 +103,8 @@ fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_con
     }
 }
 
-#[test]
-fn a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then() {
-    let daemon = Daemon::start();
+fn a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then(database: &Database) {
+    let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = Instant::now();
     let parting = daemon.ask("truck/disconnect", &json!({ "timeoutSeconds": 1 }));

@@ -25,6 +25,7 @@ mod lines;
 mod operation;
 mod presence;
 mod proxy;
+mod resources;
 mod servers;
 mod simulate;
 mod text;

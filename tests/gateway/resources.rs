@@ -1,0 +1,404 @@
+//! What is kept of vehicles, as back-ends read it, on every database: lists in pages, their limits in time, blobs byte by
+//! byte, and what a deletion leaves.
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Database, Device, Receiver, change, on_every_database, wait_until};
+
+on_every_database! {
+    vehicles_come_in_pages_in_the_order_of_the_bytes_of_their_ids,
+    reports_come_in_pages_newest_first_also_those_of_one_moment,
+    commands_come_in_pages_newest_first,
+    blobs_come_in_pages_newest_first_and_are_downloaded_byte_by_byte,
+    messages_of_a_webhook_come_in_pages_newest_first,
+    pages_neither_repeat_nor_skip_what_was_there_when_more_comes_or_goes,
+    a_report_over_http_makes_the_vehicle_and_is_one_of_its_reports,
+    a_deleted_vehicle_is_gone_with_its_history_and_begins_anew,
+}
+
+/// All entries of a list, page by page: each is full but the last, which says that it is.
+#[track_caller]
+fn walk(daemon: &Daemon, path: &str, limit: usize) -> Vec<Value> {
+    let mut all = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = daemon.json(&format!("{path}limit={limit}{cursor}"));
+        let items = page["items"].as_array().unwrap();
+        all.extend(items.iter().cloned());
+        let Some(next) = page["nextCursor"].as_str() else {
+            assert!(items.len() <= limit);
+            assert!(!items.is_empty() || all.is_empty(), "a page too many");
+            return all;
+        };
+        assert_eq!(items.len(), limit, "a page that is not the last is full");
+        cursor = format!("&cursor={next}");
+    }
+}
+
+/// The same entries come in pages of every size. `path` ends where another parameter may follow.
+#[track_caller]
+fn pages_of_all_sizes(daemon: &Daemon, path: &str, expected: &[Value]) {
+    for limit in 1..=expected.len() + 1 {
+        assert_eq!(walk(daemon, path, limit), expected, "{path} by {limit}");
+    }
+}
+
+/// What a list has from and until each moment that it knows, of which `time` is the name.
+#[track_caller]
+fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
+    let at = |entry: &Value| entry[time].as_str().unwrap().to_owned();
+    let keep = |condition: &dyn Fn(&str) -> bool| -> Vec<Value> {
+        let kept = all.iter().filter(|entry| condition(&at(entry)));
+        kept.cloned().collect()
+    };
+    for moment in all.iter().map(at) {
+        // Times have milliseconds: this is between two.
+        let between = moment.replace('Z', "5Z");
+        for (query, expected) in [
+            (format!("from={moment}"), keep(&|at| at >= &*moment)),
+            (format!("to={moment}"), keep(&|at| at < &*moment)),
+            (format!("from={between}"), keep(&|at| at > &*moment)),
+            (format!("to={between}"), keep(&|at| at <= &*moment)),
+            (format!("from={moment}&to={moment}"), Vec::new()),
+            (
+                format!("from={moment}&to={between}"),
+                keep(&|at| at == moment),
+            ),
+        ] {
+            for limit in [2, 1000] {
+                let found = walk(daemon, &format!("{path}{query}&"), limit);
+                assert_eq!(found, expected, "{query} by {limit}");
+            }
+        }
+    }
+}
+
+/// The entries of a list that fits on a page.
+#[track_caller]
+fn items(daemon: &Daemon, path: &str) -> Vec<Value> {
+    let page = daemon.json(&format!("{path}limit=1000"));
+    assert_eq!(page["nextCursor"], Value::Null);
+    page["items"].as_array().unwrap().clone()
+}
+
+fn values(entries: &[Value], key: &str) -> Vec<Value> {
+    entries.iter().map(|entry| entry[key].clone()).collect()
+}
+
+#[track_caller]
+fn register(daemon: &Daemon, id: &str) {
+    let answer = daemon.post("/vehicles", &json!({ "deviceId": id }));
+    assert_eq!(answer.status(), 201, "{id}");
+}
+
+#[track_caller]
+fn report(device: &mut Device, battery: usize) {
+    device.say(&format!(
+        "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.\n"
+    ));
+    device.expect("OK, THANKS!");
+}
+
+#[track_caller]
+fn store_blob(device: &mut Device, content: &[u8]) {
+    let mut said = format!("WTF! {}\n", content.len()).into_bytes();
+    said.extend(content);
+    device.send(&said);
+    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+}
+
+fn vehicles_come_in_pages_in_the_order_of_the_bytes_of_their_ids(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    // As no language sorts them.
+    let ids = [
+        "-", ".a", "0", "10", "2", ":", "A", "B", "Z", "_", "a", "aA", "aa", "b",
+    ];
+    for id in ids.iter().rev() {
+        register(&daemon, id);
+    }
+    let _online: Vec<Device> = ["B", "a", "aa"].map(|id| daemon.log_in(id)).into();
+    let all = items(&daemon, "/vehicles?");
+    assert_eq!(values(&all, "deviceId"), ids);
+    pages_of_all_sizes(&daemon, "/vehicles?", &all);
+    for (online, expected) in [(true, 3), (false, ids.len() - 3)] {
+        let some: Vec<Value> = all
+            .iter()
+            .filter(|vehicle| vehicle["online"] == online)
+            .cloned()
+            .collect();
+        assert_eq!(some.len(), expected);
+        pages_of_all_sizes(&daemon, &format!("/vehicles?online={online}&"), &some);
+    }
+    assert_eq!(daemon.vehicle("A")["deviceId"], "A");
+    assert_eq!(daemon.get("/vehicles/z").status(), 404);
+}
+
+fn reports_come_in_pages_newest_first_also_those_of_one_moment(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let (mut device, mut other) = (daemon.log_in("truck"), daemon.log_in("Truck"));
+    for battery in 1..=8 {
+        report(&mut device, battery);
+        report(&mut other, 99);
+    }
+    // Three, then four of the same millisecond, then one.
+    for (batteries, at) in [("1, 2, 3", 1_000), ("4, 5, 6, 7", 1_001), ("8", 1_500)] {
+        change(
+            &daemon.database_url(),
+            &format!("UPDATE reports SET received_at = {at} WHERE battery IN ({batteries})"),
+        );
+    }
+    let path = "/vehicles/truck/reports?";
+    let all = items(&daemon, path);
+    let newest_first: Vec<Value> = (1..=8).rev().map(Value::from).collect();
+    assert_eq!(values(&all, "battery"), newest_first);
+    assert_eq!(all[7]["receivedAt"], "1970-01-01T00:00:01.000Z");
+    pages_of_all_sizes(&daemon, path, &all);
+    limits_in_time(&daemon, path, "receivedAt", &all);
+}
+
+fn commands_come_in_pages_newest_first(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    for id in ["truck", "Truck"] {
+        register(&daemon, id);
+        for what in ["turnOn", "turnOff", "turnOn", "disconnect", "turnOff"] {
+            let body = json!({ "queue": true, "ttlSeconds": 60 });
+            let answer = daemon.operate(&format!("{id}/{what}"), &body);
+            assert_eq!(answer.told(), (202, "queued"));
+        }
+    }
+    let path = "/vehicles/truck/commands?";
+    let all = items(&daemon, path);
+    let said = ["REST!", "GO.", "RUN!", "REST!", "RUN!"];
+    for (command, said) in all.iter().zip(said) {
+        assert!(command["message"].as_str().unwrap().ends_with(said));
+        assert_eq!(command["deviceId"], "truck");
+    }
+    let states = ["queued", "queued", "superseded", "superseded", "superseded"];
+    assert_eq!(values(&all, "status"), states);
+    pages_of_all_sizes(&daemon, path, &all);
+    limits_in_time(&daemon, path, "createdAt", &all);
+}
+
+fn blobs_come_in_pages_newest_first_and_are_downloaded_byte_by_byte(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let (mut device, mut other) = (daemon.log_in("truck"), daemon.log_in("Truck"));
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let contents: [Vec<u8>; 6] = [
+        Vec::new(),
+        every_byte.clone(),
+        b"\0".to_vec(),
+        b"\xff\xfe<html>'\\\"\r\n".to_vec(),
+        // Larger than the smaller kinds of blobs of databases.
+        every_byte.repeat(257),
+        every_byte.repeat(4096),
+    ];
+    for content in &contents {
+        store_blob(&mut device, content);
+        store_blob(&mut other, b"of another");
+    }
+    let path = "/vehicles/truck/debug-blobs";
+    let list = format!("{path}?");
+    let all = items(&daemon, &list);
+    let sizes: Vec<Value> = contents.iter().rev().map(|c| c.len().into()).collect();
+    assert_eq!(values(&all, "size"), sizes);
+    for (blob, content) in all.iter().zip(contents.iter().rev()) {
+        assert_eq!(blob["deviceId"], "truck");
+        let id = &blob["blobId"];
+        let answer = daemon.get(&format!("{path}/{id}"));
+        assert_eq!(answer.headers()["content-type"], "application/octet-stream");
+        assert_eq!(
+            answer.headers()["content-length"],
+            content.len().to_string()
+        );
+        let bytes = answer.bytes().unwrap();
+        assert!(bytes == content[..], "{} bytes differ", content.len());
+        // It is not there under another vehicle's name.
+        let elsewhere = daemon.get(&format!("/vehicles/Truck/debug-blobs/{id}"));
+        assert_eq!(elsewhere.status(), 404);
+    }
+    // Some at one moment.
+    let middle = &all[2]["blobId"];
+    change(
+        &daemon.database_url(),
+        &format!("UPDATE debug_blobs SET received_at = 1000 WHERE id <= {middle}"),
+    );
+    let all = items(&daemon, &list);
+    assert_eq!(values(&all, "size"), sizes);
+    pages_of_all_sizes(&daemon, &list, &all);
+    limits_in_time(&daemon, &list, "receivedAt", &all);
+}
+
+fn messages_of_a_webhook_come_in_pages_newest_first(database: &Database) {
+    const MESSAGES: usize = 7;
+    let receivers = [Receiver::start(|_| 200), Receiver::start(|_| 503)];
+    let daemon = Daemon::on(database)
+        .set("webhooks.allow_http=true")
+        .set("webhooks.allow_private=true")
+        .start();
+    let [served, refused] = receivers.each_ref().map(|receiver| {
+        let endpoint = json!({
+            "url": receiver.url(), "secret": Receiver::SECRET, "events": ["position"],
+        });
+        let made = daemon.post("/webhooks", &endpoint);
+        assert_eq!(made.status(), 201);
+        let path = made.headers()["location"].to_str().unwrap().to_owned();
+        format!("{path}/messages?")
+    });
+    // Two vehicles, of which each has a sequence of its own.
+    let id_of = |nth| ["truck", "Truck"][nth % 2];
+    for nth in 0..MESSAGES {
+        let update = json!({
+            "deviceId": id_of(nth), "latitude": 1, "longitude": nth, "battery": 50, "running": true,
+        });
+        let answer = daemon.post("/service/status-update", &update);
+        assert_eq!(answer.status(), 200);
+    }
+    let served = format!("{served}status=delivered&");
+    let delivered = wait_until("all are delivered", || {
+        let delivered = items(&daemon, &served);
+        (delivered.len() == MESSAGES).then_some(delivered)
+    });
+    pages_of_all_sizes(&daemon, &served, &delivered);
+    let pending = items(&daemon, &refused);
+    for limit in 1..=MESSAGES + 1 {
+        // Attempts go on meanwhile.
+        let page_by_page = walk(&daemon, &refused, limit);
+        assert_eq!(values(&page_by_page, "id"), values(&pending, "id"));
+    }
+    let devices: Vec<&str> = (0..MESSAGES).rev().map(id_of).collect();
+    for list in [delivered, pending] {
+        assert_eq!(values(&list, "deviceId"), devices);
+        assert_eq!(values(&list, "sequence"), [4, 3, 3, 2, 2, 1, 1]);
+    }
+}
+
+fn pages_neither_repeat_nor_skip_what_was_there_when_more_comes_or_goes(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let mut device = daemon.log_in("truck");
+    for battery in 1..=6 {
+        report(&mut device, battery);
+    }
+    let page = daemon.json("/vehicles/truck/reports?limit=3");
+    assert_eq!(
+        values(page["items"].as_array().unwrap(), "battery"),
+        [6, 5, 4]
+    );
+    report(&mut device, 99);
+    // What the cursor names may be gone.
+    change(
+        &daemon.database_url(),
+        "DELETE FROM reports WHERE battery = 4",
+    );
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let rest = daemon.json(&format!("/vehicles/truck/reports?limit=3&cursor={cursor}"));
+    assert_eq!(
+        values(rest["items"].as_array().unwrap(), "battery"),
+        [3, 2, 1]
+    );
+    assert_eq!(rest["nextCursor"], Value::Null);
+
+    for id in ["b", "d", "f"] {
+        register(&daemon, id);
+    }
+    let page = daemon.json("/vehicles?limit=2");
+    assert_eq!(
+        values(page["items"].as_array().unwrap(), "deviceId"),
+        ["b", "d"]
+    );
+    for id in ["a", "e"] {
+        register(&daemon, id);
+    }
+    assert_eq!(daemon.delete("/vehicles/d").status(), 204);
+    let cursor = page["nextCursor"].as_str().unwrap();
+    let rest = daemon.json(&format!("/vehicles?limit=9&cursor={cursor}"));
+    assert_eq!(
+        values(rest["items"].as_array().unwrap(), "deviceId"),
+        ["e", "f", "truck"]
+    );
+}
+
+fn a_report_over_http_makes_the_vehicle_and_is_one_of_its_reports(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    for (battery, latitude, longitude, running) in [
+        (0, -90.0, 180.0, false),
+        (100, 43.621_520_001, -0.000_000_001, true),
+    ] {
+        let update = json!({
+            "deviceId": "truck", "latitude": latitude, "longitude": longitude, "battery": battery, "running": running,
+        });
+        let answer = daemon.post("/service/status-update", &update);
+        assert_eq!(answer.status(), 200);
+        let vehicle: Value = answer.json().unwrap();
+        assert_eq!(vehicle, daemon.vehicle("truck"));
+        let status = daemon.json("/vehicles/truck/status");
+        let newest = items(&daemon, "/vehicles/truck/reports?")[0].clone();
+        for key in ["latitude", "longitude", "battery", "running"] {
+            for place in [&vehicle, &status, &newest] {
+                assert_eq!(place[key], update[key], "{key}");
+            }
+        }
+        assert_eq!(newest["receivedAt"], vehicle["reportedAt"]);
+        assert_eq!(vehicle["online"], false);
+    }
+    assert_eq!(items(&daemon, "/vehicles/truck/reports?").len(), 2);
+}
+
+fn a_deleted_vehicle_is_gone_with_its_history_and_begins_anew(database: &Database) {
+    let daemon = Daemon::on(database).set("retention.interval=1s").start();
+    let mut device = daemon.log_in("truck");
+    for battery in 1..=4 {
+        report(&mut device, battery);
+    }
+    store_blob(&mut device, b"crash");
+    let asked = daemon.ask("truck/turnOn", &json!({}));
+    device.expect("HEY YOU, RUN!");
+    device.say("DONE!");
+    assert_eq!(asked.answer().status, 200);
+    let lists = ["reports", "debug-blobs", "commands"];
+    let page = daemon.json("/vehicles/truck/reports?limit=2");
+    let old_cursor = page["nextCursor"].as_str().unwrap();
+    let blob = items(&daemon, "/vehicles/truck/debug-blobs?")[0]["blobId"].clone();
+
+    assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
+    device.expect_closed();
+    for gone in ["", "/status", "/reports", "/debug-blobs", "/commands"] {
+        let path = format!("/vehicles/truck{gone}");
+        assert_eq!(daemon.get(&path).status(), 404, "{gone}");
+    }
+    let download = format!("/vehicles/truck/debug-blobs/{blob}");
+    assert_eq!(daemon.get(&download).status(), 404);
+    assert_eq!(daemon.delete("/vehicles/truck").status(), 404);
+    assert_eq!(items(&daemon, "/vehicles?"), [Value::Null; 0]);
+
+    register(&daemon, "truck");
+    let vehicle = daemon.vehicle("truck");
+    for key in [
+        "latitude",
+        "battery",
+        "running",
+        "reportedAt",
+        "connectedAt",
+    ] {
+        assert_eq!(vehicle[key], Value::Null, "{key}");
+    }
+    for list in lists {
+        let path = format!("/vehicles/truck/{list}?");
+        assert_eq!(items(&daemon, &path), [Value::Null; 0], "{list}");
+    }
+    let mut device = daemon.log_in("truck");
+    report(&mut device, 50);
+    assert_eq!(
+        values(&items(&daemon, "/vehicles/truck/reports?"), "battery"),
+        [50]
+    );
+    let path = format!("/vehicles/truck/reports?cursor={old_cursor}&");
+    assert_eq!(items(&daemon, &path), [Value::Null; 0]);
+    assert_eq!(daemon.get(&download).status(), 404);
+    // The rows of before go in time, and those of now stay.
+    wait_until("what is hidden is purged", || {
+        let rows = daemon.query("SELECT battery FROM reports");
+        (rows == ["50"]).then_some(())
+    });
+    // Logins are counted on, so that no session of before can be taken for one of now.
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
