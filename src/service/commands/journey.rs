@@ -183,7 +183,9 @@ impl Service {
                 Claimed::Claimed(claimed) => *command = claimed,
                 Claimed::Moved => {
                     drop(turn);
-                    // Its end, or the login of its successor, is on its way.
+                    // The vehicle is no longer its own: its end, or the login of a successor here, is on its way, or the
+                    // notice of a login elsewhere is lost. It must not hold up further commands until that is found.
+                    session.close(DisconnectReason::Superseded);
                     sleep(LOOK_AGAIN).await;
                     return Ok(Sent::Moved);
                 }
