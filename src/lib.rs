@@ -23,4 +23,5 @@ pub mod signals;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod webhooks;

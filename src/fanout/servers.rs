@@ -12,12 +12,13 @@ use fred::{
     interfaces::{ClientLike, PubsubInterface},
     types::{
         Builder, ConnectHandle, RespVersion,
-        config::{Config, Options},
+        config::{Config, Options, TlsConnector},
     },
 };
 use tokio::time::{Instant, timeout};
 
 use super::FanoutError;
+use crate::tls;
 
 /// The longest to wait for what Redis says to a command.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,8 +54,16 @@ pub(super) enum Published {
 
 impl Servers {
     pub(super) fn new(url: &str) -> Result<Self, FanoutError> {
-        let mut config =
-            Config::from_url(url).map_err(|error| FanoutError(error.details().to_owned()))?;
+        // The client would not start at all over one authority of the system that it cannot read, and takes the means
+        // of encryption that the process has by chance.
+        let encrypted = url.strip_prefix("rediss");
+        let plain = encrypted.map(|rest| format!("redis{rest}"));
+        let mut config = Config::from_url(plain.as_deref().unwrap_or(url))
+            .map_err(|error| FanoutError(error.details().to_owned()))?;
+        if encrypted.is_some() {
+            let client = tls::client(Vec::new()).map_err(|error| FanoutError(error.to_string()))?;
+            config.tls = Some(TlsConnector::from(client).into());
+        }
         // Subscriptions and other commands on one connection, which tells what is wrong with a subscription.
         config.version = RespVersion::RESP3;
         Ok(Self(config))

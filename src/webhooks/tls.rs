@@ -1,29 +1,19 @@
 //! Whom https believes.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
+    ClientConfig,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
 use super::SenderError;
+use crate::tls;
 
-/// Believes the authorities of this system, and those in the file. The means of encryption are named, so that nothing
-/// depends on what else in the process has installed for all.
+/// Believes whom all believe, and those in the file.
 pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, SenderError> {
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        tracing::warn!(%error, "some authorities of this system are not known to webhooks");
-    }
     let own = ca_file.map_or(Ok(Vec::new()), read)?;
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(SenderError::Tls)?
-        .with_root_certificates(authorities(system.certs, own)?)
-        .with_no_client_auth();
-    Ok(config)
+    tls::client(own).map_err(SenderError::Tls)
 }
 
 fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, SenderError> {
@@ -40,24 +30,6 @@ fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, SenderError> {
     Ok(certificates)
 }
 
-/// Those of the system, or where it has none (as in a bare container) those that Mozilla believes; and the own ones.
-fn authorities(
-    system: Vec<CertificateDer<'static>>,
-    own: Vec<CertificateDer<'static>>,
-) -> Result<RootCertStore, SenderError> {
-    let mut roots = RootCertStore::empty();
-    // Systems hold some that are too old to be read.
-    roots.add_parsable_certificates(system);
-    if roots.is_empty() {
-        tracing::info!("this system knows no authorities: webhooks believe those of Mozilla");
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    for certificate in own {
-        roots.add(certificate).map_err(SenderError::Tls)?;
-    }
-    Ok(roots)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -68,20 +40,6 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.self_signed(&key).unwrap()
-    }
-
-    #[test]
-    fn a_system_without_authorities_believes_those_of_mozilla() {
-        let roots = authorities(Vec::new(), Vec::new()).unwrap();
-        assert_eq!(roots.len(), webpki_roots::TLS_SERVER_ROOTS.len());
-        let own = authorities(Vec::new(), vec![authority().der().clone()]).unwrap();
-        assert_eq!(own.len(), webpki_roots::TLS_SERVER_ROOTS.len() + 1);
-    }
-
-    #[test]
-    fn the_authorities_of_the_system_are_enough() {
-        let roots = authorities(vec![authority().der().clone()], Vec::new()).unwrap();
-        assert_eq!(roots.len(), 1);
     }
 
     #[test]

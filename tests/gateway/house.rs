@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("device", &["protocol", "service", "domain"]),
     ("domain", &[]),
-    ("fanout", &["domain"]),
+    ("fanout", &["domain", "tls"]),
     ("health", &[]),
     ("http", &["resource", "service", "domain"]),
     (
@@ -54,7 +54,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("simulate", &["domain", "protocol", "signals"]),
     ("store", &["domain"]),
     ("telemetry", &["config"]),
-    ("webhooks", &["domain", "resource", "store"]),
+    ("tls", &[]),
+    ("webhooks", &["domain", "resource", "store", "tls"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<(String, String)>) {

@@ -1,6 +1,7 @@
 //! Messages between instances through a real Redis.
 
 mod conversation;
+mod encrypted;
 mod outages;
 mod servers;
 mod strangers;

@@ -1,6 +1,6 @@
 //! Kinds of Redis, and none.
 
-use std::{io::Read, net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ async fn a_user_needs_no_more_than_the_documented_rights() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sentinel_tells_where_redis_is() {
     let redis = Redis::start();
-    let sentinel = Redis::sentinel_of(&redis, "fleet");
+    let sentinel = Redis::sentinel_of(&redis, "fleet", &[]);
     let url = format!(
         "redis-sentinel://{}?sentinelServiceName=fleet",
         sentinel.address()
@@ -60,21 +60,25 @@ async fn a_sentinel_tells_where_redis_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_is_spoken_if_the_url_says_so() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("rediss://{}", listener.local_addr().unwrap());
-    let a = Instance::new(&url, CHANNEL).await;
-    let first = tokio::task::spawn_blocking(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut hello = [0; 6];
-        stream.read_exact(&mut hello).unwrap();
-        hello
-    });
-    // A handshake of TLS 1.x: a ClientHello.
-    let hello = first.await.unwrap();
-    assert_eq!((hello[0], hello[1], hello[5]), (22, 3, 1));
-    assert_eq!(a.fanout.state(), FanoutState::Down);
+async fn a_sentinel_has_a_password_of_its_own_or_none() {
+    let redis = Redis::with_password("open-sesame");
+    let of_redis = "sentinel auth-pass fleet open-sesame";
+    for (settings, parameter) in [
+        (&[of_redis][..], ""),
+        (
+            &[of_redis, "requirepass abracadabra"],
+            "&sentinelPassword=abracadabra",
+        ),
+    ] {
+        let sentinel = Redis::sentinel_of(&redis, "fleet", settings);
+        let address = sentinel.address();
+        let url =
+            format!("redis-sentinel://:open-sesame@{address}?sentinelServiceName=fleet{parameter}");
+        Instance::new(&url, CHANNEL)
+            .await
+            .becomes(FanoutState::Up)
+            .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
 };
@@ -17,6 +18,8 @@ pub(crate) struct Redis {
     port: u16,
     options: Vec<String>,
     password: Option<&'static str>,
+    /// The port where it speaks TLS, and where its certificate is.
+    encrypted: Option<(u16, TempDir)>,
     folder: TempDir,
     child: Mutex<Child>,
 }
@@ -61,14 +64,16 @@ impl Redis {
         redis
     }
 
-    /// One that knows where this server is, by that name: a sentinel.
-    pub(crate) fn sentinel_of(redis: &Self, name: &str) -> Self {
+    /// One that knows where this server is, by that name, with these further settings: a sentinel.
+    pub(crate) fn sentinel_of(redis: &Self, name: &str, more: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("sentinel.conf");
         let port = free_port();
         let (log, server) = (folder.path().join("log"), redis.port);
-        let settings =
-            format!("bind 127.0.0.1\nport {port}\nsentinel monitor {name} 127.0.0.1 {server} 1\n");
+        let settings = format!(
+            "bind 127.0.0.1\nport {port}\nsentinel monitor {name} 127.0.0.1 {server} 1\n{}\n",
+            more.join("\n")
+        );
         fs::write(&file, settings).unwrap();
         let log = fs::File::create(log).unwrap();
         let child = Command::new("redis-server")
@@ -82,9 +87,36 @@ impl Redis {
             port,
             options: Vec::new(),
             password: None,
+            encrypted: None,
             folder,
             child: Mutex::new(child),
         }
+    }
+
+    /// That speaks TLS as well, on a port of its own; and the file of the authority that has signed its certificate.
+    pub(crate) fn with_tls() -> (Self, PathBuf) {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        certify(folder.path());
+        let port = free_port();
+        let options = [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", file("certificate").display().to_string()),
+            ("--tls-key-file", file("key").display().to_string()),
+            (
+                "--tls-ca-cert-file",
+                file("authority").display().to_string(),
+            ),
+            ("--tls-auth-clients", "no".to_owned()),
+        ];
+        let options: Vec<&str> = options
+            .iter()
+            .flat_map(|(name, value)| [*name, value])
+            .collect();
+        let mut redis = Self::start_as(None, &options);
+        let authority = file("authority");
+        redis.encrypted = Some((port, folder));
+        (redis, authority)
     }
 
     fn start_as(password: Option<&'static str>, options: &[&str]) -> Self {
@@ -98,6 +130,7 @@ impl Redis {
                     port,
                     options,
                     password,
+                    encrypted: None,
                     folder,
                     child: Mutex::new(child),
                 };
@@ -116,6 +149,12 @@ impl Redis {
             Some(password) => format!("redis://:{password}@{}", self.address()),
             None => format!("redis://{}", self.address()),
         }
+    }
+
+    /// Where it speaks TLS.
+    pub(crate) fn encrypted_url(&self) -> String {
+        let (port, _) = self.encrypted.as_ref().unwrap();
+        format!("rediss://127.0.0.1:{port}")
     }
 
     /// Stops it in the hardest way.
@@ -213,6 +252,22 @@ impl Drop for Redis {
         let _ended = child.kill();
         let _reaped = child.wait();
     }
+}
+
+/// Makes an authority and a certificate of it for this host, with its key.
+fn certify(folder: &Path) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    fs::write(folder.join("authority"), pem).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &rcgen::Issuer::new(authority, authority_key))
+        .unwrap();
+    fs::write(folder.join("certificate"), certificate.pem()).unwrap();
+    fs::write(folder.join("key"), key.serialize_pem()).unwrap();
 }
 
 /// None if it ended because somebody else has the port.

@@ -1,0 +1,33 @@
+//! Redis by TLS, and whom a gateway believes then.
+
+use crate::support::{Daemon, Database, Redis};
+
+const COMMAND: &str = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck"}"#;
+
+#[test]
+fn redis_is_reached_by_tls_if_an_authority_of_the_system_has_signed_its_certificate() {
+    let (redis, authority) = Redis::with_tls();
+    let database = Database::mariadb();
+    let daemon = Daemon::on(&database)
+        .set(&format!("redis.url={}", redis.encrypted_url()))
+        .after(&format!("export SSL_CERT_FILE={}", authority.display()))
+        .start();
+    daemon.logged("Redis is reached");
+    let mut device = daemon.log_in("truck");
+    // By a connection of their own, which has no encryption.
+    assert_eq!(redis.publish("VehicleServers", COMMAND), 1);
+    device.expect("HEY YOU, RUN!");
+}
+
+#[test]
+fn redis_by_tls_is_not_believed_without_an_authority_that_is_known() {
+    let (redis, _authority) = Redis::with_tls();
+    let database = Database::mariadb();
+    let daemon = Daemon::on(&database)
+        .set(&format!("redis.url={}", redis.encrypted_url()))
+        .start();
+    let line = daemon.logged_like("Redis is away");
+    let reason = line["reason"].as_str().unwrap();
+    assert!(reason.contains("UnknownIssuer"), "{reason}");
+    assert_eq!(redis.hearers("VehicleServers"), 0);
+}
