@@ -11,7 +11,12 @@ use std::{
 };
 
 use fastrand::Rng;
-use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::{
     content::id_of,
@@ -114,7 +119,12 @@ impl Vehicle {
                     } else {
                         5..400
                     };
-                    sleep(Duration::from_millis(rng.u64(away))).await;
+                    // Whoever is away when the run is over is back before all counts as quiet: a connection that it has
+                    // forgotten may stand for it until then.
+                    let mut phase = self.phase.clone();
+                    let over = phase.wait_for(|phase| *phase != Phase::Run);
+                    let away = Duration::from_millis(rng.u64(away));
+                    let _back = timeout(away, over).await;
                 }
             }
         }
