@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Asker, CommandError, CommandRequest, Outcome, journey::LOOK_UP};
 use crate::{
-    domain::{CommandOrigin, CommandState, DeviceId},
+    domain::{CommandOrigin, CommandState, DeviceId, Timestamp, Vehicle},
     fanout::{Answer, AskError, FanoutState, RemoteCommand, RemoteOutcome, Request},
     service::Service,
     store::{Ending, StoreError},
@@ -50,8 +50,29 @@ impl Service {
             return Ok(None);
         }
         let vehicle = self.store.vehicle(device_id).await?;
-        let owner = vehicle.and_then(|vehicle| vehicle.instance_id?.parse().ok());
-        Ok(owner.filter(|owner| *owner != self.life()))
+        Ok(vehicle.and_then(|vehicle| self.owner_of(&vehicle)))
+    }
+
+    fn owner_of(&self, vehicle: &Vehicle) -> Option<Uuid> {
+        let owner = vehicle.instance_id.as_ref()?.parse().ok();
+        owner.filter(|owner| *owner != self.life())
+    }
+
+    /// The same for a command that may be stored, of a vehicle that was made at the latest then. If it was deleted since,
+    /// what became of the command may be purged, and nobody may begin it anew for the vehicle that has its name now.
+    pub(super) async fn owner_elsewhere_of(
+        &self,
+        device_id: &DeviceId,
+        made: Timestamp,
+    ) -> Result<Option<Uuid>, CommandError> {
+        if !self.store.is_shared() {
+            return Ok(None);
+        }
+        let vehicle = self.store.vehicle(device_id).await?;
+        match vehicle {
+            Some(vehicle) if vehicle.created_at > made => Err(CommandError::UnknownVehicle),
+            vehicle => Ok(vehicle.and_then(|vehicle| self.owner_of(&vehicle))),
+        }
     }
 
     /// Has the instance that holds the vehicle do it. `None` if none does, or this one; `id` is set once another
@@ -62,13 +83,18 @@ impl Service {
         id: &mut Option<Uuid>,
         deadline: Instant,
     ) -> Result<Option<Outcome>, CommandError> {
+        let Some(vehicle) = self.store.vehicle(&request.device_id).await? else {
+            return Ok(None);
+        };
+        let made = vehicle.created_at;
+        let mut owner = self.owner_of(&vehicle);
         let (mut deaf_since, mut away_since) = (None, None);
         loop {
-            let Some(owner) = self.owner_elsewhere(&request.device_id).await? else {
+            let Some(asked) = owner else {
                 return Ok(None);
             };
             let id = *id.get_or_insert_with(Uuid::now_v7);
-            match self.ask_owner(owner, request, id, deadline).await? {
+            match self.ask_owner(asked, request, id, deadline).await? {
                 Asked::Ended(outcome) => return Ok(Some(outcome)),
                 Asked::Silent => {
                     let silent = self.silent(&request.device_id, id, deadline).await;
@@ -95,6 +121,7 @@ impl Service {
                 return silent.map(Some);
             }
             sleep(LOOK_AGAIN).await;
+            owner = self.owner_elsewhere_of(&request.device_id, made).await?;
         }
     }
 

@@ -87,7 +87,10 @@ impl Service {
                 if self.owner_elsewhere(&journey.device_id).await?.is_some() {
                     return self.over(&journey, Ending::Expire).await;
                 }
-            } else if let Some(ended) = self.pass_on(&mut journey, route).await? {
+            } else if let Some(ended) = self
+                .pass_on(&mut journey, command.created_at, route)
+                .await?
+            {
                 return Ok(ended);
             }
             let vehicle = self.store.vehicle(&journey.device_id).await?;
@@ -123,14 +126,15 @@ impl Service {
         }
     }
 
-    /// Has another instance send the command, if the vehicle is there by now.
+    /// Has another instance send the command, which was made then, if the vehicle is there by now.
     async fn pass_on(
         &self,
         journey: &mut Journey,
+        made: Timestamp,
         route: &Route,
     ) -> Result<Option<Command>, CommandError> {
         let device_id = &journey.device_id;
-        let Some(owner) = self.owner_elsewhere(device_id).await? else {
+        let Some(owner) = self.owner_elsewhere_of(device_id, made).await? else {
             return Ok(None);
         };
         // Nothing of this instance's is before it in line there.

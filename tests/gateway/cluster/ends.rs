@@ -19,6 +19,7 @@ on_every_server! {
     an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id,
     vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time,
     deleting_a_vehicle_through_one_instance_closes_its_session_on_another,
+    a_command_of_a_deleted_vehicle_is_not_begun_anew_when_its_record_is_purged_and_the_vehicle_is_back,
     a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_is_told,
 }
 
@@ -327,4 +328,29 @@ fn a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_i
     assert_eq!(answer.told(), (409, "vehicle-disconnected"));
     assert!(since.elapsed() < Duration::from_secs(deadline));
     cluster.instance(1).reaches("truck", &["disconnected"]);
+}
+
+fn a_command_of_a_deleted_vehicle_is_not_begun_anew_when_its_record_is_purged_and_the_vehicle_is_back(
+    database: &Database,
+) {
+    let mut cluster = Cluster::start(database, 3);
+    let mut device = cluster.log_in_at(0, "truck");
+    let body = json!({"timeoutSeconds": 20});
+    let asked = cluster.instance(1).ask("truck/turnOn", &body);
+    device.expect("HEY YOU, RUN!");
+    // Whoever asked does not see what happens now, and is not told.
+    cluster.pause(1);
+    cluster.kill(0);
+    assert_eq!(cluster.instance(2).delete("/vehicles/truck").status(), 204);
+    let mut device = cluster.log_in_at(2, "truck");
+    // What deleted vehicles left is purged by an instance when it starts.
+    cluster.start_again(0);
+    wait_until("its record is purged", || {
+        let records = cluster.query("SELECT id FROM commands");
+        records.is_empty().then_some(())
+    });
+    cluster.resume(1);
+    assert_eq!(asked.answer().told(), (404, "unknown-vehicle"));
+    device.say("PING.");
+    device.expect("PONG.");
 }
