@@ -1,5 +1,5 @@
-//! The database watches itself: triggers note every change of a session, of an instance, of a command, and
-//! every report, with the transaction that made it.
+//! The database watches itself: triggers note every change of a session, of an instance and of a command, and every
+//! report, debug blob and message to the endpoint, with the transaction that made it.
 //!
 //! Each batch of a gateway begins with its own row of `instances`; a trigger on it keeps the instance and the
 //! number of its commit in a variable of that connection, where the other triggers find it.
