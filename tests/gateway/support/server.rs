@@ -328,17 +328,23 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// Ports that nobody listens on, each another one. None of those that the system gives to outgoing connections:
-/// what is stopped and started again would find its port taken by one.
+/// what is stopped and started again would find its port taken by one. Until this test ends no other one gets them: much
+/// may happen before somebody listens there.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| {
+    /// Locks on a file for each port that a test has.
+    static TAKEN: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
+    fs::create_dir_all(&folder).unwrap();
+    [(); N].map(|()| {
         loop {
             let port = fastrand::u16(10_000..32_000);
-            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
-                break listener;
+            let lock = fs::File::create(folder.join(port.to_string())).unwrap();
+            if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                TAKEN.lock().unwrap().push(lock);
+                return port;
             }
         }
-    });
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    })
 }
 
 fn log(folder: &Path) -> String {
