@@ -47,8 +47,9 @@ pub struct NewCommand {
     pub key: Option<IdempotencyKey>,
     /// Only what the name stands for already is wanted: there is no room for another command.
     pub repeat_only: bool,
-    /// Another instance may have stored it already: then it is sent from here, if it is not yet.
-    pub may_exist: bool,
+    /// Since when another instance may have stored it: then it is sent from here, if it is not yet. If nothing is known of
+    /// it, a vehicle that was made later is another one, and the record of the command may have gone with the one before.
+    pub may_exist_since: Option<Timestamp>,
 }
 
 /// A caller's name for a request, so that repeating it does nothing.
@@ -407,7 +408,7 @@ impl Intent {
     /// The one command that it is about.
     pub(super) fn command(&self) -> Option<Uuid> {
         match self {
-            Self::Submit { command, .. } => command.may_exist.then_some(command.id),
+            Self::Submit { command, .. } => command.may_exist_since.map(|_| command.id),
             Self::Claim { id, .. }
             | Self::Finish { id, .. }
             | Self::Session {

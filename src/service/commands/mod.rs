@@ -107,7 +107,7 @@ enum Asker {
     /// Somebody here.
     Here,
     /// Somebody here, after another instance was asked: the command may be stored already.
-    HereAgain(Uuid),
+    HereAgain { id: Uuid, asked_at: Timestamp },
     /// Another instance.
     Other {
         id: Uuid,
@@ -120,7 +120,16 @@ impl Asker {
     fn id(self) -> Option<Uuid> {
         match self {
             Self::Here => None,
-            Self::HereAgain(id) | Self::Other { id, .. } => Some(id),
+            Self::HereAgain { id, .. } | Self::Other { id, .. } => Some(id),
+        }
+    }
+
+    /// Since when the command may be stored already; `timeout` is how long whoever asked first waits in all.
+    fn since(self, timeout: Duration) -> Option<Timestamp> {
+        match self {
+            Self::Here => None,
+            Self::HereAgain { asked_at, .. } => Some(asked_at),
+            Self::Other { expires_at, .. } => Some(expires_at.before(timeout)),
         }
     }
 
@@ -220,6 +229,7 @@ impl Service {
         session: Option<Arc<Session>>,
     ) -> Result<Outcome, CommandError> {
         let deadline = Instant::now() + request.timeout;
+        let asked_at = self.store.now();
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let mut asker = Asker::Here;
         if session.is_none() && self.store.is_shared() {
@@ -228,7 +238,7 @@ impl Service {
             if let Some(outcome) = elsewhere {
                 return Ok(outcome);
             }
-            asker = id.map_or(asker, Asker::HereAgain);
+            asker = id.map_or(asker, |id| Asker::HereAgain { id, asked_at });
         }
         self.run_here(request, origin, session, asker, deadline)
             .await
@@ -275,7 +285,7 @@ impl Service {
             .filter(|turn| turn.has_come() && place.is_first());
         let mut new = new_command(&request, origin, id, self.store.now(), now);
         new.repeat_only = repeat_only;
-        new.may_exist = asker.id().is_some();
+        new.may_exist_since = asker.since(request.timeout);
         if let Asker::Other { expires_at, .. } = asker {
             new.expires_at = new.expires_at.min(expires_at);
         }
@@ -425,6 +435,6 @@ fn new_command(
             ),
         }),
         repeat_only: false,
-        may_exist: false,
+        may_exist_since: None,
     }
 }

@@ -230,8 +230,14 @@ impl Fold {
         if new.repeat_only {
             return Submitted::NoRoom;
         }
-        if new.may_exist && new.at >= new.expires_at {
-            return Submitted::TooLate;
+        if let Some(since) = new.may_exist_since {
+            let made_at = row.model.as_ref().map_or(0, |model| model.created_at);
+            if made_at > since.as_millis() {
+                return Submitted::UnknownVehicle;
+            }
+            if new.at >= new.expires_at {
+                return Submitted::TooLate;
+            }
         }
         if let (Action::KeepMePosted(interval), true) =
             (new.action, new.origin != CommandOrigin::Login)

@@ -86,7 +86,7 @@ fn new(number: u128, action: Action, millis: i64) -> NewCommand {
         queue_until: None,
         key: None,
         repeat_only: false,
-        may_exist: false,
+        may_exist_since: None,
     }
 }
 
@@ -478,7 +478,7 @@ fn a_command_with_a_key_that_another_instance_could_not_send_is_sent_from_here()
             request: "r".to_owned(),
         }),
         expires_at: at(20),
-        may_exist: true,
+        may_exist_since: Some(at(2)),
         ..new(number, Action::Run, millis)
     };
     submit(fold, new(1, 2));
@@ -492,6 +492,19 @@ fn a_command_with_a_key_that_another_instance_could_not_send_is_sent_from_here()
     for repeat in [again, new(2, 4)] {
         assert!(matches!(submit(fold, repeat), Submitted::Repeated(first) if first.id == id(1)));
     }
+}
+
+#[test]
+fn a_command_that_may_have_been_stored_is_not_begun_for_a_vehicle_that_was_made_since() {
+    let fold = &mut empty();
+    log_in(fold, 5);
+    let asked_at = |millis| NewCommand {
+        expires_at: at(20),
+        may_exist_since: Some(at(millis)),
+        ..new(1, Action::Run, 7)
+    };
+    assert_eq!(submit(fold, asked_at(4)), Submitted::UnknownVehicle);
+    assert!(matches!(submit(fold, asked_at(5)), Submitted::Stored(..)));
 }
 
 #[derive(Debug, Clone, Copy)]
