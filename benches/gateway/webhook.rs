@@ -173,13 +173,13 @@ async fn fill(url: &str, endpoint: &str, each: usize) {
         format!(
             "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {LANES}) \
              INSERT INTO webhook_lanes (endpoint_id, device_id, last_sequence, pending, due) \
-             SELECT '{endpoint}', 'truck-' || n % {LANES}, {each}, {each}, {now} FROM r"
+             SELECT '{endpoint}', 'truck-' || (n % {LANES}), {each}, {each}, {now} FROM r"
         ),
         format!(
             "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {messages}) \
              INSERT INTO webhook_messages \
              (id, endpoint_id, device_id, sequence, kind, state, body, created_at, due) \
-             SELECT '01900000-0000-7000-8000-' || printf('%012d', n), '{endpoint}', 'truck-' || n % {LANES}, \
+             SELECT '01900000-0000-7000-8000-' || printf('%012d', n), '{endpoint}', 'truck-' || (n % {LANES}), \
              (n - 1) / {LANES} + 1, 'vehicle.updated', 0, '{body}', {now}, {now} FROM r"
         ),
     ] {
