@@ -1,8 +1,8 @@
 //! Runs of vehicles and HTTP clients while servers fail, and what must hold of them afterwards.
 //!
 //! Devices, clients and an endpoint of webhooks note what they see, the database notes what is written to it, somebody
-//! looks when that is committed, and `check` compares all of it. A run is made from a seed, which is printed when something is wrong: `VEHICLE_GATEWAY_SEED` makes the same run
-//! again, as far as the machine does. `VEHICLE_GATEWAY_CHAOS_SECONDS` makes it longer, `VEHICLE_GATEWAY_CHAOS_INSTANCES`
+//! looks when that is committed, and `check` compares all of it. A run is made from a seed, which is printed when something
+//! is wrong: `VEHICLE_GATEWAY_SEED` makes the same run again, as far as the machine does. `VEHICLE_GATEWAY_CHAOS_SECONDS` makes it longer, `VEHICLE_GATEWAY_CHAOS_INSTANCES`
 //! larger, and `VEHICLE_GATEWAY_CHAOS_DATABASE` may be `postgres`.
 
 mod check;
