@@ -55,7 +55,7 @@ async fn get_metrics(State(state): State<Arc<Shared>>) -> Result<Metrics, Proble
         "Device connections that this instance holds, logged in or not",
         connections,
     );
-    let counts = service.webhook_counts();
+    let counts = service.webhooks().counts();
     for (name, help, counter) in [
         (
             "webhook_attempts_delivered",
@@ -75,7 +75,7 @@ async fn get_metrics(State(state): State<Arc<Shared>>) -> Result<Metrics, Proble
     ] {
         registry.register(name, help, counter.clone());
     }
-    let endpoints = service.endpoints().await;
+    let endpoints = service.webhooks().endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(
         "database_answers",
@@ -104,7 +104,7 @@ fn for_endpoints(registry: &mut Registry, service: &Service, endpoints: &[Endpoi
         };
         let waits = i64::try_from(state.pending).unwrap_or(i64::MAX);
         pending.get_or_create(&of).set(waits);
-        let seconds = i64::try_from(service.lag(state).as_secs()).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(service.webhooks().lag(state).as_secs()).unwrap_or(i64::MAX);
         lag.get_or_create(&of).set(seconds);
         let is_disabled = state.endpoint.disabled.is_some();
         disabled.get_or_create(&of).set(is_disabled.into());

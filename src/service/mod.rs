@@ -7,7 +7,6 @@ mod presence;
 mod sessions;
 mod upkeep;
 mod vehicles;
-mod webhooks;
 
 use std::{
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -34,7 +33,10 @@ pub use crate::{
         Message, MessagePage, MessageState, Position, Registered, SecretText, StoreError, Ticket,
         Written,
     },
-    webhooks::{Counts as WebhookCounts, Rules as WebhookRules, Secret},
+    webhooks::{
+        Counts as WebhookCounts, EndpointError, EndpointRequest, EndpointUpdate,
+        Rules as WebhookRules, Secret, WebhookAdmin,
+    },
 };
 pub use commands::{
     Broadcast, BroadcastError, CommandError, CommandOptions, CommandRequest, DueAtLogin, Outcome,
@@ -42,7 +44,6 @@ pub use commands::{
 pub use presence::PresenceOptions;
 pub use sessions::{LoggedIn, LoginError};
 pub use upkeep::Retention;
-pub use webhooks::{EndpointError, EndpointRequest, EndpointUpdate};
 
 /// Why a use case could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -101,10 +102,7 @@ pub struct Service {
     commands: CommandOptions,
     fanout: Fanout,
     presence: PresenceOptions,
-    /// Where endpoints of webhooks may be that are made here.
-    webhook_rules: WebhookRules,
-    /// Written by the dispatcher.
-    webhook_counts: WebhookCounts,
+    webhooks: WebhookAdmin,
     /// Other instances that are there. Written by whoever keeps watch over them.
     others: Mutex<Vec<Uuid>>,
     /// Sessions and rows are to be compared at the next look.
@@ -127,6 +125,12 @@ impl Service {
         instance: Instance,
         options: ServiceOptions,
     ) -> Self {
+        let webhooks = WebhookAdmin::new(
+            Arc::clone(&store),
+            options.commit_timeout + COMMIT_SLACK,
+            options.webhook_rules,
+            options.webhook_counts,
+        );
         Self {
             store,
             registry: Arc::default(),
@@ -135,8 +139,7 @@ impl Service {
             commands: options.commands,
             fanout,
             presence: options.presence,
-            webhook_rules: options.webhook_rules,
-            webhook_counts: options.webhook_counts,
+            webhooks,
             others: Mutex::default(),
             look_soon: AtomicBool::new(false),
             draining: CancellationToken::new(),
@@ -150,6 +153,12 @@ impl Service {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    /// The administration of webhook endpoints.
+    #[must_use]
+    pub fn webhooks(&self) -> &WebhookAdmin {
+        &self.webhooks
     }
 
     /// This life of the instance, which devices see as `serverId`: new at every start, and when others have

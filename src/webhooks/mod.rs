@@ -7,6 +7,7 @@
 //! message says, and `counts` what became of all of them.
 
 mod addresses;
+mod admin;
 mod answer;
 mod body;
 mod counts;
@@ -22,6 +23,7 @@ mod tls;
 mod trouble;
 
 pub use addresses::is_allowed;
+pub use admin::{EndpointError, EndpointRequest, EndpointUpdate, WebhookAdmin};
 pub use answer::Outcome;
 pub use body::render;
 pub use counts::Counts;

@@ -156,7 +156,7 @@ fn refuses<'t>(mut op: TransformOperation<'t>, kinds: &[Kind]) -> TransformOpera
 }
 
 async fn list_webhooks(State(state): State<Arc<Shared>>) -> Result<Json<Page<Webhook>>, Problem> {
-    let endpoints = state.service().endpoints().await?;
+    let endpoints = state.service().webhooks().endpoints().await?;
     Ok(Json(Page::all(
         endpoints.into_iter().map(Webhook::from).collect(),
     )))
@@ -166,7 +166,11 @@ async fn create_webhook(
     State(state): State<Arc<Shared>>,
     JsonBody(body): JsonBody<NewWebhook>,
 ) -> Result<Created, Problem> {
-    let made = state.service().create_endpoint(body.into()).await?;
+    let made = state
+        .service()
+        .webhooks()
+        .create_endpoint(body.into())
+        .await?;
     Ok(Created {
         location: format!("/webhooks/{}", made.id),
         webhook: made.into(),
@@ -177,7 +181,7 @@ async fn get_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Json<Webhook>, Problem> {
-    Ok(Json(state.service().endpoint(id).await?.into()))
+    Ok(Json(state.service().webhooks().endpoint(id).await?.into()))
 }
 
 async fn update_webhook(
@@ -185,7 +189,11 @@ async fn update_webhook(
     WebhookPath(id): WebhookPath,
     JsonBody(body): JsonBody<WebhookUpdate>,
 ) -> Result<Json<Webhook>, Problem> {
-    let updated = state.service().update_endpoint(id, body.into()).await?;
+    let updated = state
+        .service()
+        .webhooks()
+        .update_endpoint(id, body.into())
+        .await?;
     Ok(Json(updated.into()))
 }
 
@@ -193,7 +201,7 @@ async fn delete_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<NoContent, Problem> {
-    state.service().delete_endpoint(id).await?;
+    state.service().webhooks().delete_endpoint(id).await?;
     Ok(NoContent)
 }
 
@@ -201,14 +209,16 @@ async fn rotate_secret(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Json<RotatedSecret>, Problem> {
-    Ok(Json(state.service().rotate_secret(id).await?.into()))
+    Ok(Json(
+        state.service().webhooks().rotate_secret(id).await?.into(),
+    ))
 }
 
 async fn test_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Accepted<WebhookMessage>, Problem> {
-    let sent = state.service().test_endpoint(id).await?;
+    let sent = state.service().webhooks().test_endpoint(id).await?;
     Ok(Accepted {
         location: format!("/webhooks/{id}/messages/{}", sent.id),
         body: sent.into(),
@@ -220,7 +230,11 @@ async fn list_messages(
     WebhookPath(id): WebhookPath,
     Query(query): Query<MessageQuery>,
 ) -> Result<Json<Page<WebhookMessage>>, Problem> {
-    let messages = state.service().messages(id, query.page()).await?;
+    let messages = state
+        .service()
+        .webhooks()
+        .messages(id, query.page())
+        .await?;
     Ok(Json(Page::new(
         messages,
         query.limit,
@@ -235,6 +249,7 @@ async fn get_message(
 ) -> Result<Json<MessageWithBody>, Problem> {
     let message = state
         .service()
+        .webhooks()
         .message(path.webhook_id, path.message_id)
         .await?;
     Ok(Json(message.try_into()?))
@@ -246,6 +261,7 @@ async fn retry_message(
 ) -> Result<Accepted<WebhookMessage>, Problem> {
     let message = state
         .service()
+        .webhooks()
         .retry_message(path.webhook_id, path.message_id)
         .await?;
     Ok(Accepted {
@@ -261,6 +277,7 @@ async fn retry_failed(
 ) -> Result<Json<Retried>, Problem> {
     let retried = state
         .service()
+        .webhooks()
         .retry_failed_messages(id, query.since)
         .await?;
     Ok(Json(Retried { retried }))

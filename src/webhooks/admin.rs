@@ -1,20 +1,19 @@
-//! Endpoints of webhooks and their messages, as operators see and change them.
+//! Administration of webhook endpoints and their messages, as the API offers it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Service, WebhookCounts};
+use super::{Counts, Lookup, Rules, Secret, SecretError, TargetError, check};
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
         Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, Retried,
-        RetryStep, SecretText, StoreError,
+        RetryStep, SecretText, Store, StoreError, Ticket,
     },
-    webhooks::{Lookup, Secret, SecretError, TargetError, check},
 };
 
-/// How long the last secret signs beside a new one.
+/// How long the previous secret signs beside a new one.
 const OVERLAP: Duration = Duration::from_hours(24);
 
 /// What is asked for with a new endpoint.
@@ -94,32 +93,52 @@ pub enum EndpointError {
     Store(#[from] StoreError),
 }
 
-impl Service {
-    /// All endpoints, the oldest first, with what waits for them.
+/// Creates, changes and inspects webhook endpoints and their messages.
+#[derive(Debug)]
+pub struct WebhookAdmin {
+    store: Arc<Store>,
+    write_timeout: Duration,
+    rules: Rules,
+    counts: Counts,
+}
+
+impl WebhookAdmin {
+    /// `write_timeout` bounds every wait for a commit, `rules` the URLs of endpoints that are created here.
+    #[must_use]
+    pub fn new(store: Arc<Store>, write_timeout: Duration, rules: Rules, counts: Counts) -> Self {
+        Self {
+            store,
+            write_timeout,
+            rules,
+            counts,
+        }
+    }
+
+    /// Lists all endpoints, oldest first, with what is pending for each.
     pub async fn endpoints(&self) -> Result<Vec<EndpointState>, StoreError> {
         self.store.endpoint_states().await
     }
 
-    /// What was sent to endpoints since the start.
+    /// Delivery counters since the start of this process.
     #[must_use]
-    pub fn webhook_counts(&self) -> &WebhookCounts {
-        &self.webhook_counts
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
-    /// For how long the oldest message has waited for an endpoint.
+    /// Age of the oldest pending message of an endpoint; zero if none is pending.
     #[must_use]
     pub fn lag(&self, state: &EndpointState) -> Duration {
         let since = state.oldest_pending;
         since.map_or(Duration::ZERO, |since| self.store.now().since(since))
     }
 
-    /// One endpoint, with what waits for it.
+    /// Returns an endpoint with what is pending for it.
     pub async fn endpoint(&self, id: Uuid) -> Result<EndpointState, EndpointError> {
         let endpoint = self.known_endpoint(id).await?;
         Ok(self.store.endpoint_state(endpoint).await?)
     }
 
-    /// Makes an endpoint. Its secret is in it: it is shown this once.
+    /// Creates an endpoint. The result holds its secret, which the API shows this once.
     pub async fn create_endpoint(
         &self,
         request: EndpointRequest,
@@ -140,11 +159,11 @@ impl Service {
         };
         let created = self.settled(self.store.create_endpoint(new)).await?;
         let created = created.ok_or(EndpointError::TooMany)?;
-        tracing::info!(id = %created.id, "webhook made");
+        tracing::info!(id = %created.id, "webhook created");
         Ok(created)
     }
 
-    /// Changes an endpoint. Of one of the settings only whether it gets anything.
+    /// Changes an endpoint. One that is configured in the settings can only be enabled and disabled.
     pub async fn update_endpoint(
         &self,
         id: Uuid,
@@ -174,7 +193,7 @@ impl Service {
         Ok(self.store.endpoint_state(changed).await?)
     }
 
-    /// Gives an endpoint a new secret, which is shown this once. The last one signs beside it for a day.
+    /// Draws a new secret, which the API shows this once. For a day the previous one signs messages as well.
     pub async fn rotate_secret(&self, id: Uuid) -> Result<Endpoint, EndpointError> {
         if self.known_endpoint(id).await?.configured {
             return Err(EndpointError::Configured);
@@ -187,7 +206,7 @@ impl Service {
         self.changed(id, change).await
     }
 
-    /// Forgets an endpoint and what waits for it.
+    /// Deletes an endpoint and its messages.
     pub async fn delete_endpoint(&self, id: Uuid) -> Result<(), EndpointError> {
         if self.known_endpoint(id).await?.configured {
             return Err(EndpointError::Configured);
@@ -200,7 +219,7 @@ impl Service {
         Ok(())
     }
 
-    /// Sends a message about nothing.
+    /// Queues a `webhook.test` message.
     pub async fn test_endpoint(&self, id: Uuid) -> Result<Message, EndpointError> {
         self.known_endpoint(id).await?;
         let sent = self.settled(self.store.test_endpoint(id)).await?;
@@ -208,7 +227,7 @@ impl Service {
         self.message(id, sent).await
     }
 
-    /// Messages of an endpoint, the newest first.
+    /// Lists messages of an endpoint, newest first.
     pub async fn messages(
         &self,
         endpoint_id: Uuid,
@@ -218,13 +237,13 @@ impl Service {
         Ok(self.store.messages(endpoint_id, page).await?)
     }
 
-    /// One message of an endpoint.
+    /// Returns a message of an endpoint.
     pub async fn message(&self, endpoint_id: Uuid, id: Uuid) -> Result<Message, EndpointError> {
         let message = self.store.message(endpoint_id, id).await?;
         message.ok_or(EndpointError::UnknownMessage)
     }
 
-    /// Sends a message again, now.
+    /// Makes a message due now, whether it is pending, delivered or failed.
     pub async fn retry_message(
         &self,
         endpoint_id: Uuid,
@@ -238,7 +257,7 @@ impl Service {
         self.message(endpoint_id, id).await
     }
 
-    /// Sends again what was given up since then, and says how many messages that is.
+    /// Makes all messages due that failed at `since` or later, and returns their number.
     pub async fn retry_failed_messages(
         &self,
         endpoint_id: Uuid,
@@ -273,11 +292,18 @@ impl Service {
         changed.ok_or(EndpointError::Unknown)
     }
 
-    /// The URL as it was understood. One whose name does not resolve now is taken.
+    /// Applies the URL policy and returns the normalized URL. A host name that does not resolve yet is accepted.
     async fn checked_url(&self, url: &str) -> Result<String, EndpointError> {
-        let target = check(url, self.webhook_rules).map_err(EndpointError::Target)?;
+        let target = check(url, self.rules).map_err(EndpointError::Target)?;
         let allowed = target.check_addresses(&Lookup::system()).await;
         allowed.map_err(EndpointError::Target)?;
         Ok(target.as_str().to_owned())
+    }
+
+    /// Waits for a commit, but not for a database that hangs.
+    async fn settled<T>(&self, ticket: Ticket<T>) -> Result<T, StoreError> {
+        tokio::time::timeout(self.write_timeout, ticket)
+            .await
+            .unwrap_or(Err(StoreError::Unavailable))
     }
 }
