@@ -24,4 +24,5 @@ pub mod simulate;
 pub mod store;
 pub mod telemetry;
 mod tls;
+mod webhook_payload;
 pub mod webhooks;

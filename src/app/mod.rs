@@ -186,7 +186,6 @@ async fn open(
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
         lease: settings.presence.lease,
-        render: webhooks::render,
     });
     let store = Arc::new(opening.await?);
     configure_endpoints(&store, endpoints(settings))

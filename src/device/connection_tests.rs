@@ -40,7 +40,6 @@ impl Gateway {
             queue_bytes: 4 << 20,
             commit_timeout,
             lease: Duration::from_secs(15),
-            render: |_, _| ("", String::new()),
         });
         let instance = Instance {
             name: "test".to_owned(),

@@ -43,7 +43,7 @@ pub use watch::Watch;
 pub use webhooks::{
     Attempt, Claimable, Disabled, DueEndpoint, Endpoint, EndpointChange, EndpointHealth,
     EndpointState, Message, MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing,
-    Render, Retried, RetryStep, SecretText, Settled, Telling,
+    Retried, RetryStep, SecretText, Settled,
 };
 pub use writer::Ticket;
 
@@ -70,8 +70,6 @@ pub struct StoreOptions {
     pub commit_timeout: Duration,
     /// How long this instance may commit nothing before another may declare it dead.
     pub lease: Duration,
-    /// Makes the messages of webhooks.
-    pub render: Render,
 }
 
 /// Commits whose evictions may wait to be told to others.

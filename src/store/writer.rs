@@ -20,14 +20,13 @@ use uuid::Uuid;
 
 use super::{
     StoreError, StoreOptions,
-    batch::{self, Around, Effects, Failure, KnownRows, Number},
+    batch::{self, Effects, Failure, KnownRows, Number},
     clock::Clock,
     database::{Life, Succession, WriteConnection, last_batch, retire},
     error::{is_collision, is_poison},
     health::Health,
     intent::{Eviction, Intent, Queued, Reply},
     watch::Watchers,
-    webhooks::Render,
 };
 
 /// Intents a transaction holds at most, and bytes: beyond, latency grows and throughput does not.
@@ -91,7 +90,6 @@ impl Writer {
             collided: false,
             last_batch: 0,
             health: writer.health.clone(),
-            render: options.render,
         };
         (writer, task)
     }
@@ -222,7 +220,6 @@ pub(super) struct Task {
     /// The number of the newest attempt to commit.
     last_batch: i64,
     health: Health,
-    render: Render,
 }
 
 impl Task {
@@ -398,11 +395,8 @@ impl Task {
             life: self.life.id,
             batch: self.last_batch,
         };
-        let around = Around {
-            clock: &self.signals.clock,
-            render: self.render,
-        };
-        let applied = batch::apply(&db, &mut self.known, around, number, piece).await;
+        let clock = &self.signals.clock;
+        let applied = batch::apply(&db, &mut self.known, clock, number, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.known.clear();

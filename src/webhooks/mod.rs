@@ -3,13 +3,11 @@
 //! `secret` and `signature` make a message one that its receiver can check. `addresses` judges an address, `target` a
 //! URL, and `lookup` what a name resolves to, also in the moment of connecting. `sender` makes one attempt: `tls` says
 //! whom it believes, `answer` what it makes of what comes back, `trouble` why nothing did. When to try again, and what
-//! becomes of an endpoint, is the store's and the `dispatcher`'s, which sends what the store says is due. `body` is what a
-//! message says, and `counts` what became of all of them.
+//! becomes of an endpoint, is the store's and the `dispatcher`'s, which sends what the store says is due, and `counts` what became of all of them.
 
 mod addresses;
 mod admin;
 mod answer;
-mod body;
 mod counts;
 mod dispatcher;
 mod lookup;
@@ -25,7 +23,6 @@ mod trouble;
 pub use addresses::is_allowed;
 pub use admin::{EndpointError, EndpointRequest, EndpointUpdate, WebhookAdmin};
 pub use answer::Outcome;
-pub use body::render;
 pub use counts::Counts;
 pub use dispatcher::{Dispatcher, DispatcherOptions};
 pub use lookup::Lookup;

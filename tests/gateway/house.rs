@@ -52,10 +52,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("signals", &[]),
     ("simulate", &["domain", "protocol", "signals"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "webhook_payload"]),
     ("telemetry", &["config"]),
     ("tls", &[]),
-    ("webhooks", &["domain", "resource", "store", "tls"]),
+    ("webhook_payload", &["domain", "resource"]),
+    ("webhooks", &["domain", "store", "tls"]),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<(String, String)>) {

@@ -110,7 +110,6 @@ impl Api {
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(15),
-            render: crate::webhooks::render,
         });
         let instance = Instance {
             name: "<b>test".to_owned(),

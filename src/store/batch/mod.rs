@@ -23,7 +23,7 @@ use super::{
     intent::{Eviction, Intent, Queued},
     purge,
     statements::{Texts, insert, upsert},
-    webhooks::{self, Happened, Render, WebhookEffects},
+    webhooks::{self, Happened, WebhookEffects},
 };
 use crate::domain::{Command, DeviceId, Event, Occurrence, Timestamp};
 use rows::{read_commands, read_vehicles};
@@ -48,14 +48,6 @@ pub(super) struct Effects {
     pub(super) webhooks: WebhookEffects,
 }
 
-/// What every batch goes by.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Around<'a> {
-    pub(super) clock: &'a Clock,
-    /// Makes the messages of webhooks.
-    pub(super) render: Render,
-}
-
 /// Why a batch is not known to be stored.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -78,13 +70,13 @@ impl From<DbErr> for Failure {
 pub(super) async fn apply(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    around: Around<'_>,
+    clock: &Clock,
     number: Number,
     batch: &mut [Queued],
 ) -> Result<Effects, Failure> {
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
     // On an error the caller throws the connection away, and the transaction with it.
-    let prepared = prepare(db, known, around, number, batch);
+    let prepared = prepare(db, known, clock, number, batch);
     let (transaction, rows, effects) = if is_file {
         prepared.await?
     } else {
@@ -117,7 +109,7 @@ fn silent() -> DbErr {
 async fn prepare(
     db: &DatabaseConnection,
     known: &mut KnownRows,
-    around: Around<'_>,
+    clock: &Clock,
     number: Number,
     batch: &mut [Queued],
 ) -> Result<(DatabaseTransaction, HashMap<DeviceId, Row>, Effects), Failure> {
@@ -134,7 +126,7 @@ async fn prepare(
             return Err(Failure::Fenced);
         }
         // Rows of instances are locked before those of vehicles.
-        call_rolls(&transaction, around.clock, number.life, batch).await?;
+        call_rolls(&transaction, clock, number.life, batch).await?;
     }
     known.check(&transaction).await?;
     // What shows only that this life goes on tells nobody anything.
@@ -144,8 +136,8 @@ async fn prepare(
     let rows = read_vehicles(&transaction, known, batch).await?;
     let commands = read_commands(&transaction, batch).await?;
     let wanted = known.endpoints.wanted();
-    let fold = Fold::new(number.life, around.clock.now(), rows, commands, wanted);
-    let (rows, effects) = write(&transaction, known, fold, batch, around.render).await?;
+    let fold = Fold::new(number.life, clock.now(), rows, commands, wanted);
+    let (rows, effects) = write(&transaction, known, fold, batch).await?;
     Ok((transaction, rows, effects))
 }
 
@@ -174,7 +166,6 @@ async fn write(
     known: &mut KnownRows,
     mut fold: Fold,
     batch: &mut [Queued],
-    render: Render,
 ) -> Result<(HashMap<DeviceId, Row>, Effects), DbErr> {
     for queued in batch.iter_mut().filter(|queued| !queued.deferred) {
         fold.apply(&mut queued.intent);
@@ -207,7 +198,7 @@ async fn write(
         deleted,
         now,
     };
-    let webhooks = webhooks::write(db, texts, &known.endpoints, &happened, batch, render).await?;
+    let webhooks = webhooks::write(db, texts, &known.endpoints, &happened, batch).await?;
     if webhooks.endpoints_changed {
         known.endpoints.clear();
     }

@@ -9,7 +9,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use uuid::Uuid;
 
 use super::{
-    KnownEndpoints, Render, changes,
+    KnownEndpoints, changes,
     claim::claim,
     intent::{Settled, WebhookIntent},
     lanes::{LaneKey, Lanes, key},
@@ -52,7 +52,6 @@ pub(in crate::store) async fn write(
     known: &KnownEndpoints,
     happened: &Happened,
     batch: &mut [Queued],
-    render: Render,
 ) -> Result<WebhookEffects, DbErr> {
     let mut intents: Vec<&mut WebhookIntent> = batch
         .iter_mut()
@@ -72,7 +71,7 @@ pub(in crate::store) async fn write(
     for event in &happened.events {
         for endpoint in known.enabled() {
             if let Some(kinds) = endpoint.told(event) {
-                outbox.tell(endpoint, event, kinds, &mut lanes, happened.now, render);
+                outbox.tell(endpoint, event, kinds, &mut lanes, happened.now)?;
             }
         }
     }
@@ -102,7 +101,7 @@ pub(in crate::store) async fn write(
             other => {
                 effects.due = true;
                 effects.endpoints_changed = true;
-                changes::write(db, texts, known, other, happened.now, render).await?;
+                changes::write(db, texts, known, other, happened.now).await?;
             }
         }
     }

@@ -10,7 +10,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    KnownEndpoints, NO_DEVICE, Render, Telling,
+    KnownEndpoints, NO_DEVICE,
     endpoints::{changed, devices},
     intent::{Disabled, Endpoint, EndpointChange, NewEndpoint, Retried, RetryStep, WebhookIntent},
     lanes::{Lanes, key},
@@ -23,6 +23,7 @@ use crate::{
         entities::{webhook_endpoint, webhook_lane, webhook_message},
         statements::Texts,
     },
+    webhook_payload::WebhookPayload,
 };
 
 /// Endpoints there can be: each costs every change of a vehicle a look.
@@ -36,7 +37,6 @@ pub(super) async fn write(
     known: &KnownEndpoints,
     intent: &mut WebhookIntent,
     now: Timestamp,
-    render: Render,
 ) -> Result<(), DbErr> {
     match intent {
         WebhookIntent::Configure { endpoints, reply } => {
@@ -56,7 +56,7 @@ pub(super) async fn write(
         WebhookIntent::Test { id, reply } => {
             let endpoint = known.enabled_with(*id);
             reply.set(Ok(match endpoint {
-                Some(endpoint) => test(db, texts, endpoint, now, render).await?,
+                Some(endpoint) => test(db, texts, endpoint, now).await?,
                 None => None,
             }));
         }
@@ -307,7 +307,6 @@ async fn test(
     texts: &mut Texts,
     endpoint: &Endpoint,
     now: Timestamp,
-    render: Render,
 ) -> Result<Option<Uuid>, DbErr> {
     let key = key(endpoint.id, NO_DEVICE);
     let mut lanes = Lanes::read(db, [key.clone()].into()).await?;
@@ -317,8 +316,8 @@ async fn test(
     lane.last_sequence += 1;
     lane.push(now.as_millis(), endpoint.ordered);
     let id = new_id(now);
-    let told = render(Telling::Test(now), lane.last_sequence);
-    let message = new_message(id, &key, lane.last_sequence, told, now);
+    let payload = WebhookPayload::test(now, lane.last_sequence)?;
+    let message = new_message(id, &key, lane.last_sequence, payload, now);
     webhook_message::Entity::insert(message.into_active_model().reset_all())
         .exec_without_returning(db)
         .await?;

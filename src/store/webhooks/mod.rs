@@ -29,19 +29,5 @@ pub use intent::{
 };
 pub use queries::{DueEndpoint, EndpointState, MessagePage};
 
-use crate::domain::{Event, EventKinds, Timestamp};
-
-/// What a message is about.
-#[derive(Debug, Clone, Copy)]
-pub enum Telling<'a> {
-    /// Something that became of a vehicle; of these kinds, as far as the endpoint asked for them.
-    Event(&'a Event, EventKinds),
-    /// Nothing: somebody tries whether messages arrive.
-    Test(Timestamp),
-}
-
-/// Makes the type and the body of a message out of what it is about and its sequence.
-pub type Render = fn(Telling<'_>, i64) -> (&'static str, String);
-
 /// The lane of messages that are about no vehicle.
 pub(super) const NO_DEVICE: &str = "";

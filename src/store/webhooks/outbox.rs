@@ -6,7 +6,6 @@ use sea_orm::{DatabaseTransaction, DbErr, Iterable, sea_query::Value};
 use uuid::{ContextV7, Uuid};
 
 use super::{
-    Render, Telling,
     intent::Endpoint,
     lanes::{LaneKey, Lanes, key},
 };
@@ -16,6 +15,7 @@ use crate::{
         entities::webhook_message,
         statements::{Texts, upsert},
     },
+    webhook_payload::{PayloadError, WebhookPayload},
 };
 
 impl Endpoint {
@@ -44,11 +44,10 @@ impl Outbox {
         kinds: EventKinds,
         lanes: &mut Lanes,
         now: Timestamp,
-        render: Render,
-    ) {
+    ) -> Result<(), DbErr> {
         let key = key(endpoint.id, event.vehicle.device_id.as_str());
         let Some(lane) = lanes.change(&key) else {
-            return;
+            return Ok(());
         };
         let merges = endpoint.coalesce && matches!(event.what, Occurrence::Updated(_));
         let open = lane.open_message.take().filter(|_| merges);
@@ -65,14 +64,15 @@ impl Outbox {
             lane.open_message = Some(id.to_string());
             lane.open_changed = i16::from(kinds.bits());
         }
-        let (kind, body) = render(Telling::Event(event, kinds), lane.last_sequence);
-        let message = new_message(id, &key, lane.last_sequence, (kind, body), now);
+        let payload = WebhookPayload::event(event, kinds, lane.last_sequence)?;
+        let message = new_message(id, &key, lane.last_sequence, payload, now);
         if let Some(place) = self.places.get(&message.id) {
             self.messages[*place] = message;
         } else {
             self.places.insert(message.id.clone(), self.messages.len());
             self.messages.push(message);
         }
+        Ok(())
     }
 
     /// Whether there is nothing to tell.
@@ -95,6 +95,13 @@ impl Outbox {
     }
 }
 
+/// A payload that cannot be rendered fails its own write request, not those that share its batch.
+impl From<PayloadError> for DbErr {
+    fn from(error: PayloadError) -> Self {
+        Self::Type(error.to_string())
+    }
+}
+
 /// The id of a new message. Ids ascend with the time of the database, which is the same for all instances.
 pub(super) fn new_id(now: Timestamp) -> Uuid {
     static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
@@ -113,7 +120,7 @@ pub(super) fn new_message(
     id: Uuid,
     (endpoint_id, device_id): &LaneKey,
     sequence: i64,
-    (kind, body): (&str, String),
+    payload: WebhookPayload,
     now: Timestamp,
 ) -> webhook_message::Model {
     webhook_message::Model {
@@ -121,9 +128,9 @@ pub(super) fn new_message(
         endpoint_id: endpoint_id.clone(),
         device_id: device_id.clone(),
         sequence,
-        kind: kind.to_owned(),
+        kind: payload.message_type.to_owned(),
         state: webhook_message::PENDING,
-        body,
+        body: payload.body,
         // One that takes in a change stays as old as it is.
         created_at: made_at(id).unwrap_or(now.as_millis()),
         due: now.as_millis(),
