@@ -7,28 +7,12 @@
 
 mod support;
 
-mod balanced;
 mod cluster;
-mod command_load;
 mod commands;
-mod contract;
-mod deploy;
-mod desired;
-mod durability;
-mod fanout;
-mod health;
+mod device;
 mod history;
-mod hostile;
-mod house;
-mod json;
-mod lines;
-mod operation;
-mod presence;
-mod proxy;
-mod resources;
-mod servers;
-mod simulate;
-mod text;
-mod transcript;
-mod upgrade;
+mod http;
+mod layering;
+mod operations;
+mod store;
 mod webhooks;

@@ -1,12 +1,14 @@
 //! Several gateways that act as one.
 
-mod commands;
-mod ends;
-mod instances;
-mod messages;
+mod balancer;
+mod fanout;
+mod fanout_faults;
+mod login_storm;
+mod membership;
 mod outages;
-mod rolling;
-mod storm;
+mod remote_delivery;
+mod rolling_restart;
+mod session_end;
 
 use std::{
     sync::{Arc, Mutex},

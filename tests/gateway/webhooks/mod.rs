@@ -1,13 +1,13 @@
 //! What happens is told to endpoints.
 
+mod admin;
 mod backlog;
+mod crashes;
 mod delivery;
-mod kills;
-mod operators;
-mod places;
-mod sink;
-mod trouble;
-mod verifiers;
+mod failing_endpoints;
+mod signatures;
+mod sink_script;
+mod ssrf;
 
 use std::collections::{BTreeSet, HashMap};
 

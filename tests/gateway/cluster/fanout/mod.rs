@@ -1,10 +1,10 @@
 //! Messages between instances through a real Redis.
 
-mod conversation;
-mod encrypted;
+mod foreign_messages;
 mod outages;
-mod servers;
-mod strangers;
+mod redis_setups;
+mod requests;
+mod tls;
 
 use std::{
     io::{self, Write},

@@ -1,0 +1,4 @@
+//! The REST API as back-ends use it.
+
+mod contract;
+mod paging;

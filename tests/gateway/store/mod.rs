@@ -1,0 +1,5 @@
+//! The database: durability, servers that fail, schemas of other versions.
+
+mod durability;
+mod server;
+mod upgrade;
