@@ -71,7 +71,7 @@ fn vehicles(daemon: &Daemon) -> usize {
 }
 
 #[test]
-fn devices_and_requests_take_turns_and_vehicles_keep_their_addresses() {
+fn balancing_alternates_instances_and_preserves_device_addresses() {
     let (daemons, balancer) = two();
     for index in 0..4 {
         let device_id = format!("truck-{index}");
@@ -92,7 +92,7 @@ fn devices_and_requests_take_turns_and_vehicles_keep_their_addresses() {
 }
 
 #[test]
-fn the_checks_of_the_balancer_leave_no_warning_in_the_log() {
+fn health_checks_log_no_warnings() {
     let (daemons, balancer) = two();
     // It has checked both ports of both by the time it sees the one that drains.
     daemons[0].signal("TERM");
@@ -106,7 +106,7 @@ fn the_checks_of_the_balancer_leave_no_warning_in_the_log() {
 }
 
 #[test]
-fn a_gateway_that_drains_keeps_what_it_has_and_gets_nothing_new() {
+fn a_draining_gateway_keeps_its_connections_and_gets_no_new_ones() {
     let (daemons, balancer) = two();
     let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("TERM");
@@ -121,7 +121,7 @@ fn a_gateway_that_drains_keeps_what_it_has_and_gets_nothing_new() {
 }
 
 #[test]
-fn a_gateway_that_crashed_is_passed_over_at_once() {
+fn a_crashed_gateway_is_skipped_at_once() {
     let (mut daemons, balancer) = two();
     let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("KILL");
@@ -135,7 +135,7 @@ fn a_gateway_that_crashed_is_passed_over_at_once() {
 }
 
 #[test]
-fn a_request_whose_gateway_died_over_it_is_not_sent_to_another() {
+fn a_request_lost_in_a_crash_is_not_retried_on_another_gateway() {
     let (daemons, balancer) = two();
     let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
     let device_id = if daemons[0].get("/vehicles/first").status() == 200 {
@@ -161,7 +161,7 @@ fn a_request_whose_gateway_died_over_it_is_not_sent_to_another() {
 }
 
 #[test]
-fn the_devices_of_a_gateway_that_hangs_are_cut_and_those_of_others_are_not() {
+fn only_the_devices_of_a_hanging_gateway_are_disconnected() {
     let (daemons, balancer) = two();
     let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("STOP");
@@ -172,7 +172,7 @@ fn the_devices_of_a_gateway_that_hangs_are_cut_and_those_of_others_are_not() {
 }
 
 #[test]
-fn a_gateway_that_comes_back_gets_its_share_again() {
+fn a_recovered_gateway_gets_its_share_again() {
     let (daemons, balancer) = two();
     daemons[0].signal("STOP");
     balancer.logged("Server devices/gateway-1 is DOWN");
@@ -183,7 +183,7 @@ fn a_gateway_that_comes_back_gets_its_share_again() {
 }
 
 #[test]
-fn without_any_gateway_the_balancer_answers_with_a_problem() {
+fn without_a_gateway_the_balancer_answers_with_a_problem() {
     let (mut daemons, balancer) = two();
     for daemon in &mut daemons {
         daemon.signal("KILL");

@@ -11,9 +11,9 @@ use crate::support::{Cluster, Database, on_every_server, wait_until};
 const RUN: &str = "HEY YOU, RUN!";
 
 on_every_server! {
-    a_request_that_is_heard_many_times_is_one_command_with_one_end,
-    a_request_that_is_heard_after_its_time_is_not_obeyed,
-    whatever_is_lost_between_instances_a_command_has_one_end_and_its_caller_is_told_no_other,
+    a_duplicated_request_is_one_command_with_one_outcome,
+    a_request_received_after_its_deadline_is_ignored,
+    lost_messages_never_give_a_command_two_outcomes,
 }
 
 fn channel(cluster: &Cluster, index: usize) -> String {
@@ -27,7 +27,7 @@ fn sent(cluster: &Cluster, device_id: &str) -> usize {
     cluster.query(&sql).len()
 }
 
-fn a_request_that_is_heard_many_times_is_one_command_with_one_end(database: &Database) {
+fn a_duplicated_request_is_one_command_with_one_outcome(database: &Database) {
     const COMMANDS: usize = 20;
     let cluster = watched(database, 2);
     let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
@@ -65,7 +65,7 @@ fn a_request_that_is_heard_many_times_is_one_command_with_one_end(database: &Dat
     assert_eq!(vehicle.heard(), [RUN; COMMANDS]);
 }
 
-fn a_request_that_is_heard_after_its_time_is_not_obeyed(database: &Database) {
+fn a_request_received_after_its_deadline_is_ignored(database: &Database) {
     let cluster = watched(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     cluster.instance(0).signal("STOP");
@@ -86,9 +86,7 @@ fn a_request_that_is_heard_after_its_time_is_not_obeyed(database: &Database) {
     assert_eq!(sent(&cluster, "truck"), 1);
 }
 
-fn whatever_is_lost_between_instances_a_command_has_one_end_and_its_caller_is_told_no_other(
-    database: &Database,
-) {
+fn lost_messages_never_give_a_command_two_outcomes(database: &Database) {
     const COMMANDS: usize = 15;
     let cluster = watched(database, 2);
     let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));

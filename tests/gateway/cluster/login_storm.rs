@@ -26,7 +26,7 @@ const INSTANCES: usize = 3;
 const ROOM: &str = "device.max_connections=4000";
 
 on_every_server! {
-    of_many_logins_of_a_vehicle_at_random_instances_each_counts_once_and_one_session_is_left,
+    concurrent_logins_count_once_each_and_leave_one_session,
 }
 
 /// A login that was greeted, or overtaken before.
@@ -115,9 +115,7 @@ fn refusals(log: &[Value]) -> Vec<&Value> {
     log.iter().filter(is_refusal).collect()
 }
 
-fn of_many_logins_of_a_vehicle_at_random_instances_each_counts_once_and_one_session_is_left(
-    database: &Database,
-) {
+fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) {
     let cluster = watched_with(database, INSTANCES, &[ROOM]);
     let addresses = (0..INSTANCES).map(|index| cluster.addresses(index)[0]);
     let instances: Vec<SocketAddr> = addresses.collect();

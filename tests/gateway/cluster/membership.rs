@@ -6,9 +6,9 @@ use super::{life, session};
 use crate::support::{Cluster, Daemon, Database, LEASE, change, on_every_server, wait_until};
 
 on_every_server! {
-    instances_of_different_names_live_side_by_side,
-    a_newer_start_under_the_same_name_ends_the_older_one_which_says_so,
-    one_instance_deletes_for_all_what_is_too_old_and_another_one_after_it,
+    instances_with_different_names_run_side_by_side,
+    a_second_start_with_the_same_name_stops_the_first_with_a_reason,
+    one_instance_purges_for_all_and_another_takes_over,
 }
 
 /// How often each life has committed, by id.
@@ -27,7 +27,7 @@ fn wait_for_two_leases(cluster: &Cluster, lives: usize) {
     });
 }
 
-fn instances_of_different_names_live_side_by_side(database: &Database) {
+fn instances_with_different_names_run_side_by_side(database: &Database) {
     let cluster = Cluster::start(database, 2);
     wait_for_two_leases(&cluster, 2);
     for index in 0..2 {
@@ -38,7 +38,7 @@ fn instances_of_different_names_live_side_by_side(database: &Database) {
     }
 }
 
-fn a_newer_start_under_the_same_name_ends_the_older_one_which_says_so(database: &Database) {
+fn a_second_start_with_the_same_name_stops_the_first_with_a_reason(database: &Database) {
     let mut cluster = Cluster::start(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     let newer = Daemon::builder()
@@ -66,7 +66,7 @@ fn purges(cluster: &Cluster, index: usize) -> usize {
     lines.iter().filter(says).count()
 }
 
-fn one_instance_deletes_for_all_what_is_too_old_and_another_one_after_it(database: &Database) {
+fn one_instance_purges_for_all_and_another_takes_over(database: &Database) {
     let mut cluster = Cluster::start_with(database, 2, &["retention.interval=1s"]);
     let deletes = |cluster: &Cluster, index| {
         for _ in 0..3 {

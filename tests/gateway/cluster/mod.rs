@@ -92,7 +92,7 @@ impl Obedient {
 }
 
 #[test]
-fn one_gateway_behind_its_balancer_is_found_again_after_a_restart_and_a_kill() {
+fn a_single_gateway_is_rediscovered_after_a_restart_and_a_kill() {
     let mut cluster = Cluster::start(&Database::mariadb(), 1);
     let mut device = cluster.log_in("truck");
     device.say("PING.");

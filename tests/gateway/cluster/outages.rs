@@ -17,8 +17,8 @@ use crate::support::{
 };
 
 on_every_server! {
-    while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_for_offline,
-    long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobody_is_thanked_for_nothing,
+    a_database_outage_declares_no_instance_dead_and_no_vehicle_offline,
+    long_a_stalled_database_neither_fills_memory_nor_loses_reports,
 }
 
 /// Without Redis for so long, until it is back.
@@ -81,8 +81,7 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
 }
 
 #[test]
-fn long_while_redis_is_away_for_a_minute_vehicles_stay_and_commands_to_other_instances_are_refused_in_time()
- {
+fn long_without_redis_vehicles_stay_and_remote_commands_fail_in_time() {
     without_redis(
         Duration::from_mins(1),
         |cluster| cluster.redis().kill(),
@@ -91,7 +90,7 @@ fn long_while_redis_is_away_for_a_minute_vehicles_stay_and_commands_to_other_ins
 }
 
 #[test]
-fn while_redis_stands_still_vehicles_stay_and_commands_to_other_instances_are_refused_in_time() {
+fn while_redis_hangs_vehicles_stay_and_remote_commands_fail_in_time() {
     without_redis(
         Duration::from_secs(6),
         |cluster| cluster.redis().pause(),
@@ -115,9 +114,7 @@ fn report_on_and_on(
     (thanks, device)
 }
 
-fn while_the_database_is_away_or_stalls_nobody_is_taken_for_dead_and_no_vehicle_for_offline(
-    database: &Database,
-) {
+fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: &Database) {
     // Much longer than a lease.
     const STALL: Duration = Duration::from_secs(8);
     let cluster = watched(database, 3);
@@ -213,9 +210,7 @@ impl Drop for Stop<'_> {
     }
 }
 
-fn long_a_database_that_stands_still_for_half_a_minute_fills_no_memory_and_nobody_is_thanked_for_nothing(
-    database: &Database,
-) {
+fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Database) {
     const STALL: Duration = Duration::from_secs(30);
     const DUMP: usize = 100_000;
     // Much more than the gateways may keep (`store.queue`, 16 MiB each).

@@ -11,18 +11,18 @@ const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
 
 on_every_server! {
-    a_command_through_any_instance_reaches_a_vehicle_on_any_other,
-    the_balancer_spreads_vehicles_and_requests_and_every_command_finds_its_vehicle,
-    every_outcome_comes_back_from_another_instance,
-    whatever_can_be_asked_can_be_asked_through_another_instance,
-    a_key_stands_for_one_command_whichever_instances_are_asked,
-    what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_newer_one_came_through_a_third,
-    a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them,
-    a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is,
-    a_command_for_a_vehicle_that_a_stopping_instance_sends_away_waits_for_its_login_elsewhere,
+    any_instance_reaches_a_vehicle_on_any_other,
+    through_the_balancer_every_command_reaches_its_vehicle,
+    every_outcome_is_returned_from_another_instance,
+    every_kind_of_request_works_through_another_instance,
+    an_idempotency_key_is_one_command_across_instances,
+    the_newest_queued_command_is_delivered_at_a_login_elsewhere,
+    a_broadcast_reaches_and_counts_the_vehicles_of_all_instances,
+    a_message_on_the_shared_channel_commands_a_vehicle_once,
+    a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere,
 }
 
-fn a_command_through_any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
+fn any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
     let cluster = Cluster::start(database, 3);
     for owner in 0..3 {
         let id = format!("truck-{owner}");
@@ -43,9 +43,7 @@ fn a_command_through_any_instance_reaches_a_vehicle_on_any_other(database: &Data
     }
 }
 
-fn the_balancer_spreads_vehicles_and_requests_and_every_command_finds_its_vehicle(
-    database: &Database,
-) {
+fn through_the_balancer_every_command_reaches_its_vehicle(database: &Database) {
     const VEHICLES: usize = 6;
     let cluster = Cluster::start(database, 3);
     let mut others = Vec::new();
@@ -78,7 +76,7 @@ fn the_balancer_spreads_vehicles_and_requests_and_every_command_finds_its_vehicl
     }
 }
 
-fn every_outcome_comes_back_from_another_instance(database: &Database) {
+fn every_outcome_is_returned_from_another_instance(database: &Database) {
     let cluster = Cluster::start(database, 2);
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
@@ -114,7 +112,7 @@ fn every_outcome_comes_back_from_another_instance(database: &Database) {
     assert_eq!(answer.told(), (409, "vehicle-offline"));
 }
 
-fn whatever_can_be_asked_can_be_asked_through_another_instance(database: &Database) {
+fn every_kind_of_request_works_through_another_instance(database: &Database) {
     let cluster = Cluster::start(database, 2);
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
@@ -144,7 +142,7 @@ fn whatever_can_be_asked_can_be_asked_through_another_instance(database: &Databa
     assert_eq!(elsewhere.offline("truck")["disconnectReason"], "operator");
 }
 
-fn a_key_stands_for_one_command_whichever_instances_are_asked(database: &Database) {
+fn an_idempotency_key_is_one_command_across_instances(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
     let asked: Vec<_> = (0..9)
@@ -165,9 +163,7 @@ fn a_key_stands_for_one_command_whichever_instances_are_asked(database: &Databas
     assert_eq!(other.answer().told(), (422, "idempotency-key-reused"));
 }
 
-fn what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_newer_one_came_through_a_third(
-    database: &Database,
-) {
+fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let mut device = cluster.log_in_at(0, "truck");
     device.say("GOTTA GO.");
@@ -191,9 +187,7 @@ fn what_was_queued_through_one_instance_is_heard_at_a_login_to_another_unless_a_
     device.expect("PONG.");
 }
 
-fn a_broadcast_through_one_instance_reaches_the_vehicles_of_all_and_counts_them(
-    database: &Database,
-) {
+fn a_broadcast_reaches_and_counts_the_vehicles_of_all_instances(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let vehicles: Vec<_> = (0..9)
         .map(|n| Obedient::new(cluster.log_in_at(n % 3, &format!("truck-{n}"))))
@@ -220,7 +214,7 @@ fn publish(cluster: &Cluster, channel: &str, message: &str) -> u64 {
     cluster.redis().publish(channel, message)
 }
 
-fn a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is(database: &Database) {
+fn a_message_on_the_shared_channel_commands_a_vehicle_once(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let message = |id: &str| json!({"type": "command", "message": RUN, "clientId": id}).to_string();
     wait_until("all have subscribed", || {
@@ -243,9 +237,7 @@ fn a_message_on_the_common_channel_commands_a_vehicle_once_wherever_it_is(databa
     cluster.log_in_at(1, "after");
 }
 
-fn a_command_for_a_vehicle_that_a_stopping_instance_sends_away_waits_for_its_login_elsewhere(
-    database: &Database,
-) {
+fn a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere(database: &Database) {
     let mut cluster = Cluster::start(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     cluster.instance(0).signal("TERM");

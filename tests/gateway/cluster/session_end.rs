@@ -11,21 +11,19 @@ use crate::support::{
 };
 
 on_every_server! {
-    a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never_offline,
-    a_half_open_connection_of_an_instance_that_stood_still_closes_late_and_changes_nothing,
-    a_half_open_connection_whose_instance_was_not_told_hears_no_command_and_closes_late_and_changes_nothing,
-    a_command_by_way_of_an_instance_that_was_not_told_is_not_sent_to_the_old_connection_and_closes_it,
-    without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases,
-    an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id,
-    vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time,
-    deleting_a_vehicle_through_one_instance_closes_its_session_on_another,
-    a_command_of_a_deleted_vehicle_is_not_begun_anew_when_its_record_is_purged_and_the_vehicle_is_back,
-    a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_is_told,
+    a_login_elsewhere_replaces_a_half_open_connection,
+    a_late_close_on_a_paused_instance_changes_nothing,
+    a_late_close_after_a_lost_notice_changes_nothing,
+    after_a_lost_notice_a_command_closes_the_old_connection,
+    after_a_lost_notice_the_old_connection_closes_within_some_leases,
+    a_paused_instance_loses_its_vehicles_and_gets_a_new_incarnation,
+    vehicles_of_a_killed_instance_have_a_grace_period,
+    deleting_a_vehicle_closes_its_session_on_another_instance,
+    a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge,
+    killing_the_owner_ends_a_command_for_its_caller_elsewhere,
 }
 
-fn a_vehicle_that_logs_in_elsewhere_leaves_its_half_open_connection_and_is_never_offline(
-    database: &Database,
-) {
+fn a_login_elsewhere_replaces_a_half_open_connection(database: &Database) {
     let cluster = watched(database, 3);
     let mut old = cluster.log_in_at(0, "truck");
     let mut new = cluster.log_in_at(1, "truck");
@@ -109,9 +107,7 @@ fn is_still_with_the_second(cluster: &Cluster, id: &str, noted_before: &[String]
     assert_eq!(offline(cluster, id), 0);
 }
 
-fn a_half_open_connection_of_an_instance_that_stood_still_closes_late_and_changes_nothing(
-    database: &Database,
-) {
+fn a_late_close_on_a_paused_instance_changes_nothing(database: &Database) {
     let cluster = watched_with(database, 3, &[SLOW]);
     let old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
     cluster.pause(0);
@@ -135,9 +131,7 @@ fn a_half_open_connection_of_an_instance_that_stood_still_closes_late_and_change
     }
 }
 
-fn a_half_open_connection_whose_instance_was_not_told_hears_no_command_and_closes_late_and_changes_nothing(
-    database: &Database,
-) {
+fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
     let cluster = watched_with(database, 3, &[SLOW]);
     let mut old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
     cluster.redis().kill();
@@ -170,9 +164,7 @@ fn a_half_open_connection_whose_instance_was_not_told_hears_no_command_and_close
     }
 }
 
-fn a_command_by_way_of_an_instance_that_was_not_told_is_not_sent_to_the_old_connection_and_closes_it(
-    database: &Database,
-) {
+fn after_a_lost_notice_a_command_closes_the_old_connection(database: &Database) {
     let cluster = watched_with(database, 2, &[SLOW]);
     let mut old = cluster.log_in_at(0, "truck");
     cluster.redis().kill();
@@ -199,9 +191,7 @@ fn a_command_by_way_of_an_instance_that_was_not_told_is_not_sent_to_the_old_conn
     assert_eq!(offline(&cluster, "truck"), 0);
 }
 
-fn without_a_notice_a_connection_that_was_overtaken_is_closed_within_some_leases(
-    database: &Database,
-) {
+fn after_a_lost_notice_the_old_connection_closes_within_some_leases(database: &Database) {
     let cluster = watched(database, 2);
     let mut old = cluster.log_in_at(0, "truck");
     cluster.redis().kill();
@@ -219,7 +209,7 @@ fn is_dead(cluster: &Cluster, life: &str) -> bool {
     cluster.query(&sql).is_empty()
 }
 
-fn an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id(database: &Database) {
+fn a_paused_instance_loses_its_vehicles_and_gets_a_new_incarnation(database: &Database) {
     let cluster = watched(database, 3);
     let old_life = life(&cluster, 0);
     let mut stay: Vec<Device> = (0..3)
@@ -265,9 +255,7 @@ fn an_instance_that_stood_still_loses_its_vehicles_and_goes_on_under_a_new_id(da
     }
 }
 
-fn vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time(
-    database: &Database,
-) {
+fn vehicles_of_a_killed_instance_have_a_grace_period(database: &Database) {
     let mut cluster = watched(database, 3);
     let ids: Vec<String> = (0..6).map(|n| format!("truck-{n}")).collect();
     let devices: Vec<Device> = ids.iter().map(|id| cluster.log_in_at(0, id)).collect();
@@ -293,7 +281,7 @@ fn vehicles_of_a_killed_instance_are_offline_once_unless_they_come_back_in_time(
     }
 }
 
-fn deleting_a_vehicle_through_one_instance_closes_its_session_on_another(database: &Database) {
+fn deleting_a_vehicle_closes_its_session_on_another_instance(database: &Database) {
     let cluster = Cluster::start(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     assert_eq!(cluster.instance(1).delete("/vehicles/truck").status(), 204);
@@ -311,9 +299,7 @@ fn deleting_a_vehicle_through_one_instance_closes_its_session_on_another(databas
     );
 }
 
-fn a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_is_told(
-    database: &Database,
-) {
+fn killing_the_owner_ends_a_command_for_its_caller_elsewhere(database: &Database) {
     let mut cluster = watched(database, 2);
     let mut device = cluster.connect_to(0);
     device.say(&hello("truck"));
@@ -330,9 +316,7 @@ fn a_command_with_a_vehicle_of_a_killed_instance_ends_and_its_caller_elsewhere_i
     cluster.instance(1).reaches("truck", &["disconnected"]);
 }
 
-fn a_command_of_a_deleted_vehicle_is_not_begun_anew_when_its_record_is_purged_and_the_vehicle_is_back(
-    database: &Database,
-) {
+fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Database) {
     let mut cluster = Cluster::start(database, 3);
     let mut device = cluster.log_in_at(0, "truck");
     let body = json!({"timeoutSeconds": 20});

@@ -10,17 +10,17 @@ const RUN: &str = "HEY YOU, RUN!";
 const REST: &str = "HEY YOU, REST!";
 
 on_every_database! {
-    repeating_a_request_takes_no_place_in_line,
-    of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent,
-    a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection,
-    a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then,
+    a_repeated_request_takes_no_queue_slot,
+    of_commands_that_outlast_a_session_the_newest_of_a_kind_is_sent,
+    waiting_commands_keep_their_order_over_a_reconnect,
+    a_vehicle_that_ignores_a_disconnect_is_closed_at_the_timeout,
 }
 
 fn queued() -> Value {
     json!({ "queue": true, "ttlSeconds": 60 })
 }
 
-fn repeating_a_request_takes_no_place_in_line(database: &Database) {
+fn a_repeated_request_takes_no_queue_slot(database: &Database) {
     let daemon = Daemon::on(database).set("commands.queue=1").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("key"));
@@ -38,7 +38,7 @@ fn repeating_a_request_takes_no_place_in_line(database: &Database) {
     }
 }
 
-fn of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent(database: &Database) {
+fn of_commands_that_outlast_a_session_the_newest_of_a_kind_is_sent(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let unanswered = daemon.ask("truck/turnOn", &json!({}));
@@ -60,7 +60,7 @@ fn of_commands_that_come_to_wait_for_a_login_the_newest_of_a_kind_is_sent(databa
 }
 
 #[test]
-fn a_queued_command_that_the_database_could_not_claim_is_sent_once_it_can() {
+fn a_queued_command_is_retried_until_the_database_can_claim_it() {
     let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
     drop(Vehicle::log_in(&daemon, "truck", Dialect::Text));
     daemon.offline("truck");
@@ -77,9 +77,7 @@ fn a_queued_command_that_the_database_could_not_claim_is_sent_once_it_can() {
     daemon.reaches("truck", &["done"]);
 }
 
-fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_connection(
-    database: &Database,
-) {
+fn waiting_commands_keep_their_order_over_a_reconnect(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let unanswered = daemon.ask("truck/turnOn", &json!({}));
@@ -103,7 +101,7 @@ fn a_line_of_commands_keeps_its_order_when_the_vehicle_comes_back_on_another_con
     }
 }
 
-fn a_vehicle_that_does_not_agree_to_part_in_time_is_disconnected_by_then(database: &Database) {
+fn a_vehicle_that_ignores_a_disconnect_is_closed_at_the_timeout(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = Instant::now();

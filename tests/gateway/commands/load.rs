@@ -57,8 +57,7 @@ fn client() -> Client {
 }
 
 #[test]
-fn of_many_commands_to_one_vehicle_each_is_sent_once_in_order_and_those_beyond_the_bound_are_refused()
- {
+fn one_vehicle_gets_each_command_once_in_order_up_to_the_queue_limit() {
     const BOUND: usize = 200;
     const BEYOND: usize = 49;
     let daemon = Daemon::builder()
@@ -105,7 +104,7 @@ fn of_many_commands_to_one_vehicle_each_is_sent_once_in_order_and_those_beyond_t
 }
 
 #[test]
-fn of_many_commands_to_many_vehicles_each_is_sent_once() {
+fn many_vehicles_get_each_command_once() {
     const VEHICLES: usize = 500;
     const EACH: usize = 4;
     let daemon = Daemon::builder().set("http.max_connections=2100").start();

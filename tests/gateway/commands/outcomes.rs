@@ -20,27 +20,25 @@ fn timeout(seconds: u64) -> Value {
 }
 
 on_every_database! {
-    a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect,
-    a_vehicle_that_cannot_is_a_conflict_and_changes_nothing,
-    an_unknown_or_offline_vehicle_leaves_no_record,
-    beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record,
-    a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_to_nobody_else,
-    a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits,
-    deleting_a_vehicle_ends_its_commands_and_their_record_with_it,
-    the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused,
-    a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again,
-    the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks,
-    a_command_whose_time_is_over_before_its_turn_is_never_written,
-    a_vehicle_that_goes_before_it_answers_is_a_conflict,
-    a_vehicle_is_disconnected_with_a_goodbye,
-    a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same,
-    an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_vehicle,
-    a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers,
+    a_done_command_returns_the_reply_and_updates_the_vehicle,
+    a_refused_command_is_a_conflict_and_changes_nothing,
+    a_command_for_an_unknown_or_offline_vehicle_is_not_recorded,
+    a_command_beyond_the_queue_limit_is_rejected_and_not_recorded,
+    a_late_reply_is_recorded_for_the_command_that_timed_out,
+    a_new_login_ends_sent_commands_and_takes_over_waiting_ones,
+    deleting_a_vehicle_ends_and_deletes_its_commands,
+    a_repeated_key_returns_the_first_command_and_rejects_another_request,
+    a_command_in_flight_at_a_kill_is_never_sent_again,
+    fetch_info_asks_the_vehicle_and_stores_its_answer,
+    a_command_that_expires_before_its_turn_is_never_sent,
+    a_disconnect_before_the_reply_is_a_conflict,
+    a_disconnect_says_goodbye_and_closes,
+    a_disconnect_without_a_reply_closes_and_ends_other_commands,
+    a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle,
+    a_broadcast_asks_all_connected_vehicles_and_counts_outcomes,
 }
 
-fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect(
-    database: &Database,
-) {
+fn a_done_command_returns_the_reply_and_updates_the_vehicle(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -69,7 +67,7 @@ fn a_command_that_is_done_is_a_success_with_the_vehicles_answer_and_its_effect(
     }
 }
 
-fn a_vehicle_that_cannot_is_a_conflict_and_changes_nothing(database: &Database) {
+fn a_refused_command_is_a_conflict_and_changes_nothing(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -86,7 +84,7 @@ fn a_vehicle_that_cannot_is_a_conflict_and_changes_nothing(database: &Database) 
     }
 }
 
-fn an_unknown_or_offline_vehicle_leaves_no_record(database: &Database) {
+fn a_command_for_an_unknown_or_offline_vehicle_is_not_recorded(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let unknown = daemon.operate("truck/turnOn", &json!({}));
@@ -99,9 +97,7 @@ fn an_unknown_or_offline_vehicle_leaves_no_record(database: &Database) {
     }
 }
 
-fn beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record(
-    database: &Database,
-) {
+fn a_command_beyond_the_queue_limit_is_rejected_and_not_recorded(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).set("commands.queue=1").start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -120,9 +116,7 @@ fn beyond_the_bound_of_those_that_wait_a_command_is_refused_and_leaves_no_record
     }
 }
 
-fn a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_to_nobody_else(
-    database: &Database,
-) {
+fn a_late_reply_is_recorded_for_the_command_that_timed_out(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -150,7 +144,7 @@ fn a_silent_vehicle_is_a_time_out_and_its_late_answer_is_recorded_and_credited_t
     }
 }
 
-fn a_command_whose_time_is_over_before_its_turn_is_never_written(database: &Database) {
+fn a_command_that_expires_before_its_turn_is_never_sent(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -169,7 +163,7 @@ fn a_command_whose_time_is_over_before_its_turn_is_never_written(database: &Data
     }
 }
 
-fn a_vehicle_that_goes_before_it_answers_is_a_conflict(database: &Database) {
+fn a_disconnect_before_the_reply_is_a_conflict(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -186,7 +180,7 @@ fn a_vehicle_that_goes_before_it_answers_is_a_conflict(database: &Database) {
 }
 
 #[test]
-fn what_a_vehicle_says_before_it_was_asked_is_no_answer() {
+fn a_reply_before_its_command_does_not_count() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     vehicle.answers("DONE!");
@@ -199,7 +193,7 @@ fn what_a_vehicle_says_before_it_was_asked_is_no_answer() {
     assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
 }
 
-fn the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks(database: &Database) {
+fn fetch_info_asks_the_vehicle_and_stores_its_answer(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -229,7 +223,7 @@ fn the_state_is_asked_for_now_and_the_answer_is_stored_without_thanks(database: 
 }
 
 #[test]
-fn a_vehicle_that_does_not_tell_its_state_is_a_time_out() {
+fn fetch_info_without_an_answer_times_out() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let answer = daemon.get("/service/truck/fetch-info?timeoutSeconds=1");
@@ -237,7 +231,7 @@ fn a_vehicle_that_does_not_tell_its_state_is_a_time_out() {
     vehicle.hears(ASK);
 }
 
-fn a_vehicle_is_disconnected_with_a_goodbye(database: &Database) {
+fn a_disconnect_says_goodbye_and_closes(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -254,7 +248,7 @@ fn a_vehicle_is_disconnected_with_a_goodbye(database: &Database) {
     }
 }
 
-fn a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same(database: &Database) {
+fn a_disconnect_without_a_reply_closes_and_ends_other_commands(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let turned_on = daemon.ask("truck/turnOn", &json!({}));
@@ -272,7 +266,7 @@ fn a_vehicle_that_does_not_say_goodbye_is_closed_all_the_same(database: &Databas
 }
 
 #[test]
-fn two_commands_keep_their_distance() {
+fn two_commands_are_sent_some_time_apart() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Json);
     let asked = [
@@ -291,7 +285,7 @@ fn two_commands_keep_their_distance() {
     }
 }
 
-fn a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits(database: &Database) {
+fn a_new_login_ends_sent_commands_and_takes_over_waiting_ones(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
@@ -306,7 +300,7 @@ fn a_login_elsewhere_ends_what_was_asked_and_takes_over_what_waits(database: &Da
     assert_eq!(daemon.states("truck"), ["disconnected", "done"]);
 }
 
-fn deleting_a_vehicle_ends_its_commands_and_their_record_with_it(database: &Database) {
+fn deleting_a_vehicle_ends_and_deletes_its_commands(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
@@ -321,7 +315,7 @@ fn deleting_a_vehicle_ends_its_commands_and_their_record_with_it(database: &Data
 }
 
 #[test]
-fn a_caller_that_hangs_up_does_not_stop_the_command() {
+fn a_caller_that_hangs_up_does_not_cancel_the_command() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let mut caller = TcpStream::connect(daemon.http).unwrap();
@@ -334,9 +328,7 @@ fn a_caller_that_hangs_up_does_not_stop_the_command() {
     daemon.reaches("truck", &["done"]);
 }
 
-fn the_same_idempotency_key_returns_the_first_command_and_another_request_under_it_is_refused(
-    database: &Database,
-) {
+fn a_repeated_key_returns_the_first_command_and_rejects_another_request(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let on = |key| daemon.ask_as("truck/turnOn", &json!({}), Some(key));
@@ -364,9 +356,7 @@ fn the_same_idempotency_key_returns_the_first_command_and_another_request_under_
     assert_eq!(daemon.states("truck"), ["done", "done"]);
 }
 
-fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_vehicle(
-    database: &Database,
-) {
+fn a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle(database: &Database) {
     let daemon = Daemon::on(database).start();
     let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("k1"));
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
@@ -388,7 +378,7 @@ fn an_idempotency_key_stands_for_its_command_for_a_day_and_for_one_life_of_a_veh
     assert_eq!(asked.answer().status, 200);
 }
 
-fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers(database: &Database) {
+fn a_broadcast_asks_all_connected_vehicles_and_counts_outcomes(database: &Database) {
     let daemon = Daemon::on(database).start();
     drop(Vehicle::log_in(&daemon, "gone", Dialect::Text));
     daemon.offline("gone");
@@ -420,9 +410,7 @@ fn a_broadcast_asks_everybody_who_is_connected_and_counts_the_answers(database: 
     assert_eq!(log["items"][0]["origin"], "broadcast");
 }
 
-fn a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_again(
-    database: &Database,
-) {
+fn a_command_in_flight_at_a_kill_is_never_sent_again(database: &Database) {
     let builder = Daemon::on(database).set("commands.timeout=2s");
     let daemon = builder.start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
@@ -449,7 +437,7 @@ fn a_command_that_was_under_way_at_a_kill_is_disconnected_and_is_never_sent_agai
 }
 
 #[test]
-fn a_stop_ends_what_is_under_way_and_tells_the_callers() {
+fn a_shutdown_ends_open_commands_and_answers_their_callers() {
     let mut daemon = Daemon::builder().set("shutdown.grace=4s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
@@ -464,7 +452,7 @@ fn a_stop_ends_what_is_under_way_and_tells_the_callers() {
 }
 
 #[test]
-fn a_vehicle_may_answer_what_it_was_asked_before_it_is_told_goodbye() {
+fn a_shutdown_waits_for_replies_before_the_goodbye() {
     let mut daemon = Daemon::builder().set("shutdown.grace=1m").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &json!({}));
@@ -479,7 +467,7 @@ fn a_vehicle_may_answer_what_it_was_asked_before_it_is_told_goodbye() {
 }
 
 #[test]
-fn what_the_database_cannot_take_is_not_written_to_the_vehicle_later() {
+fn a_command_that_was_not_stored_is_not_sent_later() {
     let daemon = Daemon::builder().set("store.commit_timeout=1s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let lock = Lock::take(&daemon.database());
@@ -496,7 +484,7 @@ fn what_the_database_cannot_take_is_not_written_to_the_vehicle_later() {
 }
 
 #[test]
-fn a_time_to_wait_may_be_longer_than_a_request_may_take_otherwise() {
+fn a_command_timeout_may_exceed_the_request_timeout() {
     let daemon = Daemon::builder().set("http.request_timeout=500ms").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = daemon.ask("truck/turnOn", &timeout(2));

@@ -22,18 +22,18 @@ fn frequencies(daemon: &Daemon) -> [Value; 2] {
 }
 
 on_every_database! {
-    a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged,
-    a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login,
-    the_newest_frequency_goes_out_last_whichever_was_asked_for_first,
-    a_queued_command_is_delivered_at_the_next_login_and_never_again,
-    a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it,
-    a_queued_command_whose_time_is_over_is_expired_and_never_sent,
-    a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer,
-    a_queued_goodbye_is_said_after_everything_else_that_waited,
-    to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once,
+    a_frequency_is_shown_as_desired_and_as_acknowledged,
+    a_frequency_set_offline_is_sent_once_after_each_login,
+    the_newest_frequency_is_sent_last,
+    a_queued_command_is_delivered_once_at_the_next_login,
+    queued_commands_and_the_desired_frequency_survive_a_restart,
+    a_queued_command_past_its_ttl_expires_and_is_never_sent,
+    a_newer_queued_command_supersedes_one_with_the_same_reply,
+    a_queued_disconnect_is_sent_after_all_other_commands,
+    queueing_needs_a_ttl_and_an_online_vehicle_is_asked_at_once,
 }
 
-fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged(database: &Database) {
+fn a_frequency_is_shown_as_desired_and_as_acknowledged(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
@@ -50,7 +50,7 @@ fn a_frequency_is_sent_acknowledged_and_shown_as_desired_and_as_acknowledged(dat
     }
 }
 
-fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login(database: &Database) {
+fn a_frequency_set_offline_is_sent_once_after_each_login(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         offline(&daemon, dialect);
@@ -75,7 +75,7 @@ fn a_frequency_set_while_the_vehicle_is_offline_is_sent_once_after_each_login(da
     }
 }
 
-fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first(database: &Database) {
+fn the_newest_frequency_is_sent_last(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let first = daemon.ask("truck/frequency", &json!({ "seconds": 10 }));
@@ -95,7 +95,7 @@ fn the_newest_frequency_goes_out_last_whichever_was_asked_for_first(database: &D
     assert_eq!(frequencies(&daemon), [json!(30), json!(30)]);
 }
 
-fn a_queued_command_is_delivered_at_the_next_login_and_never_again(database: &Database) {
+fn a_queued_command_is_delivered_once_at_the_next_login(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         offline(&daemon, dialect);
@@ -116,9 +116,7 @@ fn a_queued_command_is_delivered_at_the_next_login_and_never_again(database: &Da
     }
 }
 
-fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_beside_it(
-    database: &Database,
-) {
+fn queued_commands_and_the_desired_frequency_survive_a_restart(database: &Database) {
     let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     daemon.operate("truck/frequency", &json!({ "seconds": 10 }));
@@ -135,7 +133,7 @@ fn a_queued_command_survives_a_restart_and_what_was_asked_at_login_goes_out_besi
     daemon.reaches("truck", &["done", "done"]);
 }
 
-fn a_queued_command_whose_time_is_over_is_expired_and_never_sent(database: &Database) {
+fn a_queued_command_past_its_ttl_expires_and_is_never_sent(database: &Database) {
     let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     let body = json!({ "queue": true, "ttlSeconds": 1 });
@@ -146,7 +144,7 @@ fn a_queued_command_whose_time_is_over_is_expired_and_never_sent(database: &Data
     assert_eq!(daemon.states("truck"), ["expired"]);
 }
 
-fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer(database: &Database) {
+fn a_newer_queued_command_supersedes_one_with_the_same_reply(database: &Database) {
     let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     let queued = json!({ "queue": true, "ttlSeconds": 60 });
@@ -170,7 +168,7 @@ fn a_newer_command_takes_the_place_of_one_that_is_queued_for_the_same_answer(dat
     vehicle.hears_nothing();
 }
 
-fn a_queued_goodbye_is_said_after_everything_else_that_waited(database: &Database) {
+fn a_queued_disconnect_is_sent_after_all_other_commands(database: &Database) {
     let daemon = Daemon::on(database).start();
     offline(&daemon, Dialect::Text);
     for path in ["truck/disconnect", "truck/turnOff"] {
@@ -187,7 +185,7 @@ fn a_queued_goodbye_is_said_after_everything_else_that_waited(database: &Databas
     daemon.reaches("truck", &["done", "done"]);
 }
 
-fn to_be_queued_a_command_needs_a_time_and_an_online_vehicle_is_asked_at_once(database: &Database) {
+fn queueing_needs_a_ttl_and_an_online_vehicle_is_asked_at_once(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let refused = daemon.operate("truck/turnOn", &json!({ "queue": true }));

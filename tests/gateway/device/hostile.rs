@@ -11,7 +11,7 @@ use socket2::SockRef;
 use crate::support::{Daemon, Device, Lock, hello, wait_until};
 
 #[test]
-fn health_checks_that_connect_and_leave_harm_nobody() {
+fn health_checks_that_connect_and_leave_do_no_harm() {
     let daemon = Daemon::start();
     for _ in 0..200 {
         drop(daemon.connect());
@@ -27,7 +27,7 @@ fn health_checks_that_connect_and_leave_harm_nobody() {
 }
 
 #[test]
-fn beyond_the_cap_a_connection_is_closed_without_words_and_others_stay() {
+fn beyond_the_cap_connections_are_closed_silently_and_others_stay() {
     let daemon = Daemon::builder().set("device.max_connections=3").start();
     let mut held: Vec<_> = (0..3)
         .map(|index| daemon.log_in(&format!("truck-{index}")))
@@ -43,7 +43,7 @@ fn beyond_the_cap_a_connection_is_closed_without_words_and_others_stay() {
 }
 
 #[test]
-fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
+fn a_slow_reader_is_closed_without_delaying_others() {
     let daemon = Daemon::builder().set("device.write_timeout=300ms").start();
     let mut flooding = Device::connect_narrow(daemon.device);
     flooding.say(&hello("flooding"));
@@ -71,7 +71,7 @@ fn a_device_that_does_not_read_is_closed_and_nobody_else_waits() {
 }
 
 #[test]
-fn more_blobs_at_once_than_there_is_memory_for_are_all_stored() {
+fn concurrent_blobs_beyond_the_memory_budget_are_all_stored() {
     const BLOBS: usize = 40;
     const SIZE: usize = 100_000;
     let daemon = Daemon::builder()
@@ -99,7 +99,7 @@ fn more_blobs_at_once_than_there_is_memory_for_are_all_stored() {
 }
 
 #[test]
-fn whoever_trickles_a_blob_while_others_wait_for_the_memory_is_closed() {
+fn a_device_that_trickles_a_blob_under_memory_pressure_is_closed() {
     let daemon = Daemon::builder()
         .set("device.max_blob=128 KiB")
         .set("device.buffer_budget=1 MiB")
@@ -140,7 +140,7 @@ fn device_text_is_escaped_in_the_log() {
 // Changes a limit of a running process, which only Linux can.
 #[cfg(target_os = "linux")]
 #[test]
-fn out_of_open_files_the_gateway_goes_on_accepting_when_there_are_some_again() {
+fn accepting_resumes_after_running_out_of_open_files() {
     let daemon = Daemon::builder()
         .set("device.max_connections=20")
         .set("http.max_connections=10")
@@ -155,7 +155,7 @@ fn out_of_open_files_the_gateway_goes_on_accepting_when_there_are_some_again() {
 }
 
 #[test]
-fn a_login_whose_device_is_gone_before_its_commit_leaves_nobody_online() {
+fn a_login_whose_device_is_gone_leaves_the_vehicle_offline() {
     let daemon = Daemon::start();
     daemon.log_in("truck");
     daemon.offline("truck");
@@ -172,7 +172,7 @@ fn a_login_whose_device_is_gone_before_its_commit_leaves_nobody_online() {
 }
 
 #[test]
-fn while_the_database_is_away_connections_that_have_gone_make_room_for_others() {
+fn closed_connections_free_their_slots_during_a_database_outage() {
     let daemon = Daemon::builder().set("device.max_connections=3").start();
     let devices: Vec<_> = (0..3)
         .map(|index| daemon.log_in(&format!("truck-{index}")))

@@ -35,7 +35,7 @@ fn a_json_device_gets_the_connected_object_before_its_first_reply() {
 }
 
 #[test]
-fn a_device_that_waits_is_greeted_with_the_connected_object_and_may_then_speak_either_dialect() {
+fn a_greeted_device_may_speak_either_dialect() {
     let daemon = Daemon::builder().set("device.greeting_delay=50ms").start();
     let mut text = daemon.connect();
     assert_eq!(text.object()["serverId"], daemon.id.as_str());
@@ -49,7 +49,7 @@ fn a_device_that_waits_is_greeted_with_the_connected_object_and_may_then_speak_e
 }
 
 #[test]
-fn a_device_may_skip_hello_and_is_logged_in_by_its_client_id() {
+fn a_client_id_without_hello_logs_in() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say(&envelope(
@@ -66,7 +66,7 @@ fn a_device_may_skip_hello_and_is_logged_in_by_its_client_id() {
 }
 
 #[test]
-fn a_goodbye_with_a_client_id_logs_nobody_in() {
+fn a_goodbye_with_a_client_id_does_not_log_in() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say(&envelope("GOTTA GO.", "truck"));
@@ -77,7 +77,7 @@ fn a_goodbye_with_a_client_id_logs_nobody_in() {
 }
 
 #[test]
-fn an_answer_from_a_stranger_logs_nobody_in() {
+fn a_reply_before_the_login_does_not_log_in() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say(&json!({"type": "reply", "message": FINE, "clientId": "truck"}).to_string());
@@ -89,7 +89,7 @@ fn an_answer_from_a_stranger_logs_nobody_in() {
 }
 
 #[test]
-fn hello_as_another_than_the_client_id_is_bad() {
+fn a_hello_that_contradicts_the_client_id_is_bad() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say(&envelope("HELLO, I'M somebody!", "else"));
@@ -99,7 +99,7 @@ fn hello_as_another_than_the_client_id_is_bad() {
 }
 
 #[test]
-fn a_client_id_other_than_the_one_logged_in_is_bad_and_none_is_fine() {
+fn another_client_id_after_the_login_is_bad_and_none_is_fine() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
     device.say(&envelope(
@@ -114,7 +114,7 @@ fn a_client_id_other_than_the_one_logged_in_is_bad_and_none_is_fine() {
 }
 
 #[test]
-fn a_uuid_is_the_same_vehicle_in_upper_and_lower_case() {
+fn a_uuid_is_the_same_vehicle_in_either_case() {
     let daemon = Daemon::start();
     let id = "9180AF05-0219-4C88-8A95-3DA86B130D43";
     let mut device = log_in(&daemon, id);
@@ -124,7 +124,7 @@ fn a_uuid_is_the_same_vehicle_in_upper_and_lower_case() {
 }
 
 #[test]
-fn fine_of_type_reply_is_stored_without_a_word_and_of_type_message_is_thanked() {
+fn fine_is_stored_silently_as_a_reply_and_acknowledged_as_a_message() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
     device.say(&json!({"type": "reply", "message": FINE, "clientId": "truck"}).to_string());
@@ -168,7 +168,7 @@ fn a_blob_as_large_as_the_cap_fits_in_json() {
 }
 
 #[test]
-fn a_server_id_of_another_instance_does_not_matter() {
+fn the_server_id_of_another_instance_is_ignored() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
     device.say(r#"{"serverId":"old","extra":[{}],"message":"PING.","type":"message"}"#);
@@ -176,7 +176,7 @@ fn a_server_id_of_another_instance_does_not_matter() {
 }
 
 #[test]
-fn what_is_no_object_with_a_message_is_one_bad_sentence() {
+fn anything_but_an_object_with_a_message_is_one_bad_sentence() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
     for bad in [
@@ -218,7 +218,7 @@ fn an_object_above_the_cap_is_bad_and_the_connection_closed() {
 }
 
 #[test]
-fn each_object_is_a_segment_of_its_own_when_the_device_reads_as_fast_as_it_is_written() {
+fn replies_are_sent_one_by_one_without_delay() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
     // Asked one by one, answered one by one: no reply waits for a second one to join it.
@@ -230,7 +230,7 @@ fn each_object_is_a_segment_of_its_own_when_the_device_reads_as_fast_as_it_is_wr
 }
 
 #[test]
-fn the_connected_object_goes_out_at_the_first_brace() {
+fn the_connected_object_is_sent_at_the_first_brace() {
     let daemon = Daemon::builder().set("device.greeting_delay=10s").start();
     let mut device = daemon.connect();
     device.say("  {");

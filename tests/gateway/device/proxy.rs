@@ -50,7 +50,7 @@ fn warnings(daemon: &Daemon) -> Vec<Value> {
 }
 
 #[test]
-fn version_1_tells_the_address_that_is_stored_and_logged() {
+fn a_version_1_header_gives_the_stored_and_logged_address() {
     let daemon = gateway();
     log_in_behind(&daemon, TCP4, "truck-4", DEVICE_4);
     let tcp6 = b"PROXY TCP6 2001:db8::7 2001:db8::1 55555 4000\r\n";
@@ -61,7 +61,7 @@ fn version_1_tells_the_address_that_is_stored_and_logged() {
 }
 
 #[test]
-fn version_2_tells_the_address_whatever_else_it_tells() {
+fn a_version_2_header_gives_the_address_whatever_it_adds() {
     let daemon = gateway();
     log_in_behind(&daemon, &binary(0x21, 0x11, IPV4), "truck-4", DEVICE_4);
     log_in_behind(&daemon, &binary(0x21, 0x21, IPV6), "truck-6", DEVICE_6);
@@ -70,7 +70,7 @@ fn version_2_tells_the_address_whatever_else_it_tells() {
 }
 
 #[test]
-fn a_connection_of_the_balancer_itself_keeps_its_own_address() {
+fn a_header_without_an_address_keeps_the_peer_address() {
     let daemon = gateway();
     for (index, header) in [local().as_slice(), b"PROXY UNKNOWN\r\n"]
         .iter()
@@ -115,7 +115,7 @@ fn header_and_login_may_share_a_segment_or_come_byte_by_byte() {
 }
 
 #[test]
-fn a_device_that_listens_first_is_greeted_behind_the_header_and_not_before() {
+fn the_greeting_waits_for_the_header() {
     let daemon = gateway();
     let mut device = daemon.connect();
     device.expect_silence(Duration::from_millis(400));
@@ -124,7 +124,7 @@ fn a_device_that_listens_first_is_greeted_behind_the_header_and_not_before() {
 }
 
 #[test]
-fn without_a_valid_header_a_connection_is_closed_without_words_and_nothing_is_stored() {
+fn without_a_valid_header_a_connection_is_closed_silently() {
     let daemon = gateway();
     for (said, reason) in [
         (hello("truck").as_bytes(), "it begins with something else"),
@@ -150,7 +150,7 @@ fn without_a_valid_header_a_connection_is_closed_without_words_and_nothing_is_st
 }
 
 #[test]
-fn a_header_that_never_ends_is_closed_in_time() {
+fn an_incomplete_header_times_out() {
     let daemon = Daemon::builder()
         .set("device.proxy_protocol=required")
         .set("device.login_timeout=500ms")
@@ -165,7 +165,7 @@ fn a_header_that_never_ends_is_closed_in_time() {
 }
 
 #[test]
-fn a_connection_that_has_not_sent_its_header_counts_and_ends_with_the_gateway() {
+fn connections_without_a_header_count_and_end_at_shutdown() {
     let mut daemon = Daemon::builder()
         .set("device.proxy_protocol=required")
         .set("device.max_connections=2")
@@ -187,7 +187,7 @@ fn a_connection_that_has_not_sent_its_header_counts_and_ends_with_the_gateway() 
 }
 
 #[test]
-fn whoever_is_no_balancer_is_closed_at_once_whatever_the_header() {
+fn a_peer_outside_proxy_sources_is_closed_at_once() {
     let daemon = Daemon::builder()
         .set("device.proxy_protocol=required")
         .set(r#"device.proxy_sources=["10.0.0.0/8"]"#)
@@ -203,7 +203,7 @@ fn whoever_is_no_balancer_is_closed_at_once_whatever_the_header() {
 }
 
 #[test]
-fn health_checks_of_a_balancer_make_no_noise_in_the_log() {
+fn health_checks_of_a_balancer_log_no_warnings() {
     let daemon = gateway();
     for said in [b"".as_slice(), &local(), b"PROXY UNKNOWN\r\n"] {
         for _ in 0..50 {
@@ -223,7 +223,7 @@ fn health_checks_of_a_balancer_make_no_noise_in_the_log() {
 }
 
 #[test]
-fn where_no_header_is_expected_it_is_bad_input() {
+fn an_unexpected_header_is_bad_input() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     let own = device.stream().local_addr().unwrap().to_string();
@@ -235,7 +235,7 @@ fn where_no_header_is_expected_it_is_bad_input() {
 }
 
 #[test]
-fn behind_haproxy_a_vehicle_has_its_own_address_and_health_checks_are_quiet() {
+fn behind_haproxy_vehicles_keep_their_address_and_checks_are_quiet() {
     for option in ["send-proxy", "send-proxy-v2"] {
         let daemon = gateway();
         let balancer = Balancer::start(&daemon, option);

@@ -8,16 +8,16 @@ use socket2::SockRef;
 use crate::support::{Daemon, Database, Device, Lock, hello, on_every_database, wait_until};
 
 on_every_database! {
-    the_newest_login_wins_and_the_old_connection_is_closed_without_words,
-    an_old_connection_that_closes_late_does_not_set_the_vehicle_offline,
-    many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session,
-    ids_are_case_sensitive_and_odd_ones_are_ordinary,
-    after_a_kill_vehicles_left_online_are_offline,
-    a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew,
-    what_a_deleted_vehicle_left_is_purged_and_nothing_else,
+    the_newest_login_wins_and_closes_the_old_connection_silently,
+    a_late_close_of_an_old_connection_keeps_the_vehicle_online,
+    concurrent_logins_make_one_row_and_leave_one_session,
+    ids_are_case_sensitive_and_unusual_ones_are_valid,
+    after_a_kill_online_vehicles_become_offline,
+    a_deleted_vehicle_is_disconnected_and_recreated_by_its_next_login,
+    the_records_of_a_deleted_vehicle_are_purged_and_no_others,
 }
 
-fn the_newest_login_wins_and_the_old_connection_is_closed_without_words(database: &Database) {
+fn the_newest_login_wins_and_closes_the_old_connection_silently(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
@@ -29,7 +29,7 @@ fn the_newest_login_wins_and_the_old_connection_is_closed_without_words(database
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-fn an_old_connection_that_closes_late_does_not_set_the_vehicle_offline(database: &Database) {
+fn a_late_close_of_an_old_connection_keeps_the_vehicle_online(database: &Database) {
     let daemon = Daemon::on(database).start();
     let old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
@@ -51,7 +51,7 @@ fn a_vehicle_that_closes_its_connection_is_offline() {
 }
 
 #[test]
-fn a_vehicle_whose_connection_is_reset_is_offline_and_the_daemon_lives() {
+fn a_connection_reset_sets_only_its_vehicle_offline() {
     let daemon = Daemon::start();
     let device = daemon.log_in("truck");
     SockRef::from(device.stream())
@@ -66,7 +66,7 @@ fn a_vehicle_whose_connection_is_reset_is_offline_and_the_daemon_lives() {
 }
 
 #[test]
-fn a_silent_vehicle_is_closed_without_words_and_offline() {
+fn a_silent_vehicle_is_closed_silently_and_offline() {
     let daemon = Daemon::builder()
         .set("device.silence_timeout=300ms")
         .start();
@@ -76,7 +76,7 @@ fn a_silent_vehicle_is_closed_without_words_and_offline() {
 }
 
 #[test]
-fn bad_sentences_are_no_sign_of_life_and_blob_bytes_are() {
+fn blob_bytes_reset_the_silence_timeout_and_bad_sentences_do_not() {
     let daemon = Daemon::builder()
         .set("device.silence_timeout=500ms")
         .start();
@@ -106,7 +106,7 @@ fn a_connection_that_does_not_log_in_is_closed() {
     assert_eq!(daemon.json("/vehicles")["items"], json!([]));
 }
 
-fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session(database: &Database) {
+fn concurrent_logins_make_one_row_and_leave_one_session(database: &Database) {
     const LOGINS: usize = 50;
     let daemon = Daemon::on(database).start();
     let barrier = Barrier::new(LOGINS);
@@ -140,7 +140,7 @@ fn many_logins_of_one_vehicle_at_once_make_one_row_and_leave_one_session(databas
     assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["1"]);
 }
 
-fn ids_are_case_sensitive_and_odd_ones_are_ordinary(database: &Database) {
+fn ids_are_case_sensitive_and_unusual_ones_are_valid(database: &Database) {
     let daemon = Daemon::on(database).start();
     for id in ["truck", "Truck", "__proto__", "constructor", "a:b.c-d_e"] {
         daemon.log_in(id);
@@ -149,7 +149,7 @@ fn ids_are_case_sensitive_and_odd_ones_are_ordinary(database: &Database) {
     assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["5"]);
 }
 
-fn after_a_kill_vehicles_left_online_are_offline(database: &Database) {
+fn after_a_kill_online_vehicles_become_offline(database: &Database) {
     let builder = Daemon::on(database).set("presence.offline_grace=0s");
     let daemon = builder.start();
     let _device = daemon.log_in("truck");
@@ -166,7 +166,7 @@ fn after_a_kill_vehicles_left_online_are_offline(database: &Database) {
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew(database: &Database) {
+fn a_deleted_vehicle_is_disconnected_and_recreated_by_its_next_login(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut device = daemon.log_in("truck");
     device.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
@@ -188,7 +188,7 @@ fn a_deleted_vehicle_is_disconnected_and_its_next_login_makes_it_anew(database: 
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-fn what_a_deleted_vehicle_left_is_purged_and_nothing_else(database: &Database) {
+fn the_records_of_a_deleted_vehicle_are_purged_and_no_others(database: &Database) {
     let daemon = Daemon::on(database).set("retention.interval=1s").start();
     for id in ["gone", "kept"] {
         let mut device = daemon.log_in(id);
@@ -205,7 +205,7 @@ fn what_a_deleted_vehicle_left_is_purged_and_nothing_else(database: &Database) {
 }
 
 #[test]
-fn a_deletion_whose_caller_hangs_up_still_closes_the_session() {
+fn a_deletion_completes_though_its_caller_hangs_up() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     let lock = Lock::take(&daemon.database());
@@ -221,7 +221,7 @@ fn a_deletion_whose_caller_hangs_up_still_closes_the_session() {
 }
 
 #[test]
-fn the_last_heartbeat_never_goes_back() {
+fn the_last_heartbeat_never_decreases() {
     let daemon = Daemon::builder().set("store.heartbeat_flush=100ms").start();
     let mut device = daemon.log_in("truck");
     let mut last = String::new();

@@ -22,7 +22,7 @@ fn a_login_is_greeted_and_the_vehicle_is_online() {
 }
 
 #[test]
-fn a_heartbeat_is_answered_and_noted() {
+fn a_heartbeat_is_answered_and_shown() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     assert_eq!(daemon.vehicle("truck")["lastHeartbeat"], json!(null));
@@ -33,7 +33,7 @@ fn a_heartbeat_is_answered_and_noted() {
 }
 
 #[test]
-fn heartbeats_reach_the_database_with_the_flush_and_at_the_end_of_the_session() {
+fn heartbeats_are_stored_at_the_flush_and_at_the_session_end() {
     let daemon = Daemon::builder().set("store.heartbeat_flush=100ms").start();
     let mut device = daemon.log_in("truck");
     device.say("PING.");
@@ -56,7 +56,7 @@ fn heartbeats_reach_the_database_with_the_flush_and_at_the_end_of_the_session() 
 }
 
 #[test]
-fn a_report_is_thanked_and_is_the_vehicles_state_and_history() {
+fn a_report_is_acknowledged_and_stored_as_state_and_history() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say(REPORT);
@@ -73,7 +73,7 @@ fn a_report_is_thanked_and_is_the_vehicles_state_and_history() {
 }
 
 #[test]
-fn a_debug_blob_of_any_bytes_is_kept_as_it_came() {
+fn a_debug_blob_of_any_bytes_is_stored_unchanged() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     let dump: Vec<u8> = (0..=255).cycle().take(70_000).collect();
@@ -100,7 +100,7 @@ fn an_empty_debug_blob_is_valid() {
 }
 
 #[test]
-fn a_goodbye_is_answered_the_connection_closed_and_the_vehicle_offline() {
+fn a_goodbye_is_answered_and_ends_the_session() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("GOTTA GO.");
@@ -112,7 +112,7 @@ fn a_goodbye_is_answered_the_connection_closed_and_the_vehicle_offline() {
 }
 
 #[test]
-fn a_vehicle_that_names_its_interval_is_acknowledged_and_the_desired_one_stays() {
+fn an_interval_named_by_the_vehicle_leaves_the_desired_one() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("KEEP ME POSTED EVERY 030 SECONDS.");
@@ -127,7 +127,7 @@ fn a_vehicle_that_names_its_interval_is_acknowledged_and_the_desired_one_stays()
 }
 
 #[test]
-fn fine_unasked_is_a_report() {
+fn an_unsolicited_fine_is_a_report() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("FINE. I'M HERE -1 2.5, RESTING AND CHARGED AT 5%.");
@@ -136,7 +136,7 @@ fn fine_unasked_is_a_report() {
 }
 
 #[test]
-fn answers_to_nothing_get_no_reply_and_are_not_bad() {
+fn unsolicited_answers_get_no_reply_and_are_not_bad() {
     let daemon = Daemon::builder().set("device.max_bad_sentences=2").start();
     let mut device = daemon.log_in("truck");
     device.say("DONE!I CAN'T, SORRY.SURE, I WILL!SEE YA!PING.");
@@ -144,7 +144,7 @@ fn answers_to_nothing_get_no_reply_and_are_not_bad() {
 }
 
 #[test]
-fn before_the_login_nothing_but_hello_and_goodbye_is_known() {
+fn before_the_login_only_hello_and_goodbye_are_accepted() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     for sentence in ["PING.", REPORT, "DONE!", "KEEP ME POSTED EVERY 10 SECONDS."] {
@@ -175,7 +175,7 @@ fn a_goodbye_before_the_login_is_answered_and_nothing_is_stored() {
 }
 
 #[test]
-fn a_second_hello_is_greeted_again_unless_it_names_another_vehicle() {
+fn a_second_hello_is_greeted_unless_it_names_another_vehicle() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("HELLO, I'M truck!HELLO, I'M other!PING.");
@@ -186,7 +186,7 @@ fn a_second_hello_is_greeted_again_unless_it_names_another_vehicle() {
 }
 
 #[test]
-fn the_twentieth_bad_sentence_in_a_row_is_answered_and_the_connection_closed() {
+fn twenty_bad_sentences_in_a_row_close_the_connection() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     for _ in 0..19 {
@@ -207,7 +207,7 @@ fn the_twentieth_bad_sentence_in_a_row_is_answered_and_the_connection_closed() {
 }
 
 #[test]
-fn a_value_out_of_range_is_bad_as_a_whole_and_nothing_of_it_is_stored() {
+fn a_report_with_a_value_out_of_range_is_bad_and_not_stored() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     for report in [
@@ -227,7 +227,7 @@ fn a_value_out_of_range_is_bad_as_a_whole_and_nothing_of_it_is_stored() {
 }
 
 #[test]
-fn a_position_or_battery_that_is_no_number_is_bad_and_the_vehicle_stays() {
+fn a_report_with_a_non_number_is_bad_and_the_session_stays() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("REPORT. I'M HERE north east, RESTING AND CHARGED AT x%.\n");
@@ -237,7 +237,7 @@ fn a_position_or_battery_that_is_no_number_is_bad_and_the_vehicle_stays() {
 }
 
 #[test]
-fn a_blob_above_the_cap_is_bad_and_its_bytes_are_never_sentences() {
+fn the_bytes_of_a_blob_above_the_cap_are_never_sentences() {
     let daemon = Daemon::builder().set("device.max_blob=4 KiB").start();
     let mut device = daemon.log_in("truck");
     device.say("WTF! 5000\n");
@@ -249,7 +249,7 @@ fn a_blob_above_the_cap_is_bad_and_its_bytes_are_never_sentences() {
 }
 
 #[test]
-fn a_device_that_half_closes_gets_all_its_answers_and_then_the_gateway_closes() {
+fn a_half_closed_connection_still_gets_all_replies() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say(&format!("{}\n{REPORT}PING.\nPIN", hello("truck")));
@@ -265,7 +265,7 @@ fn a_device_that_half_closes_gets_all_its_answers_and_then_the_gateway_closes() 
 }
 
 #[test]
-fn a_sentence_ends_with_a_newline_a_carriage_return_and_newline_or_nothing() {
+fn a_sentence_may_end_with_lf_crlf_or_nothing() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     for end in ["", "\n", "\r\n", "  \n\n"] {
@@ -293,7 +293,7 @@ fn a_sentence_may_be_split_anywhere_and_share_a_segment() {
 }
 
 #[test]
-fn replies_keep_the_order_of_the_sentences_they_answer() {
+fn replies_keep_the_order_of_their_sentences() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say(&format!("{REPORT}PING.").repeat(200));
@@ -306,7 +306,7 @@ fn replies_keep_the_order_of_the_sentences_they_answer() {
 }
 
 #[test]
-fn where_a_sentence_has_one_space_more_are_accepted() {
+fn several_spaces_count_as_one() {
     let daemon = Daemon::start();
     let mut device = daemon.connect();
     device.say("HELLO,    I'M truck!");
@@ -324,7 +324,7 @@ fn sentences_are_case_sensitive() {
 }
 
 #[test]
-fn after_garbage_a_sentence_is_found_behind_the_next_newline() {
+fn parsing_resumes_behind_the_newline_after_garbage() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("PANG. PING. HELLO\nPING.");
@@ -333,7 +333,7 @@ fn after_garbage_a_sentence_is_found_behind_the_next_newline() {
 }
 
 #[test]
-fn after_garbage_without_a_newline_a_sentence_is_found_after_a_moment_of_quiet() {
+fn parsing_resumes_after_garbage_and_a_quiet_moment() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say("PANG.");
@@ -344,7 +344,7 @@ fn after_garbage_without_a_newline_a_sentence_is_found_after_a_moment_of_quiet()
 }
 
 #[test]
-fn a_sentence_above_the_cap_is_bad_and_the_connection_lives() {
+fn a_sentence_above_the_cap_is_bad_and_the_connection_stays() {
     let daemon = Daemon::builder().set("device.max_sentence=256 B").start();
     let mut device = daemon.log_in("truck");
     device.say(&format!("HELLO,{}I'M truck!\nPING.", " ".repeat(300)));
@@ -353,7 +353,7 @@ fn a_sentence_above_the_cap_is_bad_and_the_connection_lives() {
 }
 
 #[test]
-fn no_greeting_is_said_to_a_device_that_speaks_plain_text_first() {
+fn a_device_that_starts_with_text_is_not_greeted() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.expect_silence(Duration::from_millis(400));
@@ -362,7 +362,7 @@ fn no_greeting_is_said_to_a_device_that_speaks_plain_text_first() {
 }
 
 #[test]
-fn a_text_device_that_is_slow_to_finish_its_first_sentence_is_not_greeted_in_json() {
+fn a_slow_first_sentence_in_text_is_not_greeted() {
     let daemon = Daemon::builder().set("device.greeting_delay=50ms").start();
     let mut device = daemon.connect();
     device.say("HELLO, I");

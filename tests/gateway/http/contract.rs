@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::support::{Daemon, Simulation, expect_success, tool};
 
 #[test]
-fn the_openapi_document_is_valid_and_the_command_prints_the_one_that_is_served() {
+fn the_openapi_document_is_valid_and_printed_as_it_is_served() {
     let daemon = Daemon::start();
     let served = daemon.get("/openapi.json").text().unwrap();
     let printed = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
@@ -20,7 +20,7 @@ fn the_openapi_document_is_valid_and_the_command_prints_the_one_that_is_served()
 
 /// `EXAMPLES=500` for a long run.
 #[test]
-fn no_request_gets_a_server_error_or_an_answer_that_the_document_does_not_know() {
+fn generated_requests_get_only_documented_answers() {
     let daemon = Daemon::start();
     // Two vehicles that do what they are asked, with a history.
     let vehicles = ["truck-1", "truck-2"].map(|id| {

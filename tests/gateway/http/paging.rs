@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::support::{Daemon, Database, Device, Receiver, change, on_every_database, wait_until};
 
 on_every_database! {
-    vehicles_come_in_pages_in_the_order_of_the_bytes_of_their_ids,
-    reports_come_in_pages_newest_first_also_those_of_one_moment,
-    commands_come_in_pages_newest_first,
-    blobs_come_in_pages_newest_first_and_are_downloaded_byte_by_byte,
-    messages_of_a_webhook_come_in_pages_newest_first,
-    pages_neither_repeat_nor_skip_what_was_there_when_more_comes_or_goes,
-    a_report_over_http_makes_the_vehicle_and_is_one_of_its_reports,
-    a_deleted_vehicle_is_gone_with_its_history_and_begins_anew,
+    vehicles_are_paged_in_byte_order_of_their_ids,
+    reports_are_paged_newest_first_even_within_a_millisecond,
+    commands_are_paged_newest_first,
+    blobs_are_paged_newest_first_and_downloaded_unchanged,
+    webhook_messages_are_paged_newest_first,
+    pages_neither_repeat_nor_skip_items_while_others_change,
+    a_status_update_creates_the_vehicle_and_a_report,
+    a_deleted_vehicle_is_gone_with_its_history_and_starts_empty,
 }
 
 /// All entries of a list, page by page: each is full but the last, which says that it is.
@@ -107,7 +107,7 @@ fn store_blob(device: &mut Device, content: &[u8]) {
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
 }
 
-fn vehicles_come_in_pages_in_the_order_of_the_bytes_of_their_ids(database: &Database) {
+fn vehicles_are_paged_in_byte_order_of_their_ids(database: &Database) {
     let daemon = Daemon::on(database).start();
     // As no language sorts them.
     let ids = [
@@ -133,7 +133,7 @@ fn vehicles_come_in_pages_in_the_order_of_the_bytes_of_their_ids(database: &Data
     assert_eq!(daemon.get("/vehicles/z").status(), 404);
 }
 
-fn reports_come_in_pages_newest_first_also_those_of_one_moment(database: &Database) {
+fn reports_are_paged_newest_first_even_within_a_millisecond(database: &Database) {
     let daemon = Daemon::on(database).start();
     let (mut device, mut other) = (daemon.log_in("truck"), daemon.log_in("Truck"));
     for battery in 1..=8 {
@@ -156,7 +156,7 @@ fn reports_come_in_pages_newest_first_also_those_of_one_moment(database: &Databa
     limits_in_time(&daemon, path, "receivedAt", &all);
 }
 
-fn commands_come_in_pages_newest_first(database: &Database) {
+fn commands_are_paged_newest_first(database: &Database) {
     let daemon = Daemon::on(database).start();
     for id in ["truck", "Truck"] {
         register(&daemon, id);
@@ -179,7 +179,7 @@ fn commands_come_in_pages_newest_first(database: &Database) {
     limits_in_time(&daemon, path, "createdAt", &all);
 }
 
-fn blobs_come_in_pages_newest_first_and_are_downloaded_byte_by_byte(database: &Database) {
+fn blobs_are_paged_newest_first_and_downloaded_unchanged(database: &Database) {
     let daemon = Daemon::on(database).start();
     let (mut device, mut other) = (daemon.log_in("truck"), daemon.log_in("Truck"));
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -228,7 +228,7 @@ fn blobs_come_in_pages_newest_first_and_are_downloaded_byte_by_byte(database: &D
     limits_in_time(&daemon, &list, "receivedAt", &all);
 }
 
-fn messages_of_a_webhook_come_in_pages_newest_first(database: &Database) {
+fn webhook_messages_are_paged_newest_first(database: &Database) {
     const MESSAGES: usize = 7;
     let receivers = [Receiver::start(|_| 200), Receiver::start(|_| 503)];
     let daemon = Daemon::on(database)
@@ -272,7 +272,7 @@ fn messages_of_a_webhook_come_in_pages_newest_first(database: &Database) {
     }
 }
 
-fn pages_neither_repeat_nor_skip_what_was_there_when_more_comes_or_goes(database: &Database) {
+fn pages_neither_repeat_nor_skip_items_while_others_change(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut device = daemon.log_in("truck");
     for battery in 1..=6 {
@@ -317,7 +317,7 @@ fn pages_neither_repeat_nor_skip_what_was_there_when_more_comes_or_goes(database
     );
 }
 
-fn a_report_over_http_makes_the_vehicle_and_is_one_of_its_reports(database: &Database) {
+fn a_status_update_creates_the_vehicle_and_a_report(database: &Database) {
     let daemon = Daemon::on(database).start();
     for (battery, latitude, longitude, running) in [
         (0, -90.0, 180.0, false),
@@ -343,7 +343,7 @@ fn a_report_over_http_makes_the_vehicle_and_is_one_of_its_reports(database: &Dat
     assert_eq!(items(&daemon, "/vehicles/truck/reports?").len(), 2);
 }
 
-fn a_deleted_vehicle_is_gone_with_its_history_and_begins_anew(database: &Database) {
+fn a_deleted_vehicle_is_gone_with_its_history_and_starts_empty(database: &Database) {
     let daemon = Daemon::on(database).set("retention.interval=1s").start();
     let mut device = daemon.log_in("truck");
     for battery in 1..=4 {

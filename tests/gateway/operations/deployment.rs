@@ -67,7 +67,7 @@ fn seconds(text: &str) -> u64 {
 }
 
 #[test]
-fn haproxy_takes_its_settings_without_a_warning_where_no_name_server_knows_the_gateways() {
+fn haproxy_accepts_its_settings_without_warnings() {
     let said = expect_success(
         Command::new("haproxy")
             // Warnings are errors.
@@ -78,7 +78,7 @@ fn haproxy_takes_its_settings_without_a_warning_where_no_name_server_knows_the_g
 }
 
 #[test]
-fn the_settings_of_each_instance_are_valid_and_make_two_of_them() {
+fn the_instance_settings_are_valid_and_distinct() {
     let none = BTreeMap::new();
     for number in ["1", "2"] {
         let file = format!("config/instance-{number}.toml");
@@ -98,7 +98,7 @@ fn the_settings_of_each_instance_are_valid_and_make_two_of_them() {
 }
 
 #[test]
-fn compose_yaml_is_what_the_compose_specification_allows() {
+fn compose_yaml_matches_the_compose_specification() {
     expect_success(
         tool("check-jsonschema")
             .args(["--builtin-schema", "vendor.compose-spec"])
@@ -107,7 +107,7 @@ fn compose_yaml_is_what_the_compose_specification_allows() {
 }
 
 #[test]
-fn the_environment_of_the_composed_gateways_is_valid_and_asks_for_the_passwords() {
+fn the_compose_environment_is_valid_and_requires_passwords() {
     let compose = compose();
     let environment = compose["services"]["gateway"]["environment"]
         .as_object()
@@ -138,7 +138,7 @@ fn the_environment_of_the_composed_gateways_is_valid_and_asks_for_the_passwords(
 }
 
 #[test]
-fn only_the_balancer_is_reached_from_outside_and_the_api_from_this_host_alone() {
+fn compose_exposes_only_the_balancer_and_the_api_only_locally() {
     let compose = compose();
     for (name, service) in compose["services"].as_object().unwrap() {
         let ports = service.get("ports").cloned().unwrap_or_default();
@@ -156,7 +156,7 @@ fn only_the_balancer_is_reached_from_outside_and_the_api_from_this_host_alone() 
 }
 
 #[test]
-fn a_composed_gateway_has_the_time_that_its_stop_takes_and_the_balancer_more_patience_than_it() {
+fn compose_and_haproxy_timeouts_exceed_those_of_the_gateway() {
     let compose = compose();
     let gateway = &compose["services"]["gateway"];
     let drain_delay = gateway["environment"]["GATEWAY_SHUTDOWN__DRAIN_DELAY"]
@@ -193,7 +193,7 @@ fn a_composed_gateway_has_the_time_that_its_stop_takes_and_the_balancer_more_pat
 }
 
 #[test]
-fn what_the_dockerfile_copies_is_there_and_not_ignored() {
+fn the_files_that_the_dockerfile_copies_exist_and_are_not_ignored() {
     let ignored = text(".dockerignore");
     let mut rules = ignored
         .lines()
@@ -222,7 +222,7 @@ fn what_the_dockerfile_copies_is_there_and_not_ignored() {
 const GATEWAYS: usize = 2;
 
 #[test]
-fn a_cluster_serves_devices_and_requests_and_leaves_nothing_behind() {
+fn the_cluster_script_serves_and_cleans_up() {
     let mut cluster = Script::start(GATEWAYS);
     let client = Client::new();
     let get = |path: &str| {
@@ -264,7 +264,7 @@ fn fail_to_start(command: &mut Command) -> String {
 }
 
 #[test]
-fn a_cluster_says_what_to_install_where_a_program_is_missing() {
+fn the_cluster_script_names_missing_programs() {
     let folder = tempfile::tempdir().unwrap();
     for program in ["bash", "dirname"] {
         let found = Command::new("sh")
@@ -285,7 +285,7 @@ fn a_cluster_says_what_to_install_where_a_program_is_missing() {
 }
 
 #[test]
-fn a_cluster_that_is_asked_for_what_it_cannot_do_says_so_and_starts_nothing() {
+fn the_cluster_script_rejects_impossible_arguments() {
     let [http, device] = free_ports();
     let said = fail_to_start(Script::command(http, device).arg("many"));
     assert!(said.contains("how many gateways?"), "{said}");
@@ -299,7 +299,7 @@ fn a_cluster_that_is_asked_for_what_it_cannot_do_says_so_and_starts_nothing() {
 }
 
 #[test]
-fn a_cluster_whose_gateway_does_not_start_says_why_and_leaves_its_logs() {
+fn the_cluster_script_explains_a_failed_start_and_keeps_logs() {
     let folder = tempfile::tempdir().unwrap();
     let [http, device] = free_ports();
     let said = fail_to_start(

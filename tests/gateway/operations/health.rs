@@ -42,7 +42,7 @@ fn server(answer: &'static str) -> SocketAddr {
 }
 
 #[test]
-fn a_gateway_that_answers_is_healthy_also_where_it_listens_on_all_addresses() {
+fn a_gateway_is_healthy_also_on_an_unspecified_address() {
     let daemon = Daemon::start();
     let well = (true, String::new());
     assert_eq!(health(&daemon.http.to_string()), well);
@@ -54,7 +54,7 @@ fn a_gateway_that_answers_is_healthy_also_where_it_listens_on_all_addresses() {
 }
 
 #[test]
-fn where_nobody_listens_nothing_is_healthy() {
+fn a_closed_port_is_unhealthy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
@@ -67,7 +67,7 @@ fn where_nobody_listens_nothing_is_healthy() {
 }
 
 #[test]
-fn a_server_that_answers_anything_else_than_200_is_not_healthy() {
+fn any_answer_but_200_is_unhealthy() {
     for (answer, reason) in [
         (
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
@@ -84,7 +84,7 @@ fn a_server_that_answers_anything_else_than_200_is_not_healthy() {
 }
 
 #[test]
-fn a_gateway_that_hangs_is_not_healthy_after_three_seconds() {
+fn a_hanging_gateway_is_unhealthy_after_three_seconds() {
     let daemon = Daemon::start();
     daemon.signal("STOP");
     let asked = Instant::now();
@@ -97,7 +97,7 @@ fn a_gateway_that_hangs_is_not_healthy_after_three_seconds() {
 }
 
 #[test]
-fn settings_that_do_not_tell_the_port_are_told_so() {
+fn settings_without_a_fixed_port_are_rejected() {
     let (is_healthy, said) = health("127.0.0.1:0");
     assert!(!is_healthy);
     assert!(said.contains("http.listen = 127.0.0.1:0"), "{said}");

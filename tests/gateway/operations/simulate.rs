@@ -7,7 +7,7 @@ use crate::support::{Daemon, Device, Simulation, wait_until};
 const SERVER: &str = "1582521b-27a7-4089-b6be-f70ed9dc800d";
 
 #[test]
-fn one_device_logs_in_pings_and_shows_the_talk() {
+fn one_device_logs_in_and_shows_the_conversation() {
     let daemon = Daemon::start();
     let simulation = Simulation::start(
         daemon.device,
@@ -37,7 +37,7 @@ fn one_device_logs_in_pings_and_shows_the_talk() {
 }
 
 #[test]
-fn in_json_it_waits_for_the_greeting_and_names_the_server_it_heard() {
+fn in_json_it_waits_for_the_greeting_and_repeats_the_server_id() {
     let daemon = Daemon::start();
     let simulation = Simulation::start(
         daemon.device,
@@ -57,7 +57,7 @@ fn in_json_it_waits_for_the_greeting_and_names_the_server_it_heard() {
 }
 
 #[test]
-fn without_an_id_it_makes_a_uuid() {
+fn without_an_id_it_generates_a_uuid() {
     let daemon = Daemon::start();
     let simulation = Simulation::start(daemon.device, &[]);
     simulation.shows("NICE TO MEET YOU");
@@ -66,7 +66,7 @@ fn without_an_id_it_makes_a_uuid() {
 }
 
 #[test]
-fn a_typed_error_is_a_stored_debug_blob() {
+fn a_typed_error_is_stored_as_a_debug_blob() {
     let daemon = Daemon::start();
     for dialect in ["text", "json"] {
         let mut simulation =
@@ -85,7 +85,7 @@ fn a_typed_error_is_a_stored_debug_blob() {
 }
 
 #[test]
-fn a_typed_sentence_is_said_and_a_wrong_line_gets_a_hint() {
+fn a_typed_sentence_is_sent_and_an_invalid_line_gets_a_hint() {
     let daemon = Daemon::start();
     let mut simulation = Simulation::start(daemon.device, &["--id", "truck"]);
     simulation.type_line("BANANA");
@@ -96,7 +96,7 @@ fn a_typed_sentence_is_said_and_a_wrong_line_gets_a_hint() {
 }
 
 #[test]
-fn a_typed_goodbye_ends_it_well_and_the_vehicle_is_offline() {
+fn a_typed_goodbye_exits_cleanly() {
     let daemon = Daemon::start();
     for dialect in ["text", "json"] {
         let mut simulation =
@@ -111,7 +111,7 @@ fn a_typed_goodbye_ends_it_well_and_the_vehicle_is_offline() {
 }
 
 #[test]
-fn a_signal_is_a_goodbye_too() {
+fn a_signal_exits_with_a_goodbye() {
     let daemon = Daemon::start();
     for signal in ["TERM", "INT"] {
         let mut simulation = Simulation::start(daemon.device, &["--id", signal]);
@@ -124,7 +124,7 @@ fn a_signal_is_a_goodbye_too() {
 }
 
 #[test]
-fn a_fleet_reports_and_its_account_is_what_the_daemon_stored() {
+fn the_summary_of_a_fleet_matches_the_database() {
     for dialect in ["text", "json"] {
         let daemon = Daemon::start();
         let mut fleet = Simulation::start(
@@ -179,7 +179,7 @@ fn the_same_seed_is_the_same_fleet() {
 }
 
 #[test]
-fn it_comes_back_when_the_daemon_does() {
+fn it_reconnects_when_the_daemon_is_back() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap();
     let mut simulation = Simulation::start(address, &["--id", "truck"]);
@@ -198,7 +198,7 @@ fn it_comes_back_when_the_daemon_does() {
 }
 
 #[test]
-fn a_refused_connection_is_one_line_and_tried_again() {
+fn a_refused_connection_is_one_line_and_retried() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap();
     drop(port);
@@ -238,7 +238,7 @@ fn said_in_json(kind: &str, message: &str) -> String {
 }
 
 #[test]
-fn commands_are_answered_truthfully_in_text() {
+fn commands_are_answered_according_to_the_state_in_text() {
     let (mut simulation, mut gateway) = script("text");
     simulation.type_line("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
     gateway.expect("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
@@ -261,7 +261,7 @@ fn commands_are_answered_truthfully_in_text() {
 }
 
 #[test]
-fn commands_are_answered_truthfully_in_json() {
+fn commands_are_answered_according_to_the_state_in_json() {
     let (mut simulation, mut gateway) = script("json");
     let command = |message: &str| {
         format!(r#"{{"type":"command","message":"{message}","serverId":"{SERVER}"}}"#)
@@ -291,7 +291,7 @@ fn commands_are_answered_truthfully_in_json() {
 }
 
 #[test]
-fn what_cannot_be_simulated_is_said_before_anything_is_tried() {
+fn invalid_arguments_are_rejected_before_connecting() {
     let gateway = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = gateway.local_addr().unwrap();
     for arguments in [

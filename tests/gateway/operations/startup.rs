@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{Daemon, Lock, wait_until};
 
 #[test]
-fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean() {
+fn sigterm_says_goodbye_stores_vehicles_offline_and_exits_cleanly() {
     let mut daemon = Daemon::start();
     let mut text = daemon.log_in("text");
     let mut json = daemon.connect();
@@ -34,7 +34,7 @@ fn on_sigterm_vehicles_are_told_goodbye_and_stored_offline_and_the_exit_is_clean
 }
 
 #[test]
-fn only_see_ya_answers_the_goodbye() {
+fn only_see_ya_answers_the_goodbye_of_a_shutdown() {
     let mut daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     daemon.signal("TERM");
@@ -48,7 +48,7 @@ fn only_see_ya_answers_the_goodbye() {
 }
 
 #[test]
-fn a_report_in_flight_at_sigterm_is_stored_and_thanked() {
+fn a_report_in_flight_at_sigterm_is_stored_and_acknowledged() {
     let mut daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     let lock = Lock::take(&daemon.database());
@@ -65,7 +65,7 @@ fn a_report_in_flight_at_sigterm_is_stored_and_thanked() {
 }
 
 #[test]
-fn a_vehicle_that_does_not_answer_the_goodbye_holds_nobody_up_beyond_the_grace() {
+fn a_vehicle_without_a_goodbye_delays_the_exit_by_the_grace_at_most() {
     let mut daemon = Daemon::builder().set("shutdown.grace=500ms").start();
     let mut device = daemon.log_in("truck");
     daemon.signal("INT");
@@ -85,7 +85,7 @@ fn a_second_signal_exits_at_once() {
 }
 
 #[test]
-fn a_port_in_use_is_one_clear_line_and_a_failure() {
+fn a_port_in_use_is_one_line_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for key in ["http.listen", "device.listen"] {
@@ -101,7 +101,7 @@ fn a_port_in_use_is_one_clear_line_and_a_failure() {
 }
 
 #[test]
-fn a_second_process_on_the_same_database_refuses_to_start() {
+fn a_second_process_on_the_same_file_refuses_to_start() {
     let daemon = Daemon::start();
     let (status, said) = daemon.again().fail();
     assert!(!status.success());
@@ -110,7 +110,7 @@ fn a_second_process_on_the_same_database_refuses_to_start() {
 }
 
 #[test]
-fn a_database_that_cannot_be_opened_is_one_clear_line_and_a_failure() {
+fn a_database_that_cannot_be_opened_is_one_line_and_a_failure() {
     for (url, reason) in [
         ("sqlite:///nowhere/at/all.db", "does its folder exist"),
         ("mysql://root:s3cret@127.0.0.1:1/fleet", "refused"),
@@ -126,7 +126,7 @@ fn a_database_that_cannot_be_opened_is_one_clear_line_and_a_failure() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_left_alone_and_reported() {
+fn a_file_that_is_no_database_is_reported_and_not_changed() {
     let daemon = Daemon::start();
     let other = daemon.folder().join("other.db");
     std::fs::write(
@@ -162,7 +162,7 @@ fn all_mistakes_in_the_settings_are_reported_at_once() {
 }
 
 #[test]
-fn more_connections_than_open_files_is_refused_at_start() {
+fn more_connections_than_open_files_are_refused_at_start() {
     let (status, said) = Daemon::builder()
         .set("device.max_connections=10000000")
         .fail();
@@ -171,7 +171,7 @@ fn more_connections_than_open_files_is_refused_at_start() {
 }
 
 #[test]
-fn without_a_number_as_many_devices_may_connect_as_there_may_be_open_files() {
+fn the_default_connection_limit_follows_the_open_files_limit() {
     let daemon = Daemon::builder()
         .set("device.max_connections=0")
         .set("http.max_connections=10")
@@ -199,7 +199,7 @@ fn check_config_prints_the_effective_settings_and_changes_nothing() {
 }
 
 #[test]
-fn migrate_makes_the_schema_and_exits() {
+fn migrate_creates_the_schema_and_exits() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let status = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
@@ -219,7 +219,7 @@ fn migrate_makes_the_schema_and_exits() {
 }
 
 #[test]
-fn heartbeats_leave_no_line_in_the_log_at_info() {
+fn heartbeats_are_not_logged_at_info() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     daemon.logged("vehicle connected");
@@ -235,7 +235,7 @@ fn heartbeats_leave_no_line_in_the_log_at_info() {
 }
 
 #[test]
-fn the_server_page_knows_how_many_devices_are_connected() {
+fn the_server_info_counts_connected_devices() {
     let daemon = Daemon::start();
     let _devices = [daemon.log_in("a"), daemon.log_in("b")];
     let page = daemon.json("/");
@@ -244,7 +244,7 @@ fn the_server_page_knows_how_many_devices_are_connected() {
 }
 
 #[test]
-fn a_link_to_a_database_in_use_is_the_same_database() {
+fn a_link_to_a_database_in_use_refuses_to_start() {
     let daemon = Daemon::start();
     std::os::unix::fs::symlink("vehicle-gateway.db", daemon.folder().join("link.db")).unwrap();
     let (status, said) = daemon.again().set("database.url=sqlite://link.db").fail();
@@ -253,7 +253,7 @@ fn a_link_to_a_database_in_use_is_the_same_database() {
 }
 
 #[test]
-fn a_short_grace_leaves_nobody_online() {
+fn a_short_grace_leaves_no_vehicle_online() {
     let mut daemon = Daemon::builder().set("shutdown.grace=1s").start();
     let _silent = [daemon.log_in("a"), daemon.log_in("b")];
     daemon.signal("TERM");
@@ -265,7 +265,7 @@ fn a_short_grace_leaves_nobody_online() {
 }
 
 #[test]
-fn a_stop_with_the_database_locked_ends_in_time_and_says_that_not_all_is_stored() {
+fn a_shutdown_with_a_locked_database_exits_in_time_with_a_failure() {
     let mut daemon = Daemon::builder().set("shutdown.grace=1s").start();
     let mut device = daemon.log_in("truck");
     let _lock = Lock::take(&daemon.database());
@@ -277,7 +277,7 @@ fn a_stop_with_the_database_locked_ends_in_time_and_says_that_not_all_is_stored(
 }
 
 #[test]
-fn while_it_drains_the_gateway_accepts_and_tells_the_balancer_to_send_nobody() {
+fn while_draining_devices_are_accepted_and_readiness_is_withdrawn() {
     let mut daemon = Daemon::builder().set("shutdown.drain_delay=2s").start();
     assert_eq!(daemon.get("/ready/balancer").status(), 200);
     daemon.signal("TERM");
@@ -294,7 +294,7 @@ fn while_it_drains_the_gateway_accepts_and_tells_the_balancer_to_send_nobody() {
 }
 
 #[test]
-fn the_balancer_is_not_told_of_troubles_that_all_share() {
+fn balancer_readiness_ignores_shared_outages() {
     let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
     let lock = Lock::take(&daemon.database());
     daemon.log_in_if_possible("truck");

@@ -112,22 +112,22 @@ fn kill_under_load(database: &Database, rounds: usize) {
 }
 
 on_every_database! {
-    whatever_was_thanked_is_stored_after_a_kill,
+    acknowledged_writes_survive_a_kill,
 }
 
-fn whatever_was_thanked_is_stored_after_a_kill(database: &Database) {
+fn acknowledged_writes_survive_a_kill(database: &Database) {
     kill_under_load(database, 3);
 }
 
 /// `KILLS=100` for a long run.
 #[test]
-fn long_whatever_was_thanked_is_stored_after_each_of_many_kills() {
+fn long_acknowledged_writes_survive_many_kills() {
     let rounds = std::env::var("KILLS").map_or(20, |kills| kills.parse().unwrap());
     kill_under_load(&Database::File, rounds);
 }
 
 #[test]
-fn while_the_database_is_locked_nothing_is_thanked_and_what_waited_is_stored_after() {
+fn a_locked_database_delays_acknowledgements_until_it_commits() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     let lock = Lock::take(&daemon.database());
@@ -143,7 +143,7 @@ fn while_the_database_is_locked_nothing_is_thanked_and_what_waited_is_stored_aft
 }
 
 #[test]
-fn a_database_that_stays_locked_ends_sessions_unthanked_and_the_daemon_heals_by_itself() {
+fn a_database_locked_too_long_ends_sessions_and_recovers() {
     let daemon = Daemon::builder().set("store.commit_timeout=2s").start();
     let mut reporting = daemon.log_in("reporting");
     let lock = Lock::take(&daemon.database());
@@ -173,7 +173,7 @@ fn a_database_that_stays_locked_ends_sessions_unthanked_and_the_daemon_heals_by_
 // Changes a limit of a running process, which only Linux can.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_thanks_nobody_and_space_heals_it() {
+fn a_full_disk_acknowledges_nothing_until_there_is_space() {
     // The limit stands for the disk: writes beyond it fail, and it can be lifted from outside.
     let daemon = Daemon::builder()
         .set("store.commit_timeout=500ms")
@@ -212,7 +212,7 @@ fn a_full_disk_thanks_nobody_and_space_heals_it() {
 }
 
 #[test]
-fn readiness_returns_with_the_database_though_nobody_writes() {
+fn readiness_returns_with_the_database_without_any_write() {
     let daemon = Daemon::builder()
         .set("store.commit_timeout=500ms")
         .set("retention.interval=1d")
@@ -228,7 +228,7 @@ fn readiness_returns_with_the_database_though_nobody_writes() {
 }
 
 #[test]
-fn a_write_that_the_database_refuses_fails_alone() {
+fn a_write_that_the_database_refuses_fails_alone_in_its_batch() {
     const DEVICES: usize = 32;
     let daemon = Daemon::start();
     change(
@@ -261,7 +261,7 @@ fn a_write_that_the_database_refuses_fails_alone() {
 }
 
 #[test]
-fn what_another_program_writes_to_the_database_is_seen() {
+fn a_session_taken_over_in_the_database_is_closed() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");
     device.say(&report(5));
@@ -277,7 +277,7 @@ fn what_another_program_writes_to_the_database_is_seen() {
 }
 
 #[test]
-fn reports_and_blobs_past_their_retention_are_deleted_and_others_kept() {
+fn only_reports_and_blobs_past_their_retention_are_deleted() {
     let daemon = Daemon::builder().set("retention.interval=1s").start();
     let mut device = daemon.log_in("truck");
     device.say(&report(5).repeat(3));

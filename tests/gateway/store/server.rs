@@ -19,28 +19,26 @@ const STORE_AT_DEBUG: &str = "log.filter=info,vehicle_gateway::store=debug";
 const CANNOT_COMMIT: &str = "the database cannot commit; nothing is acknowledged until it does";
 
 on_every_server! {
-    while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back,
-    a_server_that_stalls_holds_up_what_waits_and_loses_nothing,
-    no_report_is_thanked_and_lost_or_stored_twice_when_the_server_dies_over_commits,
-    a_second_gateway_of_the_same_name_takes_over_and_the_first_one_stops,
-    a_vehicle_whose_row_is_locked_elsewhere_holds_up_nobody_else,
-    gateways_that_start_at_once_on_an_empty_database_make_one_schema,
-    ids_and_blobs_are_kept_byte_by_byte,
-    a_commit_that_arrives_late_stores_nothing_twice,
-    a_connection_that_is_new_is_told_how_to_behave,
-    silence_in_the_middle_of_connecting_holds_up_nothing_for_ever,
-    a_network_that_forgets_its_connections_is_survived,
-    a_server_that_is_silent_does_not_hold_up_a_stop,
-    a_stop_is_heard_while_the_start_waits_for_the_database,
-    what_the_database_refuses_is_dropped_alone,
-    what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part,
-    a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway,
-    a_vehicle_that_another_instance_makes_at_the_same_time_is_no_outage,
+    an_unreachable_server_delays_acknowledgements,
+    a_stalled_server_delays_acknowledgements_and_loses_nothing,
+    acknowledged_reports_are_stored_once_when_the_server_is_killed,
+    a_second_gateway_with_the_same_name_takes_over,
+    a_locked_vehicle_row_delays_no_other_vehicle,
+    concurrent_starts_on_an_empty_database_make_one_schema,
+    ids_and_blobs_are_stored_byte_by_byte,
+    a_delayed_commit_stores_nothing_twice,
+    a_new_connection_gets_its_session_settings,
+    a_hanging_handshake_times_out,
+    dead_connections_are_replaced,
+    a_stalled_server_does_not_delay_a_shutdown,
+    a_signal_ends_a_start_that_waits_for_the_database,
+    a_refused_write_is_dropped_alone,
+    two_concurrent_purges_of_a_vehicle_both_finish,
+    an_unconfirmed_new_incarnation_is_recognised_as_own,
+    a_vehicle_created_twice_at_once_is_no_outage,
 }
 
-fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
-    database: &Database,
-) {
+fn an_unreachable_server_delays_acknowledgements(database: &Database) {
     let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
     let mut device = daemon.log_in("truck");
     database.server().kill();
@@ -61,7 +59,7 @@ fn while_the_server_is_away_nothing_is_thanked_and_all_is_well_when_it_is_back(
     assert_eq!(asked.answer().status, 200);
 }
 
-fn a_server_that_stalls_holds_up_what_waits_and_loses_nothing(database: &Database) {
+fn a_stalled_server_delays_acknowledgements_and_loses_nothing(database: &Database) {
     let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
     let mut devices: Vec<Device> = (0..20)
         .map(|n| daemon.log_in(&format!("truck-{n}")))
@@ -101,9 +99,7 @@ fn report_until_it_breaks(
     thanks
 }
 
-fn no_report_is_thanked_and_lost_or_stored_twice_when_the_server_dies_over_commits(
-    database: &Database,
-) {
+fn acknowledged_reports_are_stored_once_when_the_server_is_killed(database: &Database) {
     const DEVICES: usize = 8;
     const ROUNDS: usize = 5;
     let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
@@ -138,7 +134,7 @@ fn no_report_is_thanked_and_lost_or_stored_twice_when_the_server_dies_over_commi
     }
 }
 
-fn a_second_gateway_of_the_same_name_takes_over_and_the_first_one_stops(database: &Database) {
+fn a_second_gateway_with_the_same_name_takes_over(database: &Database) {
     let builder = Daemon::on(database).set("presence.offline_grace=0s");
     let mut first = builder.start();
     let mut device = first.log_in("truck");
@@ -154,7 +150,7 @@ fn a_second_gateway_of_the_same_name_takes_over_and_the_first_one_stops(database
     assert_eq!(second.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }
 
-fn a_vehicle_whose_row_is_locked_elsewhere_holds_up_nobody_else(database: &Database) {
+fn a_locked_vehicle_row_delays_no_other_vehicle(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut locked = daemon.log_in("truck");
     let row = "vehicles WHERE device_id = 'truck'";
@@ -174,7 +170,7 @@ fn a_vehicle_whose_row_is_locked_elsewhere_holds_up_nobody_else(database: &Datab
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["11"]);
 }
 
-fn gateways_that_start_at_once_on_an_empty_database_make_one_schema(database: &Database) {
+fn concurrent_starts_on_an_empty_database_make_one_schema(database: &Database) {
     let first = Daemon::on(database);
     let (first, others) = thread::scope(|scope| {
         let others = [first.beside(), first.beside()].map(|other| scope.spawn(|| other.start()));
@@ -187,7 +183,7 @@ fn gateways_that_start_at_once_on_an_empty_database_make_one_schema(database: &D
     first.again().start().log_in("truck");
 }
 
-fn ids_and_blobs_are_kept_byte_by_byte(database: &Database) {
+fn ids_and_blobs_are_stored_byte_by_byte(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut small = daemon.log_in("truck");
     let mut large = daemon.log_in("TRUCK");
@@ -209,7 +205,7 @@ fn ids_and_blobs_are_kept_byte_by_byte(database: &Database) {
     assert_eq!(bytes.unwrap(), blob);
 }
 
-fn a_commit_that_arrives_late_stores_nothing_twice(database: &Database) {
+fn a_delayed_commit_stores_nothing_twice(database: &Database) {
     let builder = Daemon::on(database).set("store.commit_timeout=60s");
     let (builder, proxy) = builder.behind(Proxy::before);
     let daemon = builder.set(STORE_AT_DEBUG).start();
@@ -223,7 +219,7 @@ fn a_commit_that_arrives_late_stores_nothing_twice(database: &Database) {
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
 }
 
-fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
+fn a_new_connection_gets_its_session_settings(database: &Database) {
     // The server hangs up on what idles, as firewalls do; the pool notices and connects again.
     let daemon = Daemon::on(database)
         .set("store.commit_timeout=60s")
@@ -256,7 +252,7 @@ fn a_connection_that_is_new_is_told_how_to_behave(database: &Database) {
     device.expect(THANKS);
 }
 
-fn silence_in_the_middle_of_connecting_holds_up_nothing_for_ever(database: &Database) {
+fn a_hanging_handshake_times_out(database: &Database) {
     let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
     let daemon = builder.start();
     let mut device = daemon.log_in("truck");
@@ -271,7 +267,7 @@ fn silence_in_the_middle_of_connecting_holds_up_nothing_for_ever(database: &Data
     daemon.log_in("truck");
 }
 
-fn a_network_that_forgets_its_connections_is_survived(database: &Database) {
+fn dead_connections_are_replaced(database: &Database) {
     let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
     let daemon = builder.set("http.request_timeout=2s").start();
     let mut device = daemon.log_in("truck");
@@ -297,7 +293,7 @@ fn a_network_that_forgets_its_connections_is_survived(database: &Database) {
     });
 }
 
-fn a_server_that_is_silent_does_not_hold_up_a_stop(database: &Database) {
+fn a_stalled_server_does_not_delay_a_shutdown(database: &Database) {
     let mut daemon = Daemon::on(database).set("shutdown.grace=3s").start();
     let mut devices: Vec<Device> = (0..4)
         .map(|n| daemon.log_in(&format!("truck-{n}")))
@@ -316,7 +312,7 @@ fn a_server_that_is_silent_does_not_hold_up_a_stop(database: &Database) {
     );
 }
 
-fn a_stop_is_heard_while_the_start_waits_for_the_database(database: &Database) {
+fn a_signal_ends_a_start_that_waits_for_the_database(database: &Database) {
     let mut lock = "GET_LOCK(";
     let (builder, proxy) = Daemon::on(database).behind(|url| {
         if url.starts_with("postgres") {
@@ -332,7 +328,7 @@ fn a_stop_is_heard_while_the_start_waits_for_the_database(database: &Database) {
     assert!(since.elapsed() < Duration::from_secs(8), "{said}");
 }
 
-fn what_the_database_refuses_is_dropped_alone(database: &Database) {
+fn a_refused_write_is_dropped_alone(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut device = daemon.log_in("truck-with-a-long-name");
     let mut other = daemon.log_in("tr");
@@ -351,7 +347,7 @@ fn what_the_database_refuses_is_dropped_alone(database: &Database) {
     assert!(since.elapsed() < Duration::from_secs(5));
 }
 
-mod a_blob_that_the_server_does_not_take {
+mod a_blob_beyond_the_packet_limit_of_the_server_is_dropped_alone {
     use super::*;
 
     #[test]
@@ -377,7 +373,7 @@ mod a_blob_that_the_server_does_not_take {
     }
 }
 
-mod a_commit_that_waits_for_a_copy_is_not_stored_twice {
+mod a_commit_that_waits_for_a_standby_is_not_stored_twice {
     use super::*;
 
     #[test]
@@ -418,9 +414,7 @@ fn waiting(url: &str) -> &'static str {
     }
 }
 
-fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_first_with_a_part(
-    database: &Database,
-) {
+fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
     let daemon = Daemon::on(database).set("retention.interval=100ms").start();
     drop(daemon.log_in("gone"));
     daemon.disconnected("gone");
@@ -448,7 +442,7 @@ fn what_a_deleted_vehicle_left_is_purged_to_the_end_though_another_instance_is_f
     assert_eq!(daemon.query("SELECT id FROM reports"), [""; 0]);
 }
 
-fn a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway(database: &Database) {
+fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
     let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
     let daemon = builder.start();
     let url = daemon.database_url();
@@ -469,7 +463,7 @@ fn a_new_life_that_began_without_an_answer_is_not_taken_for_another_gateway(data
     device.expect(THANKS);
 }
 
-fn a_vehicle_that_another_instance_makes_at_the_same_time_is_no_outage(database: &Database) {
+fn a_vehicle_created_twice_at_once_is_no_outage(database: &Database) {
     let daemon = Daemon::on(database).start();
     let url = daemon.database_url();
     let other = Lock::of_rows(&url, "vehicles");

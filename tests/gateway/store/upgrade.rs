@@ -8,8 +8,8 @@ use crate::support::{Daemon, Database, change, on_every_database};
 const LATER: &str = "m20991231_000001_later";
 
 on_every_database! {
-    a_schema_that_a_later_version_only_added_to_is_worked_on_as_it_is,
-    a_schema_that_asks_for_a_later_version_is_refused_and_left_as_it_is,
+    a_schema_extended_by_a_later_version_is_used_as_it_is,
+    a_schema_that_requires_a_later_version_is_refused_unchanged,
 }
 
 /// A daemon's start on its database, now that a later version has been there.
@@ -29,7 +29,7 @@ fn stop(mut daemon: Daemon) -> Daemon {
     daemon
 }
 
-fn a_schema_that_a_later_version_only_added_to_is_worked_on_as_it_is(database: &Database) {
+fn a_schema_extended_by_a_later_version_is_used_as_it_is(database: &Database) {
     let daemon = stop(Daemon::on(database).start());
     add_later_migration(&daemon);
     let daemon = daemon.again().start();
@@ -39,7 +39,7 @@ fn a_schema_that_a_later_version_only_added_to_is_worked_on_as_it_is(database: &
     assert_eq!(daemon.query(added), ["7"]);
 }
 
-fn a_schema_that_asks_for_a_later_version_is_refused_and_left_as_it_is(database: &Database) {
+fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Database) {
     let daemon = Daemon::on(database).start();
     let registered = daemon.post("/vehicles", &json!({"deviceId": "truck"}));
     assert_eq!(registered.status(), 201);

@@ -9,13 +9,13 @@ use crate::support::{
 };
 
 on_every_database! {
-    an_endpoint_is_told_what_it_asked_for_from_then_on_and_no_more_once_it_is_gone,
-    what_was_given_up_is_sent_again_where_somebody_asks_for_it,
-    an_endpoint_that_answers_410_is_disabled_and_gets_what_waited_once_it_is_enabled,
+    an_endpoint_gets_its_events_from_creation_to_deletion,
+    failed_messages_are_sent_again_on_request,
+    an_endpoint_that_answers_410_is_disabled_until_enabled_again,
 }
 
 on_every_server! {
-    an_endpoint_that_is_made_through_one_instance_is_told_by_all,
+    an_endpoint_created_on_one_instance_gets_events_of_all,
 }
 
 fn daemon(database: &Database, settings: &[&str]) -> Daemon {
@@ -35,9 +35,7 @@ fn say(daemon: &Daemon, device_id: &str, batteries: std::ops::RangeInclusive<usi
     }
 }
 
-fn an_endpoint_is_told_what_it_asked_for_from_then_on_and_no_more_once_it_is_gone(
-    database: &Database,
-) {
+fn an_endpoint_gets_its_events_from_creation_to_deletion(database: &Database) {
     let (receiver, other) = (Receiver::start(|_| 200), Receiver::start(|_| 200));
     let daemon = daemon(database, &[]);
     say(&daemon, "truck-1", 1..=1);
@@ -86,7 +84,7 @@ fn an_endpoint_is_told_what_it_asked_for_from_then_on_and_no_more_once_it_is_gon
     assert_eq!(receiver.count(), 3);
 }
 
-fn what_was_given_up_is_sent_again_where_somebody_asks_for_it(database: &Database) {
+fn failed_messages_are_sent_again_on_request(database: &Database) {
     // The endpoint is well; these messages it does not want.
     let receiver = Receiver::start(|nth| [422, 200][usize::from(nth >= 4)]);
     let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s"]"#]);
@@ -128,9 +126,7 @@ fn what_was_given_up_is_sent_again_where_somebody_asks_for_it(database: &Databas
     messages(&daemon, &path, "failed", 0);
 }
 
-fn an_endpoint_that_answers_410_is_disabled_and_gets_what_waited_once_it_is_enabled(
-    database: &Database,
-) {
+fn an_endpoint_that_answers_410_is_disabled_until_enabled_again(database: &Database) {
     let receiver = Receiver::start(|nth| [410, 200][nth.min(1)]);
     let daemon = daemon(database, &[]);
     let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
@@ -156,7 +152,7 @@ fn an_endpoint_that_answers_410_is_disabled_and_gets_what_waited_once_it_is_enab
 }
 
 #[test]
-fn an_endpoint_that_failed_for_five_days_is_disabled_and_says_so() {
+fn an_endpoint_that_failed_for_five_days_is_disabled() {
     let receiver = Receiver::start(|nth| [500, 503, 200][nth.min(2)]);
     let daemon = daemon(
         &Database::File,
@@ -187,7 +183,7 @@ fn an_endpoint_that_failed_for_five_days_is_disabled_and_says_so() {
 }
 
 #[test]
-fn an_endpoint_that_asks_for_a_pause_is_left_alone_for_that_long() {
+fn retry_after_pauses_an_endpoint() {
     let receiver = Receiver::start(|_| Reaction::Busy(3600));
     let daemon = daemon(
         &Database::File,
@@ -207,7 +203,7 @@ fn an_endpoint_that_asks_for_a_pause_is_left_alone_for_that_long() {
     assert_eq!(receiver.count(), 1);
 }
 
-fn an_endpoint_that_is_made_through_one_instance_is_told_by_all(database: &Database) {
+fn an_endpoint_created_on_one_instance_gets_events_of_all(database: &Database) {
     let receiver = Receiver::start(|_| 200);
     let cluster = Cluster::start_with(database, 2, &OPEN);
     // Both know that there is none.

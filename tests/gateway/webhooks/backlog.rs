@@ -14,7 +14,7 @@ use super::{OPEN, POSITION, expect_every_move_told, make, moved};
 use crate::support::{Daemon, Database, Reaction, Receiver, change, on_every_database, setting};
 
 on_every_database! {
-    long_of_a_hundred_thousand_pending_messages_the_next_is_found_by_an_index,
+    long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index,
 }
 
 /// Answers nothing until it is told to.
@@ -32,8 +32,7 @@ fn hanging() -> (Receiver, Arc<AtomicBool>) {
 }
 
 #[test]
-fn long_a_receiver_that_hangs_holds_up_neither_vehicles_nor_other_receivers_and_gets_all_of_it_later()
- {
+fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
     const REPORTS: usize = 40;
     let vehicles: Vec<String> = (0..100).map(|nth| format!("truck-{nth}")).collect();
     let (slow, hangs) = hanging();
@@ -74,7 +73,7 @@ fn long_a_receiver_that_hangs_holds_up_neither_vehicles_nor_other_receivers_and_
 }
 
 #[test]
-fn what_waits_for_a_receiver_takes_no_memory() {
+fn pending_messages_take_no_memory() {
     const VEHICLES: usize = 10;
     const DUMPS: usize = 400;
     const MIB: u64 = 1 << 20;
@@ -106,7 +105,7 @@ fn what_waits_for_a_receiver_takes_no_memory() {
     assert!(slow.count() <= 32);
 }
 
-fn long_of_a_hundred_thousand_pending_messages_the_next_is_found_by_an_index(database: &Database) {
+fn long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index(database: &Database) {
     const LANES: usize = 10_000;
     const EACH: usize = 10;
     const ENOUGH: usize = 3_000;

@@ -12,12 +12,12 @@ use crate::support::{
 const REPORTS: usize = 15;
 
 on_every_database! {
-    nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries,
+    a_kill_neither_loses_nor_invents_messages,
 }
 
 on_every_server! {
-    two_instances_share_what_is_due_and_one_of_them_dies,
-    what_a_paused_instance_was_sending_is_sent_by_another_and_stays_sent,
+    two_instances_share_deliveries_and_one_is_killed,
+    the_deliveries_of_a_paused_instance_are_taken_over,
 }
 
 /// Says reports, each of another position, as long as there is a gateway; which is the next.
@@ -75,13 +75,13 @@ fn kill_over_deliveries(database: &Database, kills: usize) {
     expect_every_move_told(&receiver, |sql| daemon.query(sql), &vehicles);
 }
 
-fn nothing_is_lost_or_invented_when_the_gateway_is_killed_over_deliveries(database: &Database) {
+fn a_kill_neither_loses_nor_invents_messages(database: &Database) {
     kill_over_deliveries(database, 3);
 }
 
 /// `KILLS=100` for a long run.
 #[test]
-fn long_nothing_is_lost_or_invented_over_many_kills() {
+fn long_many_kills_neither_lose_nor_invent_messages() {
     let kills = env::var("KILLS").map_or(20, |kills| kills.parse().unwrap());
     kill_over_deliveries(&Database::File, kills);
 }
@@ -99,7 +99,7 @@ fn pair(database: &Database, receiver: &Receiver, timeout: &str) -> Cluster {
     )
 }
 
-fn two_instances_share_what_is_due_and_one_of_them_dies(database: &Database) {
+fn two_instances_share_deliveries_and_one_is_killed(database: &Database) {
     // Now and then something goes wrong.
     let receiver = Receiver::start(|nth| match nth % 40 {
         7 => Reaction::Answer(404),
@@ -128,7 +128,7 @@ fn two_instances_share_what_is_due_and_one_of_them_dies(database: &Database) {
     expect_every_move_told(&receiver, |sql| cluster.query(sql), &vehicles);
 }
 
-fn what_a_paused_instance_was_sending_is_sent_by_another_and_stays_sent(database: &Database) {
+fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
     // The first that comes is never answered.
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let mut cluster = pair(database, &receiver, "2s");

@@ -6,13 +6,13 @@ use super::{OPEN, make, report};
 use crate::support::{Daemon, Database, Reaction, Received, Receiver, on_every_database};
 
 on_every_database! {
-    what_becomes_of_a_vehicle_is_told_in_order_and_signed,
-    a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle,
-    changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted,
-    what_a_deleted_vehicle_leaves_does_not_overtake_what_is_on_its_way,
+    the_events_of_a_vehicle_are_delivered_in_order_and_signed,
+    a_failed_message_is_retried_unchanged_before_the_next_one,
+    pending_changes_are_coalesced_on_request,
+    a_deletion_does_not_overtake_a_message_in_flight,
 }
 
-fn what_becomes_of_a_vehicle_is_told_in_order_and_signed(database: &Database) {
+fn the_events_of_a_vehicle_are_delivered_in_order_and_signed(database: &Database) {
     let receiver = Receiver::start(|_| 200);
     let daemon = Daemon::on(database).set(&receiver.setting(&[])).start();
     let mut device = daemon.log_in("truck");
@@ -56,9 +56,7 @@ fn what_becomes_of_a_vehicle_is_told_in_order_and_signed(database: &Database) {
     assert_eq!(data(5)["vehicle"], daemon.offline("truck"));
 }
 
-fn a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_vehicle(
-    database: &Database,
-) {
+fn a_failed_message_is_retried_unchanged_before_the_next_one(database: &Database) {
     use Reaction::{Answer, AnswerSlowly, Reset, Silence};
     // Every second attempt fails, in one way or another.
     const FAILURES: [Reaction; 8] = [
@@ -102,7 +100,7 @@ fn a_message_that_fails_is_sent_again_under_its_id_and_before_the_next_of_its_ve
     }
 }
 
-fn changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted(database: &Database) {
+fn pending_changes_are_coalesced_on_request(database: &Database) {
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let daemon = Daemon::on(database)
         .set(OPEN[0])
@@ -139,7 +137,7 @@ fn changes_that_were_not_sent_yet_become_one_message_where_that_is_wanted(databa
     assert_eq!(last.body["data"]["changed"], json!(["battery"]));
 }
 
-fn what_a_deleted_vehicle_leaves_does_not_overtake_what_is_on_its_way(database: &Database) {
+fn a_deletion_does_not_overtake_a_message_in_flight(database: &Database) {
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let daemon = Daemon::on(database)
         .set(&receiver.setting(&["online", "offline"]))

@@ -8,10 +8,10 @@ use super::{OPEN, make, messages, moved, report};
 use crate::support::{Daemon, Database, Reaction, Receiver, change, on_every_database, wait_until};
 
 on_every_database! {
-    one_vehicle_whose_messages_fail_loses_no_attempt_to_the_success_of_others,
-    what_waits_for_an_endpoint_goes_to_its_new_address_at_once,
-    a_message_is_sent_again_at_once_whatever_its_vehicles_next_one_waits_for,
-    what_is_forgotten_by_age_while_it_is_on_its_way_holds_up_nothing,
+    the_success_of_other_vehicles_costs_no_retry,
+    pending_messages_go_to_a_new_url_at_once,
+    a_manual_retry_does_not_wait_for_the_next_message,
+    a_message_purged_in_flight_blocks_nothing,
 }
 
 fn daemon(database: &Database, settings: &[&str]) -> Daemon {
@@ -26,7 +26,7 @@ fn is_about(body: &Value, device_id: &str) -> bool {
     body["data"]["deviceId"] == device_id
 }
 
-fn one_vehicle_whose_messages_fail_loses_no_attempt_to_the_success_of_others(database: &Database) {
+fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
     let receiver = Receiver::start_to_read(|_, body| if is_about(body, "bad") { 500 } else { 200 });
     let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "4s", "4s"]"#]);
     let path = make(&daemon, &receiver, &json!({ "events": ["position"] }));
@@ -52,7 +52,7 @@ fn one_vehicle_whose_messages_fail_loses_no_attempt_to_the_success_of_others(dat
     assert!(lasted.as_millis() >= 7_200, "{lasted:?}");
 }
 
-fn what_waits_for_an_endpoint_goes_to_its_new_address_at_once(database: &Database) {
+fn pending_messages_go_to_a_new_url_at_once(database: &Database) {
     let (old, new) = (Receiver::start(|_| 500), Receiver::start(|_| 200));
     let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
     let path = make(&daemon, &old, &json!({ "events": ["battery"] }));
@@ -69,7 +69,7 @@ fn what_waits_for_an_endpoint_goes_to_its_new_address_at_once(database: &Databas
     assert_eq!(old.count(), 1);
 }
 
-fn a_message_is_sent_again_at_once_whatever_its_vehicles_next_one_waits_for(database: &Database) {
+fn a_manual_retry_does_not_wait_for_the_next_message(database: &Database) {
     let receiver = Receiver::start(|nth| [200, 404, 200][nth]);
     let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
     let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
@@ -89,7 +89,7 @@ fn a_message_is_sent_again_at_once_whatever_its_vehicles_next_one_waits_for(data
     assert_eq!(receiver.delivered(2)[1].id, id);
 }
 
-fn what_is_forgotten_by_age_while_it_is_on_its_way_holds_up_nothing(database: &Database) {
+fn a_message_purged_in_flight_blocks_nothing(database: &Database) {
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let daemon = daemon(
         database,
@@ -122,7 +122,7 @@ fn what_is_forgotten_by_age_while_it_is_on_its_way_holds_up_nothing(database: &D
 }
 
 #[test]
-fn an_endpoint_that_works_again_does_not_remember_since_when_it_failed() {
+fn a_success_resets_the_failures_of_an_endpoint() {
     let receiver = Receiver::start(|nth| [404, 200][nth.min(1)]);
     let daemon = daemon(&Database::File, &[r#"webhooks.retry_schedule=["0s"]"#]);
     let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
@@ -141,7 +141,7 @@ fn an_endpoint_that_works_again_does_not_remember_since_when_it_failed() {
 }
 
 #[test]
-fn a_pause_that_is_asked_for_is_kept_though_others_succeed_at_the_same_time() {
+fn retry_after_survives_a_concurrent_success() {
     // Both messages are there before either is answered.
     let both = Barrier::new(2);
     let receiver = Receiver::start_to_read(move |nth, body| {

@@ -72,7 +72,7 @@ fn by_script(command: &mut Command, secret: &str, messages: &[Received]) -> Vec<
 }
 
 #[test]
-fn the_public_libraries_accept_every_message_before_during_and_after_a_rotation() {
+fn public_libraries_verify_messages_before_during_and_after_a_rotation() {
     let receiver = Receiver::start(|_| 200);
     let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
     let made = daemon.post("/webhooks", &json!({ "url": receiver.url() }));

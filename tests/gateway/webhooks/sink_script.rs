@@ -56,7 +56,7 @@ impl Drop for Sink {
 }
 
 #[test]
-fn the_sink_shows_each_message_and_whether_it_is_signed() {
+fn the_sink_shows_messages_and_whether_they_are_signed() {
     let mut sink = Sink::start(&["--secret", Receiver::SECRET]);
     let mut other = Sink::start(&[
         "--secret",

@@ -58,7 +58,7 @@ fn nobody_knocked(listener: &TcpListener) {
 }
 
 #[test]
-fn an_endpoint_at_a_denied_address_is_refused_and_nobody_goes_there() {
+fn an_endpoint_at_a_denied_address_is_rejected_and_not_contacted() {
     let (listener, port) = watched_port();
     let daemon = Daemon::builder().set(OPEN[0]).start();
     let refused = |answer: reqwest::blocking::Response, url: &str| {
@@ -87,7 +87,7 @@ fn an_endpoint_at_a_denied_address_is_refused_and_nobody_goes_there() {
 }
 
 #[test]
-fn an_endpoint_of_a_time_when_its_address_was_allowed_is_not_gone_to_any_more() {
+fn an_endpoint_whose_address_became_denied_is_not_contacted() {
     let receiver = Receiver::start(|_| 200);
     let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
     let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
@@ -110,7 +110,7 @@ fn an_endpoint_of_a_time_when_its_address_was_allowed_is_not_gone_to_any_more() 
 }
 
 #[test]
-fn a_redirect_to_a_denied_address_is_a_failure_and_not_followed() {
+fn a_redirect_to_a_denied_address_fails_and_is_not_followed() {
     let (listener, port) = watched_port();
     let receiver = Receiver::redirecting(&format!("http://127.0.0.1:{port}/"));
     let daemon = Daemon::builder()

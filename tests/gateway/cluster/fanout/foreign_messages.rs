@@ -11,7 +11,7 @@ use super::{CHANNEL, Instance, Log, channel_of, device, over, told};
 use crate::support::{PATIENCE, Redis};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_of_later_versions_are_answered_unsupported() {
+async fn requests_of_later_versions_are_answered_with_unsupported() {
     let redis = Redis::start();
     let a = Instance::up(&redis).await;
     let later = Uuid::now_v7();
@@ -39,7 +39,7 @@ async fn requests_of_later_versions_are_answered_unsupported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_not_understood_ends_the_wait() {
+async fn an_unknown_answer_ends_the_wait() {
     let redis = Redis::start();
     let a = Instance::up(&redis).await;
     for (version, type_) in [(1, "unsupported"), (1, "maybe"), (2, "command-outcome")] {
@@ -62,7 +62,7 @@ async fn an_answer_that_is_not_understood_ends_the_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_broken_is_dropped_and_the_rest_goes_on() {
+async fn malformed_messages_are_dropped_and_others_still_arrive() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let huge = "[".repeat(1 << 20);
@@ -87,7 +87,7 @@ async fn what_is_broken_is_dropped_and_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn people_command_vehicles_by_the_shared_channel() {
+async fn operators_command_vehicles_through_the_shared_channel() {
     let redis = Redis::start();
     let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     for wrong in [
@@ -111,7 +111,7 @@ async fn people_command_vehicles_by_the_shared_channel() {
 }
 
 #[tokio::test]
-async fn what_is_not_understood_is_told_once_and_says_what_would_be_right() {
+async fn malformed_messages_are_logged_once_with_a_valid_example() {
     let (redis, log) = (Redis::start(), Log::default());
     let _following = log.follow();
     let mut a = Instance::up(&redis).await;

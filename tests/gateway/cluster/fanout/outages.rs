@@ -10,7 +10,7 @@ use super::{CHANNEL, Instance, Log, channel_of, over, told};
 use crate::support::{PATIENCE, Redis, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_redis_fails_at_once_and_heals_by_itself() {
+async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     redis.kill();
@@ -36,7 +36,7 @@ async fn an_outage_of_redis_fails_at_once_and_heals_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_may_come_later() {
+async fn redis_may_start_after_the_gateway() {
     let redis = Redis::start();
     redis.kill();
     let mut a = Instance::new(&redis.url(), CHANNEL).await;
@@ -52,7 +52,7 @@ async fn redis_may_come_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_that_hangs_is_noticed_and_heals_by_itself() {
+async fn a_hanging_redis_is_detected_and_recovered_from() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     redis.pause();
@@ -79,7 +79,7 @@ async fn a_redis_that_hangs_is_noticed_and_heals_by_itself() {
 }
 
 #[tokio::test]
-async fn an_outage_is_one_warning_and_its_end_one_line_none_with_the_password() {
+async fn an_outage_logs_one_warning_and_one_recovery_without_the_password() {
     let (redis, log) = (Redis::with_password("open-sesame"), Log::default());
     let _following = log.follow();
     let a = Instance::up(&redis).await;
@@ -103,7 +103,7 @@ async fn an_outage_is_one_warning_and_its_end_one_line_none_with_the_password() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_closed_neither_hears_nor_waits() {
+async fn a_closed_fanout_neither_receives_nor_waits() {
     let redis = Redis::start();
     let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let started = Instant::now();

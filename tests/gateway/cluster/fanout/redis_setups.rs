@@ -10,7 +10,7 @@ use super::{CHANNEL, Instance, command, over, told};
 use crate::support::{PATIENCE, Redis};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_opens_redis() {
+async fn a_password_authenticates() {
     let redis = Redis::with_password("open-sesame");
     let mut a = Instance::up(&redis).await;
     let b = Instance::up(&redis).await;
@@ -19,7 +19,7 @@ async fn a_password_opens_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_needs_no_more_than_the_documented_rights() {
+async fn the_documented_rights_of_a_user_suffice() {
     let rights = "+subscribe +unsubscribe +publish +ping +hello +info +client +cluster";
     let redis = Redis::with_user(&format!("gateway on >open-sesame &{CHANNEL}* {rights}"));
     let url = format!("redis://gateway:open-sesame@{}", redis.address());
@@ -36,7 +36,7 @@ async fn a_user_needs_no_more_than_the_documented_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_tells_where_redis_is() {
+async fn a_sentinel_locates_redis() {
     let redis = Redis::start();
     let sentinel = Redis::sentinel_of(&redis, "fleet", &[]);
     let url = format!(
@@ -60,7 +60,7 @@ async fn a_sentinel_tells_where_redis_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_has_a_password_of_its_own_or_none() {
+async fn a_sentinel_may_have_a_password_of_its_own() {
     let redis = Redis::with_password("open-sesame");
     let of_redis = "sentinel auth-pass fleet open-sesame";
     for (settings, parameter) in [
@@ -82,7 +82,7 @@ async fn a_sentinel_has_a_password_of_its_own_or_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_that_cannot_be_used_is_refused_at_once_and_without_its_secrets() {
+async fn an_invalid_url_is_rejected_without_revealing_its_secrets() {
     for url in [
         "redis://:open-sesame@",
         "redis://:open-sesame@localhost:99999",
@@ -102,7 +102,7 @@ async fn a_url_that_cannot_be_used_is_refused_at_once_and_without_its_secrets() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_carries_messages_and_does_not_know_who_listens() {
+async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
     let redis = Redis::cluster();
     let url = redis.url().replace("redis:", "redis-cluster:");
     let (a, mut b) = (
@@ -124,7 +124,7 @@ async fn a_cluster_carries_messages_and_does_not_know_who_listens() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_redis_nobody_is_there() {
+async fn without_redis_every_send_is_unavailable() {
     let fanout = Fanout::none();
     fanout.begin_life(Uuid::now_v7()).await;
     assert_eq!(fanout.state(), FanoutState::None);

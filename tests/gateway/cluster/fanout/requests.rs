@@ -14,7 +14,7 @@ use super::{Instance, channel_of, command, done, done_like, over, told};
 use crate::support::{PATIENCE, Redis, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn instances_ask_and_answer_each_other() {
+async fn instances_exchange_requests_and_answers() {
     let redis = Redis::start();
     let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let request = command();
@@ -47,7 +47,7 @@ async fn instances_ask_and_answer_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_after_the_deadline_or_once_more_is_nobodys() {
+async fn late_and_duplicate_answers_are_ignored() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let late = Duration::from_millis(300);
@@ -72,7 +72,7 @@ async fn an_answer_after_the_deadline_or_once_more_is_nobodys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_to_something_else_is_none() {
+async fn an_answer_of_another_type_is_unsupported() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let (answer, ()) = tokio::join!(a.ask(b.id, PATIENCE), async {
@@ -84,7 +84,7 @@ async fn an_answer_to_something_else_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_listen_is_nobody() {
+async fn an_instance_that_does_not_subscribe_is_unreachable() {
     let redis = Redis::start();
     let a = Instance::up(&redis).await;
     let gone = Uuid::now_v7();
@@ -94,7 +94,7 @@ async fn who_does_not_listen_is_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_does_not_hear_itself() {
+async fn an_instance_ignores_its_own_messages() {
     let redis = Redis::start();
     let (mut a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     a.fanout.notify(a.id, &over(1)).await.unwrap();
@@ -105,7 +105,7 @@ async fn an_instance_does_not_hear_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_arrives_whole() {
+async fn a_burst_arrives_completely() {
     const BURST: i64 = 5_000;
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
@@ -132,7 +132,7 @@ async fn a_burst_arrives_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_service_misses_notices_and_is_told_so_but_holds_up_no_answers() {
+async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let (mut kept, mut missed) = (0, false);
@@ -160,7 +160,7 @@ async fn a_slow_service_misses_notices_and_is_told_so_but_holds_up_no_answers() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_life_hears_what_is_for_it_and_no_more_what_was_for_the_old_one() {
+async fn a_new_incarnation_receives_only_its_own_messages() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let (old, new) = (b.id, Uuid::now_v7());
@@ -185,7 +185,7 @@ async fn a_new_life_hears_what_is_for_it_and_no_more_what_was_for_the_old_one() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_life_answers_as_itself() {
+async fn a_new_incarnation_sends_under_its_own_id() {
     let redis = Redis::start();
     let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let new = Uuid::now_v7();
@@ -202,7 +202,7 @@ async fn a_new_life_answers_as_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fleets_with_different_channels_do_not_hear_each_other() {
+async fn fleets_with_different_channels_are_isolated() {
     let redis = Redis::start();
     let mut a = Instance::up_on(&redis, "north").await;
     let mut b = Instance::up_on(&redis, "south").await;

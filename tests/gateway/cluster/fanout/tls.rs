@@ -5,7 +5,7 @@ use crate::support::{Daemon, Database, Redis};
 const COMMAND: &str = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck"}"#;
 
 #[test]
-fn redis_is_reached_by_tls_if_an_authority_of_the_system_has_signed_its_certificate() {
+fn a_certificate_of_a_system_authority_is_accepted() {
     let (redis, authority) = Redis::with_tls();
     let database = Database::mariadb();
     let daemon = Daemon::on(&database)
@@ -20,7 +20,7 @@ fn redis_is_reached_by_tls_if_an_authority_of_the_system_has_signed_its_certific
 }
 
 #[test]
-fn redis_by_tls_is_not_believed_without_an_authority_that_is_known() {
+fn a_certificate_of_an_unknown_authority_is_rejected() {
     let (redis, _authority) = Redis::with_tls();
     let database = Database::mariadb();
     let daemon = Daemon::on(&database)

@@ -25,9 +25,9 @@ const CLIENTS: usize = 4;
 const DRAIN: &str = "shutdown.drain_delay=2s";
 
 on_every_server! {
-    a_rolling_restart_is_noticed_by_no_client_and_by_no_vehicle_for_longer_than_a_reconnect,
-    a_rolling_restart_goes_well_though_a_later_version_has_added_to_the_schema_under_load,
-    a_request_that_an_instance_has_when_it_stops_is_answered_though_the_balancer_has_marked_it_down,
+    clients_notice_nothing_and_vehicles_only_a_reconnect,
+    restarts_survive_a_schema_extended_by_a_later_version,
+    a_stopping_instance_still_answers_its_requests,
 }
 
 fn id_of(vehicle: usize) -> String {
@@ -172,9 +172,7 @@ fn compare(answers: &[Answer], rows: &BTreeMap<String, Row>) {
     );
 }
 
-fn a_rolling_restart_is_noticed_by_no_client_and_by_no_vehicle_for_longer_than_a_reconnect(
-    database: &Database,
-) {
+fn clients_notice_nothing_and_vehicles_only_a_reconnect(database: &Database) {
     let mut run = Run::start(database);
     run.restart_all();
     run.judge();
@@ -194,9 +192,7 @@ const ADDITIONS: [&str; 5] = [
 /// migrates when it starts, is taken by this test: in its turn, as gateways do it, while three instances that do not know
 /// of it are writing to those very tables. They go on with the statements that they have prepared; then each is
 /// restarted, finds a migration that it does not know, and lets it be.
-fn a_rolling_restart_goes_well_though_a_later_version_has_added_to_the_schema_under_load(
-    database: &Database,
-) {
+fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
     let mut run = Run::start(database);
     let url = run.cluster.database_url().to_owned();
     migrate_as_later(&url, "m20991231_000001_later", &ADDITIONS);
@@ -221,9 +217,7 @@ fn a_rolling_restart_goes_well_though_a_later_version_has_added_to_the_schema_un
     run.judge();
 }
 
-fn a_request_that_an_instance_has_when_it_stops_is_answered_though_the_balancer_has_marked_it_down(
-    database: &Database,
-) {
+fn a_stopping_instance_still_answers_its_requests(database: &Database) {
     let mut cluster = Cluster::start(database, 2);
     // Requests take turns, so one of two is with the instance that stops; what it is about is with the other.
     let mut devices = ["first", "second"].map(|id| (id, cluster.log_in_at(1, id)));
