@@ -4,6 +4,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use strum::VariantNames;
 use uuid::Uuid;
 
 use crate::domain::{self, CommandOrigin, CommandState, DisconnectReason, Timestamp};
@@ -69,7 +70,7 @@ impl JsonSchema for Reason {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "enum": DisconnectReason::ALL.map(DisconnectReason::as_str),
+            "enum": DisconnectReason::VARIANTS,
         })
     }
 }
@@ -196,11 +197,11 @@ pub(crate) struct Command {
 }
 
 fn origins(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandOrigin::ALL.map(CommandOrigin::as_str) })
+    json_schema!({ "type": "string", "enum": CommandOrigin::VARIANTS })
 }
 
 fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandState::ALL.map(CommandState::as_str) })
+    json_schema!({ "type": "string", "enum": CommandState::VARIANTS })
 }
 
 impl From<domain::Command> for Command {

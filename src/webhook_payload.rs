@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::{
-    domain::{Event, EventKind, EventKinds, Occurrence, Timestamp},
+    domain::{Event, EventKind, EventKinds, Timestamp, VehicleChange},
     resource::{Command, Rfc3339, Vehicle},
 };
 
@@ -37,17 +37,17 @@ impl WebhookPayload {
         sequence: i64,
     ) -> Result<Self, PayloadError> {
         let device_id = event.vehicle.device_id.to_string();
-        let (message_type, details) = match &event.what {
-            Occurrence::Online => ("vehicle.online", Details::Online {}),
-            Occurrence::Offline(reason) => {
+        let (message_type, details) = match &event.change {
+            VehicleChange::Online => ("vehicle.online", Details::Online {}),
+            VehicleChange::Offline(reason) => {
                 let reason = reason.as_str();
                 ("vehicle.offline", Details::Offline { reason })
             }
-            Occurrence::Updated(_) => {
+            VehicleChange::State(_) => {
                 let changed = kinds.iter().map(EventKind::as_str).collect();
                 ("vehicle.updated", Details::Updated { changed })
             }
-            Occurrence::DebugBlob { id, content } => {
+            VehicleChange::DebugBlob { id, content } => {
                 let is_small = content.len() <= INLINE_BLOB_BYTES;
                 let blob = Blob {
                     id: *id,
@@ -57,7 +57,7 @@ impl WebhookPayload {
                 };
                 ("vehicle.debug_blob", Details::DebugBlob { blob })
             }
-            Occurrence::Command(command) => {
+            VehicleChange::Command(command) => {
                 let command = Command::from((**command).clone());
                 ("vehicle.command", Details::Command { command })
             }

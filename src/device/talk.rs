@@ -176,7 +176,7 @@ impl Talk {
                 Step::Part(GatewaySentence::SeeYa, DisconnectReason::Goodbye)
             }
             DeviceSentence::Done => answer(Answer::Done),
-            DeviceSentence::CannotSorry => answer(Answer::Cannot),
+            DeviceSentence::Cannot => answer(Answer::Cannot),
             DeviceSentence::SureIWill => answer(Answer::Sure),
             DeviceSentence::SeeYa => answer(Answer::SeeYa),
         }
@@ -210,7 +210,7 @@ fn opens_exchange(sentence: &DeviceSentence, is_reply: bool) -> bool {
         DeviceSentence::Fine(_) => !is_reply,
         DeviceSentence::Goodbye
         | DeviceSentence::Done
-        | DeviceSentence::CannotSorry
+        | DeviceSentence::Cannot
         | DeviceSentence::SureIWill
         | DeviceSentence::SeeYa => false,
     }

@@ -71,7 +71,7 @@ fn a_stranger_logs_in_by_hello_or_by_client_id_with_whatever_a_device_opens() {
 fn answers_and_a_goodbye_of_a_stranger_do_not_log_in() {
     for sentence in [
         DeviceSentence::Done,
-        DeviceSentence::CannotSorry,
+        DeviceSentence::Cannot,
         DeviceSentence::SureIWill,
         DeviceSentence::SeeYa,
     ] {

@@ -1,21 +1,20 @@
-//! What became of one command to all vehicles.
+//! The result of one command to all connected vehicles.
 
-/// How many vehicles a broadcast addressed, and what became of it. The numbers from `done` to `unsent` add up to
-/// the first.
+/// The result of a broadcast as counts of vehicles. `done` to `unsent` add up to `addressed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Broadcast {
     /// Vehicles that were connected.
     pub addressed: u64,
-    /// Answered yes.
+    /// Vehicles that answered yes.
     pub done: u64,
-    /// Answered no.
+    /// Vehicles that answered no.
     pub refused: u64,
-    /// Were asked, and did not answer in time.
+    /// Vehicles that got the command and did not answer in time.
     pub silent: u64,
-    /// Were asked, and their session ended before an answer.
+    /// Vehicles that got the command and whose session ended before an answer.
     pub disconnected: u64,
-    /// Were never asked: gone meanwhile, or too busy with other commands.
+    /// Vehicles that never got the command: disconnected meanwhile, or busy with other commands.
     pub unsent: u64,
-    /// Instances whose vehicles are not counted, because they did not answer.
+    /// Instances whose vehicles are not counted because they did not answer.
     pub unreachable_instances: u64,
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use uuid::Uuid;
 
 use super::{DeviceId, OutOfRange, ReportInterval, Timestamp, VehicleState};
@@ -84,7 +85,7 @@ impl FromStr for Action {
 
 /// Which answers answer which actions. Answers carry no id, so of each kind one command at a time
 /// waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum AnswerKind {
     /// `FINE. …`
     Fine,
@@ -94,11 +95,6 @@ pub enum AnswerKind {
     Done,
     /// `SEE YA!`
     SeeYa,
-}
-
-impl AnswerKind {
-    /// Every kind, in the order above.
-    pub const ALL: [Self; 4] = [Self::Fine, Self::Sure, Self::Done, Self::SeeYa];
 }
 
 /// What a vehicle answers to an [`Action`]. Its text is the sentence.
@@ -142,8 +138,21 @@ impl fmt::Display for Answer {
 }
 
 /// How far a command has come. It goes from `created` or `queued` over `sent` to one of the others, which
-/// are final; or from the first two to one of the last three at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// are final; or from the first two to one of the last three at once. Its text is its name in the database and in REST.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum CommandState {
     /// On its way to the vehicle's connection.
     Created,
@@ -159,112 +168,65 @@ pub enum CommandState {
     NoAnswer,
     /// The session ended after it was claimed and before an answer came.
     Disconnected,
-    /// Its time was over before it could be written. It never will be.
+    /// Its deadline passed before it was written. It never will be.
     Expired,
-    /// A newer command took its place before it was written. It never will be.
+    /// A newer command replaced it before it was written. It never will be.
     Superseded,
     /// The vehicle went offline or was deleted before it was written. It never will be.
     Cancelled,
 }
 
-/// Text that names no [`CommandState`] or [`CommandOrigin`].
-#[derive(Debug, thiserror::Error)]
-#[error("unknown name")]
-pub struct UnknownName;
-
 impl CommandState {
-    /// Every state, in the order above.
-    pub const ALL: [Self; 10] = [
-        Self::Created,
-        Self::Queued,
-        Self::Sent,
-        Self::Done,
-        Self::Refused,
-        Self::NoAnswer,
-        Self::Disconnected,
-        Self::Expired,
-        Self::Superseded,
-        Self::Cancelled,
-    ];
-
-    /// The state as database and REST spell it.
+    /// The state's name in the database and in REST.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Queued => "queued",
-            Self::Sent => "sent",
-            Self::Done => "done",
-            Self::Refused => "refused",
-            Self::NoAnswer => "no-answer",
-            Self::Disconnected => "disconnected",
-            Self::Expired => "expired",
-            Self::Superseded => "superseded",
-            Self::Cancelled => "cancelled",
-        }
+        self.into()
     }
 
-    /// Whether it can still become `sent`.
+    /// Whether the command can still become `sent`.
     #[must_use]
     pub fn is_unsent(self) -> bool {
         matches!(self, Self::Created | Self::Queued)
     }
 
-    /// Whether it is final.
+    /// Whether the state never changes again.
     #[must_use]
     pub fn is_final(self) -> bool {
         !self.is_unsent() && self != Self::Sent
     }
 }
 
-impl FromStr for CommandState {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let mut states = Self::ALL.into_iter();
-        states
-            .find(|state| state.as_str() == text)
-            .ok_or(UnknownName)
-    }
-}
-
-/// Who wanted a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Where a command comes from. Its text is its name in the database and in REST.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum CommandOrigin {
-    /// Somebody, of this vehicle, over REST.
+    /// A REST request for this vehicle.
     Api,
-    /// Somebody, of every connected vehicle, over REST.
+    /// A REST request for every connected vehicle.
     Broadcast,
-    /// The gateway: a vehicle logged in, and a report frequency is desired of it.
+    /// A login of a vehicle whose desired report interval is set.
     Login,
-    /// Somebody, of this vehicle, through the channel that all instances hear.
+    /// A message for this vehicle on the shared Redis channel.
     Channel,
 }
 
 impl CommandOrigin {
-    /// Every origin, in the order above.
-    pub const ALL: [Self; 4] = [Self::Api, Self::Broadcast, Self::Login, Self::Channel];
-
-    /// The origin as database and REST spell it.
+    /// The origin's name in the database and in REST.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Broadcast => "broadcast",
-            Self::Login => "login",
-            Self::Channel => "channel",
-        }
-    }
-}
-
-impl FromStr for CommandOrigin {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let mut origins = Self::ALL.into_iter();
-        origins
-            .find(|origin| origin.as_str() == text)
-            .ok_or(UnknownName)
+        self.into()
     }
 }
 
@@ -335,12 +297,20 @@ mod tests {
     }
 
     #[test]
-    fn names_of_states_and_origins_are_read_back() {
-        for state in CommandState::ALL {
-            assert_eq!(state.as_str().parse::<CommandState>().unwrap(), state);
+    fn states_and_origins_have_the_names_of_the_database_and_rest() {
+        assert_eq!(
+            <CommandState as VariantNames>::VARIANTS.join(" "),
+            "created queued sent done refused no-answer disconnected expired superseded cancelled"
+        );
+        for state in <CommandState as VariantArray>::VARIANTS {
+            assert_eq!(state.as_str().parse(), Ok(*state));
         }
-        for origin in CommandOrigin::ALL {
-            assert_eq!(origin.as_str().parse::<CommandOrigin>().unwrap(), origin);
+        assert_eq!(
+            <CommandOrigin as VariantNames>::VARIANTS.join(" "),
+            "api broadcast login channel"
+        );
+        for origin in <CommandOrigin as VariantArray>::VARIANTS {
+            assert_eq!(origin.as_str().parse(), Ok(*origin));
         }
         assert!("sending".parse::<CommandState>().is_err());
     }

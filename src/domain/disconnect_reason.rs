@@ -1,21 +1,35 @@
 //! Why a session ended.
 
-use std::{fmt, str::FromStr};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-/// Why a session ended: logged once when it happens and stored with the vehicle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Why a session ended: logged once when it ends, and stored with the vehicle. Its text is its name in logs, in the
+/// database and in REST.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum DisconnectReason {
     /// The vehicle said `GOTTA GO.`
     Goodbye,
-    /// The vehicle closed its connection without a word.
+    /// The vehicle closed its connection without a goodbye.
     ConnectionClosed,
-    /// The connection broke: reset, unreachable, timed out below us.
+    /// The connection broke: reset, unreachable, or timed out by the operating system.
     ConnectionLost,
-    /// Nothing understood came for `device.silence_timeout`.
+    /// No valid sentence came for `device.silence_timeout`.
     Silent,
     /// No login came within `device.login_timeout`.
     LoginTimeout,
-    /// The same vehicle logged in again elsewhere.
+    /// The same vehicle logged in again on another connection.
     Superseded,
     /// The vehicle was deleted over REST.
     Deleted,
@@ -27,9 +41,9 @@ pub enum DisconnectReason {
     InstanceLost,
     /// The store could not commit in time.
     StoreUnavailable,
-    /// Too many bad sentences in a row.
+    /// Too many bad sentences came in a row.
     TooManyBadSentences,
-    /// A debug blob or JSON object above its cap.
+    /// A debug blob or a JSON object exceeded its cap.
     TooLarge,
     /// The device did not take what the gateway wrote within `device.write_timeout`.
     SlowReader,
@@ -37,67 +51,28 @@ pub enum DisconnectReason {
     OverCapacity,
 }
 
-/// Text that names no [`DisconnectReason`].
-#[derive(Debug, thiserror::Error)]
-#[error("unknown disconnect reason")]
-pub struct UnknownDisconnectReason;
-
 impl DisconnectReason {
-    /// Every reason, in the order above.
-    pub const ALL: [Self; 15] = [
-        Self::Goodbye,
-        Self::ConnectionClosed,
-        Self::ConnectionLost,
-        Self::Silent,
-        Self::LoginTimeout,
-        Self::Superseded,
-        Self::Deleted,
-        Self::Operator,
-        Self::Shutdown,
-        Self::InstanceLost,
-        Self::StoreUnavailable,
-        Self::TooManyBadSentences,
-        Self::TooLarge,
-        Self::SlowReader,
-        Self::OverCapacity,
-    ];
-
-    /// The reason as logs, database and REST spell it.
+    /// The reason's name in logs, in the database and in REST.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Goodbye => "goodbye",
-            Self::ConnectionClosed => "connection-closed",
-            Self::ConnectionLost => "connection-lost",
-            Self::Silent => "silent",
-            Self::LoginTimeout => "login-timeout",
-            Self::Superseded => "superseded",
-            Self::Deleted => "deleted",
-            Self::Operator => "operator",
-            Self::Shutdown => "shutdown",
-            Self::InstanceLost => "instance-lost",
-            Self::StoreUnavailable => "store-unavailable",
-            Self::TooManyBadSentences => "too-many-bad-sentences",
-            Self::TooLarge => "too-large",
-            Self::SlowReader => "slow-reader",
-            Self::OverCapacity => "over-capacity",
+        self.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_have_the_names_of_the_database_and_rest() {
+        assert_eq!(
+            <DisconnectReason as VariantNames>::VARIANTS.join(" "),
+            "goodbye connection-closed connection-lost silent login-timeout superseded deleted operator shutdown \
+             instance-lost store-unavailable too-many-bad-sentences too-large slow-reader over-capacity"
+        );
+        for reason in <DisconnectReason as VariantArray>::VARIANTS {
+            assert_eq!(reason.as_str().parse(), Ok(*reason));
         }
-    }
-}
-
-impl fmt::Display for DisconnectReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for DisconnectReason {
-    type Err = UnknownDisconnectReason;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or(UnknownDisconnectReason)
+        assert!("gone".parse::<DisconnectReason>().is_err());
     }
 }

@@ -1,5 +1,4 @@
-//! What the gateway talks about: ids, ranges, sentences, vehicles, commands, why sessions end, and what
-//! webhooks tell.
+//! The vocabulary of the gateway: ids, values with a range, sentences, vehicles, commands, disconnect reasons and events.
 //!
 //! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
 //! every other module may import this one, and this one imports none.
@@ -8,22 +7,24 @@ mod broadcast;
 mod command;
 mod device_id;
 mod disconnect_reason;
+mod event;
+mod incarnation_id;
 mod sentence;
 mod timestamp;
 mod vehicle;
 mod vehicle_state;
-mod webhook;
 
 pub use broadcast::Broadcast;
 pub use command::{
-    Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, InvalidAction, UnknownName,
+    Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, InvalidAction,
 };
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use disconnect_reason::DisconnectReason;
+pub use event::{Event, EventKind, EventKinds, STATE_EVENTS, VehicleChange};
+pub use incarnation_id::IncarnationId;
 pub use sentence::{DeviceSentence, GatewaySentence};
 pub use timestamp::Timestamp;
-pub use vehicle::{BlobInfo, Report, SessionKey, Vehicle};
+pub use vehicle::{DebugBlobInfo, Report, SessionKey, Vehicle};
 pub use vehicle_state::{
     Battery, Degrees, Latitude, Longitude, OutOfRange, ReportInterval, Running, VehicleState,
 };
-pub use webhook::{Event, EventKind, EventKinds, Occurrence};

@@ -24,7 +24,7 @@ pub enum DeviceSentence {
     /// `DONE!`: turned on or off as asked.
     Done,
     /// `I CAN'T, SORRY.`: not turned on or off.
-    CannotSorry,
+    Cannot,
     /// `SURE, I WILL!`: the interval was taken over.
     SureIWill,
     /// `SEE YA!`: the answer to [`Action::Goodbye`].

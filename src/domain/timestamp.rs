@@ -7,7 +7,11 @@ use std::{fmt, time::Duration};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The wall clock. Informative: no decision of the gateway rests on it.
+    /// The wall clock of this host, in UTC.
+    ///
+    /// It stamps what is stored in an `SQLite` file, and there it also decides when a command expires, an offline grace ends or
+    /// a webhook is due. On a database server the store uses the database's clock for that. Deadlines of connections
+    /// and of membership never use it: they are monotonic.
     #[must_use]
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())

@@ -70,7 +70,7 @@ pub struct Report {
 
 /// One stored debug blob, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobInfo {
+pub struct DebugBlobInfo {
     /// Ascending in the order in which blobs were stored.
     pub id: i64,
     /// Which vehicle sent it.

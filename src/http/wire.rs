@@ -188,8 +188,8 @@ pub(super) struct DebugBlob {
     size: u64,
 }
 
-impl From<domain::BlobInfo> for DebugBlob {
-    fn from(blob: domain::BlobInfo) -> Self {
+impl From<domain::DebugBlobInfo> for DebugBlob {
+    fn from(blob: domain::DebugBlobInfo) -> Self {
         Self {
             blob_id: blob.id,
             device_id: blob.device_id.to_string(),

@@ -113,7 +113,7 @@ fn put_device_sentence(sentence: &DeviceSentence, out: &mut BytesMut) {
             put(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."), out);
         }
         DeviceSentence::Done => put("DONE!", out),
-        DeviceSentence::CannotSorry => put("I CAN'T, SORRY.", out),
+        DeviceSentence::Cannot => put("I CAN'T, SORRY.", out),
         DeviceSentence::SureIWill => put("SURE, I WILL!", out),
         DeviceSentence::SeeYa => put("SEE YA!", out),
     }

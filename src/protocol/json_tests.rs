@@ -55,7 +55,7 @@ fn what_devices_of_the_field_were_seen_to_send_is_understood() {
             "DebugBlob(b\"Hello, world!\")",
         ),
         ("reply", "DONE!", "Done"),
-        ("reply", "I CAN'T, SORRY.", "CannotSorry"),
+        ("reply", "I CAN'T, SORRY.", "Cannot"),
         (
             "reply",
             "FINE. I'M HERE 45.021561650 8.156484, RESTING AND CHARGED AT 65%.",
@@ -140,7 +140,7 @@ fn a_message_is_one_sentence_with_white_space_around_it() {
     );
     assert_eq!(
         message(r#"{"message":"I\u0020CAN\u0027T, SORRY."}"#).sentence,
-        S::CannotSorry
+        S::Cannot
     );
     for (text, expected) in [
         ("PING.PING.", "MoreThanOneSentence"),

@@ -69,7 +69,7 @@ fn sentence() -> impl Strategy<Value = DeviceSentence> {
         Just(DeviceSentence::Goodbye),
         interval().prop_map(DeviceSentence::KeepMePosted),
         Just(DeviceSentence::Done),
-        Just(DeviceSentence::CannotSorry),
+        Just(DeviceSentence::Cannot),
         Just(DeviceSentence::SureIWill),
         Just(DeviceSentence::SeeYa),
     ]

@@ -111,7 +111,7 @@ impl<'a> Cursor<'a> {
             b'G' => self.fixed("GOTTA GO.", DeviceSentence::Goodbye),
             b'K' => self.keep_me_posted(),
             b'D' => self.fixed("DONE!", DeviceSentence::Done),
-            b'I' => self.fixed("I CAN'T, SORRY.", DeviceSentence::CannotSorry),
+            b'I' => self.fixed("I CAN'T, SORRY.", DeviceSentence::Cannot),
             // The only letter that two sentences begin with.
             b'S' if self.bytes.get(1) == Some(&b'E') => {
                 self.fixed("SEE YA!", DeviceSentence::SeeYa)

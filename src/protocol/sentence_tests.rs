@@ -60,7 +60,7 @@ fn every_sentence() -> Vec<(&'static str, DeviceSentence)> {
             DeviceSentence::KeepMePosted(interval),
         ),
         ("DONE!", DeviceSentence::Done),
-        ("I CAN'T, SORRY.", DeviceSentence::CannotSorry),
+        ("I CAN'T, SORRY.", DeviceSentence::Cannot),
         ("SURE, I WILL!", DeviceSentence::SureIWill),
         ("SEE YA!", DeviceSentence::SeeYa),
     ]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::{prelude::*, sample::Index};
+use strum::VariantArray;
 
 use super::*;
 
@@ -137,7 +138,7 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let kind = || proptest::sample::select(&AnswerKind::ALL[..]);
+    let kind = || proptest::sample::select(AnswerKind::VARIANTS);
     prop_oneof![
         4 => kind().prop_map(Event::Enter),
         4 => any::<Index>().prop_map(Event::Dispatch),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
-    domain::{BlobInfo, DeviceId, DisconnectReason, Report, Vehicle, VehicleState},
+    domain::{DebugBlobInfo, DeviceId, DisconnectReason, Report, Vehicle, VehicleState},
     store::{HistoryPage, Registered, StoreError},
 };
 
@@ -59,7 +59,7 @@ impl Service {
         &self,
         device_id: &DeviceId,
         page: HistoryPage,
-    ) -> Result<Vec<BlobInfo>, ServiceError> {
+    ) -> Result<Vec<DebugBlobInfo>, ServiceError> {
         self.store
             .debug_blobs(device_id, page)
             .await?

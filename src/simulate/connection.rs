@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             DeviceSentence::Goodbye => (Some(Event::GoodbyeSaid), GatewaySentence::SeeYa),
             DeviceSentence::KeepMePosted(_) => (None, GatewaySentence::SureIWill),
             DeviceSentence::Done
-            | DeviceSentence::CannotSorry
+            | DeviceSentence::Cannot
             | DeviceSentence::SureIWill
             | DeviceSentence::SeeYa => return self.answer(sentence).await,
         };

@@ -40,7 +40,7 @@ pub(super) fn understand(
     };
     match sentence {
         DeviceSentence::Done
-        | DeviceSentence::CannotSorry
+        | DeviceSentence::Cannot
         | DeviceSentence::SureIWill
         | DeviceSentence::SeeYa => {
             Err("not said: the vehicle answers commands by itself, and truthfully".to_owned())

@@ -122,7 +122,7 @@ impl Vehicle {
     /// Nothing to turn, or nothing left to run on, is nothing that was done.
     fn turn(&mut self, on: bool) -> DeviceSentence {
         if self.running == on || (on && self.driving_left.is_zero()) {
-            return DeviceSentence::CannotSorry;
+            return DeviceSentence::Cannot;
         }
         self.running = on;
         DeviceSentence::Done
@@ -150,9 +150,9 @@ mod tests {
         vehicle.running = false;
         for (command, answer, running) in [
             (Action::Run, DeviceSentence::Done, true),
-            (Action::Run, DeviceSentence::CannotSorry, true),
+            (Action::Run, DeviceSentence::Cannot, true),
             (Action::Rest, DeviceSentence::Done, false),
-            (Action::Rest, DeviceSentence::CannotSorry, false),
+            (Action::Rest, DeviceSentence::Cannot, false),
         ] {
             assert_eq!(vehicle.answer(command), answer);
             assert_eq!(vehicle.state().running.is_running(), running);
@@ -183,7 +183,7 @@ mod tests {
             (state.battery.percent(), state.running.is_running()),
             (0, false)
         );
-        assert_eq!(vehicle.answer(Action::Run), DeviceSentence::CannotSorry);
+        assert_eq!(vehicle.answer(Action::Run), DeviceSentence::Cannot);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     entities::{command, debug_blob, instance, report, vehicle},
 };
 use crate::domain::{
-    BlobInfo, Command, CommandState, DeviceId, Report, SessionKey, Timestamp, Vehicle,
+    Command, CommandState, DebugBlobInfo, DeviceId, Report, SessionKey, Timestamp, Vehicle,
 };
 
 /// A place in a history that runs from new to old.
@@ -296,7 +296,7 @@ impl Store {
         &self,
         device_id: &DeviceId,
         page: HistoryPage,
-    ) -> Result<Option<Vec<BlobInfo>>, StoreError> {
+    ) -> Result<Option<Vec<DebugBlobInfo>>, StoreError> {
         use debug_blob::Column as C;
         let Some(vehicle) = living(&self.reader, device_id).await? else {
             return Ok(None);
@@ -313,12 +313,14 @@ impl Store {
             .all(&self.reader)
             .await
             .map_err(StoreError::of_read)?;
-        let blobs = rows.into_iter().map(|(id, received_at, size)| BlobInfo {
-            id,
-            device_id: device_id.clone(),
-            received_at: Timestamp::from_millis(received_at),
-            size: size.unsigned_abs(),
-        });
+        let blobs = rows
+            .into_iter()
+            .map(|(id, received_at, size)| DebugBlobInfo {
+                id,
+                device_id: device_id.clone(),
+                received_at: Timestamp::from_millis(received_at),
+                size: size.unsigned_abs(),
+            });
         Ok(Some(blobs.collect()))
     }
 

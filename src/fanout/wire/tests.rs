@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
+use strum::VariantArray;
 
 use super::*;
 use crate::{
@@ -322,8 +323,8 @@ prop_compose! {
 prop_compose! {
     fn any_command()(
         (id, device_id, action) in (any_uuid(), any_device(), any_action()),
-        origin in proptest::sample::select(&CommandOrigin::ALL[..]),
-        state in proptest::sample::select(&CommandState::ALL[..]),
+        origin in proptest::sample::select(CommandOrigin::VARIANTS),
+        state in proptest::sample::select(CommandState::VARIANTS),
         (created_at, expires_at) in (any_timestamp(), any_timestamp()),
         (sent_at, finished_at) in (option::of(any_timestamp()), option::of(any_timestamp())),
         (reply, late_reply) in (option::of(any::<String>()), option::of(any::<String>())),
@@ -372,7 +373,7 @@ prop_compose! {
     fn any_over()(
         device_id in any_device(),
         through_epoch in any::<i64>(),
-        reason in proptest::sample::select(&DisconnectReason::ALL[..]),
+        reason in proptest::sample::select(DisconnectReason::VARIANTS),
     ) -> SessionOver {
         SessionOver { device_id, through_epoch, reason }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::wire::EventName;
 use crate::{
-    domain::{DeviceId, EventKind, EventKinds, InvalidDeviceId},
+    domain::{DeviceId, EventKinds, InvalidDeviceId},
     http::{body::not_null, describe::Example},
     resource,
     service::{EndpointRequest, EndpointUpdate, SecretText},
@@ -180,7 +180,7 @@ impl From<NewWebhook> for EndpointRequest {
     fn from(new: NewWebhook) -> Self {
         Self {
             url: new.url,
-            events: new.events.map_or(EventKinds::of(&EventKind::ALL), kinds),
+            events: new.events.map_or(EventKinds::all(), kinds),
             devices: new.device_ids.map(devices),
             secret: new.secret.map(SecretText),
             ordered: new.ordered,

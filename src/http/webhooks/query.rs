@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::json_schema;
+use strum::VariantNames;
 use uuid::Uuid;
 
 use crate::{
@@ -34,12 +35,11 @@ impl MessageQuery {
 
 impl FromQuery for MessageQuery {
     fn parameters() -> Vec<QueryParameter> {
-        let states = MessageState::ALL.map(MessageState::as_str);
         vec![
             QueryParameter {
                 name: "status",
                 description: "Only messages of this status.",
-                schema: json_schema!({ "type": "string", "enum": states, "default": "pending" }),
+                schema: json_schema!({ "type": "string", "enum": MessageState::VARIANTS, "default": "pending" }),
             },
             Limit::parameter(),
             cursor_parameter(MessagePosition::PATTERN),
@@ -48,9 +48,8 @@ impl FromQuery for MessageQuery {
 
     fn from_query(fields: &mut QueryFields) -> Self {
         let state = fields.take("status", |text| {
-            let mut states = MessageState::ALL.into_iter();
-            let named = states.find(|state| state.as_str() == text);
-            named.ok_or("must be pending, delivered or failed")
+            let named = text.parse();
+            named.map_err(|_| "must be pending, delivered or failed")
         });
         Self {
             state: state.unwrap_or(MessageState::Pending),

@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
+use strum::VariantNames;
 use uuid::Uuid;
 
 use crate::{
@@ -29,7 +30,7 @@ impl TryFrom<String> for EventName {
 
     fn try_from(name: String) -> Result<Self, String> {
         name.parse().map(Self).map_err(|_| {
-            let known = EventKind::ALL.map(EventKind::as_str).join(", ");
+            let known = EventKind::VARIANTS.join(", ");
             format!("is no kind of event; there are {known}")
         })
     }
@@ -51,7 +52,7 @@ impl JsonSchema for EventName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": EventKind::ALL.map(EventKind::as_str) })
+        json_schema!({ "type": "string", "enum": EventKind::VARIANTS })
     }
 }
 
@@ -112,8 +113,8 @@ fn device_ids(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn disabled_reason(_: &mut SchemaGenerator) -> Schema {
-    let reasons = Disabled::ALL.map(|reason| Some(reason.as_str()));
-    let reasons: Vec<_> = reasons.into_iter().chain([None]).collect();
+    let reasons = Disabled::VARIANTS.iter().copied().map(Some);
+    let reasons: Vec<_> = reasons.chain([None]).collect();
     json_schema!({ "type": ["string", "null"], "enum": reasons })
 }
 
@@ -287,7 +288,7 @@ fn optional_device_id(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": MessageState::ALL.map(MessageState::as_str) })
+    json_schema!({ "type": "string", "enum": MessageState::VARIANTS })
 }
 
 impl From<Message> for WebhookMessage {

@@ -25,7 +25,7 @@ use super::{
     statements::{Texts, insert, upsert},
     webhooks::{self, Happened, WebhookEffects},
 };
-use crate::domain::{Command, DeviceId, Event, Occurrence, Timestamp};
+use crate::domain::{Command, DeviceId, Event, Timestamp, VehicleChange};
 use rows::{read_commands, read_vehicles};
 
 pub(super) use rows::KnownRows;
@@ -329,7 +329,7 @@ async fn write_blobs(
             continue;
         };
         let inserted = insert.exec(db).await?.last_insert_id;
-        if let Occurrence::DebugBlob { id, .. } = &mut event.what {
+        if let VehicleChange::DebugBlob { id, .. } = &mut event.change {
             *id = inserted;
         }
     }

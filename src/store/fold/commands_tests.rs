@@ -144,7 +144,7 @@ fn empty() -> Fold {
         at(0),
         HashMap::new(),
         Commands::default(),
-        crate::domain::EventKinds::NONE,
+        crate::domain::EventKinds::empty(),
     )
 }
 

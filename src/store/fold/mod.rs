@@ -18,8 +18,8 @@ use super::{
     intent::Intent,
 };
 use crate::domain::{
-    Command, CommandState, DeviceId, DisconnectReason, Event, EventKind, EventKinds, Occurrence,
-    SessionKey, Timestamp, Vehicle, VehicleState,
+    Command, CommandState, DeviceId, DisconnectReason, Event, EventKind, EventKinds, SessionKey,
+    Timestamp, Vehicle, VehicleChange, VehicleState,
 };
 use commands::{Commands, desired};
 
@@ -202,7 +202,7 @@ impl Fold {
         model.remote_addr = Some(remote.to_string());
         let (epoch, desired) = (model.session_epoch, desired(model));
         if !was_online {
-            self.tell(device_id, Occurrence::Online);
+            self.tell(device_id, VehicleChange::Online);
         }
         let reason = DisconnectReason::Superseded;
         self.evict(owner.as_deref(), device_id, through_epoch, reason);
@@ -272,30 +272,34 @@ impl Fold {
         let was_online = row.model.as_ref().is_some_and(|model| model.online);
         row.end(at, reason, due);
         if was_online && due.is_none() {
-            self.tell(device_id, Occurrence::Offline(reason));
+            self.tell(device_id, VehicleChange::Offline(reason));
         }
     }
 
     fn end_grace(&mut self, device_id: &DeviceId, at: Timestamp) {
         if let Some(reason) = self.row(device_id).end_grace(at) {
-            self.tell(device_id, Occurrence::Offline(reason));
+            self.tell(device_id, VehicleChange::Offline(reason));
         }
     }
 
     /// Notes what became of a vehicle, as its row is now, if somebody wants to be told of it; and where.
-    fn tell(&mut self, device_id: &DeviceId, what: Occurrence) -> Option<usize> {
-        if (what.kinds() & self.wanted).is_empty() {
+    fn tell(&mut self, device_id: &DeviceId, change: VehicleChange) -> Option<usize> {
+        if (change.kinds() & self.wanted).is_empty() {
             return None;
         }
         let model = self.rows.get(device_id)?.model.clone()?;
-        self.tell_of(model, what)
+        self.tell_of(model, change)
     }
 
-    fn tell_of(&mut self, model: vehicle::Model, what: Occurrence) -> Option<usize> {
+    fn tell_of(&mut self, model: vehicle::Model, change: VehicleChange) -> Option<usize> {
         let at = Timestamp::from_millis(model.updated_at);
         match Vehicle::try_from(model) {
             Ok(vehicle) => {
-                self.events.push(Some(Event { vehicle, at, what }));
+                self.events.push(Some(Event {
+                    vehicle,
+                    at,
+                    change,
+                }));
                 Some(self.events.len() - 1)
             }
             // Not of our making. It must not hold up everybody else's writes.
@@ -310,14 +314,14 @@ impl Fold {
     pub(super) fn tell_change(&mut self, device_id: &DeviceId, before: State) {
         let after = self.row(device_id).state();
         let changed = after.changed_since(&before);
-        self.tell(device_id, Occurrence::Updated(changed));
+        self.tell(device_id, VehicleChange::State(changed));
     }
 
     /// Notes commands that came to their end, after all that led to it.
     pub(super) fn tell_of_ended(&mut self, ended: &[Command]) {
         for command in ended {
-            let what = Occurrence::Command(Box::new(command.clone()));
-            self.tell(&command.device_id, what);
+            let change = VehicleChange::Command(Box::new(command.clone()));
+            self.tell(&command.device_id, change);
         }
     }
 
@@ -398,11 +402,11 @@ impl Fold {
             }
             SessionWrite::DebugBlob(content) => {
                 let received_at = row.stamp(at, Change::Telemetry);
-                let what = Occurrence::DebugBlob {
+                let change = VehicleChange::DebugBlob {
                     id: 0,
                     content: content.clone(),
                 };
-                let event = self.tell(&session.device_id, what);
+                let event = self.tell(&session.device_id, change);
                 self.blobs.push(NewBlob {
                     device_id: session.device_id.clone(),
                     received_at,
@@ -435,9 +439,9 @@ impl Fold {
         let mut was_online = None;
         for event in &mut self.events {
             let forgotten = event.take_if(|event| event.vehicle.device_id == *device_id);
-            match forgotten.map(|event| event.what) {
-                Some(Occurrence::Online) => was_online = was_online.or(Some(false)),
-                Some(Occurrence::Offline(_)) => was_online = was_online.or(Some(true)),
+            match forgotten.map(|event| event.change) {
+                Some(VehicleChange::Online) => was_online = was_online.or(Some(false)),
+                Some(VehicleChange::Offline(_)) => was_online = was_online.or(Some(true)),
                 _ => {}
             }
         }
@@ -477,7 +481,7 @@ impl Fold {
                 disconnect_reason: Some(reason.as_str().to_owned()),
                 ..last
             };
-            self.tell_of(last, Occurrence::Offline(reason));
+            self.tell_of(last, VehicleChange::Offline(reason));
         }
         let at = Timestamp::from_millis(at);
         self.evict(owner.as_deref(), device_id, epoch, reason);

@@ -92,7 +92,7 @@ fn empty() -> Fold {
         at(0),
         HashMap::new(),
         Commands::default(),
-        EventKinds::NONE,
+        EventKinds::empty(),
     )
 }
 
@@ -144,7 +144,7 @@ fn a_session_of_another_instance_with_the_same_epoch_holds_nothing() {
     let mut row = vehicle::Model::new(&id("truck"), 1);
     (row.online, row.session_epoch, row.instance_id) = (true, 7, Some(ELSEWHERE.to_string()));
     rows.insert(id("truck"), Row::read(Some(row)));
-    let fold = &mut Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::NONE);
+    let fold = &mut Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::empty());
     let written = write(fold, "truck", 7, 2, SessionWrite::Report(state(5)));
     assert_eq!(written, Written::Stale);
     assert_eq!(fold.rows[&id("truck")].change, Change::None);
@@ -269,7 +269,7 @@ fn held_elsewhere(name: &str, epoch: i64) -> Fold {
     (row.online, row.session_epoch) = (true, epoch);
     row.instance_id = Some(ELSEWHERE.to_string());
     let rows = HashMap::from([(id(name), Row::read(Some(row)))]);
-    Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::NONE)
+    Fold::new(HERE, at(0), rows, Commands::default(), EventKinds::empty())
 }
 
 fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {
@@ -448,9 +448,9 @@ proptest! {
 fn told(fold: &Fold) -> Vec<bool> {
     let events = fold.events.iter().flatten();
     events
-        .filter_map(|event| match event.what {
-            Occurrence::Online => Some(true),
-            Occurrence::Offline(_) => Some(false),
+        .filter_map(|event| match event.change {
+            VehicleChange::Online => Some(true),
+            VehicleChange::Offline(_) => Some(false),
             _ => None,
         })
         .collect()
@@ -461,7 +461,7 @@ fn deleting_a_vehicle_tells_that_it_is_offline_if_anybody_was_told_that_it_is_on
     let batch = |vehicles: &Fold| {
         let rows = vehicles.rows.iter();
         let rows = rows.map(|(id, row)| (id.clone(), Row::read(row.model.clone())));
-        let all = EventKinds::of(&[EventKind::Online, EventKind::Offline]);
+        let all = EventKind::Online | EventKind::Offline;
         Fold::new(HERE, at(0), rows.collect(), Commands::default(), all)
     };
     let none = &mut empty();

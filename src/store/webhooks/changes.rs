@@ -195,7 +195,7 @@ async fn configure(
         }
         webhook_endpoint::Entity::update_many()
             .col_expr(C::Url, Expr::value(new.url.clone()))
-            .col_expr(C::Events, Expr::value(i16::from(new.events.bits())))
+            .col_expr(C::Events, Expr::value(i16::from(new.events.as_u8())))
             .col_expr(C::Devices, Expr::value(new.devices.as_ref().map(devices)))
             .col_expr(C::Secret, Expr::value(new.secret.0.clone()))
             .col_expr(C::Ordered, Expr::value(new.ordered))
@@ -235,7 +235,7 @@ async fn change(
         update = update.col_expr(C::Url, Expr::value(url.clone()));
     }
     if let Some(events) = change.events {
-        update = update.col_expr(C::Events, Expr::value(i16::from(events.bits())));
+        update = update.col_expr(C::Events, Expr::value(i16::from(events.as_u8())));
     }
     if let Some(only) = &change.devices {
         update = update.col_expr(C::Devices, Expr::value(only.as_ref().map(devices)));

@@ -51,7 +51,7 @@ impl KnownEndpoints {
     /// What any of them wants to be told of.
     pub(in crate::store) fn wanted(&self) -> EventKinds {
         let kinds = self.enabled().map(|endpoint| endpoint.events);
-        kinds.fold(EventKinds::NONE, |all, kinds| all | kinds)
+        kinds.fold(EventKinds::empty(), |all, kinds| all | kinds)
     }
 
     /// How many want to be told of all vehicles.
@@ -147,7 +147,7 @@ impl TryFrom<webhook_endpoint::Model> for Endpoint {
             id: row.id.parse().map_err(|_| corrupt("id"))?,
             url: row.url,
             events: u8::try_from(row.events)
-                .map(EventKinds::from_bits)
+                .map(EventKinds::from_u8_truncated)
                 .map_err(|_| corrupt("events"))?,
             devices,
             secret: SecretText(row.secret),
@@ -174,7 +174,7 @@ impl NewEndpoint {
         webhook_endpoint::ActiveModel {
             id: Set(self.id.to_string()),
             url: Set(self.url.clone()),
-            events: Set(i16::from(self.events.bits())),
+            events: Set(i16::from(self.events.as_u8())),
             devices: Set(self.devices.as_ref().map(devices)),
             secret: Set(self.secret.0.clone()),
             previous_secret: Set(None),

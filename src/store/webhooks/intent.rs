@@ -1,12 +1,13 @@
 //! What the writer is asked to do about webhooks, and what it is about.
 
-use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
+use strum::{Display, EnumString, FromRepr, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 use crate::{
-    domain::{DeviceId, EventKinds, Timestamp, UnknownName},
-    store::{StoreError, intent::Reply},
+    domain::{DeviceId, EventKinds, Timestamp},
+    store::{StoreError, entities::webhook_message, intent::Reply},
 };
 
 /// A secret as text. Never shown by accident.
@@ -63,40 +64,23 @@ pub struct EndpointHealth {
     pub last_error: Option<String>,
 }
 
-/// Why an endpoint gets nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why an endpoint is disabled. Its text is its name in the database and in REST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Disabled {
-    /// Somebody wanted it so.
+    /// An operator disabled it.
     Operator,
     /// It answered 410.
     Gone,
-    /// It failed for too long.
+    /// It failed for longer than `webhooks.disable_after`.
     Failing,
 }
 
 impl Disabled {
-    /// Every reason, in the order above.
-    pub const ALL: [Self; 3] = [Self::Operator, Self::Gone, Self::Failing];
-
-    /// The reason as database and REST spell it.
+    /// The reason's name in the database and in REST.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Gone => "gone",
-            Self::Failing => "failing",
-        }
-    }
-}
-
-impl FromStr for Disabled {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let mut reasons = Self::ALL.into_iter();
-        reasons
-            .find(|reason| reason.as_str() == text)
-            .ok_or(UnknownName)
+        self.into()
     }
 }
 
@@ -138,29 +122,26 @@ pub struct EndpointChange {
     pub secret: Option<(SecretText, Duration)>,
 }
 
-/// How far a message has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How far a message has come. Its text is its name in REST, its number is its value in the database.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, FromRepr, IntoStaticStr, VariantNames,
+)]
+#[repr(i16)]
+#[strum(serialize_all = "kebab-case")]
 pub enum MessageState {
-    /// It is still to be delivered.
-    Pending,
-    /// The endpoint has it.
-    Delivered,
-    /// It was given up.
-    Failed,
+    /// The message is still to be delivered.
+    Pending = webhook_message::PENDING,
+    /// The endpoint has the message.
+    Delivered = webhook_message::DELIVERED,
+    /// The gateway gave the message up.
+    Failed = webhook_message::FAILED,
 }
 
 impl MessageState {
-    /// Every state, in the order above.
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Failed];
-
-    /// The state as REST spells it.
+    /// The state's name in REST.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

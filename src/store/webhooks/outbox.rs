@@ -10,7 +10,7 @@ use super::{
     lanes::{LaneKey, Lanes, key},
 };
 use crate::{
-    domain::{Event, EventKinds, Occurrence, Timestamp},
+    domain::{Event, EventKinds, Timestamp, VehicleChange},
     store::{
         entities::webhook_message,
         statements::{Texts, upsert},
@@ -21,7 +21,7 @@ use crate::{
 impl Endpoint {
     /// What of an event it is told, if anything.
     pub(super) fn told(&self, event: &Event) -> Option<EventKinds> {
-        let kinds = event.what.kinds() & self.events;
+        let kinds = event.change.kinds() & self.events;
         let devices = self.devices.as_ref();
         let is_about = devices.is_none_or(|ids| ids.contains(&event.vehicle.device_id));
         (is_about && !kinds.is_empty()).then_some(kinds)
@@ -49,11 +49,12 @@ impl Outbox {
         let Some(lane) = lanes.change(&key) else {
             return Ok(());
         };
-        let merges = endpoint.coalesce && matches!(event.what, Occurrence::Updated(_));
+        let merges = endpoint.coalesce && matches!(event.change, VehicleChange::State(_));
         let open = lane.open_message.take().filter(|_| merges);
         let open = open.and_then(|id| id.parse::<Uuid>().ok());
         let (id, kinds) = if let Some(open) = open {
-            let before = EventKinds::from_bits(u8::try_from(lane.open_changed).unwrap_or(0));
+            let before =
+                EventKinds::from_u8_truncated(u8::try_from(lane.open_changed).unwrap_or(0));
             (open, kinds | (before & endpoint.events))
         } else {
             lane.last_sequence += 1;
@@ -62,7 +63,7 @@ impl Outbox {
         };
         if merges {
             lane.open_message = Some(id.to_string());
-            lane.open_changed = i16::from(kinds.bits());
+            lane.open_changed = i16::from(kinds.as_u8());
         }
         let payload = WebhookPayload::event(event, kinds, lane.last_sequence)?;
         let message = new_message(id, &key, lane.last_sequence, payload, now);

@@ -13,14 +13,14 @@ use super::{
     intent::{Endpoint, EndpointHealth, SecretText},
     queries::due_endpoints,
 };
-use crate::domain::{EventKind, EventKinds, Timestamp};
+use crate::domain::{EventKinds, Timestamp};
 
 fn endpoint(ordered: bool) -> Endpoint {
     let at = Timestamp::from_millis(0);
     Endpoint {
         id: Uuid::from_u128(1),
         url: "https://fleet.example/".to_owned(),
-        events: EventKinds::of(&EventKind::ALL),
+        events: EventKinds::all(),
         devices: None,
         secret: SecretText(String::new()),
         previous_secret: None,

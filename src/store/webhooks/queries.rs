@@ -294,9 +294,7 @@ impl TryFrom<webhook_message::Model> for Message {
             super::NO_DEVICE => None,
             id => Some(DeviceId::parse(id).map_err(|_| corrupt("device_id"))?),
         };
-        let state = MessageState::ALL
-            .into_iter()
-            .find(|state| *state as i16 == row.state);
+        let state = MessageState::from_repr(row.state);
         let status = row.status.map(u16::try_from).transpose();
         Ok(Self {
             id: row.id.parse().map_err(|_| corrupt("id"))?,
