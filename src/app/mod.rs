@@ -181,7 +181,7 @@ async fn open(
     let opening = Store::open(StoreOptions {
         database: database_address(settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
-        life: Uuid::new_v4(),
+        incarnation: Uuid::new_v4(),
         instance_name: instance.name.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,

@@ -14,7 +14,7 @@ use tokio::{
 use super::connection::{Connection, PendingLogin};
 use crate::{
     domain::{DisconnectReason, SessionKey},
-    service::{LoggedIn, Mailbox, Service, Session, Ticket, Written},
+    service::{LoggedIn, Mailbox, PendingWrite, Service, Session, Written},
 };
 
 /// How long closing waits for the other side.
@@ -52,7 +52,7 @@ pub(super) struct Rest {
     service: Arc<Service>,
     mailbox: Arc<Mailbox>,
     login: Option<PendingLogin>,
-    end: Option<(Arc<Session>, Ticket<Written>)>,
+    end: Option<(Arc<Session>, PendingWrite<Written>)>,
 }
 
 impl Rest {

@@ -31,7 +31,8 @@ use crate::{
     domain::{Action, Answer, DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
     service::{
-        ConnectionGuard, Letter, LoggedIn, Login, LoginError, Mailbox, Service, Session, Ticket,
+        ConnectionGuard, Letter, LoggedIn, Login, LoginError, Mailbox, PendingWrite, Service,
+        Session,
     },
 };
 
@@ -43,7 +44,7 @@ const SMALL_READ_SIZE: usize = 4 << 10;
 
 #[derive(Debug)]
 pub(super) struct PendingLogin {
-    pub(super) ticket: Ticket<Login>,
+    pub(super) ticket: PendingWrite<Login>,
     pub(super) device_id: DeviceId,
     pub(super) then: Option<Message>,
     pub(super) since: Instant,

@@ -35,7 +35,7 @@ impl Gateway {
                 shown: String::new(),
             },
             readers: 1,
-            life: Uuid::nil(),
+            incarnation: Uuid::nil(),
             instance_name: "test".to_owned(),
             queue_bytes: 4 << 20,
             commit_timeout,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Action, DisconnectReason, GatewaySentence},
     protocol::{Dialect, encode, encode_connected},
-    service::{Order, Session, StoreError, Ticket, Written},
+    service::{Order, PendingWrite, Session, StoreError, Written},
 };
 
 /// Replies of a text device that are ready go out in one write up to this size.
@@ -37,7 +37,7 @@ enum Reply {
     Command(Order),
     /// Said once the write is committed.
     WhenStored {
-        ticket: Ticket<Written>,
+        ticket: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         since: Instant,
         /// It did not have its place at the store when it was added, and is not known to have it.
@@ -98,7 +98,7 @@ impl Replies {
     /// Says `say` once the write of `size` bytes behind `ticket` is committed.
     pub(super) fn when_stored(
         &mut self,
-        ticket: Ticket<Written>,
+        ticket: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         size: usize,
     ) {

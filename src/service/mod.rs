@@ -30,8 +30,8 @@ pub use crate::{
     registry::{ConnectionGuard, Letter, Mailbox, Order, Overtaken, Session},
     store::{
         CommandPage, Disabled, Endpoint, EndpointHealth, EndpointState, HistoryPage, Login,
-        Message, MessagePage, MessageState, Position, Registered, SecretText, StoreError, Ticket,
-        Written,
+        Message, MessagePage, MessageState, PendingWrite, Position, Registered, SecretText,
+        StoreError, Written,
     },
     webhooks::{
         Counts as WebhookCounts, EndpointError, EndpointRequest, EndpointUpdate,
@@ -165,7 +165,7 @@ impl Service {
     /// declared it dead.
     #[must_use]
     pub fn life(&self) -> Uuid {
-        *self.store.life().borrow()
+        *self.store.incarnation().borrow()
     }
 
     /// From now on what ends here begins elsewhere.
@@ -191,7 +191,7 @@ impl Service {
     /// Closes all connections whenever this instance was declared dead and goes on as another life: their vehicles
     /// may be elsewhere.
     pub async fn follow_life(&self) {
-        let mut life = self.store.life().clone();
+        let mut life = self.store.incarnation().clone();
         while life.changed().await.is_ok() {
             self.close_connections(DisconnectReason::InstanceLost);
             self.fanout.begin_life(self.life()).await;
@@ -249,7 +249,7 @@ impl Service {
 
     /// Waits for a write, but not for a database that hangs: an attempt that began in time gets
     /// time to end, so that what is stored is not called unavailable.
-    async fn settled<T>(&self, ticket: Ticket<T>) -> Result<T, StoreError> {
+    async fn settled<T>(&self, ticket: PendingWrite<T>) -> Result<T, StoreError> {
         tokio::time::timeout(self.commit_timeout + COMMIT_SLACK, ticket)
             .await
             .unwrap_or(Err(StoreError::Unavailable))

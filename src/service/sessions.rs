@@ -8,7 +8,7 @@ use super::{DueAtLogin, Service};
 use crate::{
     domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, VehicleState},
     registry::{Mailbox, Overtaken, Session},
-    store::{Login, SessionWrite, StoreError, Ticket, Written},
+    store::{Login, PendingWrite, SessionWrite, StoreError, Written},
 };
 
 /// A login that came to nothing.
@@ -33,7 +33,7 @@ pub struct LoggedIn {
 
 impl Service {
     /// Sends a login to the store. Whatever becomes of the ticket goes to [`Service::finish_login`].
-    pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> Ticket<Login> {
+    pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> PendingWrite<Login> {
         self.registry.begin_login(&device_id);
         self.store.log_in(device_id, remote, self.store.now())
     }
@@ -66,12 +66,12 @@ impl Service {
     }
 
     /// Stores a report and the vehicle's state.
-    pub fn report(&self, session: &Session, state: VehicleState) -> Ticket<Written> {
+    pub fn report(&self, session: &Session, state: VehicleState) -> PendingWrite<Written> {
         self.write(session, SessionWrite::Report(state))
     }
 
     /// Stores a crash dump.
-    pub fn debug_blob(&self, session: &Session, content: Bytes) -> Ticket<Written> {
+    pub fn debug_blob(&self, session: &Session, content: Bytes) -> PendingWrite<Written> {
         self.write(session, SessionWrite::DebugBlob(content))
     }
 
@@ -80,7 +80,7 @@ impl Service {
         &self,
         session: &Session,
         interval: ReportInterval,
-    ) -> Ticket<Written> {
+    ) -> PendingWrite<Written> {
         self.write(session, SessionWrite::KeepMePosted(interval))
     }
 
@@ -96,7 +96,7 @@ impl Service {
 
     /// Sends the end of a session to the store. Whatever becomes of the ticket goes to
     /// [`Service::finish_end`].
-    pub fn begin_end(&self, session: &Session, reason: DisconnectReason) -> Ticket<Written> {
+    pub fn begin_end(&self, session: &Session, reason: DisconnectReason) -> PendingWrite<Written> {
         self.leave(session);
         let last_heartbeat = session.last_heartbeat();
         self.write(
@@ -115,7 +115,7 @@ impl Service {
         &self,
         session: &Session,
         reason: DisconnectReason,
-        mut ticket: Ticket<Written>,
+        mut ticket: PendingWrite<Written>,
     ) {
         loop {
             match ticket.await {
@@ -133,7 +133,7 @@ impl Service {
         }
     }
 
-    pub(super) fn write(&self, session: &Session, write: SessionWrite) -> Ticket<Written> {
+    pub(super) fn write(&self, session: &Session, write: SessionWrite) -> PendingWrite<Written> {
         self.store
             .write(session.key.clone(), self.store.now(), write)
     }

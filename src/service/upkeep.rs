@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Service;
-use crate::store::{Ending, KEY_LIFETIME, Lost, Purge, StoreError};
+use crate::store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, StoreError};
 
 /// Vehicles a write intent of these tasks touches at most, so that reports never wait long.
 pub(super) const STEP: usize = 500;
@@ -35,12 +35,13 @@ impl Service {
         if self.store.is_shared() {
             return Ok(0);
         }
-        let lost = self.store.left_behind().await?;
+        let lost = self.store.abandoned_vehicles().await?;
         for devices in lost.chunks(STEP) {
-            self.settled(
-                self.store
-                    .end_lost(devices.to_vec(), Lost::Everybodys, self.store.now()),
-            )
+            self.settled(self.store.end_lost_sessions(
+                devices.to_vec(),
+                LostSessions::All,
+                self.store.now(),
+            ))
             .await?;
         }
         Ok(lost.len())
@@ -87,7 +88,7 @@ impl Service {
             .await?;
         deleted += self.purge_all(Purge::DeletedEndpoints).await?;
         loop {
-            let marks = self.store.to_forget(STEP as u64).await?;
+            let marks = self.store.histories_to_purge(STEP as u64).await?;
             if marks.is_empty() {
                 return Ok(deleted);
             }
@@ -95,7 +96,7 @@ impl Service {
                 deleted += self
                     .purge_all(Purge::Forgotten(device_id.clone(), through))
                     .await?;
-                self.settled(self.store.mark_forgotten(device_id, through))
+                self.settled(self.store.mark_history_purged(device_id, through))
                     .await?;
             }
         }
@@ -113,9 +114,9 @@ impl Service {
         let mut tickets = Vec::new();
         for command in overdue {
             let ending = match command.sent_at {
-                None => Ending::Expire,
+                None => CommandTransition::Expire,
                 // Whoever sent it was about it for this time, and is no more.
-                Some(_) => Ending::NoAnswer,
+                Some(_) => CommandTransition::NoAnswer,
             };
             tickets.push(
                 self.store

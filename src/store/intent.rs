@@ -96,9 +96,9 @@ pub enum Claimed {
     Gone,
 }
 
-/// How a command ends if it is not answered, or what else becomes of it.
+/// A change of a command that the gateway makes by itself; each is made only from the states that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum CommandTransition {
     /// It was not claimed in time.
     Expire,
     /// It was not claimed, and the vehicle is offline.
@@ -113,10 +113,10 @@ pub enum Ending {
     NoAnswer,
 }
 
-/// Another instance, as it was seen last.
+/// Another live instance on the same database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Other {
-    /// Its life.
+pub struct Peer {
+    /// Its incarnation.
     pub id: Uuid,
     /// Its name.
     pub name: String,
@@ -124,30 +124,30 @@ pub struct Other {
     pub renewals: i64,
 }
 
-/// A life that is declared dead unless it has committed since.
+/// A peer that stopped renewing its row: declared dead unless it has committed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Suspect {
-    /// Its life.
+pub struct StalledPeer {
+    /// Its incarnation.
     pub id: Uuid,
     /// How often it had committed when it was seen last.
     pub renewals: i64,
 }
 
-/// Who is there, as of a commit of this instance.
+/// The instances on this database, as of a commit of this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RollCall {
-    /// Other instances that may write.
-    pub others: Vec<Other>,
-    /// Lives that write nothing more, and whose vehicles may still name them.
+pub struct Membership {
+    /// The other live instances.
+    pub peers: Vec<Peer>,
+    /// Dead incarnations, which vehicles may still name as their holder.
     pub dead: Vec<Uuid>,
-    /// The names of those that were declared dead by this.
-    pub declared: Vec<String>,
+    /// The names of the peers that this request declared dead.
+    pub declared_dead: Vec<String>,
 }
 
 /// Sessions that another instance holds and that are over by a commit of this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Eviction {
-    /// The life that holds them.
+    /// The incarnation that holds them.
     pub owner: Uuid,
     /// Of which vehicle.
     pub device_id: DeviceId,
@@ -157,13 +157,13 @@ pub struct Eviction {
     pub reason: DisconnectReason,
 }
 
-/// Whose sessions are lost.
+/// Which sessions are lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lost {
-    /// Everybody's: this process owns the database, and its earlier life had nobody beside it.
-    Everybodys,
-    /// Those of a life that is dead; its vehicles may come back within this time before they are offline.
-    Of(Uuid, Option<Duration>),
+pub enum LostSessions {
+    /// All: this process owns the database, so every session is one of a process before it.
+    All,
+    /// Those of a dead incarnation; a vehicle is offline unless it comes back within this time, if there is one.
+    OfIncarnation(Uuid, Option<Duration>),
 }
 
 /// What became of a write of a session.
@@ -253,7 +253,7 @@ pub(super) enum Intent {
     /// Sessions that a life left behind.
     EndLost {
         devices: Vec<DeviceId>,
-        whose: Lost,
+        whose: LostSessions,
         at: Timestamp,
         reply: Reply<()>,
     },
@@ -263,10 +263,10 @@ pub(super) enum Intent {
         at: Timestamp,
         reply: Reply<()>,
     },
-    RollCall {
-        suspects: Vec<Suspect>,
+    Membership {
+        stalled: Vec<StalledPeer>,
         buried: Vec<Uuid>,
-        reply: Reply<RollCall>,
+        reply: Reply<Membership>,
     },
     Register {
         device_id: DeviceId,
@@ -308,7 +308,7 @@ pub(super) enum Intent {
     Finish {
         device_id: DeviceId,
         id: Uuid,
-        ending: Ending,
+        ending: CommandTransition,
         at: Timestamp,
         /// The command as it is then; `None` if there is no such command.
         reply: Reply<Option<Command>>,
@@ -339,7 +339,7 @@ impl Intent {
             Self::Login { .. }
             | Self::EndLost { .. }
             | Self::EndGrace { .. }
-            | Self::RollCall { .. }
+            | Self::Membership { .. }
             | Self::Register { .. }
             | Self::Delete { .. }
             | Self::Submit { .. }
@@ -376,7 +376,7 @@ impl Intent {
                 Self::EndLost { devices, .. } | Self::EndGrace { devices, .. } => {
                     (None, &[], devices)
                 }
-                Self::Purge { .. } | Self::RollCall { .. } | Self::Webhook(_) => (None, &[], &[]),
+                Self::Purge { .. } | Self::Membership { .. } | Self::Webhook(_) => (None, &[], &[]),
             };
         one.into_iter()
             .chain(beats.iter().map(|(session, _)| &session.device_id))
@@ -397,7 +397,7 @@ impl Intent {
             Self::Submit { command, .. } => std::slice::from_ref(&command.device_id),
             Self::Finish {
                 device_id,
-                ending: Ending::Queue(_),
+                ending: CommandTransition::Queue(_),
                 ..
             } => std::slice::from_ref(device_id),
             Self::EndLost { devices, .. } => devices,
@@ -436,7 +436,7 @@ impl Intent {
             | Self::EndLost { reply, .. }
             | Self::EndGrace { reply, .. }
             | Self::Forgotten { reply, .. } => reply.send(),
-            Self::RollCall { reply, .. } => reply.send(),
+            Self::Membership { reply, .. } => reply.send(),
             Self::Register { reply, .. } => reply.send(),
             Self::StatusUpdate { reply, .. } => reply.send(),
             Self::Delete { reply, .. } => reply.send(),
@@ -457,7 +457,7 @@ impl Intent {
             | Self::EndLost { reply, .. }
             | Self::EndGrace { reply, .. }
             | Self::Forgotten { reply, .. } => reply.fail(error),
-            Self::RollCall { reply, .. } => reply.fail(error),
+            Self::Membership { reply, .. } => reply.fail(error),
             Self::Register { reply, .. } => reply.fail(error),
             Self::StatusUpdate { reply, .. } => reply.fail(error),
             Self::Delete { reply, .. } => reply.fail(error),

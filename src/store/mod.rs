@@ -1,6 +1,6 @@
 //! The system of record: SQL behind domain types.
 //!
-//! Everything that changes a table goes through one writer task ([`Ticket`] resolves after the
+//! Everything that changes a table goes through one writer task ([`PendingWrite`] resolves after the
 //! commit); reads go to connections of their own. Rows never leave this module.
 
 use std::{
@@ -35,17 +35,17 @@ pub use database::{DatabaseAddress, migrate};
 pub use error::{OpenError, StoreError};
 pub use fold::commands::KEY_LIFETIME;
 pub use intent::{
-    Claimed, Ending, Eviction, IdempotencyKey, Login, Lost, NewCommand, Other, Purge, Registered,
-    RollCall, SessionWrite, Submitted, Suspect, Written,
+    Claimed, CommandTransition, Eviction, IdempotencyKey, Login, LostSessions, Membership,
+    NewCommand, Peer, Purge, Registered, SessionWrite, StalledPeer, Submitted, Written,
 };
 pub use queries::{CommandPage, HistoryPage, Position};
-pub use watch::Watch;
+pub use watch::CommandWatch;
 pub use webhooks::{
     Attempt, Claimable, Disabled, DueEndpoint, Endpoint, EndpointChange, EndpointHealth,
     EndpointState, Message, MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing,
     Retried, RetryStep, SecretText, Settled,
 };
-pub use writer::Ticket;
+pub use writer::PendingWrite;
 
 use clock::Clock;
 use database::{FileLock, Life, Opened};
@@ -60,9 +60,9 @@ pub struct StoreOptions {
     pub database: DatabaseAddress,
     /// Connections for reading.
     pub readers: u32,
-    /// The first life of this instance, as sessions name it in their vehicle's row.
-    pub life: Uuid,
-    /// The name of this instance, which stays over its lives.
+    /// The first incarnation of this instance, as sessions name it in their vehicle's row.
+    pub incarnation: Uuid,
+    /// The name of this instance, which all its incarnations share.
     pub instance_name: String,
     /// Bytes of write intents that may wait.
     pub queue_bytes: usize,
@@ -84,7 +84,7 @@ pub struct Store {
     closing: CancellationToken,
     reader: DatabaseConnection,
     clock: Clock,
-    life: watch_channel::Receiver<Uuid>,
+    incarnation: watch_channel::Receiver<Uuid>,
     fenced: CancellationToken,
     evictions: Mutex<Option<mpsc::Receiver<Vec<Eviction>>>>,
     webhooks: Arc<Notify>,
@@ -95,7 +95,7 @@ impl Store {
     /// Takes the file for this process, brings its schema up to date and starts the writer.
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
         let life = Life {
-            id: options.life,
+            id: options.incarnation,
             name: options.instance_name.clone(),
         };
         let Opened {
@@ -108,7 +108,7 @@ impl Store {
         let writer_task = TaskTracker::new();
         let watchers = Watchers::default();
         let fenced = CancellationToken::new();
-        let (life, follow_life) = watch_channel::channel(options.life);
+        let (life, follow_incarnation) = watch_channel::channel(options.incarnation);
         let (told, evictions) = mpsc::channel(EVICTIONS);
         let webhooks = Arc::new(Notify::new());
         let signals = Signals {
@@ -131,7 +131,7 @@ impl Store {
             closing,
             reader,
             clock,
-            life: follow_life,
+            incarnation: follow_incarnation,
             fenced,
             evictions: Mutex::new(Some(evictions)),
             webhooks,
@@ -157,11 +157,11 @@ impl Store {
         self.owner.is_none()
     }
 
-    /// Which life of this instance it is. It changes when others have declared this instance dead: what the
-    /// last life held is lost then.
+    /// The id of the current incarnation. It changes after other instances have declared this one dead: the
+    /// sessions of the last incarnation are lost then.
     #[must_use]
-    pub fn life(&self) -> &watch_channel::Receiver<Uuid> {
-        &self.life
+    pub fn incarnation(&self) -> &watch_channel::Receiver<Uuid> {
+        &self.incarnation
     }
 
     /// Sessions of other instances that this one's commits ended, a commit at a time. For one caller: the
@@ -200,7 +200,12 @@ impl Store {
     }
 
     /// Stores a login: the vehicle (made if it is new) gets the next epoch and is online.
-    pub fn log_in(&self, device_id: DeviceId, remote: SocketAddr, at: Timestamp) -> Ticket<Login> {
+    pub fn log_in(
+        &self,
+        device_id: DeviceId,
+        remote: SocketAddr,
+        at: Timestamp,
+    ) -> PendingWrite<Login> {
         self.writer.submit(|reply| Intent::Login {
             device_id,
             remote,
@@ -215,7 +220,7 @@ impl Store {
         session: SessionKey,
         at: Timestamp,
         write: SessionWrite,
-    ) -> Ticket<Written> {
+    ) -> PendingWrite<Written> {
         self.writer.submit(|reply| Intent::Session {
             session,
             at,
@@ -225,13 +230,18 @@ impl Store {
     }
 
     /// Stores when sessions were last heard; those that hold their vehicle no more are left out.
-    pub fn write_heartbeats(&self, beats: Vec<(SessionKey, Timestamp)>) -> Ticket<()> {
+    pub fn write_heartbeats(&self, beats: Vec<(SessionKey, Timestamp)>) -> PendingWrite<()> {
         self.writer
             .submit(|reply| Intent::Heartbeats { beats, reply })
     }
 
     /// Ends the sessions of those of `devices` that are lost, and the commands that they had under way.
-    pub fn end_lost(&self, devices: Vec<DeviceId>, whose: Lost, at: Timestamp) -> Ticket<()> {
+    pub fn end_lost_sessions(
+        &self,
+        devices: Vec<DeviceId>,
+        whose: LostSessions,
+        at: Timestamp,
+    ) -> PendingWrite<()> {
         self.writer.submit(|reply| Intent::EndLost {
             devices,
             whose,
@@ -241,23 +251,27 @@ impl Store {
     }
 
     /// Sets those of `devices` offline that have not come back in their time.
-    pub fn end_grace(&self, devices: Vec<DeviceId>, at: Timestamp) -> Ticket<()> {
+    pub fn end_graces(&self, devices: Vec<DeviceId>, at: Timestamp) -> PendingWrite<()> {
         self.writer
             .submit(|reply| Intent::EndGrace { devices, at, reply })
     }
 
     /// Declares lives dead that have committed nothing since they were seen last, forgets the `buried`, which
     /// are dead and hold no vehicle, and tells who is there. Looks at the database's clock, too.
-    pub fn call_roll(&self, suspects: Vec<Suspect>, buried: Vec<Uuid>) -> Ticket<RollCall> {
-        self.writer.submit(|reply| Intent::RollCall {
-            suspects,
+    pub fn update_membership(
+        &self,
+        stalled: Vec<StalledPeer>,
+        buried: Vec<Uuid>,
+    ) -> PendingWrite<Membership> {
+        self.writer.submit(|reply| Intent::Membership {
+            stalled,
             buried,
             reply,
         })
     }
 
     /// Makes a vehicle before its first login; one that exists stays as it is.
-    pub fn register(&self, device_id: DeviceId, at: Timestamp) -> Ticket<Registered> {
+    pub fn register(&self, device_id: DeviceId, at: Timestamp) -> PendingWrite<Registered> {
         self.writer.submit(|reply| Intent::Register {
             device_id,
             at,
@@ -271,7 +285,7 @@ impl Store {
         device_id: DeviceId,
         state: VehicleState,
         at: Timestamp,
-    ) -> Ticket<Vehicle> {
+    ) -> PendingWrite<Vehicle> {
         self.writer.submit(|reply| Intent::StatusUpdate {
             device_id,
             at,
@@ -282,7 +296,7 @@ impl Store {
 
     /// Forgets a vehicle and returns its last epoch; `None` if there is none. Its history is hidden
     /// at once and purged later.
-    pub fn delete(&self, device_id: DeviceId, at: Timestamp) -> Ticket<Option<i64>> {
+    pub fn delete(&self, device_id: DeviceId, at: Timestamp) -> PendingWrite<Option<i64>> {
         self.writer.submit(|reply| Intent::Delete {
             device_id,
             at,
@@ -291,14 +305,14 @@ impl Store {
     }
 
     /// Stores a command, unless nothing is to come of it.
-    pub fn submit(&self, command: NewCommand) -> Ticket<Submitted> {
+    pub fn submit(&self, command: NewCommand) -> PendingWrite<Submitted> {
         let command = Box::new(command);
         self.writer
             .submit(|reply| Intent::Submit { command, reply })
     }
 
     /// Makes a command the session's to write: at most once, and only in time.
-    pub fn claim(&self, id: Uuid, session: SessionKey, at: Timestamp) -> Ticket<Claimed> {
+    pub fn claim(&self, id: Uuid, session: SessionKey, at: Timestamp) -> PendingWrite<Claimed> {
         self.writer.submit(|reply| Intent::Claim {
             id,
             session,
@@ -312,9 +326,9 @@ impl Store {
         &self,
         device_id: DeviceId,
         id: Uuid,
-        ending: Ending,
+        ending: CommandTransition,
         at: Timestamp,
-    ) -> Ticket<Option<Command>> {
+    ) -> PendingWrite<Option<Command>> {
         self.writer.submit(|reply| Intent::Finish {
             device_id,
             id,
@@ -325,17 +339,17 @@ impl Store {
     }
 
     /// Resolves when a command comes to its end from now on.
-    pub fn watch(&self, id: Uuid) -> Watch {
+    pub fn watch_command(&self, id: Uuid) -> CommandWatch {
         self.watchers.watch(id)
     }
 
     /// Deletes some old rows and says how many: 0 means that there are no more.
-    pub fn purge(&self, step: Purge) -> Ticket<u64> {
+    pub fn purge(&self, step: Purge) -> PendingWrite<u64> {
         self.writer.submit(|reply| Intent::Purge { step, reply })
     }
 
     /// Notes that the history of a deleted life is purged.
-    pub fn mark_forgotten(&self, device_id: DeviceId, through: Timestamp) -> Ticket<()> {
+    pub fn mark_history_purged(&self, device_id: DeviceId, through: Timestamp) -> PendingWrite<()> {
         self.writer.submit(|reply| Intent::Forgotten {
             device_id,
             through,

@@ -84,7 +84,7 @@ impl Store {
 
     /// What a life of this process left behind that did not end well: vehicles that are online, or
     /// have a command under way; in the order of their ids.
-    pub async fn left_behind(&self) -> Result<Vec<DeviceId>, StoreError> {
+    pub async fn abandoned_vehicles(&self) -> Result<Vec<DeviceId>, StoreError> {
         use command::Column as C;
         use vehicle::Column as V;
         let online = vehicle::Entity::find()
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Sessions that this life holds, in the order of their vehicles' ids.
-    pub async fn held_by(
+    pub async fn sessions_held_by(
         &self,
         life: Uuid,
         after: Option<&DeviceId>,
@@ -137,7 +137,7 @@ impl Store {
     }
 
     /// The instances that are there; none on a file.
-    pub async fn instances(&self) -> Result<Vec<Uuid>, StoreError> {
+    pub async fn live_instances(&self) -> Result<Vec<Uuid>, StoreError> {
         let ids: Vec<String> = instance::Entity::find()
             .select_only()
             .column(instance::Column::Id)
@@ -150,7 +150,11 @@ impl Store {
     }
 
     /// Vehicles that should have come back by `at`, the longest ago first.
-    pub async fn grace_over(&self, at: Timestamp, limit: u64) -> Result<Vec<DeviceId>, StoreError> {
+    pub async fn expired_graces(
+        &self,
+        at: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<DeviceId>, StoreError> {
         use vehicle::Column as C;
         let ids: Vec<String> = vehicle::Entity::find()
             .select_only()
@@ -248,7 +252,10 @@ impl Store {
     }
 
     /// Deleted lives whose history is still there: the vehicle and up to when to forget.
-    pub async fn to_forget(&self, limit: u64) -> Result<Vec<(DeviceId, Timestamp)>, StoreError> {
+    pub async fn histories_to_purge(
+        &self,
+        limit: u64,
+    ) -> Result<Vec<(DeviceId, Timestamp)>, StoreError> {
         use vehicle::Column as C;
         let marks: Vec<(String, i64)> = vehicle::Entity::find()
             .select_only()

@@ -19,10 +19,10 @@ use crate::domain::Command;
 pub(super) struct Watchers(Arc<Mutex<HashMap<Uuid, Vec<oneshot::Sender<Command>>>>>);
 
 impl Watchers {
-    pub(super) fn watch(&self, id: Uuid) -> Watch {
+    pub(super) fn watch(&self, id: Uuid) -> CommandWatch {
         let (sender, ended) = oneshot::channel();
         self.with(|waiting| waiting.entry(id).or_default().push(sender));
-        Watch {
+        CommandWatch {
             id,
             ended,
             watchers: self.clone(),
@@ -51,13 +51,13 @@ impl Watchers {
 /// then look.
 #[derive(Debug)]
 #[must_use = "a watch that nobody waits for notices nothing"]
-pub struct Watch {
+pub struct CommandWatch {
     id: Uuid,
     ended: oneshot::Receiver<Command>,
     watchers: Watchers,
 }
 
-impl Future for Watch {
+impl Future for CommandWatch {
     type Output = Command;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Command> {
@@ -69,7 +69,7 @@ impl Future for Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for CommandWatch {
     fn drop(&mut self) {
         self.ended.close();
         self.watchers.with(|waiting| {

@@ -82,7 +82,7 @@ impl Writer {
             deferred: Vec::new(),
             signals,
             life: Life {
-                id: options.life,
+                id: options.incarnation,
                 name: options.instance_name.clone(),
             },
             lost: false,
@@ -102,7 +102,7 @@ impl Writer {
     pub(super) fn submit<T: Send + 'static>(
         &self,
         intent: impl FnOnce(Reply<T>) -> Intent,
-    ) -> Ticket<T> {
+    ) -> PendingWrite<T> {
         let (reply, outcome) = Reply::channel();
         let intent = intent(reply);
         let units = u32::try_from(intent.weight().div_ceil(UNIT)).unwrap_or(u32::MAX);
@@ -129,7 +129,7 @@ impl Writer {
                 }) as Waiting)
             }
         };
-        Ticket { waiting, outcome }
+        PendingWrite { waiting, outcome }
     }
 
     fn enqueue(&self, intent: Intent, deadline: Instant, room: OwnedSemaphorePermit) {
@@ -148,18 +148,18 @@ type Waiting = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// Resolves when the intent is committed, or will not be.
 #[must_use = "an outcome that nobody looks at may be a failure"]
-pub struct Ticket<T> {
+pub struct PendingWrite<T> {
     waiting: Option<Waiting>,
     outcome: oneshot::Receiver<Result<T, StoreError>>,
 }
 
-impl<T> std::fmt::Debug for Ticket<T> {
+impl<T> std::fmt::Debug for PendingWrite<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ticket(queued: {})", self.is_queued())
+        write!(f, "PendingWrite(queued: {})", self.is_queued())
     }
 }
 
-impl<T> Ticket<T> {
+impl<T> PendingWrite<T> {
     /// Whether the intent has its place in the queue. Until then nothing that must come after it
     /// may be submitted.
     #[must_use]
@@ -168,7 +168,7 @@ impl<T> Ticket<T> {
     }
 }
 
-impl<T> Future for Ticket<T> {
+impl<T> Future for PendingWrite<T> {
     type Output = Result<T, StoreError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -8,8 +8,8 @@ use super::{Counts, Lookup, Rules, Secret, SecretError, TargetError, check};
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
-        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, Retried,
-        RetryStep, SecretText, Store, StoreError, Ticket,
+        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, PendingWrite,
+        Retried, RetryStep, SecretText, Store, StoreError,
     },
 };
 
@@ -301,7 +301,7 @@ impl WebhookAdmin {
     }
 
     /// Waits for a commit, but not for a database that hangs.
-    async fn settled<T>(&self, ticket: Ticket<T>) -> Result<T, StoreError> {
+    async fn settled<T>(&self, ticket: PendingWrite<T>) -> Result<T, StoreError> {
         tokio::time::timeout(self.write_timeout, ticket)
             .await
             .unwrap_or(Err(StoreError::Unavailable))

@@ -105,7 +105,7 @@ impl Api {
                 shown: String::new(),
             },
             readers: 2,
-            life: uuid::Uuid::now_v7(),
+            incarnation: uuid::Uuid::now_v7(),
             instance_name: "test".to_owned(),
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),

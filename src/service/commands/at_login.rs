@@ -138,7 +138,7 @@ impl Service {
         under_way: &mut JoinSet<()>,
     ) -> Result<(), CommandError> {
         let device_id = turn.session().key.device_id.clone();
-        let watch = self.store.watch(id);
+        let watch = self.store.watch_command(id);
         let stored = self.store.command(&device_id, id).await?;
         let Some(mut command) = stored.filter(|command| command.state == CommandState::Queued)
         else {

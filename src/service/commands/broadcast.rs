@@ -56,7 +56,7 @@ impl Service {
     async fn address_everywhere(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
         let mut elsewhere = JoinSet::new();
         // As they are now: one that has just started has not been looked at yet.
-        let others = self.store.instances().await.unwrap_or_else(|error| {
+        let others = self.store.live_instances().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a broadcast goes to the instances that were seen last");
             self.others()
         });

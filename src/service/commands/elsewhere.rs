@@ -14,7 +14,7 @@ use crate::{
     domain::{CommandOrigin, CommandState, DeviceId, Timestamp, Vehicle},
     fanout::{Answer, AskError, FanoutState, RemoteCommand, RemoteOutcome, Request},
     service::Service,
-    store::{Ending, StoreError},
+    store::{CommandTransition, StoreError},
 };
 
 /// How long Redis may be away before that is told: a connection that was lost is back within moments.
@@ -204,7 +204,7 @@ impl Service {
     ) -> Result<Outcome, CommandError> {
         let late = deadline.max(Instant::now()) + LATE;
         loop {
-            let ended = self.end(device_id, id, Ending::Expire).await?;
+            let ended = self.end(device_id, id, CommandTransition::Expire).await?;
             let Some(command) = ended else {
                 if Instant::now() >= deadline {
                     return Err(CommandError::OwnerUnreachable);

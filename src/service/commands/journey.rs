@@ -10,7 +10,7 @@ use crate::{
     domain::{Action, Command, CommandState, DeviceId, DisconnectReason, Timestamp},
     registry::{GaveUp, Session, Turn},
     service::{COMMIT_SLACK, Service},
-    store::{Claimed, Ending, StoreError, Watch},
+    store::{Claimed, CommandTransition, CommandWatch, StoreError},
 };
 
 /// How long a late answer is waited for before the next command of its kind may be written.
@@ -36,7 +36,7 @@ pub(super) struct Journey {
     pub(super) epoch: i64,
     /// Its place among the vehicle's commands until it is sent, if it has to keep their order.
     pub(super) place: Option<Place>,
-    pub(super) watch: Watch,
+    pub(super) watch: CommandWatch,
 }
 
 /// How far an attempt to get a command to a session came.
@@ -85,7 +85,7 @@ impl Service {
             }
             if route.is_broadcast {
                 if self.owner_elsewhere(&journey.device_id).await?.is_some() {
-                    return self.over(&journey, Ending::Expire).await;
+                    return self.over(&journey, CommandTransition::Expire).await;
                 }
             } else if let Some(ended) = self
                 .pass_on(&mut journey, command.created_at, route)
@@ -95,7 +95,9 @@ impl Service {
             }
             let vehicle = self.store.vehicle(&journey.device_id).await?;
             if !vehicle.is_some_and(|vehicle| vehicle.online) {
-                let ending = route.queue_until.map_or(Ending::Cancel, Ending::Queue);
+                let ending = route
+                    .queue_until
+                    .map_or(CommandTransition::Cancel, CommandTransition::Queue);
                 let over = self.over(&journey, ending).await?;
                 if over.state != CommandState::Created {
                     return Ok(over);
@@ -103,7 +105,7 @@ impl Service {
                 // It is back.
             }
             if Instant::now() >= journey.deadline {
-                return self.over(&journey, Ending::Expire).await;
+                return self.over(&journey, CommandTransition::Expire).await;
             }
             let session = self.registry.session(&journey.device_id);
             let is_interval = matches!(journey.action, Action::KeepMePosted(_));
@@ -112,7 +114,7 @@ impl Service {
                     .as_ref()
                     .is_some_and(|s| s.key.epoch > journey.epoch)
             {
-                return self.over(&journey, Ending::Supersede).await;
+                return self.over(&journey, CommandTransition::Supersede).await;
             }
             turn = session.and_then(|session| {
                 let kind = journey.action.answer_kind();
@@ -166,7 +168,10 @@ impl Service {
     ) -> Result<Sent, CommandError> {
         match timeout_at(journey.deadline, turn.come()).await {
             Err(_elapsed) => {
-                return self.over(journey, Ending::Expire).await.map(Sent::Ended);
+                return self
+                    .over(journey, CommandTransition::Expire)
+                    .await
+                    .map(Sent::Ended);
             }
             Ok(Err(_closed)) => return Ok(Sent::Moved),
             Ok(Ok(())) => {}
@@ -233,7 +238,7 @@ impl Service {
 
     /// Ends a command that was stored or claimed too late for anybody to write it.
     pub(super) async fn disown(&self, device_id: &DeviceId, id: Uuid) {
-        if let Err(error) = self.end(device_id, id, Ending::Unwritten).await {
+        if let Err(error) = self.end(device_id, id, CommandTransition::Unwritten).await {
             tracing::warn!(%device_id, %id, %error, "a command that is not written stays open until its session ends");
         }
     }
@@ -249,11 +254,11 @@ impl Service {
             return Ok(ended);
         }
         match session.give_up(journey.id) {
-            GaveUp::Unwritten => self.over(journey, Ending::Unwritten).await,
+            GaveUp::Unwritten => self.over(journey, CommandTransition::Unwritten).await,
             GaveUp::Written if journey.action == Action::Goodbye => {
                 // Whoever asked is told that the connection is closed all the same.
                 session.close(DisconnectReason::Operator);
-                self.over(journey, Ending::NoAnswer).await
+                self.over(journey, CommandTransition::NoAnswer).await
             }
             GaveUp::Written => {
                 let (session, id) = (Arc::clone(session), journey.id);
@@ -261,7 +266,7 @@ impl Service {
                     sleep(HOLD).await;
                     session.release(id);
                 });
-                self.over(journey, Ending::NoAnswer).await
+                self.over(journey, CommandTransition::NoAnswer).await
             }
             // Its answer, or the end of its session, is on its way to the store.
             GaveUp::Settled => {
@@ -298,7 +303,11 @@ impl Service {
 
     /// The command if its end is heard of before `until`. What another instance ends is not heard of: on a
     /// shared database this returns now and then, to look.
-    pub(super) async fn heard(&self, watch: &mut Watch, until: Option<Instant>) -> Option<Command> {
+    pub(super) async fn heard(
+        &self,
+        watch: &mut CommandWatch,
+        until: Option<Instant>,
+    ) -> Option<Command> {
         let look = self.store.is_shared().then(|| Instant::now() + LOOK_UP);
         let Some(until) = until.into_iter().chain(look).min() else {
             return Some(watch.await);
@@ -307,7 +316,11 @@ impl Service {
     }
 
     /// Ends a command, unless somebody else was first, and returns it as it is then.
-    async fn over(&self, journey: &Journey, ending: Ending) -> Result<Command, CommandError> {
+    async fn over(
+        &self,
+        journey: &Journey,
+        ending: CommandTransition,
+    ) -> Result<Command, CommandError> {
         let ended = self.end(&journey.device_id, journey.id, ending).await?;
         // Purged under our hands: its vehicle is deleted.
         ended.ok_or(CommandError::UnknownVehicle)
@@ -317,7 +330,7 @@ impl Service {
         &self,
         device_id: &DeviceId,
         id: Uuid,
-        ending: Ending,
+        ending: CommandTransition,
     ) -> Result<Option<Command>, StoreError> {
         let ticket = self
             .store

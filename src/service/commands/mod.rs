@@ -25,7 +25,7 @@ use crate::{
     },
     registry::{Refused, Session, Turn},
     store::{
-        CommandPage, IdempotencyKey, NewCommand, SessionWrite, StoreError, Submitted, Ticket,
+        CommandPage, IdempotencyKey, NewCommand, PendingWrite, SessionWrite, StoreError, Submitted,
         Written,
     },
 };
@@ -182,7 +182,7 @@ impl Service {
     }
 
     /// Stores an answer with the command of this session that it answers; `None` if nothing was asked.
-    pub fn answer(&self, session: &Session, answer: Answer) -> Option<Ticket<Written>> {
+    pub fn answer(&self, session: &Session, answer: Answer) -> Option<PendingWrite<Written>> {
         let credit = session.answered(answer.kind())?;
         let write = SessionWrite::Answer {
             id: credit.id,
@@ -298,7 +298,7 @@ impl Service {
             patience: None,
             epoch: 0,
             place: Some(place),
-            watch: self.store.watch(new.id),
+            watch: self.store.watch_command(new.id),
         };
         let command = match self.submit(new).await? {
             Submitted::Stored(command, _) if command.state == CommandState::Queued => {
@@ -369,7 +369,7 @@ impl Service {
 
     /// Waits for the end of a command that somebody else is about.
     async fn repeated(&self, command: Command) -> Result<Outcome, CommandError> {
-        let mut watch = self.store.watch(command.id);
+        let mut watch = self.store.watch_command(command.id);
         loop {
             let now = self.store.command(&command.device_id, command.id).await?;
             // Deleted meanwhile, with its vehicle: nobody would tell of its end any more.

@@ -18,7 +18,7 @@ use self::roll::Roll;
 use super::{COMMIT_SLACK, Service, upkeep::STEP};
 use crate::{
     domain::{DeviceId, DisconnectReason, SessionKey},
-    store::{Lost, SessionWrite, StoreError},
+    store::{LostSessions, SessionWrite, StoreError},
 };
 
 /// How presence is kept.
@@ -97,17 +97,19 @@ impl Service {
     }
 
     async fn look_around(&self, watch: &mut Watch) -> Result<(), StoreError> {
-        let suspects = watch.roll.suspects(Instant::now());
+        let stalled = watch.roll.stalled(Instant::now());
         let buried = std::mem::take(&mut watch.buried);
-        let called = self.settled(self.store.call_roll(suspects, buried)).await?;
-        watch.roll.observe(Instant::now(), &called.others);
-        for instance in called.declared {
+        let called = self
+            .settled(self.store.update_membership(stalled, buried))
+            .await?;
+        watch.roll.observe(Instant::now(), &called.peers);
+        for instance in called.declared_dead {
             tracing::warn!(
                 instance,
                 "an instance has committed nothing for presence.lease and is declared dead"
             );
         }
-        let others = called.others.iter().map(|other| other.id).collect();
+        let others = called.peers.iter().map(|other| other.id).collect();
         *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
         // One that may still ask what became of its last batch keeps its row.
         let mourning = (self.commit_timeout + COMMIT_SLACK) * 2;
@@ -139,15 +141,19 @@ impl Service {
         loop {
             let held = self
                 .store
-                .held_by(life, after.as_ref(), STEP as u64)
+                .sessions_held_by(life, after.as_ref(), STEP as u64)
                 .await?;
             let Some(last) = held.last() else { break };
             after = Some(last.device_id.clone());
             ended += held.len();
             let devices = held.into_iter().map(|session| session.device_id).collect();
-            let whose = Lost::Of(life, self.grace(DisconnectReason::InstanceLost));
-            self.settled(self.store.end_lost(devices, whose, self.store.now()))
-                .await?;
+            let whose =
+                LostSessions::OfIncarnation(life, self.grace(DisconnectReason::InstanceLost));
+            self.settled(
+                self.store
+                    .end_lost_sessions(devices, whose, self.store.now()),
+            )
+            .await?;
         }
         if ended > 0 {
             tracing::warn!(%life, vehicles = ended, "ended the sessions of an instance that is gone; vehicles that do not come back are offline after presence.offline_grace");
@@ -159,14 +165,14 @@ impl Service {
     async fn end_graces(&self) -> Result<(), StoreError> {
         loop {
             let now = self.store.now();
-            let due = self.store.grace_over(now, STEP as u64).await?;
+            let due = self.store.expired_graces(now, STEP as u64).await?;
             let all = due.len() < STEP;
             if !due.is_empty() {
                 tracing::info!(
                     vehicles = due.len(),
                     "vehicles have not come back and are offline"
                 );
-                self.settled(self.store.end_grace(due, now)).await?;
+                self.settled(self.store.end_graces(due, now)).await?;
             }
             if all {
                 return Ok(());
@@ -186,7 +192,7 @@ impl Service {
         loop {
             let held = self
                 .store
-                .held_by(life, after.as_ref(), STEP as u64)
+                .sessions_held_by(life, after.as_ref(), STEP as u64)
                 .await?;
             let Some(last) = held.last() else { break };
             after = Some(last.device_id.clone());

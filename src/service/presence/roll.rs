@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::store::{Other, Suspect};
+use crate::store::{Peer, StalledPeer};
 
 /// What was seen of the other instances, as of this instance's own commits.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Roll {
     ///
     /// If its last one was long ago, the database may have stood still for everybody, or this process may have:
     /// then nothing that was seen before proves anything.
-    pub(super) fn observe(&mut self, now: Instant, others: &[Other]) {
+    pub(super) fn observe(&mut self, now: Instant, others: &[Peer]) {
         let steady_since = match self.looking {
             Some((since, last)) if now - last <= self.lease / 2 => since,
             _ => {
@@ -58,14 +58,14 @@ impl Roll {
     }
 
     /// Who has committed nothing for a whole lease in which this instance has.
-    pub(super) fn suspects(&self, now: Instant) -> Vec<Suspect> {
+    pub(super) fn stalled(&self, now: Instant) -> Vec<StalledPeer> {
         if self.steady_for(now).is_zero() {
             return Vec::new();
         }
         self.seen
             .iter()
             .filter(|(_, seen)| now - seen.since >= self.lease)
-            .map(|(id, seen)| Suspect {
+            .map(|(id, seen)| StalledPeer {
                 id: *id,
                 renewals: seen.renewals,
             })
@@ -87,8 +87,8 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(8);
 
-    fn other(id: u128, renewals: i64) -> Other {
-        Other {
+    fn other(id: u128, renewals: i64) -> Peer {
+        Peer {
             id: Uuid::from_u128(id),
             name: format!("gateway-{id}"),
             renewals,
@@ -104,17 +104,17 @@ mod tests {
         }
     }
 
-    fn suspects(roll: &Roll, start: Instant, second: u64) -> Vec<u128> {
-        let suspects = roll.suspects(start + Duration::from_secs(second));
-        suspects.iter().map(|one| one.id.as_u128()).collect()
+    fn stalled(roll: &Roll, start: Instant, second: u64) -> Vec<u128> {
+        let stalled = roll.stalled(start + Duration::from_secs(second));
+        stalled.iter().map(|one| one.id.as_u128()).collect()
     }
 
     #[test]
     fn whoever_commits_nothing_for_a_whole_lease_in_which_this_one_does_is_suspected() {
         let (mut roll, start) = (Roll::new(LEASE), Instant::now());
         look(&mut roll, start, 0..8);
-        assert_eq!(suspects(&roll, start, 7), [0; 0]);
-        assert_eq!(suspects(&roll, start, 8), [2]);
+        assert_eq!(stalled(&roll, start, 7), [0; 0]);
+        assert_eq!(stalled(&roll, start, 8), [2]);
     }
 
     #[test]
@@ -123,17 +123,17 @@ mod tests {
         look(&mut roll, start, 0..8);
         roll.observe(start + LEASE, &[other(1, 8), other(2, 8)]);
         look(&mut roll, start, 9..10);
-        assert_eq!(suspects(&roll, start, 9), [0; 0]);
+        assert_eq!(stalled(&roll, start, 9), [0; 0]);
     }
 
     #[test]
     fn a_gap_in_which_nothing_was_seen_proves_nothing() {
         let (mut roll, start) = (Roll::new(LEASE), Instant::now());
         look(&mut roll, start, 0..7);
-        assert_eq!(suspects(&roll, start, 30), [0; 0]);
+        assert_eq!(stalled(&roll, start, 30), [0; 0]);
         look(&mut roll, start, 30..38);
-        assert_eq!(suspects(&roll, start, 37), [0; 0]);
-        assert_eq!(suspects(&roll, start, 38), [2]);
+        assert_eq!(stalled(&roll, start, 37), [0; 0]);
+        assert_eq!(stalled(&roll, start, 38), [2]);
         let steady = roll.steady_for(start + Duration::from_secs(38));
         assert_eq!(steady, Duration::from_secs(8));
     }
@@ -143,7 +143,7 @@ mod tests {
         let (mut roll, start) = (Roll::new(LEASE), Instant::now());
         look(&mut roll, start, 0..8);
         roll.observe(start + LEASE, &[]);
-        assert_eq!(suspects(&roll, start, 9), [0; 0]);
+        assert_eq!(stalled(&roll, start, 9), [0; 0]);
         assert!(roll.seen.is_empty());
     }
 }

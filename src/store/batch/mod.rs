@@ -148,13 +148,13 @@ async fn call_rolls(
     batch: &mut [Queued],
 ) -> Result<(), DbErr> {
     for queued in batch {
-        if let Intent::RollCall {
-            suspects,
+        if let Intent::Membership {
+            stalled,
             buried,
             reply,
         } = &mut queued.intent
         {
-            reply.set(Ok(roll_call(db, life, suspects, buried).await?));
+            reply.set(Ok(roll_call(db, life, stalled, buried).await?));
             clock.set_by(db).await?;
         }
     }

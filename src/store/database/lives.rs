@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::store::{
     entities::instance,
-    intent::{Other, RollCall, Suspect},
+    intent::{Membership, Peer, StalledPeer},
 };
 
 /// A life, as its row has it.
@@ -131,17 +131,17 @@ pub(in crate::store) async fn last_batch(
         .await
 }
 
-/// Declares those of `suspects` dead that have committed nothing since, forgets those that are `buried`, and
+/// Declares those of `stalled` dead that have committed nothing since, forgets those that are `buried`, and
 /// tells who is there.
 pub(in crate::store) async fn roll_call(
     db: &DatabaseTransaction,
     life: Uuid,
-    suspects: &[Suspect],
+    stalled: &[StalledPeer],
     buried: &[Uuid],
-) -> Result<RollCall, DbErr> {
+) -> Result<Membership, DbErr> {
     use instance::Column as C;
     let mut declared = Vec::new();
-    for suspect in suspects {
+    for suspect in stalled {
         // Whoever holds the row is writing, and may yet commit.
         let silent = instance::Entity::find_by_id(suspect.id.to_string())
             .filter(C::State.eq(instance::LIVE))
@@ -165,25 +165,25 @@ pub(in crate::store) async fn roll_call(
             .exec(db)
             .await?;
     }
-    let mut roll = RollCall {
-        declared,
-        ..RollCall::default()
+    let mut membership = Membership {
+        declared_dead: declared,
+        ..Membership::default()
     };
     let own = life.to_string();
     for row in instance::Entity::find().all(db).await? {
         // Not of our making.
         let Ok(id) = row.id.parse() else { continue };
         if row.state == instance::DEAD {
-            roll.dead.push(id);
+            membership.dead.push(id);
         } else if row.id != own {
-            roll.others.push(Other {
+            membership.peers.push(Peer {
                 id,
                 name: row.name,
                 renewals: row.renewals,
             });
         }
     }
-    Ok(roll)
+    Ok(membership)
 }
 
 /// Ends this life, whose sessions are over: nobody needs to find out.

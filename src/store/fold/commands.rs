@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         entities::{idempotency_key, vehicle},
-        intent::{Claimed, Ending, NewCommand, Submitted},
+        intent::{Claimed, CommandTransition, NewCommand, Submitted},
     },
 };
 use uuid::Uuid;
@@ -320,7 +320,7 @@ impl Fold {
         &mut self,
         device_id: &DeviceId,
         id: Uuid,
-        ending: Ending,
+        ending: CommandTransition,
         at: Timestamp,
     ) -> Option<Command> {
         let vehicle = self.rows.get(device_id);
@@ -331,14 +331,22 @@ impl Fold {
         let row = self.commands.find(device_id, id)?;
         let state = row.command.state;
         match ending {
-            Ending::Expire if state.is_unsent() => row.end(CommandState::Expired, now),
-            Ending::Cancel if state.is_unsent() && !online => row.end(CommandState::Cancelled, now),
-            Ending::Supersede if state.is_unsent() => row.end(CommandState::Superseded, now),
-            Ending::Queue(until) if state == CommandState::Created && !online => {
+            CommandTransition::Expire if state.is_unsent() => row.end(CommandState::Expired, now),
+            CommandTransition::Cancel if state.is_unsent() && !online => {
+                row.end(CommandState::Cancelled, now);
+            }
+            CommandTransition::Supersede if state.is_unsent() => {
+                row.end(CommandState::Superseded, now);
+            }
+            CommandTransition::Queue(until) if state == CommandState::Created && !online => {
                 self.commands.queue(device_id, id, until, now);
             }
-            Ending::Unwritten if !state.is_final() => row.end(CommandState::Expired, now),
-            Ending::NoAnswer if state == CommandState::Sent => row.end(CommandState::NoAnswer, now),
+            CommandTransition::Unwritten if !state.is_final() => {
+                row.end(CommandState::Expired, now);
+            }
+            CommandTransition::NoAnswer if state == CommandState::Sent => {
+                row.end(CommandState::NoAnswer, now);
+            }
             // Somebody else was first, or the vehicle is back.
             _ => {}
         }

@@ -112,7 +112,12 @@ fn claim(fold: &mut Fold, number: u128, epoch: i64, millis: i64) -> Claimed {
     })
 }
 
-fn finish(fold: &mut Fold, number: u128, ending: Ending, millis: i64) -> Option<Command> {
+fn finish(
+    fold: &mut Fold,
+    number: u128,
+    ending: CommandTransition,
+    millis: i64,
+) -> Option<Command> {
     apply(fold, |reply| Intent::Finish {
         device_id: truck(),
         id: id(number),
@@ -273,7 +278,7 @@ fn an_answer_has_its_effect_late_or_not_and_ends_the_command_only_in_time() {
 
     submit(fold, new(5, Action::Run, 5));
     claim(fold, 5, 1, 6);
-    finish(fold, 5, Ending::NoAnswer, 7);
+    finish(fold, 5, CommandTransition::NoAnswer, 7);
     write(fold, 1, 8, answer(5, Answer::Done, true));
     let late = command(fold, 5).clone();
     assert_eq!(late.state, CommandState::NoAnswer);
@@ -371,16 +376,16 @@ fn a_command_that_comes_to_be_queued_late_takes_its_place_by_its_age() {
     }
     end(fold, 1, 3, DisconnectReason::Silent);
     queue(fold, 2, Action::Rest, 4, 100);
-    let older = finish(fold, 1, Ending::Queue(at(100)), 5).unwrap();
+    let older = finish(fold, 1, CommandTransition::Queue(at(100)), 5).unwrap();
     assert_eq!(older.state, CommandState::Superseded);
-    let newer = finish(fold, 3, Ending::Queue(at(100)), 6).unwrap();
+    let newer = finish(fold, 3, CommandTransition::Queue(at(100)), 6).unwrap();
     assert_eq!(newer.state, CommandState::Queued);
     assert_eq!(state(fold, 2), CommandState::Superseded);
 }
 
 #[test]
 fn a_vehicle_that_is_back_is_asked_again_instead_of_being_given_up() {
-    for ending in [Ending::Cancel, Ending::Queue(at(100))] {
+    for ending in [CommandTransition::Cancel, CommandTransition::Queue(at(100))] {
         let fold = &mut empty();
         log_in(fold, 1);
         submit(fold, new(1, Action::Run, 2));
@@ -521,7 +526,7 @@ enum Event {
         number: u128,
         old_session: bool,
     },
-    Finish(u128, Ending),
+    Finish(u128, CommandTransition),
     Answer {
         number: u128,
         answer: Answer,
@@ -541,12 +546,12 @@ fn event() -> impl Strategy<Value = Event> {
         Action::Goodbye,
     ]);
     let ending = proptest::sample::select(vec![
-        Ending::Expire,
-        Ending::Cancel,
-        Ending::Supersede,
-        Ending::Queue(at(60)),
-        Ending::Unwritten,
-        Ending::NoAnswer,
+        CommandTransition::Expire,
+        CommandTransition::Cancel,
+        CommandTransition::Supersede,
+        CommandTransition::Queue(at(60)),
+        CommandTransition::Unwritten,
+        CommandTransition::NoAnswer,
     ]);
     let answers = vec![Answer::Done, Answer::Cannot, Answer::Sure, Answer::SeeYa];
     prop_oneof![

@@ -14,8 +14,8 @@ use uuid::Uuid;
 pub(super) mod commands;
 
 use super::{
-    Eviction, Login, Lost, Registered, SessionWrite, StoreError, Written, entities::vehicle,
-    intent::Intent,
+    Eviction, Login, LostSessions, Registered, SessionWrite, StoreError, Written,
+    entities::vehicle, intent::Intent,
 };
 use crate::domain::{
     Command, CommandState, DeviceId, DisconnectReason, Event, EventKind, EventKinds, SessionKey,
@@ -132,7 +132,7 @@ impl Fold {
                 reply,
             } => {
                 for device_id in devices.iter() {
-                    self.end_lost(device_id, whose, *at);
+                    self.end_lost_sessions(device_id, whose, *at);
                 }
                 reply.set(Ok(()));
             }
@@ -181,7 +181,7 @@ impl Fold {
                 reply,
             } => reply.set(Ok(self.finish(device_id, *id, *ending, *at))),
             // Touch no vehicle's row; the batch runs them as they are.
-            Intent::Purge { .. } | Intent::RollCall { .. } | Intent::Webhook(_) => {}
+            Intent::Purge { .. } | Intent::Membership { .. } | Intent::Webhook(_) => {}
         }
     }
 
@@ -234,13 +234,13 @@ impl Fold {
         }
     }
 
-    fn end_lost(&mut self, device_id: &DeviceId, whose: &Lost, at: Timestamp) {
+    fn end_lost_sessions(&mut self, device_id: &DeviceId, whose: &LostSessions, at: Timestamp) {
         let reason = DisconnectReason::InstanceLost;
         let now = self.now;
         let row = self.row(device_id);
         let model = row.model.as_ref();
         match whose {
-            Lost::Everybodys => {
+            LostSessions::All => {
                 if model.is_some_and(|model| model.online) {
                     self.end(device_id, at, reason, None);
                 }
@@ -249,7 +249,7 @@ impl Fold {
                 self.commands
                     .cancel(device_id, at, |state| state == CommandState::Created);
             }
-            Lost::Of(life, grace) => {
+            LostSessions::OfIncarnation(life, grace) => {
                 let holder = model.and_then(|model| model.instance_id.as_deref());
                 if holder == Some(&*life.to_string()) {
                     let due = grace.map(|grace| now.after(grace));

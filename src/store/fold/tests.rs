@@ -250,7 +250,7 @@ fn only_the_sessions_a_dead_process_left_are_ended_as_lost() {
     write(fold, "offline", epoch, 2, end(DisconnectReason::Goodbye));
     apply(fold, |reply| Intent::EndLost {
         devices: vec![id("online"), id("offline"), id("unknown")],
-        whose: Lost::Everybodys,
+        whose: LostSessions::All,
         at: at(3),
         reply,
     });
@@ -275,7 +275,7 @@ fn held_elsewhere(name: &str, epoch: i64) -> Fold {
 fn end_of_life(fold: &mut Fold, life: Uuid, millis: i64) {
     apply(fold, |reply| Intent::EndLost {
         devices: vec![id("truck")],
-        whose: Lost::Of(life, Some(Duration::from_millis(10))),
+        whose: LostSessions::OfIncarnation(life, Some(Duration::from_millis(10))),
         at: at(millis),
         reply,
     });
@@ -427,7 +427,7 @@ proptest! {
                 Happening::Lost => {
                     let devices = vec![id("truck")];
                     apply(fold, |reply| {
-                        let whose = Lost::Everybodys;
+                        let whose = LostSessions::All;
                         Intent::EndLost { devices, whose, at: at(millis), reply }
                     });
                     holder = None;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     domain::{DeviceId, Timestamp},
     store::{
-        Intent, Store, StoreError, Ticket,
+        Intent, PendingWrite, Store, StoreError,
         entities::{webhook_endpoint, webhook_lane, webhook_message},
         intent::Reply,
     },
@@ -59,34 +59,38 @@ pub struct MessagePage {
 
 impl Store {
     /// Makes these the endpoints of the settings.
-    pub fn configure_endpoints(&self, endpoints: Vec<NewEndpoint>) -> Ticket<()> {
+    pub fn configure_endpoints(&self, endpoints: Vec<NewEndpoint>) -> PendingWrite<()> {
         self.webhook(|reply| WebhookIntent::Configure { endpoints, reply })
     }
 
     /// Makes an endpoint; none if there are too many.
-    pub fn create_endpoint(&self, endpoint: NewEndpoint) -> Ticket<Option<Endpoint>> {
+    pub fn create_endpoint(&self, endpoint: NewEndpoint) -> PendingWrite<Option<Endpoint>> {
         let endpoint = Box::new(endpoint);
         self.webhook(|reply| WebhookIntent::Create { endpoint, reply })
     }
 
     /// Changes an endpoint, and returns it; none if there is none.
-    pub fn change_endpoint(&self, id: Uuid, change: EndpointChange) -> Ticket<Option<Endpoint>> {
+    pub fn change_endpoint(
+        &self,
+        id: Uuid,
+        change: EndpointChange,
+    ) -> PendingWrite<Option<Endpoint>> {
         let change = Box::new(change);
         self.webhook(|reply| WebhookIntent::Change { id, change, reply })
     }
 
     /// Forgets an endpoint and all that is pending for it; false if there is none.
-    pub fn delete_endpoint(&self, id: Uuid) -> Ticket<bool> {
+    pub fn delete_endpoint(&self, id: Uuid) -> PendingWrite<bool> {
         self.webhook(|reply| WebhookIntent::Delete { id, reply })
     }
 
     /// Sends a message about nothing, and returns its id; none if there is no such endpoint or it is disabled.
-    pub fn test_endpoint(&self, id: Uuid) -> Ticket<Option<Uuid>> {
+    pub fn test_endpoint(&self, id: Uuid) -> PendingWrite<Option<Uuid>> {
         self.webhook(|reply| WebhookIntent::Test { id, reply })
     }
 
     /// Lets a message be sent again now; false if there is none.
-    pub fn retry_message(&self, endpoint_id: Uuid, id: Uuid) -> Ticket<bool> {
+    pub fn retry_message(&self, endpoint_id: Uuid, id: Uuid) -> PendingWrite<bool> {
         self.webhook(|reply| WebhookIntent::Retry {
             endpoint_id,
             id,
@@ -95,7 +99,11 @@ impl Store {
     }
 
     /// Lets some messages be sent again that were given up.
-    pub fn retry_failed_messages(&self, endpoint_id: Uuid, step: RetryStep) -> Ticket<Retried> {
+    pub fn retry_failed_messages(
+        &self,
+        endpoint_id: Uuid,
+        step: RetryStep,
+    ) -> PendingWrite<Retried> {
         self.webhook(|reply| WebhookIntent::RetryFailed {
             endpoint_id,
             step,
@@ -108,7 +116,7 @@ impl Store {
         &self,
         endpoints: Vec<Claimable>,
         lasts: Duration,
-    ) -> Ticket<Vec<Outgoing>> {
+    ) -> PendingWrite<Vec<Outgoing>> {
         self.webhook(|reply| WebhookIntent::Claim {
             endpoints,
             lasts,
@@ -122,7 +130,7 @@ impl Store {
         &self,
         settled: Settled,
         disable_after: Duration,
-    ) -> Ticket<Option<Outgoing>> {
+    ) -> PendingWrite<Option<Outgoing>> {
         let settled = Box::new(settled);
         self.webhook(|reply| WebhookIntent::Settle {
             settled,
@@ -134,7 +142,7 @@ impl Store {
     fn webhook<T: Send + 'static>(
         &self,
         intent: impl FnOnce(Reply<T>) -> WebhookIntent,
-    ) -> Ticket<T> {
+    ) -> PendingWrite<T> {
         self.writer
             .submit(|reply| Intent::Webhook(Box::new(intent(reply))))
     }
