@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Obedient, life, watched};
-use crate::support::{Cluster, Database, on_every_server, wait_until};
-
-const RUN: &str = "HEY YOU, RUN!";
+use crate::support::{Cluster, Database, RUN, on_every_server, wait_until};
 
 on_every_server! {
     a_duplicated_request_is_one_command_with_one_outcome,
@@ -76,8 +74,7 @@ fn a_request_received_after_its_deadline_is_ignored(database: &Database) {
     assert_eq!(answer.told(), (503, "owner-unreachable"));
     // Not long enough to be taken for dead.
     cluster.instance(0).signal("CONT");
-    device.say("PING.");
-    device.expect("PONG.");
+    device.ping();
     assert_eq!(sent(&cluster, "truck"), 0);
     let asked = cluster.instance(1).ask("truck/turnOn", &json!({}));
     device.expect(RUN);

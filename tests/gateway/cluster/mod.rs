@@ -20,8 +20,6 @@ use crate::{
     support::{Cluster, Database, Device, wait_until},
 };
 
-const REPORT: &str = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.";
-const THANKS: &str = "OK, THANKS!";
 /// In the log of an instance that the others took for dead.
 const DECLARED_DEAD: &str = "declared dead";
 
@@ -95,8 +93,7 @@ impl Obedient {
 fn a_single_gateway_is_rediscovered_after_a_restart_and_a_kill() {
     let mut cluster = Cluster::start(&Database::mariadb(), 1);
     let mut device = cluster.log_in("truck");
-    device.say("PING.");
-    device.expect("PONG.");
+    device.ping();
     assert_eq!(cluster.get("/vehicles/truck").status(), 200);
     cluster.restart(0);
     device.expect("GOTTA GO.");

@@ -11,9 +11,10 @@ use std::{
 
 use serde_json::json;
 
-use super::{DECLARED_DEAD, Obedient, REPORT, THANKS, offline, watched};
+use super::{DECLARED_DEAD, Obedient, offline, watched};
 use crate::support::{
-    Cluster, Daemon, Database, Device, LEASE, hello, on_every_server, wait_until,
+    Cluster, Daemon, Database, Device, LEASE, REPORT, RUN, THANKS, hello, on_every_server,
+    wait_until,
 };
 
 on_every_server! {
@@ -44,7 +45,7 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
     here.say(REPORT);
     here.expect(THANKS);
     let asked = cluster.instance(0).ask("here/turnOn", &json!({}));
-    here.expect("HEY YOU, RUN!");
+    here.expect(RUN);
     here.say("DONE!");
     assert_eq!(asked.answer().told(), (200, "done"));
     while Instant::now() < until {
@@ -60,7 +61,7 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
     assert_eq!(cluster.instance(0).get("/ready").status(), 200);
     // Logins go on, and what was connected stays.
     let new = Obedient::new(cluster.log_in_at(1, "new"));
-    assert_eq!(there.heard(), ["HEY YOU, RUN!"]);
+    assert_eq!(there.heard(), [RUN]);
 
     start(&cluster);
     wait_until("commands go through again", || {
@@ -68,13 +69,12 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
     });
     let answer = cluster.instance(0).operate("new/turnOn", &json!({}));
     assert_eq!(answer.told(), (200, "done"));
-    assert_eq!(new.heard(), ["HEY YOU, RUN!"]);
+    assert_eq!(new.heard(), [RUN]);
     // What was answered 503 is not said after all.
     let states = cluster.instance(0).states("there");
     let done = states.iter().filter(|state| *state == "done").count();
     assert_eq!(there.heard().len(), done, "{states:?}");
-    here.say("PING.");
-    here.expect("PONG.");
+    here.ping();
     for id in ["here", "there", "new"] {
         assert_eq!(offline(&cluster, id), 0, "{id}");
     }

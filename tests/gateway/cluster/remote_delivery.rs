@@ -5,10 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::Obedient;
-use crate::support::{Answer, Cluster, Database, on_every_server, wait_until};
-
-const RUN: &str = "HEY YOU, RUN!";
-const REST: &str = "HEY YOU, REST!";
+use crate::support::{Answer, Cluster, Database, REST, RUN, on_every_server, wait_until};
 
 on_every_server! {
     any_instance_reaches_a_vehicle_on_any_other,
@@ -38,8 +35,7 @@ fn any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
             assert_eq!(instance.vehicle(&id)["running"], true);
         }
         // Nothing else was said to it.
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
     }
 }
 
@@ -96,8 +92,7 @@ fn every_outcome_is_returned_from_another_instance(database: &Database) {
     let asked = elsewhere.ask("truck/turnOff", &json!({"timeoutSeconds": 1}));
     assert_eq!(asked.answer().told(), (504, "command-expired"));
     device.say("DONE!");
-    device.say("PING.");
-    device.expect("PONG.");
+    device.ping();
 
     assert_eq!(
         elsewhere.operate("nobody/turnOn", &json!({})).told(),
@@ -183,8 +178,7 @@ fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Databa
     });
     let older = instance.command("truck", older.command_id());
     assert_eq!(older["status"], "superseded");
-    device.say("PING.");
-    device.expect("PONG.");
+    device.ping();
 }
 
 fn a_broadcast_reaches_and_counts_the_vehicles_of_all_instances(database: &Database) {
@@ -227,8 +221,7 @@ fn a_message_on_the_shared_channel_commands_a_vehicle_once(database: &Database) 
         device.expect(RUN);
         device.say("DONE!");
         cluster.instance(0).reaches(&id, &["done"]);
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
     }
     // What nobody can do, and what is none of ours, harms nobody.
     for other in [message("nobody"), "{}".to_owned(), "[".to_owned()] {

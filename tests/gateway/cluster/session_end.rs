@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use super::{DECLARED_DEAD, REPORT, THANKS, life, offline, session, watched, watched_with};
+use super::{DECLARED_DEAD, life, offline, session, watched, watched_with};
 use crate::support::{
-    Cluster, Database, Device, GRACE, LEASE, PATIENCE, hello, on_every_server, wait_until,
+    Cluster, Database, Device, GRACE, LEASE, PATIENCE, REPORT, RUN, THANKS, hello, on_every_server,
+    wait_until,
 };
 
 on_every_server! {
@@ -37,7 +38,7 @@ fn a_login_elsewhere_replaces_a_half_open_connection(database: &Database) {
     });
     for asked in 0..3 {
         let asked = cluster.instance(asked).ask("truck/turnOn", &json!({}));
-        new.expect("HEY YOU, RUN!");
+        new.expect(RUN);
         new.say("DONE!");
         assert_eq!(asked.answer().told(), (200, "done"));
     }
@@ -89,7 +90,7 @@ fn obeys(cluster: &Cluster, asked: usize, id: &str, device: &mut Device) {
     let asked = cluster
         .instance(asked)
         .ask(&format!("{id}/turnOn"), &json!({}));
-    device.expect("HEY YOU, RUN!");
+    device.expect(RUN);
     device.say("DONE!");
     assert_eq!(asked.answer().told(), (200, "done"));
 }
@@ -139,8 +140,7 @@ fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
     for ((new, old), end) in new.iter_mut().zip(&mut old).zip(LateEnd::BOTH) {
         obeys(&cluster, 1, end.id(), new);
         // The first instance still holds a connection of it.
-        old.say("PING.");
-        old.expect("PONG.");
+        old.ping();
     }
     let before = LateEnd::BOTH.map(|end| noted(&cluster, end.id()));
     for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
@@ -307,7 +307,7 @@ fn killing_the_owner_ends_a_command_for_its_caller_elsewhere(database: &Database
     let deadline = PATIENCE.as_secs();
     let body = json!({"timeoutSeconds": deadline});
     let asked = cluster.instance(1).ask("truck/turnOn", &body);
-    device.expect("HEY YOU, RUN!");
+    device.expect(RUN);
     let since = Instant::now();
     cluster.kill(0);
     let answer = asked.answer();
@@ -321,7 +321,7 @@ fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Datab
     let mut device = cluster.log_in_at(0, "truck");
     let body = json!({"timeoutSeconds": 20});
     let asked = cluster.instance(1).ask("truck/turnOn", &body);
-    device.expect("HEY YOU, RUN!");
+    device.expect(RUN);
     // Whoever asked does not see what happens now, and is not told.
     cluster.pause(1);
     cluster.kill(0);
@@ -335,6 +335,5 @@ fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Datab
     });
     cluster.resume(1);
     assert_eq!(asked.answer().told(), (404, "unknown-vehicle"));
-    device.say("PING.");
-    device.expect("PONG.");
+    device.ping();
 }

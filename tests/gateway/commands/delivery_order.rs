@@ -1,41 +1,16 @@
-//! Commands that wait: in line for a session, and for a login.
-
-use std::time::{Duration, Instant};
+//! The order of commands that wait: for their turn in a session, and for a login.
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Database, Dialect, Vehicle, change, on_every_database, wait_until};
-
-const RUN: &str = "HEY YOU, RUN!";
-const REST: &str = "HEY YOU, REST!";
+use crate::support::{Daemon, Database, Dialect, REST, RUN, Vehicle, change, on_every_database};
 
 on_every_database! {
-    a_repeated_request_takes_no_queue_slot,
     of_commands_that_outlast_a_session_the_newest_of_a_kind_is_sent,
     waiting_commands_keep_their_order_over_a_reconnect,
-    a_vehicle_that_ignores_a_disconnect_is_closed_at_the_timeout,
 }
 
 fn queued() -> Value {
     json!({ "queue": true, "ttlSeconds": 60 })
-}
-
-fn a_repeated_request_takes_no_queue_slot(database: &Database) {
-    let daemon = Daemon::on(database).set("commands.queue=1").start();
-    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("key"));
-    let first = on();
-    vehicle.hears(RUN);
-    let again = on();
-    // It has one until its key is looked up, and where there is none it needs none.
-    wait_until("another command waits", || {
-        let other = daemon.operate("truck/turnOff", &json!({ "timeoutSeconds": 1 }));
-        (other.told() == (504, "command-expired")).then_some(())
-    });
-    vehicle.answers("DONE!");
-    for asked in [first, again] {
-        assert_eq!(asked.answer().status, 200);
-    }
 }
 
 fn of_commands_that_outlast_a_session_the_newest_of_a_kind_is_sent(database: &Database) {
@@ -57,24 +32,6 @@ fn of_commands_that_outlast_a_session_the_newest_of_a_kind_is_sent(database: &Da
     vehicle.hears(REST);
     vehicle.answers("DONE!");
     daemon.reaches("truck", &["disconnected", "superseded", "done"]);
-}
-
-#[test]
-fn a_queued_command_is_retried_until_the_database_can_claim_it() {
-    let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
-    drop(Vehicle::log_in(&daemon, "truck", Dialect::Text));
-    daemon.offline("truck");
-    assert_eq!(daemon.operate("truck/turnOn", &queued()).status, 202);
-    // Nothing can be claimed: an overflow is no fault of the data, so it is tried again until the time-out.
-    let fault = "CREATE TRIGGER fault BEFORE UPDATE ON commands WHEN NEW.state = 'sent' \
-                 BEGIN SELECT abs(-9223372036854775807 - 1); END";
-    change(&daemon.database_url(), fault);
-    let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    daemon.logged("a queued command could not be sent");
-    change(&daemon.database_url(), "DROP TRIGGER fault");
-    vehicle.hears(RUN);
-    vehicle.answers("DONE!");
-    daemon.reaches("truck", &["done"]);
 }
 
 fn waiting_commands_keep_their_order_over_a_reconnect(database: &Database) {
@@ -101,15 +58,20 @@ fn waiting_commands_keep_their_order_over_a_reconnect(database: &Database) {
     }
 }
 
-fn a_vehicle_that_ignores_a_disconnect_is_closed_at_the_timeout(database: &Database) {
-    let daemon = Daemon::on(database).start();
+#[test]
+fn a_queued_command_is_retried_until_the_database_can_claim_it() {
+    let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
+    drop(Vehicle::log_in(&daemon, "truck", Dialect::Text));
+    daemon.offline("truck");
+    assert_eq!(daemon.operate("truck/turnOn", &queued()).status, 202);
+    // Nothing can be claimed: an overflow is no fault of the data, so it is tried again until the time-out.
+    let fault = "CREATE TRIGGER fault BEFORE UPDATE ON commands WHEN NEW.state = 'sent' \
+                 BEGIN SELECT abs(-9223372036854775807 - 1); END";
+    change(&daemon.database_url(), fault);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = Instant::now();
-    let parting = daemon.ask("truck/disconnect", &json!({ "timeoutSeconds": 1 }));
-    vehicle.hears("GOTTA GO.");
-    assert_eq!(parting.answer().told(), (504, "vehicle-no-answer"));
-    vehicle.device.expect_closed();
-    assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
-    // Less than the gateway waits for `SEE YA!` by itself.
-    assert!(asked.elapsed() < Duration::from_secs(4));
+    daemon.logged("a queued command could not be sent");
+    change(&daemon.database_url(), "DROP TRIGGER fault");
+    vehicle.hears(RUN);
+    vehicle.answers("DONE!");
+    daemon.reaches("truck", &["done"]);
 }

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Database, Dialect, Vehicle, on_every_database, wait_until};
-
-const RUN: &str = "HEY YOU, RUN!";
-const REST: &str = "HEY YOU, REST!";
+use crate::support::{
+    ASK, Daemon, Database, Dialect, REST, RUN, Vehicle, on_every_database, wait_until,
+};
 
 fn every(seconds: u64) -> String {
     format!("KEEP ME POSTED EVERY {seconds} SECONDS.")
@@ -151,7 +150,7 @@ fn a_newer_queued_command_supersedes_one_with_the_same_reply(database: &Database
     for path in ["truck/turnOn", "truck/fetch", "truck/turnOff"] {
         let body = match path {
             "truck/fetch" => {
-                json!({ "message": "HOW'S IT GOING?", "queue": true, "ttlSeconds": 60 })
+                json!({ "message": ASK, "queue": true, "ttlSeconds": 60 })
             }
             _ => queued.clone(),
         };
@@ -160,7 +159,7 @@ fn a_newer_queued_command_supersedes_one_with_the_same_reply(database: &Database
     }
     assert_eq!(daemon.states("truck"), ["superseded", "queued", "queued"]);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    vehicle.hears("HOW'S IT GOING?");
+    vehicle.hears(ASK);
     vehicle.hears(REST);
     vehicle.answers("FINE. I'M HERE 1 2, RESTING AND CHARGED AT 3%.");
     vehicle.answers("DONE!");

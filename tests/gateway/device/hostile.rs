@@ -35,8 +35,7 @@ fn beyond_the_cap_connections_are_closed_silently_and_others_stay() {
     daemon.connect().expect_closed();
     daemon.logged("device refused: device.max_connections are connected");
     for device in &mut held {
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
     }
     held.pop();
     wait_until("there is room again", || daemon.log_in_if_possible("late"));
@@ -56,8 +55,7 @@ fn a_slow_reader_is_closed_without_delaying_others() {
     // Little to say and much to answer; a write that is cut short garbles a sentence, not the rest.
     let flood = "x\nPING.\n".repeat(8_000);
     wait_until("the flood stops", || {
-        polite.say("PING.");
-        polite.expect("PONG.");
+        polite.ping();
         match flooding.stream().write(flood.as_bytes()) {
             Ok(_) => None,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -248,8 +248,7 @@ fn behind_haproxy_vehicles_keep_their_address_and_checks_are_quiet() {
         };
         let (mut device, own) = log_in();
         assert_eq!(daemon.vehicle("truck")["remoteAddress"], own.to_string());
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
         wait_until("the balancer has looked after the gateway's health", || {
             let log = daemon.log();
             let check =

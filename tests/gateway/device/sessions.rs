@@ -35,8 +35,7 @@ fn a_late_close_of_an_old_connection_keeps_the_vehicle_online(database: &Databas
     let mut new = daemon.log_in("truck");
     drop(old);
     daemon.disconnected("truck");
-    new.say("PING.");
-    new.expect("PONG.");
+    new.ping();
     assert_eq!(daemon.vehicle("truck")["online"], true);
 }
 
@@ -226,8 +225,7 @@ fn the_last_heartbeat_never_decreases() {
     let mut device = daemon.log_in("truck");
     let mut last = String::new();
     for _ in 0..200 {
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
         let beat = daemon.vehicle("truck")["lastHeartbeat"]
             .as_str()
             .unwrap()
@@ -238,4 +236,19 @@ fn the_last_heartbeat_never_decreases() {
     device.say("GOTTA GO.");
     device.expect("SEE YA!");
     assert!(daemon.offline("truck")["lastHeartbeat"].as_str().unwrap() >= last.as_str());
+}
+
+#[test]
+fn heartbeats_are_not_logged_at_info() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    daemon.logged("vehicle connected");
+    let before = daemon.log().len();
+    for _ in 0..100 {
+        device.ping();
+    }
+    device.say("GOTTA GO.");
+    device.expect("SEE YA!");
+    daemon.disconnected("truck");
+    assert_eq!(daemon.log().len(), before + 1);
 }

@@ -1,8 +1,8 @@
-//! What is kept of vehicles, as back-ends read it, on every database: lists in pages, their limits in time, blobs byte by
-//! byte, and what a deletion leaves.
+//! Lists in pages: order, cursors, page sizes and limits in time, on every database.
 
 use serde_json::{Value, json};
 
+use super::{items, register, send_report, store_blob, values};
 use crate::support::{Daemon, Database, Device, Receiver, change, on_every_database, wait_until};
 
 on_every_database! {
@@ -12,8 +12,6 @@ on_every_database! {
     blobs_are_paged_newest_first_and_downloaded_unchanged,
     webhook_messages_are_paged_newest_first,
     pages_neither_repeat_nor_skip_items_while_others_change,
-    a_status_update_creates_the_vehicle_and_a_report,
-    a_deleted_vehicle_is_gone_with_its_history_and_starts_empty,
 }
 
 /// All entries of a list, page by page: each is full but the last, which says that it is.
@@ -73,40 +71,6 @@ fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
     }
 }
 
-/// The entries of a list that fits on a page.
-#[track_caller]
-fn items(daemon: &Daemon, path: &str) -> Vec<Value> {
-    let page = daemon.json(&format!("{path}limit=1000"));
-    assert_eq!(page["nextCursor"], Value::Null);
-    page["items"].as_array().unwrap().clone()
-}
-
-fn values(entries: &[Value], key: &str) -> Vec<Value> {
-    entries.iter().map(|entry| entry[key].clone()).collect()
-}
-
-#[track_caller]
-fn register(daemon: &Daemon, id: &str) {
-    let answer = daemon.post("/vehicles", &json!({ "deviceId": id }));
-    assert_eq!(answer.status(), 201, "{id}");
-}
-
-#[track_caller]
-fn report(device: &mut Device, battery: usize) {
-    device.say(&format!(
-        "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.\n"
-    ));
-    device.expect("OK, THANKS!");
-}
-
-#[track_caller]
-fn store_blob(device: &mut Device, content: &[u8]) {
-    let mut said = format!("WTF! {}\n", content.len()).into_bytes();
-    said.extend(content);
-    device.send(&said);
-    device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-}
-
 fn vehicles_are_paged_in_byte_order_of_their_ids(database: &Database) {
     let daemon = Daemon::on(database).start();
     // As no language sorts them.
@@ -137,8 +101,8 @@ fn reports_are_paged_newest_first_even_within_a_millisecond(database: &Database)
     let daemon = Daemon::on(database).start();
     let (mut device, mut other) = (daemon.log_in("truck"), daemon.log_in("Truck"));
     for battery in 1..=8 {
-        report(&mut device, battery);
-        report(&mut other, 99);
+        send_report(&mut device, battery);
+        send_report(&mut other, 99);
     }
     // Three, then four of the same millisecond, then one.
     for (batteries, at) in [("1, 2, 3", 1_000), ("4, 5, 6, 7", 1_001), ("8", 1_500)] {
@@ -276,14 +240,14 @@ fn pages_neither_repeat_nor_skip_items_while_others_change(database: &Database) 
     let daemon = Daemon::on(database).start();
     let mut device = daemon.log_in("truck");
     for battery in 1..=6 {
-        report(&mut device, battery);
+        send_report(&mut device, battery);
     }
     let page = daemon.json("/vehicles/truck/reports?limit=3");
     assert_eq!(
         values(page["items"].as_array().unwrap(), "battery"),
         [6, 5, 4]
     );
-    report(&mut device, 99);
+    send_report(&mut device, 99);
     // What the cursor names may be gone.
     change(
         &daemon.database_url(),
@@ -315,90 +279,4 @@ fn pages_neither_repeat_nor_skip_items_while_others_change(database: &Database) 
         values(rest["items"].as_array().unwrap(), "deviceId"),
         ["e", "f", "truck"]
     );
-}
-
-fn a_status_update_creates_the_vehicle_and_a_report(database: &Database) {
-    let daemon = Daemon::on(database).start();
-    for (battery, latitude, longitude, running) in [
-        (0, -90.0, 180.0, false),
-        (100, 43.621_520_001, -0.000_000_001, true),
-    ] {
-        let update = json!({
-            "deviceId": "truck", "latitude": latitude, "longitude": longitude, "battery": battery, "running": running,
-        });
-        let answer = daemon.post("/service/status-update", &update);
-        assert_eq!(answer.status(), 200);
-        let vehicle: Value = answer.json().unwrap();
-        assert_eq!(vehicle, daemon.vehicle("truck"));
-        let status = daemon.json("/vehicles/truck/status");
-        let newest = items(&daemon, "/vehicles/truck/reports?")[0].clone();
-        for key in ["latitude", "longitude", "battery", "running"] {
-            for place in [&vehicle, &status, &newest] {
-                assert_eq!(place[key], update[key], "{key}");
-            }
-        }
-        assert_eq!(newest["receivedAt"], vehicle["reportedAt"]);
-        assert_eq!(vehicle["online"], false);
-    }
-    assert_eq!(items(&daemon, "/vehicles/truck/reports?").len(), 2);
-}
-
-fn a_deleted_vehicle_is_gone_with_its_history_and_starts_empty(database: &Database) {
-    let daemon = Daemon::on(database).set("retention.interval=1s").start();
-    let mut device = daemon.log_in("truck");
-    for battery in 1..=4 {
-        report(&mut device, battery);
-    }
-    store_blob(&mut device, b"crash");
-    let asked = daemon.ask("truck/turnOn", &json!({}));
-    device.expect("HEY YOU, RUN!");
-    device.say("DONE!");
-    assert_eq!(asked.answer().status, 200);
-    let lists = ["reports", "debug-blobs", "commands"];
-    let page = daemon.json("/vehicles/truck/reports?limit=2");
-    let old_cursor = page["nextCursor"].as_str().unwrap();
-    let blob = items(&daemon, "/vehicles/truck/debug-blobs?")[0]["blobId"].clone();
-
-    assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
-    device.expect_closed();
-    for gone in ["", "/status", "/reports", "/debug-blobs", "/commands"] {
-        let path = format!("/vehicles/truck{gone}");
-        assert_eq!(daemon.get(&path).status(), 404, "{gone}");
-    }
-    let download = format!("/vehicles/truck/debug-blobs/{blob}");
-    assert_eq!(daemon.get(&download).status(), 404);
-    assert_eq!(daemon.delete("/vehicles/truck").status(), 404);
-    assert_eq!(items(&daemon, "/vehicles?"), [Value::Null; 0]);
-
-    register(&daemon, "truck");
-    let vehicle = daemon.vehicle("truck");
-    for key in [
-        "latitude",
-        "battery",
-        "running",
-        "reportedAt",
-        "connectedAt",
-    ] {
-        assert_eq!(vehicle[key], Value::Null, "{key}");
-    }
-    for list in lists {
-        let path = format!("/vehicles/truck/{list}?");
-        assert_eq!(items(&daemon, &path), [Value::Null; 0], "{list}");
-    }
-    let mut device = daemon.log_in("truck");
-    report(&mut device, 50);
-    assert_eq!(
-        values(&items(&daemon, "/vehicles/truck/reports?"), "battery"),
-        [50]
-    );
-    let path = format!("/vehicles/truck/reports?cursor={old_cursor}&");
-    assert_eq!(items(&daemon, &path), [Value::Null; 0]);
-    assert_eq!(daemon.get(&download).status(), 404);
-    // The rows of before go in time, and those of now stay.
-    wait_until("what is hidden is purged", || {
-        let rows = daemon.query("SELECT battery FROM reports");
-        (rows == ["50"]).then_some(())
-    });
-    // Logins are counted on, so that no session of before can be taken for one of now.
-    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }

@@ -1,6 +1,8 @@
 //! Running the gateway: start and stop, the command line, deployment files, the simulator.
 
+mod command_line;
 mod deployment;
 mod health;
+mod shutdown;
 mod simulate;
 mod startup;

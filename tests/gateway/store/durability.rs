@@ -7,15 +7,10 @@ use std::{
 
 use serde_json::Value;
 
+use super::CANNOT_COMMIT;
 use crate::support::{
-    Daemon, Database, Device, Lock, change, hello, on_every_database, wait_until,
+    Daemon, Database, Device, Lock, THANKS, change, hello, on_every_database, report, wait_until,
 };
-
-const THANKS: &str = "OK, THANKS!";
-
-fn report(battery: usize) -> String {
-    format!("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.")
-}
 
 /// What one device was thanked for when the gateway died.
 #[derive(Default)]
@@ -132,7 +127,7 @@ fn a_locked_database_delays_acknowledgements_until_it_commits() {
     let mut device = daemon.log_in("truck");
     let lock = Lock::take(&daemon.database());
     device.say(&report(50));
-    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.logged(CANNOT_COMMIT);
     assert_eq!(daemon.get("/ready").status(), 503);
     assert_eq!(daemon.get("/health").status(), 200);
     drop(lock);
@@ -193,7 +188,7 @@ fn a_full_disk_acknowledges_nothing_until_there_is_space() {
         true
     });
     assert!(refused && stored > 0);
-    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.logged(CANNOT_COMMIT);
     daemon.lift_file_size_limit();
     let mut device = wait_until("logins work again", || daemon.log_in_if_possible("truck"));
     device.say(&report(7));
@@ -209,22 +204,6 @@ fn a_full_disk_acknowledges_nothing_until_there_is_space() {
         daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
         ["ok"]
     );
-}
-
-#[test]
-fn readiness_returns_with_the_database_without_any_write() {
-    let daemon = Daemon::builder()
-        .set("store.commit_timeout=500ms")
-        .set("retention.interval=1d")
-        .start();
-    let lock = Lock::take(&daemon.database());
-    let response = daemon.post("/vehicles", &serde_json::json!({"deviceId": "x"}));
-    assert_eq!(response.status(), 503);
-    assert_eq!(daemon.get("/ready").status(), 503);
-    drop(lock);
-    wait_until("ready again", || {
-        (daemon.get("/ready").status() == 200).then_some(())
-    });
 }
 
 #[test]
@@ -244,7 +223,7 @@ fn a_write_that_the_database_refuses_fails_alone_in_its_batch() {
     for (index, device) in devices.iter_mut().enumerate() {
         device.say(&report(if index % 8 == 3 { 66 } else { 5 }));
     }
-    daemon.logged("the database cannot commit; nothing is acknowledged until it does");
+    daemon.logged(CANNOT_COMMIT);
     drop(lock);
     for (index, device) in devices.iter_mut().enumerate() {
         device.expect(if index % 8 == 3 {
@@ -252,8 +231,7 @@ fn a_write_that_the_database_refuses_fails_alone_in_its_batch() {
         } else {
             THANKS
         });
-        device.say("PING.");
-        device.expect("PONG.");
+        device.ping();
     }
     let stored = daemon.query("SELECT count(*) FROM reports WHERE battery = 5");
     assert_eq!(stored, [(DEVICES - 4).to_string()]);

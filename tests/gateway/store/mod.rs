@@ -1,5 +1,10 @@
 //! The database: durability, servers that fail, schemas of other versions.
 
 mod durability;
-mod server;
+mod server_concurrency;
+mod server_outages;
+mod server_values;
 mod upgrade;
+
+/// In the log when a batch fails for the first time.
+const CANNOT_COMMIT: &str = "the database cannot commit; nothing is acknowledged until it does";

@@ -11,7 +11,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
 use super::{
-    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, hello, provide_tls,
+    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, provide_tls,
     server::free_port, wait_until,
 };
 
@@ -178,10 +178,7 @@ impl Cluster {
     /// A text device that has logged in through the balancer.
     #[track_caller]
     pub(crate) fn log_in(&self, device_id: &str) -> Device {
-        let mut device = Device::connect(self.device());
-        device.say(&hello(device_id));
-        device.expect("HI, NICE TO MEET YOU!");
-        device
+        Device::connect(self.device()).logged_in(device_id)
     }
 
     /// A device that has connected to this instance without the balancer, as if it came from one.
@@ -197,10 +194,7 @@ impl Cluster {
     /// A text device that has logged in at this instance.
     #[track_caller]
     pub(crate) fn log_in_at(&self, index: usize, device_id: &str) -> Device {
-        let mut device = self.connect_to(index);
-        device.say(&hello(device_id));
-        device.expect("HI, NICE TO MEET YOU!");
-        device
+        self.connect_to(index).logged_in(device_id)
     }
 
     /// Every line that an instance has said so far, in all its lives.

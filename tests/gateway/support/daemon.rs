@@ -233,10 +233,7 @@ impl Daemon {
     /// A text device that has logged in.
     #[track_caller]
     pub(crate) fn log_in(&self, device_id: &str) -> Device {
-        let mut device = self.connect();
-        device.say(&super::hello(device_id));
-        device.expect("HI, NICE TO MEET YOU!");
-        device
+        self.connect().logged_in(device_id)
     }
 
     /// A text device that has logged in, unless the gateway cannot have it now.

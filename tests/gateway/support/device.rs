@@ -9,12 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use super::PATIENCE;
-
-/// The login sentence of a text device.
-pub(crate) fn hello(device_id: &str) -> String {
-    format!("HELLO, I'M {device_id}!")
-}
+use super::{GREETING, PATIENCE, hello};
 
 /// The envelope of a JSON device.
 pub(crate) fn json(message: &str, client_id: &str) -> String {
@@ -49,6 +44,21 @@ impl Device {
             stream,
             received: Vec::new(),
         }
+    }
+
+    /// Logs in as a text device.
+    #[track_caller]
+    pub(crate) fn logged_in(mut self, device_id: &str) -> Self {
+        self.say(&hello(device_id));
+        self.expect(GREETING);
+        self
+    }
+
+    /// Sends a heartbeat and expects its answer: everything before it was processed and answered as expected.
+    #[track_caller]
+    pub(crate) fn ping(&mut self) {
+        self.say("PING.");
+        self.expect("PONG.");
     }
 
     /// The underlying socket, for what a well-behaved device would not do.
@@ -94,9 +104,8 @@ impl Device {
     #[track_caller]
     pub(crate) fn line(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Some(String::from_utf8(line[..end].to_vec()).unwrap());
+            if let Some(line) = self.take_line() {
+                return Some(line);
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
@@ -111,13 +120,19 @@ impl Device {
         }
     }
 
+    /// The first whole line of what was received.
+    fn take_line(&mut self) -> Option<String> {
+        let end = self.received.iter().position(|&byte| byte == b'\n')?;
+        let line: Vec<u8> = self.received.drain(..=end).collect();
+        Some(String::from_utf8(line[..end].to_vec()).unwrap())
+    }
+
     /// The next line, however long it takes; `None` once the connection is over, in whatever way.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         self.stream.set_read_timeout(None).unwrap();
         loop {
-            if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Some(String::from_utf8(line[..end].to_vec()).unwrap());
+            if let Some(line) = self.take_line() {
+                return Some(line);
             }
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {

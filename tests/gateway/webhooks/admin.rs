@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{OPEN, make, messages, report};
+use super::{OPEN, make, messages};
 use crate::support::{
     Cluster, Daemon, Database, Reaction, Receiver, change, on_every_database, on_every_server,
-    wait_until,
+    report, wait_until,
 };
 
 on_every_database! {

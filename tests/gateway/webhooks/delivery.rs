@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{OPEN, make, report};
-use crate::support::{Daemon, Database, Reaction, Received, Receiver, on_every_database};
+use super::{OPEN, make};
+use crate::support::{Daemon, Database, Reaction, Received, Receiver, on_every_database, report};
 
 on_every_database! {
     the_events_of_a_vehicle_are_delivered_in_order_and_signed,

@@ -4,8 +4,10 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use super::{OPEN, make, messages, moved, report};
-use crate::support::{Daemon, Database, Reaction, Receiver, change, on_every_database, wait_until};
+use super::{OPEN, make, messages, moved};
+use crate::support::{
+    Daemon, Database, Reaction, Receiver, change, on_every_database, report, wait_until,
+};
 
 on_every_database! {
     the_success_of_other_vehicles_costs_no_retry,

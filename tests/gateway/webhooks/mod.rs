@@ -20,10 +20,6 @@ const OPEN: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=tru
 
 const POSITION: &[&str] = &["position"];
 
-fn report(battery: usize) -> String {
-    format!("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT {battery}%.\n")
-}
-
 /// The nth report of a vehicle that moves all the time.
 fn moved(nth: usize) -> String {
     format!(

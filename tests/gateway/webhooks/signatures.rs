@@ -8,8 +8,8 @@ use std::{
 use serde_json::json;
 use standardwebhooks::Webhook;
 
-use super::{OPEN, report};
-use crate::support::{Daemon, Received, Receiver, change, node, tool};
+use super::OPEN;
+use crate::support::{Daemon, Received, Receiver, change, node, report, tool};
 
 /// Whether each of these messages is accepted by a receiver that knows this secret.
 type Verifier = fn(&str, &[Received]) -> Vec<bool>;

@@ -7,8 +7,8 @@ use std::{
 
 use serde_json::json;
 
-use super::{OPEN, report};
-use crate::support::{Daemon, Receiver, wait_until};
+use super::OPEN;
+use crate::support::{Daemon, Receiver, report, wait_until};
 
 /// A running sink; killed when dropped.
 struct Sink {

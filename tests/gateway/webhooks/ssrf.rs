@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use super::{OPEN, make, report};
-use crate::support::{Daemon, Receiver, wait_until};
+use super::{OPEN, make};
+use crate::support::{Daemon, Receiver, report, wait_until};
 
 /// Hosts that lead to this host, or to where no message goes.
 const DENIED: &[&str] = &[

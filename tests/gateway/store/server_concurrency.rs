@@ -1,0 +1,147 @@
+//! Several clients of one database server: locks, and gateways that do the same thing at once.
+
+use std::thread;
+
+use super::CANNOT_COMMIT;
+use crate::support::{
+    Daemon, Database, Device, Lock, Proxy, REPORT, THANKS, change, hello, on_every_server, query,
+    wait_until,
+};
+
+on_every_server! {
+    a_second_gateway_with_the_same_name_takes_over,
+    a_locked_vehicle_row_delays_no_other_vehicle,
+    concurrent_starts_on_an_empty_database_make_one_schema,
+    two_concurrent_purges_of_a_vehicle_both_finish,
+    an_unconfirmed_new_incarnation_is_recognised_as_own,
+    a_vehicle_created_twice_at_once_is_no_outage,
+}
+
+fn a_second_gateway_with_the_same_name_takes_over(database: &Database) {
+    let builder = Daemon::on(database).set("presence.offline_grace=0s");
+    let mut first = builder.start();
+    let mut device = first.log_in("truck");
+    let second = first.again().start();
+    // Neither stored nor thanked.
+    device.try_say(REPORT);
+    assert!(!first.wait().success());
+    first.logged("stopping: another gateway was started with this instance.id on this database; two instances need two names");
+    assert_ne!(device.line().as_deref(), Some(THANKS));
+    assert_eq!(second.offline("truck")["disconnectReason"], "instance-lost");
+    assert_eq!(second.query("SELECT count(*) FROM reports"), ["0"]);
+    second.log_in("truck");
+    assert_eq!(second.query("SELECT session_epoch FROM vehicles"), ["2"]);
+}
+
+fn a_locked_vehicle_row_delays_no_other_vehicle(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let mut locked = daemon.log_in("truck");
+    let row = "vehicles WHERE device_id = 'truck'";
+    let lock = Lock::of_rows(&daemon.database_url(), row);
+    locked.say(REPORT);
+    locked.say("PING.");
+    // One that is new is made.
+    let mut free = daemon.log_in("van");
+    for _ in 0..10 {
+        free.say(REPORT);
+        free.expect(THANKS);
+    }
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["10"]);
+    drop(lock);
+    locked.expect(THANKS);
+    locked.expect("PONG.");
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["11"]);
+}
+
+fn concurrent_starts_on_an_empty_database_make_one_schema(database: &Database) {
+    let first = Daemon::on(database);
+    let (first, others) = thread::scope(|scope| {
+        let others = [first.beside(), first.beside()].map(|other| scope.spawn(|| other.start()));
+        (first.start(), others.map(|other| other.join().unwrap()))
+    });
+    // All have opened their ports; one of them may write.
+    let alive = first.query("SELECT count(*) FROM instances WHERE state = 'live'");
+    assert_eq!(alive, ["1"]);
+    drop(others);
+    first.again().start().log_in("truck");
+}
+
+/// Selects something while somebody waits for a lock.
+fn waiting(url: &str) -> &'static str {
+    if url.starts_with("mysql:") {
+        "SELECT variable_value FROM information_schema.global_status \
+         WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' AND variable_value > 0"
+    } else {
+        "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    }
+}
+
+fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
+    let daemon = Daemon::on(database).set("retention.interval=100ms").start();
+    drop(daemon.log_in("gone"));
+    daemon.disconnected("gone");
+    let url = daemon.database_url();
+    // More than a step deletes.
+    change(
+        &url,
+        "INSERT INTO reports (device_id, received_at, latitude, longitude, battery, running) \
+         WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 900) \
+         SELECT 'gone', (SELECT created_at FROM vehicles) - 1000 + v, 1, 2, 3, TRUE FROM n",
+    );
+    let other = Lock::of_rows(&url, "reports WHERE id <= 500");
+    other.change("DELETE FROM reports WHERE id <= 500");
+    assert_eq!(daemon.delete("/vehicles/gone").status(), 204);
+    wait_until("both are at the same rows", || {
+        (!query(&url, waiting(&url)).is_empty()).then_some(())
+    });
+    other.commit();
+    wait_until("the purge", || {
+        daemon
+            .query("SELECT forget_through FROM vehicles WHERE forget_through IS NOT NULL")
+            .is_empty()
+            .then_some(())
+    });
+    assert_eq!(daemon.query("SELECT id FROM reports"), [""; 0]);
+}
+
+fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
+    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let daemon = builder.start();
+    let url = daemon.database_url();
+    // What a new life says of itself, as the protocol has it: live, and no commits yet.
+    proxy.hold(if url.starts_with("postgres") {
+        "live\0\0\0\x08\0\0\0\0\0\0\0\0"
+    } else {
+        "live\0\0\0\0\0\0\0\0"
+    });
+    change(&url, "UPDATE instances SET state = 'dead'");
+    proxy.held(1);
+    // It waits for the answer no longer, and the database hears it after that.
+    daemon.logged(CANNOT_COMMIT);
+    proxy.release();
+    daemon.logged("the database commits again");
+    let mut device = daemon.log_in("truck");
+    device.say(REPORT);
+    device.expect(THANKS);
+}
+
+fn a_vehicle_created_twice_at_once_is_no_outage(database: &Database) {
+    let daemon = Daemon::on(database).start();
+    let url = daemon.database_url();
+    let other = Lock::of_rows(&url, "vehicles");
+    other.change(
+        "INSERT INTO vehicles (device_id, online, session_epoch, created_at, updated_at) \
+         VALUES ('truck', FALSE, 4, 1, 1)",
+    );
+    let mut device = Device::connect(daemon.device);
+    device.say(&hello("truck"));
+    wait_until("both make it", || {
+        (!query(&url, waiting(&url)).is_empty()).then_some(())
+    });
+    other.commit();
+    device.expect("HI, NICE TO MEET YOU!");
+    assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["5"]);
+    let log = daemon.log();
+    let is_outage = |line: &serde_json::Value| line["message"] == CANNOT_COMMIT;
+    assert!(!log.iter().any(is_outage), "{log:#?}");
+}
