@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Balancer, Daemon, Device, PATIENCE, hello, wait_until};
 
 /// Two gateways behind the balancer. A stop leaves all the time that a test needs to look at the drain.
-fn two() -> ([Daemon; 2], Balancer) {
+fn two_gateways() -> ([Daemon; 2], Balancer) {
     let daemons = [(), ()].map(|()| {
         Daemon::builder()
             .set("device.proxy_protocol=required")
@@ -41,7 +41,7 @@ fn one_at_each(balancer: &Balancer, daemons: &[Daemon; 2]) -> [Device; 2] {
 }
 
 #[track_caller]
-fn is_served(device: &mut Device) {
+fn expect_served(device: &mut Device) {
     device.ping();
 }
 
@@ -49,29 +49,29 @@ fn client() -> Client {
     Client::builder().timeout(PATIENCE).build().unwrap()
 }
 
-fn ask(balancer: &Balancer, path: &str) -> Response {
+fn get(balancer: &Balancer, path: &str) -> Response {
     let url = format!("http://{}{path}", balancer.api);
     client().get(url).send().unwrap()
 }
 
-fn tell(balancer: &Balancer, path: &str) -> Response {
+fn post(balancer: &Balancer, path: &str) -> Response {
     let url = format!("http://{}{path}", balancer.api);
     client().post(url).send().unwrap()
 }
 
 /// The id of the gateway that answers now.
-fn who_answers(balancer: &Balancer) -> String {
-    let server: Value = ask(balancer, "/").json().unwrap();
+fn answering_instance(balancer: &Balancer) -> String {
+    let server: Value = get(balancer, "/").json().unwrap();
     server["instance"]["id"].as_str().unwrap().to_owned()
 }
 
-fn vehicles(daemon: &Daemon) -> usize {
+fn vehicle_count(daemon: &Daemon) -> usize {
     daemon.json("/vehicles")["items"].as_array().unwrap().len()
 }
 
 #[test]
 fn balancing_alternates_instances_and_preserves_device_addresses() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     for index in 0..4 {
         let device_id = format!("truck-{index}");
         let device = log_in(&balancer, &device_id);
@@ -82,8 +82,8 @@ fn balancing_alternates_instances_and_preserves_device_addresses() {
             .find(|daemon| daemon.get(&path).status() == 200);
         assert_eq!(owner.unwrap().vehicle(&device_id)["remoteAddress"], own);
     }
-    assert_eq!(daemons.each_ref().map(vehicles), [2, 2]);
-    let mut answered = [(); 4].map(|()| who_answers(&balancer));
+    assert_eq!(daemons.each_ref().map(vehicle_count), [2, 2]);
+    let mut answered = [(); 4].map(|()| answering_instance(&balancer));
     assert_ne!(answered[0], answered[1]);
     answered.sort();
     assert_eq!(answered[0], answered[1]);
@@ -92,7 +92,7 @@ fn balancing_alternates_instances_and_preserves_device_addresses() {
 
 #[test]
 fn health_checks_log_no_warnings() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     // It has checked both ports of both by the time it sees the one that drains.
     daemons[0].signal("TERM");
     balancer.logged("Server devices/gateway-1 is stopping");
@@ -106,36 +106,36 @@ fn health_checks_log_no_warnings() {
 
 #[test]
 fn a_draining_gateway_keeps_its_connections_and_gets_no_new_ones() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("TERM");
     balancer.logged("Server devices/gateway-1 is stopping");
     balancer.logged("Server api/gateway-1 is stopping");
     for index in 0..4 {
         log_in(&balancer, &format!("truck-{index}"));
-        assert_eq!(who_answers(&balancer), daemons[1].id);
+        assert_eq!(answering_instance(&balancer), daemons[1].id);
     }
-    assert_eq!(daemons.each_ref().map(vehicles), [1, 5]);
-    is_served(&mut at_first);
+    assert_eq!(daemons.each_ref().map(vehicle_count), [1, 5]);
+    expect_served(&mut at_first);
 }
 
 #[test]
 fn a_crashed_gateway_is_skipped_at_once() {
-    let (mut daemons, balancer) = two();
+    let (mut daemons, balancer) = two_gateways();
     let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("KILL");
     daemons[0].wait();
     at_first.expect_closed();
     for index in 0..4 {
         log_in(&balancer, &format!("truck-{index}"));
-        assert_eq!(who_answers(&balancer), daemons[1].id);
+        assert_eq!(answering_instance(&balancer), daemons[1].id);
     }
-    is_served(&mut at_second);
+    expect_served(&mut at_second);
 }
 
 #[test]
 fn a_request_lost_in_a_crash_is_not_retried_on_another_gateway() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     let [mut at_first, _at_second] = one_at_each(&balancer, &daemons);
     let device_id = if daemons[0].get("/vehicles/first").status() == 200 {
         "first"
@@ -146,7 +146,7 @@ fn a_request_lost_in_a_crash_is_not_retried_on_another_gateway() {
         let asking = scope.spawn(|| {
             // The other gateway does not know the vehicle.
             wait_until("the first gateway is asked", || {
-                let answer = tell(&balancer, &format!("/service/{device_id}/turnOn"));
+                let answer = post(&balancer, &format!("/service/{device_id}/turnOn"));
                 Some(answer).filter(|answer| answer.status() != 404)
             })
         });
@@ -161,35 +161,35 @@ fn a_request_lost_in_a_crash_is_not_retried_on_another_gateway() {
 
 #[test]
 fn only_the_devices_of_a_hanging_gateway_are_disconnected() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     let [mut at_first, mut at_second] = one_at_each(&balancer, &daemons);
     daemons[0].signal("STOP");
     at_first.expect_closed();
     log_in(&balancer, "truck-0");
     log_in(&balancer, "truck-1");
-    is_served(&mut at_second);
+    expect_served(&mut at_second);
 }
 
 #[test]
 fn a_recovered_gateway_gets_its_share_again() {
-    let (daemons, balancer) = two();
+    let (daemons, balancer) = two_gateways();
     daemons[0].signal("STOP");
     balancer.logged("Server devices/gateway-1 is DOWN");
     daemons[0].signal("CONT");
     balancer.logged("Server devices/gateway-1 is UP");
     one_at_each(&balancer, &daemons);
-    assert_eq!(daemons.each_ref().map(vehicles), [1, 1]);
+    assert_eq!(daemons.each_ref().map(vehicle_count), [1, 1]);
 }
 
 #[test]
 fn without_a_gateway_the_balancer_answers_with_a_problem() {
-    let (mut daemons, balancer) = two();
+    let (mut daemons, balancer) = two_gateways();
     for daemon in &mut daemons {
         daemon.signal("KILL");
         daemon.wait();
     }
     let answer = wait_until("the balancer knows", || {
-        Some(ask(&balancer, "/health")).filter(|answer| answer.status() == 503)
+        Some(get(&balancer, "/health")).filter(|answer| answer.status() == 503)
     });
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
     let problem: Value = answer.json().unwrap();

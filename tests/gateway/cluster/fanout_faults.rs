@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Obedient, life, watched};
+use super::{ObedientVehicle, audited, incarnation};
 use crate::support::{Cluster, Database, RUN, on_every_server, wait_until};
 
 on_every_server! {
@@ -15,7 +15,7 @@ on_every_server! {
 }
 
 fn channel(cluster: &Cluster, index: usize) -> String {
-    format!("VehicleServers:instance:{}", life(cluster, index))
+    format!("VehicleServers:instance:{}", incarnation(cluster, index))
 }
 
 /// How often the vehicle was asked, by the commands that say that they were sent.
@@ -27,10 +27,10 @@ fn sent(cluster: &Cluster, device_id: &str) -> usize {
 
 fn a_duplicated_request_is_one_command_with_one_outcome(database: &Database) {
     const COMMANDS: usize = 20;
-    let cluster = watched(database, 2);
-    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let cluster = audited(database, 2);
+    let vehicle = ObedientVehicle::new(cluster.log_in_at(0, "truck"));
     let mut answers = cluster.redis().subscribe(&channel(&cluster, 1));
-    let (owner, asking) = (channel(&cluster, 0), life(&cluster, 1));
+    let (owner, asking) = (channel(&cluster, 0), incarnation(&cluster, 1));
     for _ in 0..COMMANDS {
         let id = Uuid::now_v7();
         let now = jiff::Timestamp::now().as_millisecond();
@@ -64,45 +64,49 @@ fn a_duplicated_request_is_one_command_with_one_outcome(database: &Database) {
 }
 
 fn a_request_received_after_its_deadline_is_ignored(database: &Database) {
-    let cluster = watched(database, 2);
+    let cluster = audited(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     cluster.instance(0).signal("STOP");
     let asked = cluster
         .instance(1)
-        .ask("truck/turnOn", &json!({ "timeoutSeconds": 1 }));
-    let answer = asked.answer();
-    assert_eq!(answer.told(), (503, "owner-unreachable"));
+        .start_command("truck/turnOn", &json!({ "timeoutSeconds": 1 }));
+    let answer = asked.response();
+    assert_eq!(answer.outcome(), (503, "owner-unreachable"));
     // Not long enough to be taken for dead.
     cluster.instance(0).signal("CONT");
     device.ping();
     assert_eq!(sent(&cluster, "truck"), 0);
-    let asked = cluster.instance(1).ask("truck/turnOn", &json!({}));
+    let asked = cluster
+        .instance(1)
+        .start_command("truck/turnOn", &json!({}));
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
     assert_eq!(sent(&cluster, "truck"), 1);
 }
 
 fn lost_messages_never_give_a_command_two_outcomes(database: &Database) {
     const COMMANDS: usize = 15;
-    let cluster = watched(database, 2);
-    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let cluster = audited(database, 2);
+    let vehicle = ObedientVehicle::new(cluster.log_in_at(0, "truck"));
     let mut ends: BTreeSet<String> = BTreeSet::new();
     for nth in 0..COMMANDS {
         let body = json!({ "timeoutSeconds": 1 });
         // What is published while nobody hears is lost: the request, or its answer.
         if nth % 3 == 0 {
-            cluster.redis().cut_subscribers();
+            cluster.redis().disconnect_subscribers();
         }
-        let asked = cluster.instance(1).ask("truck/turnOn", &body);
+        let asked = cluster.instance(1).start_command("truck/turnOn", &body);
         if nth % 3 == 1 {
-            cluster.redis().cut_subscribers();
+            cluster.redis().disconnect_subscribers();
         }
-        let answer = asked.answer();
-        ends.insert(format!("{:?}", answer.told()));
-        match answer.told() {
+        let answer = asked.response();
+        ends.insert(format!("{:?}", answer.outcome()));
+        match answer.outcome() {
             (200, "done") => {
-                let row = cluster.instance(1).command("truck", answer.command_id());
+                let row = cluster
+                    .instance(1)
+                    .command_record("truck", answer.command_id());
                 assert_eq!(row["status"], "done");
             }
             (503, "fan-out-unavailable" | "owner-unreachable") | (504, "command-expired") => {}

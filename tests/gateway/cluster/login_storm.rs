@@ -10,12 +10,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::watched_with;
+use super::audited_with;
 use crate::{
     history::seeded,
     support::{
-        Cluster, Daemon, Database, Dialect, Line, PATIENCE, Said, hello, on_every_server,
-        wait_until,
+        AsyncDevice, Cluster, Daemon, Database, Dialect, GatewayMessage, PATIENCE, hello,
+        on_every_server, wait_until,
     },
 };
 
@@ -33,12 +33,12 @@ on_every_server! {
 ///
 /// Nothing else may become of it: an instance has room for all, so that it takes each connection, and its store is well.
 /// What it says is then a login, whether or not the greeting still finds the connection open.
-async fn log_in(address: SocketAddr, id: String, pretend: SocketAddr) -> Option<Line> {
-    let line = Line::connect(address, Some(pretend), Dialect::Text, &id).await;
+async fn log_in(address: SocketAddr, id: String, pretend: SocketAddr) -> Option<AsyncDevice> {
+    let line = AsyncDevice::connect(address, Some(pretend), Dialect::Text, &id).await;
     let mut line = line.unwrap();
     line.say(&hello(&id)).await.unwrap();
     match line.hear().await {
-        Some(Said::Reply(reply)) => {
+        Some(GatewayMessage::Reply(reply)) => {
             assert_eq!(reply, "HI, NICE TO MEET YOU!");
             Some(line)
         }
@@ -48,7 +48,7 @@ async fn log_in(address: SocketAddr, id: String, pretend: SocketAddr) -> Option<
 }
 
 /// All logins of one vehicle, at once; returns the connections that were greeted.
-async fn storm(number: usize, instances: Vec<SocketAddr>, mut rng: Rng) -> Vec<Line> {
+async fn storm(number: usize, instances: Vec<SocketAddr>, mut rng: Rng) -> Vec<AsyncDevice> {
     let mut under_way = JoinSet::new();
     for login in 0..LOGINS {
         let byte = |number: usize| u8::try_from(number).unwrap();
@@ -64,7 +64,7 @@ fn id_of(number: usize) -> String {
 }
 
 /// Those of these that the gateway has left open.
-async fn still_open(mut lines: Vec<Line>) -> Vec<Line> {
+async fn still_open(mut lines: Vec<AsyncDevice>) -> Vec<AsyncDevice> {
     let until = Instant::now() + PATIENCE;
     // All but the newest are closed, sooner or later, and the newest never is.
     while lines.len() > 1 && Instant::now() < until {
@@ -81,7 +81,10 @@ async fn still_open(mut lines: Vec<Line>) -> Vec<Line> {
     }
     for line in &mut lines {
         line.say("PING.").await.unwrap();
-        assert_eq!(line.hear().await, Some(Said::Reply("PONG.".to_owned())));
+        assert_eq!(
+            line.hear().await,
+            Some(GatewayMessage::Reply("PONG.".to_owned()))
+        );
     }
     lines
 }
@@ -116,7 +119,7 @@ fn refusals(log: &[Value]) -> Vec<&Value> {
 }
 
 fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) {
-    let cluster = watched_with(database, INSTANCES, &[ROOM]);
+    let cluster = audited_with(database, INSTANCES, &[ROOM]);
     let addresses = (0..INSTANCES).map(|index| cluster.addresses(index)[0]);
     let instances: Vec<SocketAddr> = addresses.collect();
     let runtime = Runtime::new().unwrap();
@@ -124,7 +127,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
     let storms: Vec<_> = (0..VEHICLES)
         .map(|number| runtime.spawn(storm(number, instances.clone(), rng.fork())))
         .collect();
-    let greeted: Vec<Vec<Line>> = runtime.block_on(async {
+    let greeted: Vec<Vec<AsyncDevice>> = runtime.block_on(async {
         let mut all = Vec::new();
         for storm in storms {
             all.push(storm.await.unwrap());
@@ -132,7 +135,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
         all
     });
     let heard: Vec<usize> = greeted.iter().map(Vec::len).collect();
-    let left: Vec<Vec<Line>> = runtime.block_on(async {
+    let left: Vec<Vec<AsyncDevice>> = runtime.block_on(async {
         let mut left = Vec::new();
         for lines in greeted {
             left.push(still_open(lines).await);
@@ -140,7 +143,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
         left
     });
     wait_until("one session for each vehicle is left", || {
-        let held: u64 = cluster.instances().map(Daemon::held).sum();
+        let held: u64 = cluster.instances().map(Daemon::connection_count).sum();
         (held == VEHICLES as u64).then_some(())
     });
     let log: Vec<Value> = (0..INSTANCES)
@@ -155,7 +158,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
 }
 
 /// What must hold of a vehicle after its storm: this is `left` of the connections, of which so many were greeted.
-fn check(cluster: &Cluster, log: &[Value], number: usize, left: &[Line], greeted: usize) {
+fn check(cluster: &Cluster, log: &[Value], number: usize, left: &[AsyncDevice], greeted: usize) {
     let id = id_of(number);
     let of = |column: &str| {
         let sql = format!("SELECT {column} FROM vehicles WHERE device_id = '{id}'");

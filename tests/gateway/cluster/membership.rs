@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{life, session};
+use super::{incarnation, stored_session};
 use crate::support::{Cluster, Daemon, Database, LEASE, change, on_every_server, wait_until};
 
 on_every_server! {
@@ -17,13 +17,13 @@ fn renewals(cluster: &Cluster) -> Vec<u64> {
     rows.iter().map(|row| row.parse().unwrap()).collect()
 }
 
-fn wait_for_two_leases(cluster: &Cluster, lives: usize) {
+fn wait_for_two_leases(cluster: &Cluster, incarnations: usize) {
     let before: u64 = renewals(cluster).iter().sum();
     // Each commits at least four times in a lease, though nobody has anything to write.
     wait_until("two leases have passed", || {
         let now = renewals(cluster);
-        assert_eq!(now.len(), lives, "one of them is dead");
-        (now.iter().sum::<u64>() >= before + 8 * lives as u64).then_some(())
+        assert_eq!(now.len(), incarnations, "one of them is dead");
+        (now.iter().sum::<u64>() >= before + 8 * incarnations as u64).then_some(())
     });
 }
 
@@ -34,7 +34,10 @@ fn instances_with_different_names_run_side_by_side(database: &Database) {
         let id = format!("truck-{index}");
         let _device = cluster.log_in_at(index, &id);
         assert_eq!(cluster.instance(index).get("/ready").status(), 200);
-        assert_eq!(session(&cluster, &id).1, life(&cluster, index));
+        assert_eq!(
+            stored_session(&cluster, &id).1,
+            incarnation(&cluster, index)
+        );
     }
 }
 
@@ -48,7 +51,7 @@ fn a_second_start_with_the_same_name_stops_the_first_with_a_reason(database: &Da
         .set(&format!("presence.lease={}s", LEASE.as_secs()))
         .start();
     device.expect_closed();
-    let status = cluster.wait_for_the_end(0);
+    let status = cluster.wait_for_exit(0);
     assert!(!status.success());
     let log = cluster.log(0);
     let says_so = log
@@ -83,7 +86,7 @@ fn one_instance_purges_for_all_and_another_takes_over(database: &Database) {
     };
     // They know each other by then.
     wait_for_two_leases(&cluster, 2);
-    let is_first = life(&cluster, 0) < life(&cluster, 1);
+    let is_first = incarnation(&cluster, 0) < incarnation(&cluster, 1);
     let (first, second) = if is_first { (0, 1) } else { (1, 0) };
     deletes(&cluster, first);
     assert_eq!(purges(&cluster, second), 0);

@@ -24,19 +24,19 @@ use crate::{
 const DECLARED_DEAD: &str = "declared dead";
 
 /// A cluster whose database notes what is written to it.
-fn watched(database: &Database, size: usize) -> Cluster {
-    watched_with(database, size, &[])
+fn audited(database: &Database, size: usize) -> Cluster {
+    audited_with(database, size, &[])
 }
 
 /// The same with further settings for each instance.
-fn watched_with(database: &Database, size: usize, settings: &[&str]) -> Cluster {
+fn audited_with(database: &Database, size: usize, settings: &[&str]) -> Cluster {
     let cluster = Cluster::start_with(database, size, settings);
     watch(cluster.database_url());
     cluster
 }
 
 /// How often a vehicle went offline.
-fn offline(cluster: &Cluster, device_id: &str) -> usize {
+fn offline_count(cluster: &Cluster, device_id: &str) -> usize {
     let sql = format!(
         "SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}' AND NOT online"
     );
@@ -44,7 +44,7 @@ fn offline(cluster: &Cluster, device_id: &str) -> usize {
 }
 
 /// The vehicle's epoch and who holds it, as the database has it.
-fn session(cluster: &Cluster, device_id: &str) -> (String, String) {
+fn stored_session(cluster: &Cluster, device_id: &str) -> (String, String) {
     let column = |column| {
         let sql = format!("SELECT {column} FROM vehicles WHERE device_id = '{device_id}'");
         cluster.query(&sql).pop().unwrap_or_default()
@@ -53,22 +53,22 @@ fn session(cluster: &Cluster, device_id: &str) -> (String, String) {
 }
 
 /// The id of an instance's present life.
-fn life(cluster: &Cluster, index: usize) -> String {
+fn incarnation(cluster: &Cluster, index: usize) -> String {
     let info = cluster.instance(index).json("/");
     info["instance"]["id"].as_str().unwrap().to_owned()
 }
 
 /// A vehicle that does what it is asked, as soon as it hears it.
-struct Obedient {
+struct ObedientVehicle {
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-impl Obedient {
+impl ObedientVehicle {
     fn new(mut device: Device) -> Self {
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let notes = Arc::clone(&heard);
         thread::spawn(move || {
-            while let Some(sentence) = device.next_line() {
+            while let Some(sentence) = device.line_or_end() {
                 let answer = match sentence.as_str() {
                     "HEY YOU, RUN!" | "HEY YOU, REST!" => "DONE!",
                     "HOW'S IT GOING?" => "FINE. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.",
@@ -99,7 +99,7 @@ fn a_single_gateway_is_rediscovered_after_a_restart_and_a_kill() {
     device.expect("GOTTA GO.");
     cluster.log_in_at(0, "truck");
     cluster.kill(0);
-    cluster.start_again(0);
+    cluster.start_instance(0);
     cluster.log_in_at(0, "truck");
     let epoch = cluster.query("SELECT session_epoch FROM vehicles");
     assert_eq!(epoch, ["3"]);

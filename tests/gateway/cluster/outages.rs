@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{DECLARED_DEAD, Obedient, offline, watched};
+use super::{DECLARED_DEAD, ObedientVehicle, audited, offline_count};
 use crate::support::{
     Cluster, Daemon, Database, Device, LEASE, REPORT, RUN, THANKS, hello, on_every_server,
     wait_until,
@@ -24,13 +24,13 @@ on_every_server! {
 
 /// Without Redis for so long, until it is back.
 fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
-    let cluster = watched(&Database::mariadb(), 2);
+    let cluster = audited(&Database::mariadb(), 2);
     let mut here = cluster.log_in_at(0, "here");
-    let there = Obedient::new(cluster.log_in_at(1, "there"));
+    let there = ObedientVehicle::new(cluster.log_in_at(1, "there"));
     let remote = || {
         let since = Instant::now();
         let body = json!({"timeoutSeconds": 3});
-        let answer = cluster.instance(0).operate("there/turnOn", &body);
+        let answer = cluster.instance(0).send_command("there/turnOn", &body);
         assert!(
             since.elapsed() < Duration::from_secs(4),
             "{:?}",
@@ -38,19 +38,19 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
         );
         answer
     };
-    assert_eq!(remote().told(), (200, "done"));
+    assert_eq!(remote().outcome(), (200, "done"));
     stop(&cluster);
     let until = Instant::now() + length;
 
     here.say(REPORT);
     here.expect(THANKS);
-    let asked = cluster.instance(0).ask("here/turnOn", &json!({}));
+    let asked = cluster.instance(0).start_command("here/turnOn", &json!({}));
     here.expect(RUN);
     here.say("DONE!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
     while Instant::now() < until {
         let answer = remote();
-        let told = answer.told();
+        let told = answer.outcome();
         assert!(
             told == (503, "fan-out-unavailable") || told == (503, "owner-unreachable"),
             "{told:?}"
@@ -60,23 +60,23 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
     }
     assert_eq!(cluster.instance(0).get("/ready").status(), 200);
     // Logins go on, and what was connected stays.
-    let new = Obedient::new(cluster.log_in_at(1, "new"));
+    let new = ObedientVehicle::new(cluster.log_in_at(1, "new"));
     assert_eq!(there.heard(), [RUN]);
 
     start(&cluster);
     wait_until("commands go through again", || {
-        (remote().told() == (200, "done")).then_some(())
+        (remote().outcome() == (200, "done")).then_some(())
     });
-    let answer = cluster.instance(0).operate("new/turnOn", &json!({}));
-    assert_eq!(answer.told(), (200, "done"));
+    let answer = cluster.instance(0).send_command("new/turnOn", &json!({}));
+    assert_eq!(answer.outcome(), (200, "done"));
     assert_eq!(new.heard(), [RUN]);
     // What was answered 503 is not said after all.
-    let states = cluster.instance(0).states("there");
+    let states = cluster.instance(0).command_states("there");
     let done = states.iter().filter(|state| *state == "done").count();
     assert_eq!(there.heard().len(), done, "{states:?}");
     here.ping();
     for id in ["here", "there", "new"] {
-        assert_eq!(offline(&cluster, id), 0, "{id}");
+        assert_eq!(offline_count(&cluster, id), 0, "{id}");
     }
 }
 
@@ -99,13 +99,13 @@ fn while_redis_hangs_vehicles_stay_and_remote_commands_fail_in_time() {
 }
 
 /// Reports as often as it is thanked, until it is told to stop; returns how often that was, and the device, still connected.
-fn report_on_and_on(
+fn report_until(
     mut device: Device,
     thanked: &AtomicUsize,
-    over: &AtomicBool,
+    is_over: &AtomicBool,
 ) -> (usize, Device) {
     let mut thanks = 0;
-    while !over.load(Ordering::Relaxed) {
+    while !is_over.load(Ordering::Relaxed) {
         device.say(REPORT);
         device.expect(THANKS);
         thanks += 1;
@@ -117,32 +117,32 @@ fn report_on_and_on(
 fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: &Database) {
     // Much longer than a lease.
     const STALL: Duration = Duration::from_secs(8);
-    let cluster = watched(database, 3);
+    let cluster = audited(database, 3);
     let thanked = Arc::new(AtomicUsize::new(0));
-    let over = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::new(AtomicBool::new(false));
     let reporters: Vec<_> = (0..6)
         .map(|n| {
             let device = cluster.log_in_at(n % 3, &format!("truck-{n}"));
-            let (thanked, over) = (Arc::clone(&thanked), Arc::clone(&over));
-            thread::spawn(move || report_on_and_on(device, &thanked, &over))
+            let (thanked, is_over) = (Arc::clone(&thanked), Arc::clone(&is_over));
+            thread::spawn(move || report_until(device, &thanked, &is_over))
         })
         .collect();
-    let some_more = || {
+    let wait_for_progress = || {
         let before = thanked.load(Ordering::Relaxed);
         wait_until("some more are thanked", || {
             (thanked.load(Ordering::Relaxed) > before + 60).then_some(())
         });
     };
-    some_more();
+    wait_for_progress();
     database.server().kill();
     database.server().restart();
-    some_more();
+    wait_for_progress();
     database.server().stall();
     // For its length: nothing is waited for.
     assert!(STALL > 2 * LEASE);
     thread::sleep(STALL);
     database.server().resume();
-    some_more();
+    wait_for_progress();
     for index in 0..3 {
         wait_until("it is ready", || {
             (cluster.instance(index).get("/ready").status() == 200).then_some(())
@@ -153,7 +153,7 @@ fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: 
             .find(|line| line.to_string().contains(DECLARED_DEAD));
         assert_eq!(dead, None);
     }
-    over.store(true, Ordering::Relaxed);
+    is_over.store(true, Ordering::Relaxed);
     let reporters: Vec<_> = reporters
         .into_iter()
         .map(|reporter| reporter.join().unwrap())
@@ -164,7 +164,7 @@ fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: 
             "SELECT count(*) FROM reports WHERE device_id = '{id}'"
         ));
         assert_eq!(stored, [thanks.to_string()], "{id}");
-        assert_eq!(offline(&cluster, &id), 0, "{id}");
+        assert_eq!(offline_count(&cluster, &id), 0, "{id}");
     }
 }
 
@@ -180,15 +180,15 @@ fn report_over_reconnects(
     connect: impl Fn() -> Device,
     id: &str,
     thanked: &AtomicUsize,
-    over: &AtomicBool,
+    is_over: &AtomicBool,
 ) -> Counts {
     const AT_ONCE: usize = 8;
     let reports = format!("{REPORT}\n").repeat(AT_ONCE);
     let mut counts = Counts::default();
-    while !over.load(Ordering::Relaxed) {
+    while !is_over.load(Ordering::Relaxed) {
         let mut device = connect();
         let mut lives = device.try_say(&hello(id)) && device.line().is_some();
-        while lives && !over.load(Ordering::Relaxed) {
+        while lives && !is_over.load(Ordering::Relaxed) {
             counts.said += AT_ONCE;
             lives = device.try_send(reports.as_bytes());
             for _ in 0..AT_ONCE {
@@ -217,10 +217,10 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
     const DUMPERS: usize = 40;
     const DUMPS: usize = 50;
     const ROOM: u64 = 64 << 20;
-    let cluster = watched(database, 2);
+    let cluster = audited(database, 2);
     let thanked = AtomicUsize::new(0);
-    let over = AtomicBool::new(false);
-    let some_more = || {
+    let is_over = AtomicBool::new(false);
+    let wait_for_progress = || {
         let before = thanked.load(Ordering::Relaxed);
         wait_until("some more are thanked", || {
             (thanked.load(Ordering::Relaxed) > before + 100).then_some(())
@@ -228,15 +228,15 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
     };
     let id = |n: usize| format!("truck-{n}");
     let counts: Vec<Counts> = thread::scope(|scope| {
-        let stop = Stop(&over);
+        let stop = Stop(&is_over);
         let reporters: Vec<_> = (0..8)
             .map(|n| {
-                let (cluster, thanked, over) = (&cluster, &thanked, &over);
+                let (cluster, thanked, is_over) = (&cluster, &thanked, &is_over);
                 let connect = move || cluster.connect_to(n % 2);
-                scope.spawn(move || report_over_reconnects(connect, &id(n), thanked, over))
+                scope.spawn(move || report_over_reconnects(connect, &id(n), thanked, is_over))
             })
             .collect();
-        some_more();
+        wait_for_progress();
         let mut dumpers: Vec<Device> = (0..DUMPERS)
             .map(|n| cluster.log_in_at(n % 2, &format!("dumper-{n}")))
             .collect();
@@ -254,7 +254,7 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
             assert!(grown < ROOM, "{grown} bytes more");
         }
         database.server().resume();
-        some_more();
+        wait_for_progress();
         drop(stop);
         reporters
             .into_iter()

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::Obedient;
-use crate::support::{Answer, Cluster, Database, REST, RUN, on_every_server, wait_until};
+use super::ObedientVehicle;
+use crate::support::{Cluster, CommandResponse, Database, REST, RUN, on_every_server, wait_until};
 
 on_every_server! {
     any_instance_reaches_a_vehicle_on_any_other,
@@ -26,11 +26,11 @@ fn any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
         let mut device = cluster.log_in_at(owner, &id);
         for asked in 0..3 {
             let instance = cluster.instance(asked);
-            let asked = instance.ask(&format!("{id}/turnOn"), &json!({}));
+            let asked = instance.start_command(&format!("{id}/turnOn"), &json!({}));
             device.expect(RUN);
             device.say("DONE!");
-            let answer = asked.answer();
-            assert_eq!(answer.told(), (200, "done"));
+            let answer = asked.response();
+            assert_eq!(answer.outcome(), (200, "done"));
             assert_eq!(answer.body["reply"], "DONE!");
             assert_eq!(instance.vehicle(&id)["running"], true);
         }
@@ -46,12 +46,14 @@ fn through_the_balancer_every_command_reaches_its_vehicle(database: &Database) {
     wait_until("the balancer knows all three", || {
         others.push(cluster.log_in(&format!("other-{}", others.len())));
         let mut instances = cluster.instances();
-        instances.all(|instance| instance.held() > 0).then_some(())
+        instances
+            .all(|instance| instance.connection_count() > 0)
+            .then_some(())
     });
     let ids: Vec<String> = (0..VEHICLES).map(|nth| format!("truck-{nth}")).collect();
-    let vehicles: Vec<Obedient> = ids
+    let vehicles: Vec<ObedientVehicle> = ids
         .iter()
-        .map(|id| Obedient::new(cluster.log_in(id)))
+        .map(|id| ObedientVehicle::new(cluster.log_in(id)))
         .collect();
     let owners = "SELECT DISTINCT instance_id FROM vehicles WHERE device_id LIKE 'truck%'";
     assert_eq!(cluster.query(owners).len(), 3);
@@ -77,34 +79,36 @@ fn every_outcome_is_returned_from_another_instance(database: &Database) {
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
 
-    let asked = elsewhere.ask("truck/turnOn", &json!({}));
+    let asked = elsewhere.start_command("truck/turnOn", &json!({}));
     device.expect(RUN);
     device.say("I CAN'T, SORRY.");
-    let answer = asked.answer();
-    assert_eq!(answer.told(), (409, "vehicle-refused"));
-    let refused = elsewhere.command("truck", answer.command_id());
+    let answer = asked.response();
+    assert_eq!(answer.outcome(), (409, "vehicle-refused"));
+    let refused = elsewhere.command_record("truck", answer.command_id());
     assert_eq!(refused["status"], "refused");
 
-    let asked = elsewhere.ask("truck/turnOn", &json!({"timeoutSeconds": 1}));
+    let asked = elsewhere.start_command("truck/turnOn", &json!({"timeoutSeconds": 1}));
     device.expect(RUN);
-    assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
+    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
     // The kind is held: what cannot be asked in time is not asked at all.
-    let asked = elsewhere.ask("truck/turnOff", &json!({"timeoutSeconds": 1}));
-    assert_eq!(asked.answer().told(), (504, "command-expired"));
+    let asked = elsewhere.start_command("truck/turnOff", &json!({"timeoutSeconds": 1}));
+    assert_eq!(asked.response().outcome(), (504, "command-expired"));
     device.say("DONE!");
     device.ping();
 
     assert_eq!(
-        elsewhere.operate("nobody/turnOn", &json!({})).told(),
+        elsewhere
+            .send_command("nobody/turnOn", &json!({}))
+            .outcome(),
         (404, "unknown-vehicle")
     );
 
-    let asked = elsewhere.ask("truck/turnOff", &json!({}));
+    let asked = elsewhere.start_command("truck/turnOff", &json!({}));
     device.expect(REST);
     drop(device);
-    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
-    let answer = elsewhere.operate("truck/turnOn", &json!({}));
-    assert_eq!(answer.told(), (409, "vehicle-offline"));
+    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
+    let answer = elsewhere.send_command("truck/turnOn", &json!({}));
+    assert_eq!(answer.outcome(), (409, "vehicle-offline"));
 }
 
 fn every_kind_of_request_works_through_another_instance(database: &Database) {
@@ -112,10 +116,10 @@ fn every_kind_of_request_works_through_another_instance(database: &Database) {
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
 
-    let asked = elsewhere.ask("truck/frequency", &json!({"seconds": 77}));
+    let asked = elsewhere.start_command("truck/frequency", &json!({"seconds": 77}));
     device.expect("KEEP ME POSTED EVERY 77 SECONDS.");
     device.say("SURE, I WILL!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
     assert_eq!(
         elsewhere.vehicle("truck")["acknowledgedUpdateFrequency"],
         77
@@ -129,33 +133,41 @@ fn every_kind_of_request_works_through_another_instance(database: &Database) {
     assert_eq!(info["status"], "CONNECTED");
     assert_eq!(info["battery"], 42);
 
-    let asked = elsewhere.ask("truck/disconnect", &json!({}));
+    let asked = elsewhere.start_command("truck/disconnect", &json!({}));
     device.expect("GOTTA GO.");
     device.say("SEE YA!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
     device.expect_closed();
-    assert_eq!(elsewhere.offline("truck")["disconnectReason"], "operator");
+    assert_eq!(
+        elsewhere.wait_until_offline("truck")["disconnectReason"],
+        "operator"
+    );
 }
 
 fn an_idempotency_key_is_one_command_across_instances(database: &Database) {
     let cluster = Cluster::start(database, 3);
-    let vehicle = Obedient::new(cluster.log_in_at(0, "truck"));
+    let vehicle = ObedientVehicle::new(cluster.log_in_at(0, "truck"));
     let asked: Vec<_> = (0..9)
         .map(|n| {
             cluster
                 .instance(n % 3)
-                .ask_as("truck/turnOn", &json!({}), Some("key"))
+                .start_command_with_key("truck/turnOn", &json!({}), Some("key"))
         })
         .collect();
-    let answers: Vec<_> = asked.into_iter().map(|asked| asked.answer()).collect();
-    let ids: BTreeSet<&str> = answers.iter().map(Answer::command_id).collect();
+    let answers: Vec<_> = asked.into_iter().map(|asked| asked.response()).collect();
+    let ids: BTreeSet<&str> = answers.iter().map(CommandResponse::command_id).collect();
     assert_eq!(ids.len(), 1, "{answers:#?}");
-    assert!(answers.iter().all(|answer| answer.told() == (200, "done")));
+    assert!(
+        answers
+            .iter()
+            .all(|answer| answer.outcome() == (200, "done"))
+    );
     assert_eq!(vehicle.heard(), [RUN]);
-    let other = cluster
-        .instance(2)
-        .ask_as("truck/turnOff", &json!({}), Some("key"));
-    assert_eq!(other.answer().told(), (422, "idempotency-key-reused"));
+    let other =
+        cluster
+            .instance(2)
+            .start_command_with_key("truck/turnOff", &json!({}), Some("key"));
+    assert_eq!(other.response().outcome(), (422, "idempotency-key-reused"));
 }
 
 fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Database) {
@@ -163,20 +175,20 @@ fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Databa
     let mut device = cluster.log_in_at(0, "truck");
     device.say("GOTTA GO.");
     device.expect("SEE YA!");
-    cluster.instance(1).offline("truck");
+    cluster.instance(1).wait_until_offline("truck");
     let queue = json!({"queue": true, "ttlSeconds": 60});
-    let older = cluster.instance(0).operate("truck/turnOn", &queue);
-    assert_eq!(older.told(), (202, "queued"));
-    let newer = cluster.instance(1).operate("truck/turnOff", &queue);
-    assert_eq!(newer.told(), (202, "queued"));
+    let older = cluster.instance(0).send_command("truck/turnOn", &queue);
+    assert_eq!(older.outcome(), (202, "queued"));
+    let newer = cluster.instance(1).send_command("truck/turnOff", &queue);
+    assert_eq!(newer.outcome(), (202, "queued"));
     let mut device = cluster.log_in_at(2, "truck");
     device.expect(REST);
     device.say("DONE!");
     let instance = cluster.instance(0);
     wait_until("the newer one is done", || {
-        (instance.command("truck", newer.command_id())["status"] == "done").then_some(())
+        (instance.command_record("truck", newer.command_id())["status"] == "done").then_some(())
     });
-    let older = instance.command("truck", older.command_id());
+    let older = instance.command_record("truck", older.command_id());
     assert_eq!(older["status"], "superseded");
     device.ping();
 }
@@ -184,7 +196,7 @@ fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Databa
 fn a_broadcast_reaches_and_counts_the_vehicles_of_all_instances(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let vehicles: Vec<_> = (0..9)
-        .map(|n| Obedient::new(cluster.log_in_at(n % 3, &format!("truck-{n}"))))
+        .map(|n| ObedientVehicle::new(cluster.log_in_at(n % 3, &format!("truck-{n}"))))
         .collect();
     let mut silent = cluster.log_in_at(2, "silent");
     let body = json!({"message": RUN, "timeoutSeconds": 3});
@@ -220,7 +232,7 @@ fn a_message_on_the_shared_channel_commands_a_vehicle_once(database: &Database) 
         publish(&cluster, "VehicleServers", &message(&id));
         device.expect(RUN);
         device.say("DONE!");
-        cluster.instance(0).reaches(&id, &["done"]);
+        cluster.instance(0).wait_for_command_states(&id, &["done"]);
         device.ping();
     }
     // What nobody can do, and what is none of ours, harms nobody.
@@ -236,7 +248,9 @@ fn a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere(database: &Dat
     cluster.instance(0).signal("TERM");
     device.expect("GOTTA GO.");
     let key = Some("key");
-    let asked = cluster.instance(1).ask_as("truck/turnOn", &json!({}), key);
+    let asked = cluster
+        .instance(1)
+        .start_command_with_key("truck/turnOn", &json!({}), key);
     wait_until("the stopping instance has the command", || {
         let stored = cluster.query("SELECT id FROM commands");
         (!stored.is_empty()).then_some(())
@@ -246,6 +260,6 @@ fn a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere(database: &Dat
     let mut device = cluster.log_in_at(1, "truck");
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.answer().told(), (200, "done"));
-    assert!(cluster.wait_for_the_end(0).success());
+    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert!(cluster.wait_for_exit(0).success());
 }

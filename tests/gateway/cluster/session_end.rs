@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::SockRef;
 
-use super::{DECLARED_DEAD, life, offline, session, watched, watched_with};
+use super::{DECLARED_DEAD, audited, audited_with, incarnation, offline_count, stored_session};
 use crate::support::{
     Cluster, Database, Device, GRACE, LEASE, PATIENCE, REPORT, RUN, THANKS, hello, on_every_server,
     wait_until,
@@ -25,32 +25,34 @@ on_every_server! {
 }
 
 fn a_login_elsewhere_replaces_a_half_open_connection(database: &Database) {
-    let cluster = watched(database, 3);
+    let cluster = audited(database, 3);
     let mut old = cluster.log_in_at(0, "truck");
     let mut new = cluster.log_in_at(1, "truck");
     // Nobody closed it from the other side.
     old.expect_closed();
-    let line = cluster.instance(0).disconnected("truck");
+    let line = cluster.instance(0).logged_disconnect("truck");
     assert_eq!(line["reason"], "superseded");
     drop(old);
     wait_until("the first instance has done with it", || {
-        (cluster.instance(0).held() == 0).then_some(())
+        (cluster.instance(0).connection_count() == 0).then_some(())
     });
     for asked in 0..3 {
-        let asked = cluster.instance(asked).ask("truck/turnOn", &json!({}));
+        let asked = cluster
+            .instance(asked)
+            .start_command("truck/turnOn", &json!({}));
         new.expect(RUN);
         new.say("DONE!");
-        assert_eq!(asked.answer().told(), (200, "done"));
+        assert_eq!(asked.response().outcome(), (200, "done"));
     }
     assert_eq!(
-        session(&cluster, "truck"),
-        ("2".to_owned(), life(&cluster, 1))
+        stored_session(&cluster, "truck"),
+        ("2".to_owned(), incarnation(&cluster, 1))
     );
-    assert_eq!(offline(&cluster, "truck"), 0);
+    assert_eq!(offline_count(&cluster, "truck"), 0);
 }
 
 /// Nobody is taken for dead, and nobody compares its sessions with the database, for as long as a test takes.
-const SLOW: &str = "presence.lease=5m";
+const LONG_LEASE: &str = "presence.lease=5m";
 
 /// How a connection that nobody uses any more may end after all.
 #[derive(Debug, Clone, Copy)]
@@ -79,76 +81,81 @@ impl LateEnd {
 }
 
 /// What the database has noted of a vehicle's sessions.
-fn noted(cluster: &Cluster, device_id: &str) -> Vec<String> {
+fn audit_entries(cluster: &Cluster, device_id: &str) -> Vec<String> {
     let sql = format!("SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}'");
     cluster.query(&sql)
 }
 
 /// A command by way of this instance reaches the vehicle, which does it.
 #[track_caller]
-fn obeys(cluster: &Cluster, asked: usize, id: &str, device: &mut Device) {
+fn expect_command_done(cluster: &Cluster, asked: usize, id: &str, device: &mut Device) {
     let asked = cluster
         .instance(asked)
-        .ask(&format!("{id}/turnOn"), &json!({}));
+        .start_command(&format!("{id}/turnOn"), &json!({}));
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
 }
 
 /// The first instance has closed its connection of this vehicle, which is with the second one as before.
-fn is_still_with_the_second(cluster: &Cluster, id: &str, noted_before: &[String]) {
-    let line = cluster.instance(0).disconnected(id);
+fn expect_session_unchanged(cluster: &Cluster, id: &str, noted_before: &[String]) {
+    let line = cluster.instance(0).logged_disconnect(id);
     assert_eq!(line["epoch"], 1);
     // Whatever it had to store of it comes before the end of a login after it.
     drop(cluster.log_in_at(0, &format!("after-{id}")));
-    cluster.instance(0).offline(&format!("after-{id}"));
-    assert_eq!(noted(cluster, id), noted_before, "{id}");
-    assert_eq!(session(cluster, id), ("2".to_owned(), life(cluster, 1)));
+    cluster
+        .instance(0)
+        .wait_until_offline(&format!("after-{id}"));
+    assert_eq!(audit_entries(cluster, id), noted_before, "{id}");
+    assert_eq!(
+        stored_session(cluster, id),
+        ("2".to_owned(), incarnation(cluster, 1))
+    );
     assert_eq!(cluster.instance(2).vehicle(id)["online"], true);
-    assert_eq!(offline(cluster, id), 0);
+    assert_eq!(offline_count(cluster, id), 0);
 }
 
 fn a_late_close_on_a_paused_instance_changes_nothing(database: &Database) {
-    let cluster = watched_with(database, 3, &[SLOW]);
+    let cluster = audited_with(database, 3, &[LONG_LEASE]);
     let old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
     cluster.pause(0);
     let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
     for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
         for asked in [1, 2] {
-            obeys(&cluster, asked, end.id(), device);
+            expect_command_done(&cluster, asked, end.id(), device);
         }
     }
-    let before = LateEnd::BOTH.map(|end| noted(&cluster, end.id()));
+    let before = LateEnd::BOTH.map(|end| audit_entries(&cluster, end.id()));
     for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
         end.end(device);
     }
     // Now it hears of the logins and of the ends at once.
     cluster.resume(0);
     for ((device, end), before) in new.iter_mut().zip(LateEnd::BOTH).zip(&before) {
-        is_still_with_the_second(&cluster, end.id(), before);
+        expect_session_unchanged(&cluster, end.id(), before);
         for asked in 0..3 {
-            obeys(&cluster, asked, end.id(), device);
+            expect_command_done(&cluster, asked, end.id(), device);
         }
     }
 }
 
 fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
-    let cluster = watched_with(database, 3, &[SLOW]);
+    let cluster = audited_with(database, 3, &[LONG_LEASE]);
     let mut old = LateEnd::BOTH.map(|end| cluster.log_in_at(0, end.id()));
     cluster.redis().kill();
     let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
     for ((new, old), end) in new.iter_mut().zip(&mut old).zip(LateEnd::BOTH) {
-        obeys(&cluster, 1, end.id(), new);
+        expect_command_done(&cluster, 1, end.id(), new);
         // The first instance still holds a connection of it.
         old.ping();
     }
-    let before = LateEnd::BOTH.map(|end| noted(&cluster, end.id()));
+    let before = LateEnd::BOTH.map(|end| audit_entries(&cluster, end.id()));
     for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
         end.end(device);
     }
     for ((device, end), before) in new.iter_mut().zip(LateEnd::BOTH).zip(&before) {
-        is_still_with_the_second(&cluster, end.id(), before);
-        obeys(&cluster, 1, end.id(), device);
+        expect_session_unchanged(&cluster, end.id(), before);
+        expect_command_done(&cluster, 1, end.id(), device);
     }
     cluster.redis().restart();
     for index in 0..3 {
@@ -159,48 +166,48 @@ fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
     }
     for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
         for asked in 0..3 {
-            obeys(&cluster, asked, end.id(), device);
+            expect_command_done(&cluster, asked, end.id(), device);
         }
     }
 }
 
 fn after_a_lost_notice_a_command_closes_the_old_connection(database: &Database) {
-    let cluster = watched_with(database, 2, &[SLOW]);
+    let cluster = audited_with(database, 2, &[LONG_LEASE]);
     let mut old = cluster.log_in_at(0, "truck");
     cluster.redis().kill();
     let mut new = cluster.log_in_at(1, "truck");
     let ask = || {
         let body = json!({"timeoutSeconds": 3});
-        let answer = cluster.instance(0).operate("truck/turnOn", &body);
+        let answer = cluster.instance(0).send_command("truck/turnOn", &body);
         // Either way it was not sent, and will not be.
         let told = [(503, "fan-out-unavailable"), (504, "command-expired")];
-        assert!(told.contains(&answer.told()), "{answer:?}");
+        assert!(told.contains(&answer.outcome()), "{answer:?}");
         answer.status
     };
     ask();
     old.expect_closed();
-    let line = cluster.instance(0).disconnected("truck");
+    let line = cluster.instance(0).logged_disconnect("truck");
     assert_eq!(line["reason"], "superseded");
     // Now it knows that the vehicle is with another instance, which it cannot reach.
     assert_eq!(ask(), 503);
-    obeys(&cluster, 1, "truck", &mut new);
+    expect_command_done(&cluster, 1, "truck", &mut new);
     assert_eq!(
-        session(&cluster, "truck"),
-        ("2".to_owned(), life(&cluster, 1))
+        stored_session(&cluster, "truck"),
+        ("2".to_owned(), incarnation(&cluster, 1))
     );
-    assert_eq!(offline(&cluster, "truck"), 0);
+    assert_eq!(offline_count(&cluster, "truck"), 0);
 }
 
 fn after_a_lost_notice_the_old_connection_closes_within_some_leases(database: &Database) {
-    let cluster = watched(database, 2);
+    let cluster = audited(database, 2);
     let mut old = cluster.log_in_at(0, "truck");
     cluster.redis().kill();
     let mut new = cluster.log_in_at(1, "truck");
     old.expect_closed();
     new.say(REPORT);
     new.expect(THANKS);
-    assert_eq!(offline(&cluster, "truck"), 0);
-    assert_eq!(session(&cluster, "truck").0, "2");
+    assert_eq!(offline_count(&cluster, "truck"), 0);
+    assert_eq!(stored_session(&cluster, "truck").0, "2");
 }
 
 /// Whether the database takes this life for dead, or has forgotten it.
@@ -210,8 +217,8 @@ fn is_dead(cluster: &Cluster, life: &str) -> bool {
 }
 
 fn a_paused_instance_loses_its_vehicles_and_gets_a_new_incarnation(database: &Database) {
-    let cluster = watched(database, 3);
-    let old_life = life(&cluster, 0);
+    let cluster = audited(database, 3);
+    let old_incarnation = incarnation(&cluster, 0);
     let mut stay: Vec<Device> = (0..3)
         .map(|n| cluster.log_in_at(0, &format!("stays-{n}")))
         .collect();
@@ -226,37 +233,37 @@ fn a_paused_instance_loses_its_vehicles_and_gets_a_new_incarnation(database: &Da
         device.say(REPORT);
     }
     wait_until("it is taken for dead", || {
-        is_dead(&cluster, &old_life).then_some(())
+        is_dead(&cluster, &old_incarnation).then_some(())
     });
     cluster.resume(0);
     // Neither stored nor thanked: the sessions were over, whoever has noticed.
     for device in left.iter_mut().chain(&mut stay) {
         device.expect_closed();
     }
-    cluster.instance(0).logged_like(DECLARED_DEAD);
+    cluster.instance(0).logged_containing(DECLARED_DEAD);
     assert_eq!(cluster.query("SELECT id FROM reports"), [""; 0]);
     wait_until("it serves again", || {
         (cluster.instance(0).get("/ready").status() == 200).then_some(())
     });
-    assert_ne!(life(&cluster, 0), old_life);
+    assert_ne!(incarnation(&cluster, 0), old_incarnation);
     for (n, device) in moved.iter_mut().enumerate() {
         device.say(REPORT);
         device.expect(THANKS);
-        assert_eq!(offline(&cluster, &format!("moves-{n}")), 0);
+        assert_eq!(offline_count(&cluster, &format!("moves-{n}")), 0);
     }
     let mut device = cluster.log_in_at(0, "new");
     device.say(REPORT);
     device.expect(THANKS);
-    assert_eq!(session(&cluster, "new").1, life(&cluster, 0));
+    assert_eq!(stored_session(&cluster, "new").1, incarnation(&cluster, 0));
     for n in 0..3 {
         let id = format!("stays-{n}");
-        cluster.instance(0).offline(&id);
-        assert_eq!(offline(&cluster, &id), 1);
+        cluster.instance(0).wait_until_offline(&id);
+        assert_eq!(offline_count(&cluster, &id), 1);
     }
 }
 
 fn vehicles_of_a_killed_instance_have_a_grace_period(database: &Database) {
-    let mut cluster = watched(database, 3);
+    let mut cluster = audited(database, 3);
     let ids: Vec<String> = (0..6).map(|n| format!("truck-{n}")).collect();
     let devices: Vec<Device> = ids.iter().map(|id| cluster.log_in_at(0, id)).collect();
     let (back, gone) = ids.split_at(3);
@@ -265,19 +272,19 @@ fn vehicles_of_a_killed_instance_have_a_grace_period(database: &Database) {
     drop(devices);
     let _back: Vec<Device> = back.iter().map(|id| cluster.log_in(id)).collect();
     for id in gone {
-        let vehicle = cluster.instance(1).offline(id);
+        let vehicle = cluster.instance(1).wait_until_offline(id);
         assert_eq!(vehicle["disconnectReason"], "instance-lost");
     }
     let took = since.elapsed();
     assert!(took < LEASE + GRACE + Duration::from_secs(2), "{took:?}");
     assert!(took > GRACE, "{took:?}: they had no grace");
-    cluster.start_again(0);
+    cluster.start_instance(0);
     for id in gone {
-        assert_eq!(offline(&cluster, id), 1, "{id}");
+        assert_eq!(offline_count(&cluster, id), 1, "{id}");
     }
     for id in back {
-        assert_eq!(offline(&cluster, id), 0, "{id}");
-        assert_eq!(session(&cluster, id).0, "2");
+        assert_eq!(offline_count(&cluster, id), 0, "{id}");
+        assert_eq!(stored_session(&cluster, id).0, "2");
     }
 }
 
@@ -287,40 +294,42 @@ fn deleting_a_vehicle_closes_its_session_on_another_instance(database: &Database
     assert_eq!(cluster.instance(1).delete("/vehicles/truck").status(), 204);
     device.expect_closed();
     assert_eq!(
-        cluster.instance(0).disconnected("truck")["reason"],
+        cluster.instance(0).logged_disconnect("truck")["reason"],
         "deleted"
     );
     assert_eq!(cluster.instance(0).get("/vehicles/truck").status(), 404);
     cluster.log_in_at(0, "truck");
     assert_eq!(
-        session(&cluster, "truck").0,
+        stored_session(&cluster, "truck").0,
         "2",
         "epochs go on over a deletion"
     );
 }
 
 fn killing_the_owner_ends_a_command_for_its_caller_elsewhere(database: &Database) {
-    let mut cluster = watched(database, 2);
+    let mut cluster = audited(database, 2);
     let mut device = cluster.connect_to(0);
     device.say(&hello("truck"));
     device.expect("HI, NICE TO MEET YOU!");
     let deadline = PATIENCE.as_secs();
     let body = json!({"timeoutSeconds": deadline});
-    let asked = cluster.instance(1).ask("truck/turnOn", &body);
+    let asked = cluster.instance(1).start_command("truck/turnOn", &body);
     device.expect(RUN);
     let since = Instant::now();
     cluster.kill(0);
-    let answer = asked.answer();
-    assert_eq!(answer.told(), (409, "vehicle-disconnected"));
+    let answer = asked.response();
+    assert_eq!(answer.outcome(), (409, "vehicle-disconnected"));
     assert!(since.elapsed() < Duration::from_secs(deadline));
-    cluster.instance(1).reaches("truck", &["disconnected"]);
+    cluster
+        .instance(1)
+        .wait_for_command_states("truck", &["disconnected"]);
 }
 
 fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Database) {
     let mut cluster = Cluster::start(database, 3);
     let mut device = cluster.log_in_at(0, "truck");
     let body = json!({"timeoutSeconds": 20});
-    let asked = cluster.instance(1).ask("truck/turnOn", &body);
+    let asked = cluster.instance(1).start_command("truck/turnOn", &body);
     device.expect(RUN);
     // Whoever asked does not see what happens now, and is not told.
     cluster.pause(1);
@@ -328,12 +337,12 @@ fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Datab
     assert_eq!(cluster.instance(2).delete("/vehicles/truck").status(), 204);
     let mut device = cluster.log_in_at(2, "truck");
     // What deleted vehicles left is purged by an instance when it starts.
-    cluster.start_again(0);
+    cluster.start_instance(0);
     wait_until("its record is purged", || {
         let records = cluster.query("SELECT id FROM commands");
         records.is_empty().then_some(())
     });
     cluster.resume(1);
-    assert_eq!(asked.answer().told(), (404, "unknown-vehicle"));
+    assert_eq!(asked.response().outcome(), (404, "unknown-vehicle"));
     device.ping();
 }

@@ -11,23 +11,23 @@ on_every_database! {
 fn a_broadcast_asks_all_connected_vehicles_and_counts_outcomes(database: &Database) {
     let daemon = Daemon::on(database).start();
     drop(Vehicle::log_in(&daemon, "gone", Dialect::Text));
-    daemon.offline("gone");
+    daemon.wait_until_offline("gone");
     let mut vehicles: Vec<Vehicle> = ["done", "refused", "silent", "leaving"]
         .into_iter()
         .zip(Dialect::BOTH.into_iter().cycle())
         .map(|(id, dialect)| Vehicle::log_in(&daemon, id, dialect))
         .collect();
     let body = json!({ "message": RUN, "timeoutSeconds": 2 });
-    let asked = daemon.ask("broadcast", &body);
+    let asked = daemon.start_command("broadcast", &body);
     for vehicle in &mut vehicles {
-        vehicle.hears(RUN);
+        vehicle.expect_command(RUN);
     }
-    let meanwhile = daemon.operate("broadcast", &body);
-    assert_eq!(meanwhile.told(), (429, "broadcast-under-way"));
-    vehicles[0].answers("DONE!");
-    vehicles[1].answers("I CAN'T, SORRY.");
+    let meanwhile = daemon.send_command("broadcast", &body);
+    assert_eq!(meanwhile.outcome(), (429, "broadcast-under-way"));
+    vehicles[0].reply("DONE!");
+    vehicles[1].reply("I CAN'T, SORRY.");
     vehicles.pop();
-    let answer = asked.answer();
+    let answer = asked.response();
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.body,

@@ -16,45 +16,60 @@ fn a_disconnect_says_goodbye_and_closes(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.ask("truck/disconnect", &json!({}));
-        vehicle.hears("GOTTA GO.");
-        vehicle.answers("SEE YA!");
+        let asked = daemon.start_command("truck/disconnect", &json!({}));
+        vehicle.expect_command("GOTTA GO.");
+        vehicle.reply("SEE YA!");
         vehicle.device.expect_closed();
-        let answer = asked.answer();
+        let answer = asked.response();
         assert_eq!(
             (answer.status, &answer.body["reply"]),
             (200, &json!("SEE YA!"))
         );
-        assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
+        assert_eq!(
+            daemon.wait_until_offline("truck")["disconnectReason"],
+            "operator"
+        );
     }
 }
 
 fn a_disconnect_without_a_reply_closes_and_ends_other_commands(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let turned_on = daemon.ask("truck/turnOn", &json!({}));
-    vehicle.hears(RUN);
-    let asked = daemon.ask("truck/disconnect", &json!({}));
-    vehicle.hears("GOTTA GO.");
-    let behind = daemon.ask("truck/command", &json!({ "message": ASK }));
+    let turned_on = daemon.start_command("truck/turnOn", &json!({}));
+    vehicle.expect_command(RUN);
+    let asked = daemon.start_command("truck/disconnect", &json!({}));
+    vehicle.expect_command("GOTTA GO.");
+    let behind = daemon.start_command("truck/command", &json!({ "message": ASK }));
     vehicle.device.expect_closed();
-    assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
-    assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
-    assert_eq!(turned_on.answer().told(), (409, "vehicle-disconnected"));
+    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
+    assert_eq!(
+        daemon.wait_until_offline("truck")["disconnectReason"],
+        "operator"
+    );
+    assert_eq!(
+        turned_on.response().outcome(),
+        (409, "vehicle-disconnected")
+    );
     // Refused at once, and not kept for the end of the goodbye.
-    assert_eq!(behind.answer().told(), (409, "vehicle-offline"));
-    assert_eq!(daemon.states("truck"), ["disconnected", "no-answer"]);
+    assert_eq!(behind.response().outcome(), (409, "vehicle-offline"));
+    assert_eq!(
+        daemon.command_states("truck"),
+        ["disconnected", "no-answer"]
+    );
 }
 
 fn a_vehicle_that_ignores_a_disconnect_is_closed_at_the_timeout(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = Instant::now();
-    let parting = daemon.ask("truck/disconnect", &json!({ "timeoutSeconds": 1 }));
-    vehicle.hears("GOTTA GO.");
-    assert_eq!(parting.answer().told(), (504, "vehicle-no-answer"));
+    let parting = daemon.start_command("truck/disconnect", &json!({ "timeoutSeconds": 1 }));
+    vehicle.expect_command("GOTTA GO.");
+    assert_eq!(parting.response().outcome(), (504, "vehicle-no-answer"));
     vehicle.device.expect_closed();
-    assert_eq!(daemon.offline("truck")["disconnectReason"], "operator");
+    assert_eq!(
+        daemon.wait_until_offline("truck")["disconnectReason"],
+        "operator"
+    );
     // Less than the gateway waits for `SEE YA!` by itself.
     assert!(asked.elapsed() < Duration::from_secs(4));
 }

@@ -14,11 +14,11 @@ fn fetch_info_asks_the_vehicle_and_stores_its_answer(database: &Database) {
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let answer = std::thread::scope(|scope| {
             let asked = scope.spawn(|| daemon.json("/service/truck/fetch-info"));
-            vehicle.hears(ASK);
-            vehicle.answers(FINE);
+            vehicle.expect_command(ASK);
+            vehicle.reply(FINE);
             asked.join().unwrap()
         });
-        vehicle.hears_nothing();
+        vehicle.expect_nothing_more();
         assert_eq!(answer["status"], "CONNECTED");
         assert_eq!(
             [&answer["latitude"], &answer["battery"]],
@@ -27,7 +27,7 @@ fn fetch_info_asks_the_vehicle_and_stores_its_answer(database: &Database) {
         let reports = daemon.json("/vehicles/truck/reports");
         assert_eq!(reports["items"].as_array().unwrap().len(), 1);
         drop(vehicle);
-        daemon.offline("truck");
+        daemon.wait_until_offline("truck");
         let known = daemon.json("/service/truck/fetch-info");
         assert_eq!(
             [&known["status"], &known["battery"]],
@@ -43,5 +43,5 @@ fn fetch_info_without_an_answer_times_out() {
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let answer = daemon.get("/service/truck/fetch-info?timeoutSeconds=1");
     assert_eq!(answer.status(), 504);
-    vehicle.hears(ASK);
+    vehicle.expect_command(ASK);
 }

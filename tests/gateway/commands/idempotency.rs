@@ -15,40 +15,40 @@ on_every_database! {
 fn a_repeated_key_returns_the_first_command_and_rejects_another_request(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let on = |key| daemon.ask_as("truck/turnOn", &json!({}), Some(key));
+    let on = |key| daemon.start_command_with_key("truck/turnOn", &json!({}), Some(key));
     let first = on("k1");
-    vehicle.hears(RUN);
+    vehicle.expect_command(RUN);
     // While it is under way a repeat waits for it.
     let meanwhile = on("k1");
-    let other = daemon.ask_as("truck/turnOff", &json!({}), Some("k1"));
-    assert_eq!(other.answer().told(), (422, "idempotency-key-reused"));
-    vehicle.answers("DONE!");
-    let first = first.answer();
+    let other = daemon.start_command_with_key("truck/turnOff", &json!({}), Some("k1"));
+    assert_eq!(other.response().outcome(), (422, "idempotency-key-reused"));
+    vehicle.reply("DONE!");
+    let first = first.response();
     assert_eq!(first.status, 200);
     for repeat in [meanwhile, on("k1")] {
-        let repeat = repeat.answer();
+        let repeat = repeat.response();
         assert_eq!(
             (repeat.status, repeat.command_id()),
             (200, first.command_id())
         );
     }
-    vehicle.hears_nothing();
+    vehicle.expect_nothing_more();
     let another = on("k2");
-    vehicle.hears(RUN);
-    vehicle.answers("DONE!");
-    assert_ne!(another.answer().command_id(), first.command_id());
-    assert_eq!(daemon.states("truck"), ["done", "done"]);
+    vehicle.expect_command(RUN);
+    vehicle.reply("DONE!");
+    assert_ne!(another.response().command_id(), first.command_id());
+    assert_eq!(daemon.command_states("truck"), ["done", "done"]);
 }
 
 fn a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle(database: &Database) {
     let daemon = Daemon::on(database).start();
-    let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("k1"));
+    let on = || daemon.start_command_with_key("truck/turnOn", &json!({}), Some("k1"));
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     for _ in 0..2 {
         let asked = on();
-        vehicle.hears(RUN);
-        vehicle.answers("DONE!");
-        assert_eq!(asked.answer().status, 200);
+        vehicle.expect_command(RUN);
+        vehicle.reply("DONE!");
+        assert_eq!(asked.response().status, 200);
         change(
             &daemon.database_url(),
             "UPDATE idempotency_keys SET created_at = created_at - 86400000",
@@ -57,25 +57,25 @@ fn a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle(database: &Dat
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let asked = on();
-    vehicle.hears(RUN);
-    vehicle.answers("DONE!");
-    assert_eq!(asked.answer().status, 200);
+    vehicle.expect_command(RUN);
+    vehicle.reply("DONE!");
+    assert_eq!(asked.response().status, 200);
 }
 
 fn a_repeated_request_takes_no_queue_slot(database: &Database) {
     let daemon = Daemon::on(database).set("commands.queue=1").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let on = || daemon.ask_as("truck/turnOn", &json!({}), Some("key"));
+    let on = || daemon.start_command_with_key("truck/turnOn", &json!({}), Some("key"));
     let first = on();
-    vehicle.hears(RUN);
+    vehicle.expect_command(RUN);
     let again = on();
     // It has one until its key is looked up, and where there is none it needs none.
     wait_until("another command waits", || {
-        let other = daemon.operate("truck/turnOff", &json!({ "timeoutSeconds": 1 }));
-        (other.told() == (504, "command-expired")).then_some(())
+        let other = daemon.send_command("truck/turnOff", &json!({ "timeoutSeconds": 1 }));
+        (other.outcome() == (504, "command-expired")).then_some(())
     });
-    vehicle.answers("DONE!");
+    vehicle.reply("DONE!");
     for asked in [first, again] {
-        assert_eq!(asked.answer().status, 200);
+        assert_eq!(asked.response().status, 200);
     }
 }

@@ -15,30 +15,30 @@ on_every_database! {
 fn a_new_login_ends_sent_commands_and_takes_over_waiting_ones(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut old = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.ask("truck/turnOn", &json!({}));
-    old.hears(RUN);
-    let waiting = daemon.ask("truck/turnOff", &json!({}));
-    daemon.reaches("truck", &["sent", "created"]);
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    old.expect_command(RUN);
+    let waiting = daemon.start_command("truck/turnOff", &json!({}));
+    daemon.wait_for_command_states("truck", &["sent", "created"]);
     let mut new = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    new.hears(REST);
-    new.answers("DONE!");
-    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
-    assert_eq!(waiting.answer().told(), (200, "done"));
-    assert_eq!(daemon.states("truck"), ["disconnected", "done"]);
+    new.expect_command(REST);
+    new.reply("DONE!");
+    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
+    assert_eq!(waiting.response().outcome(), (200, "done"));
+    assert_eq!(daemon.command_states("truck"), ["disconnected", "done"]);
 }
 
 fn deleting_a_vehicle_ends_and_deletes_its_commands(database: &Database) {
     let daemon = Daemon::on(database).start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.ask("truck/turnOn", &json!({}));
-    vehicle.hears(RUN);
-    let waiting = daemon.ask("truck/turnOff", &json!({}));
-    daemon.reaches("truck", &["sent", "created"]);
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    vehicle.expect_command(RUN);
+    let waiting = daemon.start_command("truck/turnOff", &json!({}));
+    daemon.wait_for_command_states("truck", &["sent", "created"]);
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
-    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
-    assert_eq!(waiting.answer().status, 409);
+    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
+    assert_eq!(waiting.response().status, 409);
     Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    assert_eq!(daemon.states("truck"), [""; 0]);
+    assert_eq!(daemon.command_states("truck"), [""; 0]);
 }
 
 fn a_command_in_flight_at_a_kill_is_never_sent_again(database: &Database) {
@@ -51,33 +51,33 @@ fn a_command_in_flight_at_a_kill_is_never_sent_again(database: &Database) {
         caller
     };
     let _first = ask("truck/turnOn");
-    vehicle.hears(RUN);
+    vehicle.expect_command(RUN);
     let _second = ask("truck/turnOff");
-    daemon.reaches("truck", &["sent", "created"]);
+    daemon.wait_for_command_states("truck", &["sent", "created"]);
     let daemon = daemon.kill_and_restart();
     // On a server another instance may be about what is not sent, until its time is over.
     let ends = match database {
         Database::File => ["disconnected", "cancelled"],
         Database::Server(_) => ["disconnected", "expired"],
     };
-    daemon.reaches("truck", &ends);
+    daemon.wait_for_command_states("truck", &ends);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    vehicle.answers("DONE!");
-    vehicle.hears_nothing();
-    assert_eq!(daemon.states("truck"), ends);
+    vehicle.reply("DONE!");
+    vehicle.expect_nothing_more();
+    assert_eq!(daemon.command_states("truck"), ends);
 }
 
 #[test]
 fn a_shutdown_ends_open_commands_and_answers_their_callers() {
     let mut daemon = Daemon::builder().set("shutdown.grace=4s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.ask("truck/turnOn", &json!({}));
-    vehicle.hears(RUN);
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    vehicle.expect_command(RUN);
     daemon.signal("TERM");
-    vehicle.hears("GOTTA GO.");
-    vehicle.answers("SEE YA!");
+    vehicle.expect_command("GOTTA GO.");
+    vehicle.reply("SEE YA!");
     vehicle.device.expect_closed();
-    assert_eq!(asked.answer().told(), (409, "vehicle-disconnected"));
+    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
     assert!(daemon.wait().success());
     assert_eq!(daemon.query("SELECT state FROM commands"), ["disconnected"]);
 }
@@ -86,14 +86,14 @@ fn a_shutdown_ends_open_commands_and_answers_their_callers() {
 fn a_shutdown_waits_for_replies_before_the_goodbye() {
     let mut daemon = Daemon::builder().set("shutdown.grace=1m").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.ask("truck/turnOn", &json!({}));
-    vehicle.hears(RUN);
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    vehicle.expect_command(RUN);
     daemon.signal("TERM");
     daemon.logged("stopping: no new connections, finishing what is in flight");
-    vehicle.answers("DONE!");
-    vehicle.hears("GOTTA GO.");
-    vehicle.answers("SEE YA!");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    vehicle.reply("DONE!");
+    vehicle.expect_command("GOTTA GO.");
+    vehicle.reply("SEE YA!");
+    assert_eq!(asked.response().outcome(), (200, "done"));
     assert!(daemon.wait().success());
 }
 
@@ -102,14 +102,14 @@ fn a_command_that_was_not_stored_is_not_sent_later() {
     let daemon = Daemon::builder().set("store.commit_timeout=1s").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let lock = Lock::take(&daemon.database());
-    let refused = daemon.operate("truck/turnOn", &json!({}));
-    assert_eq!(refused.told(), (503, "store-unavailable"));
+    let refused = daemon.send_command("truck/turnOn", &json!({}));
+    assert_eq!(refused.outcome(), (503, "store-unavailable"));
     drop(lock);
     daemon.logged("the database commits again");
-    vehicle.hears_nothing();
-    assert!(!daemon.states("truck").contains(&"sent".to_owned()));
-    let asked = daemon.ask("truck/turnOff", &json!({}));
-    vehicle.hears(REST);
-    vehicle.answers("DONE!");
-    assert_eq!(asked.answer().status, 200);
+    vehicle.expect_nothing_more();
+    assert!(!daemon.command_states("truck").contains(&"sent".to_owned()));
+    let asked = daemon.start_command("truck/turnOff", &json!({}));
+    vehicle.expect_command(REST);
+    vehicle.reply("DONE!");
+    assert_eq!(asked.response().status, 200);
 }

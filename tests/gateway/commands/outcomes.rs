@@ -34,22 +34,22 @@ fn a_done_command_returns_the_reply_and_updates_the_vehicle(database: &Database)
             ("truck/turnOnOrOff", json!({"running": true}), RUN, true),
             ("truck/command", json!({"message": REST}), REST, false),
         ] {
-            let asked = daemon.ask(path, &body);
-            vehicle.hears(sentence);
-            vehicle.answers("DONE!");
-            let answer = asked.answer();
-            assert_eq!(answer.told(), (200, "done"), "{path}");
+            let asked = daemon.start_command(path, &body);
+            vehicle.expect_command(sentence);
+            vehicle.reply("DONE!");
+            let answer = asked.response();
+            assert_eq!(answer.outcome(), (200, "done"), "{path}");
             assert_eq!(answer.body["success"], true);
             assert_eq!(answer.body["reply"], "DONE!");
             assert_eq!(daemon.vehicle("truck")["running"], running);
-            let command = daemon.command("truck", answer.command_id());
+            let command = daemon.command_record("truck", answer.command_id());
             assert_eq!(command["message"], sentence);
             assert_eq!(command["origin"], "api");
             assert!(command["createdAt"].as_str() <= command["sentAt"].as_str());
             assert!(command["sentAt"].as_str() <= command["finishedAt"].as_str());
         }
         // An answer is not answered.
-        vehicle.hears_nothing();
+        vehicle.expect_nothing_more();
     }
 }
 
@@ -57,14 +57,14 @@ fn a_refused_command_is_a_conflict_and_changes_nothing(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.ask("truck/turnOn", &json!({}));
-        vehicle.hears(RUN);
-        vehicle.answers("I CAN'T, SORRY.");
-        let answer = asked.answer();
-        assert_eq!(answer.told(), (409, "vehicle-refused"));
+        let asked = daemon.start_command("truck/turnOn", &json!({}));
+        vehicle.expect_command(RUN);
+        vehicle.reply("I CAN'T, SORRY.");
+        let answer = asked.response();
+        assert_eq!(answer.outcome(), (409, "vehicle-refused"));
         assert_eq!(answer.body["reply"], "I CAN'T, SORRY.");
         assert_eq!(daemon.vehicle("truck")["running"], Value::Null);
-        let command = daemon.command("truck", answer.command_id());
+        let command = daemon.command_record("truck", answer.command_id());
         assert_eq!(command["status"], "refused");
         assert_eq!(command["reply"], "I CAN'T, SORRY.");
     }
@@ -73,13 +73,13 @@ fn a_refused_command_is_a_conflict_and_changes_nothing(database: &Database) {
 fn a_command_for_an_unknown_or_offline_vehicle_is_not_recorded(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
-        let unknown = daemon.operate("truck/turnOn", &json!({}));
-        assert_eq!(unknown.told(), (404, "unknown-vehicle"));
+        let unknown = daemon.send_command("truck/turnOn", &json!({}));
+        assert_eq!(unknown.outcome(), (404, "unknown-vehicle"));
         drop(Vehicle::log_in(&daemon, "truck", dialect));
-        daemon.offline("truck");
-        let offline = daemon.operate("truck/turnOn", &json!({}));
-        assert_eq!(offline.told(), (409, "vehicle-offline"));
-        assert_eq!(daemon.states("truck"), [""; 0]);
+        daemon.wait_until_offline("truck");
+        let offline = daemon.send_command("truck/turnOn", &json!({}));
+        assert_eq!(offline.outcome(), (409, "vehicle-offline"));
+        assert_eq!(daemon.command_states("truck"), [""; 0]);
     }
 }
 
@@ -87,18 +87,18 @@ fn a_command_beyond_the_queue_limit_is_rejected_and_not_recorded(database: &Data
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).set("commands.queue=1").start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let first = daemon.ask("truck/turnOn", &json!({}));
-        vehicle.hears(RUN);
-        let second = daemon.ask("truck/turnOff", &json!({}));
-        daemon.reaches("truck", &["sent", "created"]);
-        let third = daemon.operate("truck/turnOn", &json!({}));
-        assert_eq!(third.told(), (429, "too-many-commands"));
-        assert_eq!(daemon.states("truck"), ["sent", "created"]);
-        vehicle.answers("DONE!");
-        vehicle.hears(REST);
-        vehicle.answers("DONE!");
-        assert_eq!(first.answer().status, 200);
-        assert_eq!(second.answer().status, 200);
+        let first = daemon.start_command("truck/turnOn", &json!({}));
+        vehicle.expect_command(RUN);
+        let second = daemon.start_command("truck/turnOff", &json!({}));
+        daemon.wait_for_command_states("truck", &["sent", "created"]);
+        let third = daemon.send_command("truck/turnOn", &json!({}));
+        assert_eq!(third.outcome(), (429, "too-many-commands"));
+        assert_eq!(daemon.command_states("truck"), ["sent", "created"]);
+        vehicle.reply("DONE!");
+        vehicle.expect_command(REST);
+        vehicle.reply("DONE!");
+        assert_eq!(first.response().status, 200);
+        assert_eq!(second.response().status, 200);
     }
 }
 
@@ -106,23 +106,23 @@ fn a_late_reply_is_recorded_for_the_command_that_timed_out(database: &Database) 
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let silent = daemon.ask("truck/turnOn", &timeout(1));
-        vehicle.hears(RUN);
-        let silent = silent.answer();
-        assert_eq!(silent.told(), (504, "vehicle-no-answer"));
+        let silent = daemon.start_command("truck/turnOn", &timeout(1));
+        vehicle.expect_command(RUN);
+        let silent = silent.response();
+        assert_eq!(silent.outcome(), (504, "vehicle-no-answer"));
         // Of its kind nothing is written before the late answer came; of others it is.
-        let next = daemon.ask("truck/turnOff", &json!({}));
-        daemon.reaches("truck", &["no-answer", "created"]);
-        let other = daemon.ask("truck/command", &json!({ "message": ASK }));
-        vehicle.hears(ASK);
-        vehicle.answers(FINE);
-        assert_eq!(other.answer().status, 200);
-        vehicle.answers("DONE!");
-        vehicle.hears(REST);
+        let next = daemon.start_command("truck/turnOff", &json!({}));
+        daemon.wait_for_command_states("truck", &["no-answer", "created"]);
+        let other = daemon.start_command("truck/command", &json!({ "message": ASK }));
+        vehicle.expect_command(ASK);
+        vehicle.reply(FINE);
+        assert_eq!(other.response().status, 200);
+        vehicle.reply("DONE!");
+        vehicle.expect_command(REST);
         assert_eq!(daemon.vehicle("truck")["running"], true);
-        vehicle.answers("I CAN'T, SORRY.");
-        assert_eq!(next.answer().told(), (409, "vehicle-refused"));
-        let late = daemon.command("truck", silent.command_id());
+        vehicle.reply("I CAN'T, SORRY.");
+        assert_eq!(next.response().outcome(), (409, "vehicle-refused"));
+        let late = daemon.command_record("truck", silent.command_id());
         assert_eq!(
             [&late["status"], &late["reply"], &late["lateReply"]],
             [&json!("no-answer"), &Value::Null, &json!("DONE!")]
@@ -134,16 +134,16 @@ fn a_command_that_expires_before_its_turn_is_never_sent(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let first = daemon.ask("truck/turnOn", &json!({}));
-        vehicle.hears(RUN);
-        let expired = daemon.operate("truck/turnOff", &timeout(1));
-        assert_eq!(expired.told(), (504, "command-expired"));
-        vehicle.answers("DONE!");
-        assert_eq!(first.answer().status, 200);
-        vehicle.hears_nothing();
-        assert_eq!(daemon.states("truck"), ["done", "expired"]);
+        let first = daemon.start_command("truck/turnOn", &json!({}));
+        vehicle.expect_command(RUN);
+        let expired = daemon.send_command("truck/turnOff", &timeout(1));
+        assert_eq!(expired.outcome(), (504, "command-expired"));
+        vehicle.reply("DONE!");
+        assert_eq!(first.response().status, 200);
+        vehicle.expect_nothing_more();
+        assert_eq!(daemon.command_states("truck"), ["done", "expired"]);
         assert_eq!(
-            daemon.command("truck", expired.command_id())["sentAt"],
+            daemon.command_record("truck", expired.command_id())["sentAt"],
             Value::Null
         );
     }
@@ -153,15 +153,19 @@ fn a_disconnect_before_the_reply_is_a_conflict(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.ask("truck/turnOn", &json!({}));
-        let waiting = daemon.ask("truck/turnOff", &json!({}));
+        let asked = daemon.start_command("truck/turnOn", &json!({}));
+        let waiting = daemon.start_command("truck/turnOff", &json!({}));
         vehicle.device.line();
-        daemon.reaches("truck", &["sent", "created"]);
+        daemon.wait_for_command_states("truck", &["sent", "created"]);
         drop(vehicle);
-        let mut told = [asked.answer(), waiting.answer()].map(|answer| answer.told().1.to_owned());
+        let mut told =
+            [asked.response(), waiting.response()].map(|answer| answer.outcome().1.to_owned());
         told.sort();
         assert_eq!(told, ["vehicle-disconnected", "vehicle-offline"]);
-        assert_eq!(daemon.states("truck"), ["disconnected", "cancelled"]);
+        assert_eq!(
+            daemon.command_states("truck"),
+            ["disconnected", "cancelled"]
+        );
     }
 }
 
@@ -169,14 +173,14 @@ fn a_disconnect_before_the_reply_is_a_conflict(database: &Database) {
 fn a_reply_before_its_command_does_not_count() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    vehicle.answers("DONE!");
-    vehicle.hears_nothing();
-    let asked = daemon.ask("truck/turnOn", &timeout(1));
-    vehicle.hears(RUN);
+    vehicle.reply("DONE!");
+    vehicle.expect_nothing_more();
+    let asked = daemon.start_command("truck/turnOn", &timeout(1));
+    vehicle.expect_command(RUN);
     // Of another kind.
-    vehicle.answers("SURE, I WILL!");
-    vehicle.answers("SEE YA!");
-    assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
+    vehicle.reply("SURE, I WILL!");
+    vehicle.reply("SEE YA!");
+    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
 }
 
 #[test]
@@ -184,18 +188,18 @@ fn two_commands_are_sent_some_time_apart() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Json);
     let asked = [
-        daemon.ask("truck/command", &json!({ "message": ASK })),
-        daemon.ask("truck/turnOn", &json!({})),
+        daemon.start_command("truck/command", &json!({ "message": ASK })),
+        daemon.start_command("truck/turnOn", &json!({})),
     ];
     vehicle.device.line();
     let first = Instant::now();
     vehicle.device.line();
     // Written 20 ms apart; reading may have begun late.
     assert!(first.elapsed() > Duration::from_millis(10));
-    vehicle.answers(FINE);
-    vehicle.answers("DONE!");
+    vehicle.reply(FINE);
+    vehicle.reply("DONE!");
     for asked in asked {
-        assert_eq!(asked.answer().status, 200);
+        assert_eq!(asked.response().status, 200);
     }
 }
 
@@ -207,17 +211,17 @@ fn a_caller_that_hangs_up_does_not_cancel_the_command() {
     caller
         .write_all(b"POST /service/truck/turnOn HTTP/1.1\r\nHost: x\r\n\r\n")
         .unwrap();
-    vehicle.hears(RUN);
+    vehicle.expect_command(RUN);
     drop(caller);
-    vehicle.answers("DONE!");
-    daemon.reaches("truck", &["done"]);
+    vehicle.reply("DONE!");
+    daemon.wait_for_command_states("truck", &["done"]);
 }
 
 #[test]
 fn a_command_timeout_may_exceed_the_request_timeout() {
     let daemon = Daemon::builder().set("http.request_timeout=500ms").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.ask("truck/turnOn", &timeout(2));
-    vehicle.hears(RUN);
-    assert_eq!(asked.answer().told(), (504, "vehicle-no-answer"));
+    let asked = daemon.start_command("truck/turnOn", &timeout(2));
+    vehicle.expect_command(RUN);
+    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
 }

@@ -22,7 +22,7 @@ fn health_checks_that_connect_and_leave_do_no_harm() {
     }
     daemon.log_in("truck");
     wait_until("the connections are gone", || {
-        (daemon.held() <= 1).then_some(())
+        (daemon.connection_count() <= 1).then_some(())
     });
 }
 
@@ -38,13 +38,13 @@ fn beyond_the_cap_connections_are_closed_silently_and_others_stay() {
         device.ping();
     }
     held.pop();
-    wait_until("there is room again", || daemon.log_in_if_possible("late"));
+    wait_until("there is room again", || daemon.try_log_in("late"));
 }
 
 #[test]
 fn a_slow_reader_is_closed_without_delaying_others() {
     let daemon = Daemon::builder().set("device.write_timeout=300ms").start();
-    let mut flooding = Device::connect_narrow(daemon.device);
+    let mut flooding = Device::connect_with_small_buffer(daemon.device);
     flooding.say(&hello("flooding"));
     flooding.expect("HI, NICE TO MEET YOU!");
     let mut polite = daemon.log_in("polite");
@@ -65,7 +65,10 @@ fn a_slow_reader_is_closed_without_delaying_others() {
             Err(_reset) => Some(()),
         }
     });
-    assert_eq!(daemon.disconnected("flooding")["reason"], "slow-reader");
+    assert_eq!(
+        daemon.logged_disconnect("flooding")["reason"],
+        "slow-reader"
+    );
 }
 
 #[test]
@@ -144,19 +147,19 @@ fn accepting_resumes_after_running_out_of_open_files() {
         .set("http.max_connections=10")
         .start();
     daemon.log_in("truck");
-    daemon.offline("truck");
+    daemon.wait_until_offline("truck");
     daemon.limit_open_files(daemon.open_files() + 10);
     let held: Vec<_> = (0..40).map(|_| daemon.connect()).collect();
     daemon.logged("cannot accept devices; trying again");
     drop(held);
-    wait_until("logins work again", || daemon.log_in_if_possible("truck"));
+    wait_until("logins work again", || daemon.try_log_in("truck"));
 }
 
 #[test]
 fn a_login_whose_device_is_gone_leaves_the_vehicle_offline() {
     let daemon = Daemon::start();
     daemon.log_in("truck");
-    daemon.offline("truck");
+    daemon.wait_until_offline("truck");
     let lock = Lock::take(&daemon.database());
     let mut device = daemon.connect();
     device.say(&hello("truck"));
@@ -178,10 +181,10 @@ fn closed_connections_free_their_slots_during_a_database_outage() {
     let lock = Lock::take(&daemon.database());
     drop(devices);
     wait_until("the connections are gone", || {
-        (daemon.held() == 0).then_some(())
+        (daemon.connection_count() == 0).then_some(())
     });
     drop(lock);
     for index in 0..3 {
-        daemon.offline(&format!("truck-{index}"));
+        daemon.wait_until_offline(&format!("truck-{index}"));
     }
 }

@@ -214,7 +214,7 @@ fn an_object_above_the_cap_is_bad_and_the_connection_closed() {
     device.say(&envelope(&"x".repeat(20_000), "truck"));
     device.expect_reply(BAD);
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "too-large");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "too-large");
 }
 
 #[test]

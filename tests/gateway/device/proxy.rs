@@ -57,7 +57,7 @@ fn a_version_1_header_gives_the_stored_and_logged_address() {
     log_in_behind(&daemon, tcp6, "truck-6", DEVICE_6);
     let connected = daemon.logged_with("device_id", "truck-4");
     assert_eq!(connected["remote"], DEVICE_4);
-    assert_eq!(daemon.disconnected("truck-6")["remote"], DEVICE_6);
+    assert_eq!(daemon.logged_disconnect("truck-6")["remote"], DEVICE_6);
 }
 
 #[test]
@@ -172,7 +172,9 @@ fn connections_without_a_header_count_and_end_at_shutdown() {
         .start();
     let mut waiting = [daemon.connect(), daemon.connect()];
     waiting[0].send(&TCP4[..20]);
-    wait_until("they are counted", || (daemon.held() == 2).then_some(()));
+    wait_until("they are counted", || {
+        (daemon.connection_count() == 2).then_some(())
+    });
     daemon.connect().expect_closed();
     daemon.logged("device refused: device.max_connections are connected");
     daemon.signal("TERM");
@@ -217,8 +219,10 @@ fn health_checks_of_a_balancer_log_no_warnings() {
         }
     }
     log_in_behind(&daemon, TCP4, "truck", DEVICE_4);
-    daemon.offline("truck");
-    wait_until("all are gone", || (daemon.held() == 0).then_some(()));
+    daemon.wait_until_offline("truck");
+    wait_until("all are gone", || {
+        (daemon.connection_count() == 0).then_some(())
+    });
     assert_eq!(warnings(&daemon), [Value::Null; 0]);
 }
 
@@ -258,7 +262,7 @@ fn behind_haproxy_vehicles_keep_their_address_and_checks_are_quiet() {
         device.say("GOTTA GO.");
         device.expect("SEE YA!");
         device.expect_closed();
-        assert_eq!(daemon.disconnected("truck")["remote"], own.to_string());
+        assert_eq!(daemon.logged_disconnect("truck")["remote"], own.to_string());
         assert_eq!(warnings(&daemon), [Value::Null; 0]);
     }
 }

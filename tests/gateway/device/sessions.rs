@@ -22,7 +22,7 @@ fn the_newest_login_wins_and_closes_the_old_connection_silently(database: &Datab
     let mut old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
     old.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "superseded");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "superseded");
     assert_eq!(daemon.vehicle("truck")["online"], true);
     new.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.");
     new.expect("OK, THANKS!");
@@ -34,7 +34,7 @@ fn a_late_close_of_an_old_connection_keeps_the_vehicle_online(database: &Databas
     let old = daemon.log_in("truck");
     let mut new = daemon.log_in("truck");
     drop(old);
-    daemon.disconnected("truck");
+    daemon.logged_disconnect("truck");
     new.ping();
     assert_eq!(daemon.vehicle("truck")["online"], true);
 }
@@ -44,7 +44,7 @@ fn a_vehicle_that_closes_its_connection_is_offline() {
     let daemon = Daemon::start();
     drop(daemon.log_in("truck"));
     assert_eq!(
-        daemon.offline("truck")["disconnectReason"],
+        daemon.wait_until_offline("truck")["disconnectReason"],
         "connection-closed"
     );
 }
@@ -58,7 +58,7 @@ fn a_connection_reset_sets_only_its_vehicle_offline() {
         .unwrap();
     drop(device);
     assert_eq!(
-        daemon.offline("truck")["disconnectReason"],
+        daemon.wait_until_offline("truck")["disconnectReason"],
         "connection-lost"
     );
     daemon.log_in("other");
@@ -71,7 +71,10 @@ fn a_silent_vehicle_is_closed_silently_and_offline() {
         .start();
     let mut device = daemon.log_in("truck");
     device.expect_closed();
-    assert_eq!(daemon.offline("truck")["disconnectReason"], "silent");
+    assert_eq!(
+        daemon.wait_until_offline("truck")["disconnectReason"],
+        "silent"
+    );
 }
 
 #[test]
@@ -120,7 +123,8 @@ fn concurrent_logins_make_one_row_and_leave_one_session(database: &Database) {
                     // Superseded logins are closed, greeted or not.
                     while device.line().is_some() {
                         let epochs = daemon.query("SELECT session_epoch FROM vehicles");
-                        let settled = epochs == [LOGINS.to_string()] && daemon.held() == 1;
+                        let settled =
+                            epochs == [LOGINS.to_string()] && daemon.connection_count() == 1;
                         device.try_say("PING.");
                         if settled {
                             return device.line().map(|_pong| device);
@@ -156,7 +160,7 @@ fn after_a_kill_online_vehicles_become_offline(database: &Database) {
     // Before the ports open, where nobody else may know better.
     let vehicle = match database {
         Database::File => daemon.vehicle("truck"),
-        Database::Server(_) => daemon.offline("truck"),
+        Database::Server(_) => daemon.wait_until_offline("truck"),
     };
     assert_eq!(vehicle["online"], false);
     assert_eq!(vehicle["disconnectReason"], "instance-lost");
@@ -172,7 +176,7 @@ fn a_deleted_vehicle_is_disconnected_and_recreated_by_its_next_login(database: &
     device.expect("OK, THANKS!");
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "deleted");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "deleted");
     assert_eq!(daemon.get("/vehicles/truck").status(), 404);
     assert_eq!(daemon.get("/vehicles/truck/reports").status(), 404);
     assert_eq!(daemon.delete("/vehicles/truck").status(), 404);
@@ -216,7 +220,7 @@ fn a_deletion_completes_though_its_caller_hangs_up() {
     drop(caller);
     drop(lock);
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "deleted");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "deleted");
 }
 
 #[test]
@@ -235,7 +239,12 @@ fn the_last_heartbeat_never_decreases() {
     }
     device.say("GOTTA GO.");
     device.expect("SEE YA!");
-    assert!(daemon.offline("truck")["lastHeartbeat"].as_str().unwrap() >= last.as_str());
+    assert!(
+        daemon.wait_until_offline("truck")["lastHeartbeat"]
+            .as_str()
+            .unwrap()
+            >= last.as_str()
+    );
 }
 
 #[test]
@@ -249,6 +258,6 @@ fn heartbeats_are_not_logged_at_info() {
     }
     device.say("GOTTA GO.");
     device.expect("SEE YA!");
-    daemon.disconnected("truck");
+    daemon.logged_disconnect("truck");
     assert_eq!(daemon.log().len(), before + 1);
 }

@@ -48,7 +48,7 @@ fn heartbeats_are_stored_at_the_flush_and_at_the_session_end() {
     device.say("PING.GOTTA GO.");
     device.expect("PONG.");
     device.expect("SEE YA!");
-    slow.disconnected("truck");
+    slow.logged_disconnect("truck");
     wait_until("the end of the session", || {
         let beat = slow.query("SELECT last_heartbeat FROM vehicles WHERE last_heartbeat > 0");
         (beat.len() == 1).then_some(())
@@ -106,7 +106,7 @@ fn a_goodbye_is_answered_and_ends_the_session() {
     device.say("GOTTA GO.");
     device.expect("SEE YA!");
     device.expect_closed();
-    let vehicle = daemon.offline("truck");
+    let vehicle = daemon.wait_until_offline("truck");
     assert_eq!(vehicle["disconnectReason"], "goodbye");
     assert_eq!(vehicle["instanceId"], json!(null));
 }
@@ -201,7 +201,7 @@ fn twenty_bad_sentences_in_a_row_close_the_connection() {
     }
     device.expect_closed();
     assert_eq!(
-        daemon.disconnected("truck")["reason"],
+        daemon.logged_disconnect("truck")["reason"],
         "too-many-bad-sentences"
     );
 }
@@ -244,7 +244,7 @@ fn the_bytes_of_a_blob_above_the_cap_are_never_sentences() {
     device.say(&REPORT.repeat(70));
     device.expect(BAD);
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "too-large");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "too-large");
     assert_eq!(daemon.json("/vehicles/truck/reports")["items"], json!([]));
 }
 
@@ -259,7 +259,7 @@ fn a_half_closed_connection_still_gets_all_replies() {
     }
     device.expect_closed();
     assert_eq!(
-        daemon.offline("truck")["disconnectReason"],
+        daemon.wait_until_offline("truck")["disconnectReason"],
         "connection-closed"
     );
 }

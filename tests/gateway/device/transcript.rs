@@ -82,7 +82,7 @@ fn replay(database: &Database, cut: impl Fn(&Recording) -> Vec<Vec<u8>>) {
             device.expect_closed();
         }
     }
-    let vehicle = daemon.offline("b5fb448e-d1b0-40ca-a783-24e127cbf76a");
+    let vehicle = daemon.wait_until_offline("b5fb448e-d1b0-40ca-a783-24e127cbf76a");
     assert_eq!(vehicle["latitude"], 43.021_561_65);
     assert_eq!(vehicle["disconnectReason"], "goodbye");
     let blobs = daemon.json("/vehicles/b5fb448e-d1b0-40ca-a783-24e127cbf76a/debug-blobs");

@@ -14,7 +14,7 @@ use super::{
     forgotten::Forgotten,
     record::{Connection, Event, Marker},
 };
-use crate::support::{Line, Said, hello};
+use crate::support::{AsyncDevice, GatewayMessage, hello};
 
 /// How long a device waits for what it is owed before it connects anew.
 const IMPATIENCE: Duration = Duration::from_secs(12);
@@ -48,7 +48,7 @@ struct Answer {
 struct Conversation {
     vehicle: Arc<Vehicle>,
     connection: Connection,
-    line: Line,
+    line: AsyncDevice,
     rng: Rng,
     owed: VecDeque<(Owed, Instant)>,
     answers: VecDeque<Answer>,
@@ -72,7 +72,7 @@ impl Vehicle {
         let (to, is_direct) = self.places.choose(&mut rng);
         let connection = self.next_connection();
         let pretend = is_direct.then(|| made_up(self.number, connection));
-        let line = Line::connect(to, pretend, self.dialect, &self.id).await;
+        let line = AsyncDevice::connect(to, pretend, self.dialect, &self.id).await;
         let Ok(mut line) = line else {
             return End::Over;
         };
@@ -116,13 +116,15 @@ fn made_up(vehicle: usize, connection: Connection) -> SocketAddr {
 }
 
 /// Waits for the greeting, which is owed since this time.
-async fn greeted(line: &mut Line, since: Instant) -> Result<(), Event> {
+async fn greeted(line: &mut AsyncDevice, since: Instant) -> Result<(), Event> {
     loop {
         match timeout_at(since + IMPATIENCE, line.hear()).await {
             Err(_elapsed) => return Err(hung(since)),
             Ok(None) => return Err(Event::Closed),
-            Ok(Some(Said::Connected)) => {}
-            Ok(Some(Said::Reply(reply))) if reply == "HI, NICE TO MEET YOU!" => return Ok(()),
+            Ok(Some(GatewayMessage::Greeting)) => {}
+            Ok(Some(GatewayMessage::Reply(reply))) if reply == "HI, NICE TO MEET YOU!" => {
+                return Ok(());
+            }
             Ok(Some(said)) => return Err(Event::Unexpected(format!("{said:?}"))),
         }
     }
@@ -171,9 +173,9 @@ impl Conversation {
         self.vehicle.note(self.connection, event);
     }
 
-    fn hears(&mut self, said: Said) -> Then {
+    fn hears(&mut self, said: GatewayMessage) -> Then {
         match said {
-            Said::Command(sentence) => {
+            GatewayMessage::Command(sentence) => {
                 self.note(Event::Heard {
                     sentence: sentence.clone(),
                     late: false,
@@ -182,7 +184,7 @@ impl Conversation {
                 self.is_asked(&sentence);
                 Then::GoOn
             }
-            Said::Reply(reply) => match (reply.as_str(), self.owed.pop_front()) {
+            GatewayMessage::Reply(reply) => match (reply.as_str(), self.owed.pop_front()) {
                 (said, Some((Owed::Thanks(marker, thanks), _))) if said == thanks => {
                     self.note(Event::Thanked(marker));
                     Then::GoOn
@@ -197,7 +199,7 @@ impl Conversation {
                 | ("SEE YA!", Some((Owed::SeeYou, _))) => Then::GoOn,
                 _ => Then::End(Event::Unexpected(reply)),
             },
-            Said::Connected => Then::End(Event::Unexpected("connected".to_owned())),
+            GatewayMessage::Greeting => Then::End(Event::Unexpected("connected".to_owned())),
         }
     }
 

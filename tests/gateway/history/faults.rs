@@ -142,7 +142,7 @@ fn inflict(cluster: &mut Cluster, fault: Fault) {
         Fault::Restart(index) => {
             // One that cannot store what it has ends with a failure: what then holds is checked by the history.
             let _status = cluster.stop(index);
-            cluster.start_again(index);
+            cluster.start_instance(index);
         }
         Fault::RedisDown => cluster.redis().kill(),
         Fault::RedisPause => cluster.redis().pause(),
@@ -153,7 +153,7 @@ fn inflict(cluster: &mut Cluster, fault: Fault) {
 
 fn undo(cluster: &mut Cluster, fault: Fault) {
     match fault {
-        Fault::Kill(index) => cluster.start_again(index),
+        Fault::Kill(index) => cluster.start_instance(index),
         Fault::Pause(index) => cluster.resume(index),
         Fault::Restart(_) => {}
         Fault::RedisDown => cluster.redis().restart(),

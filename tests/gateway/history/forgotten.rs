@@ -8,14 +8,14 @@ use super::{
     fleet::{Phase, Vehicle},
     record::{Connection, Event},
 };
-use crate::support::{Line, Said};
+use crate::support::{AsyncDevice, GatewayMessage};
 
 /// How long the gateway has to close a connection on which nobody listens, once all is quiet.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// A connection on which nobody listens.
 pub(super) struct Forgotten {
-    pub(super) line: Line,
+    pub(super) line: AsyncDevice,
     pub(super) connection: Connection,
 }
 
@@ -32,7 +32,7 @@ impl Forgotten {
             let event = match heard {
                 Err(_elapsed) => Event::StillOpen,
                 Ok(None) => Event::Closed,
-                Ok(Some(Said::Command(sentence))) => Event::Heard {
+                Ok(Some(GatewayMessage::Command(sentence))) => Event::Heard {
                     sentence,
                     late: true,
                 },

@@ -243,7 +243,7 @@ impl Run {
 fn held(cluster: &Cluster, expected: u64) -> u64 {
     let since = Instant::now();
     loop {
-        let held = cluster.instances().map(Daemon::held).sum();
+        let held = cluster.instances().map(Daemon::connection_count).sum();
         if held == expected || since.elapsed() > LEASE {
             return held;
         }

@@ -25,11 +25,11 @@ fn generated_requests_get_only_documented_answers() {
     // Two vehicles that do what they are asked, with a history.
     let vehicles = ["truck-1", "truck-2"].map(|id| {
         let mut vehicle = Simulation::start(daemon.device, &["--id", id]);
-        vehicle.shows("HI, NICE TO MEET YOU!");
+        vehicle.wait_for_line("HI, NICE TO MEET YOU!");
         vehicle.type_line("REPORT");
-        vehicle.shows("OK, THANKS!");
+        vehicle.wait_for_line("OK, THANKS!");
         vehicle.type_line("ERROR hello");
-        vehicle.shows("DAAAMN!");
+        vehicle.wait_for_line("DAAAMN!");
         vehicle
     });
     let examples = std::env::var("EXAMPLES").unwrap_or_else(|_| "10".to_owned());

@@ -126,8 +126,8 @@ fn commands_are_paged_newest_first(database: &Database) {
         register(&daemon, id);
         for what in ["turnOn", "turnOff", "turnOn", "disconnect", "turnOff"] {
             let body = json!({ "queue": true, "ttlSeconds": 60 });
-            let answer = daemon.operate(&format!("{id}/{what}"), &body);
-            assert_eq!(answer.told(), (202, "queued"));
+            let answer = daemon.send_command(&format!("{id}/{what}"), &body);
+            assert_eq!(answer.outcome(), (202, "queued"));
         }
     }
     let path = "/vehicles/truck/commands?";

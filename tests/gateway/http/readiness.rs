@@ -6,7 +6,7 @@ use crate::support::{Daemon, Lock, wait_until};
 fn balancer_readiness_ignores_shared_outages() {
     let daemon = Daemon::builder().set("store.commit_timeout=300ms").start();
     let lock = Lock::take(&daemon.database());
-    daemon.log_in_if_possible("truck");
+    daemon.try_log_in("truck");
     daemon.logged("the database cannot commit; nothing is acknowledged until it does");
     assert_eq!(daemon.get("/ready").status(), 503);
     assert_eq!(daemon.get("/ready/balancer").status(), 200);

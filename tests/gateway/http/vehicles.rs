@@ -43,10 +43,10 @@ fn a_deleted_vehicle_is_gone_with_its_history_and_starts_empty(database: &Databa
         send_report(&mut device, battery);
     }
     store_blob(&mut device, b"crash");
-    let asked = daemon.ask("truck/turnOn", &json!({}));
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
     device.expect("HEY YOU, RUN!");
     device.say("DONE!");
-    assert_eq!(asked.answer().status, 200);
+    assert_eq!(asked.response().status, 200);
     let lists = ["reports", "debug-blobs", "commands"];
     let page = daemon.json("/vehicles/truck/reports?limit=2");
     let old_cursor = page["nextCursor"].as_str().unwrap();

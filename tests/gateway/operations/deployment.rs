@@ -12,7 +12,7 @@ use std::{
 use reqwest::blocking::Client;
 use serde_json::Value;
 
-use crate::support::{Script, expect_success, free_ports, hello, tool};
+use crate::support::{ClusterScript, expect_success, free_ports, hello, tool};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -223,7 +223,7 @@ const GATEWAYS: usize = 2;
 
 #[test]
 fn the_cluster_script_serves_and_cleans_up() {
-    let mut cluster = Script::start(GATEWAYS);
+    let mut cluster = ClusterScript::start(GATEWAYS);
     let client = Client::new();
     let get = |path: &str| {
         client
@@ -276,7 +276,7 @@ fn the_cluster_script_names_missing_programs() {
     }
     let [http, device] = free_ports();
     let said = fail_to_start(
-        Script::command(http, device)
+        ClusterScript::command(http, device)
             .env_remove("VEHICLE_GATEWAY_BINARY")
             .env("PATH", folder.path()),
     );
@@ -287,14 +287,14 @@ fn the_cluster_script_names_missing_programs() {
 #[test]
 fn the_cluster_script_rejects_impossible_arguments() {
     let [http, device] = free_ports();
-    let said = fail_to_start(Script::command(http, device).arg("many"));
+    let said = fail_to_start(ClusterScript::command(http, device).arg("many"));
     assert!(said.contains("how many gateways?"), "{said}");
     let no_binary = ("VEHICLE_GATEWAY_BINARY", "/nowhere/at/all");
-    let said = fail_to_start(Script::command(http, device).env(no_binary.0, no_binary.1));
+    let said = fail_to_start(ClusterScript::command(http, device).env(no_binary.0, no_binary.1));
     assert!(said.contains("/nowhere/at/all is no program"), "{said}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let said = fail_to_start(&mut Script::command(http, port));
+    let said = fail_to_start(&mut ClusterScript::command(http, port));
     assert!(said.contains(&format!("port {port} is taken")), "{said}");
 }
 
@@ -303,7 +303,7 @@ fn the_cluster_script_explains_a_failed_start_and_keeps_logs() {
     let folder = tempfile::tempdir().unwrap();
     let [http, device] = free_ports();
     let said = fail_to_start(
-        Script::command(http, device)
+        ClusterScript::command(http, device)
             .env("TMPDIR", folder.path())
             .env("GATEWAY_DEVICE__PIPELINE", "none"),
     );

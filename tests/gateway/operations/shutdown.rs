@@ -40,7 +40,7 @@ fn only_see_ya_answers_the_goodbye_of_a_shutdown() {
     device.say("SEE YA!");
     device.expect_closed();
     assert!(daemon.wait().success());
-    assert_eq!(daemon.disconnected("truck")["reason"], "shutdown");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "shutdown");
 }
 
 #[test]

@@ -20,17 +20,17 @@ fn one_device_logs_in_and_shows_the_conversation() {
             "50ms",
         ],
     );
-    let hello = simulation.shows("HELLO, I'M truck!");
+    let hello = simulation.wait_for_line("HELLO, I'M truck!");
     // 06:04:00.123 → HELLO, I'M truck!
     let (time, rest) = hello.split_at(12);
     assert_eq!(rest, " → HELLO, I'M truck!");
     let shape = time.replace(|c: char| c.is_ascii_digit(), "0");
     assert_eq!(shape, "00:00:00.000");
-    simulation.shows(" ← HI, NICE TO MEET YOU!");
-    simulation.shows(" → PING.");
-    simulation.shows(" ← PONG.");
-    simulation.shows(" → REPORT. I'M HERE ");
-    simulation.shows(" ← OK, THANKS!");
+    simulation.wait_for_line(" ← HI, NICE TO MEET YOU!");
+    simulation.wait_for_line(" → PING.");
+    simulation.wait_for_line(" ← PONG.");
+    simulation.wait_for_line(" → REPORT. I'M HERE ");
+    simulation.wait_for_line(" ← OK, THANKS!");
     let vehicle = daemon.vehicle("truck");
     assert_eq!(vehicle["online"], true);
     assert!(vehicle["latitude"].is_f64() && vehicle["lastHeartbeat"].is_string());
@@ -44,23 +44,23 @@ fn in_json_it_waits_for_the_greeting_and_repeats_the_server_id() {
         &["--id", "truck", "--dialect", "json", "--heartbeat", "50ms"],
     );
     let id = &daemon.id;
-    simulation.shows(&format!(
+    simulation.wait_for_line(&format!(
         r#" ← {{"type":"connected","message":"Connected to server","serverId":"{id}"}}"#
     ));
     let ids = format!(r#""clientId":"truck","serverId":"{id}"}}"#);
-    simulation.shows(&format!(
+    simulation.wait_for_line(&format!(
         r#" → {{"type":"message","message":"HELLO, I'M truck!",{ids}"#
     ));
-    simulation.shows(r#" ← {"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
-    simulation.shows(&format!(r#" → {{"type":"message","message":"PING.",{ids}"#));
-    simulation.shows(r#" ← {"type":"reply","message":"PONG."}"#);
+    simulation.wait_for_line(r#" ← {"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
+    simulation.wait_for_line(&format!(r#" → {{"type":"message","message":"PING.",{ids}"#));
+    simulation.wait_for_line(r#" ← {"type":"reply","message":"PONG."}"#);
 }
 
 #[test]
 fn without_an_id_it_generates_a_uuid() {
     let daemon = Daemon::start();
     let simulation = Simulation::start(daemon.device, &[]);
-    simulation.shows("NICE TO MEET YOU");
+    simulation.wait_for_line("NICE TO MEET YOU");
     let ids = daemon.query("SELECT device_id FROM vehicles");
     assert!(uuid::Uuid::try_parse(&ids[0]).is_ok(), "{ids:?}");
 }
@@ -74,7 +74,7 @@ fn a_typed_error_is_stored_as_a_debug_blob() {
         simulation.type_line("ERROR");
         simulation.type_line("ERROR out of coffee");
         for _ in 0..2 {
-            simulation.shows("DAAAMN! ISSUE REPORTED ON JIRA");
+            simulation.wait_for_line("DAAAMN! ISSUE REPORTED ON JIRA");
         }
         let path = format!("/vehicles/{dialect}/debug-blobs");
         let blobs = daemon.json(&path);
@@ -89,9 +89,9 @@ fn a_typed_sentence_is_sent_and_an_invalid_line_gets_a_hint() {
     let daemon = Daemon::start();
     let mut simulation = Simulation::start(daemon.device, &["--id", "truck"]);
     simulation.type_line("BANANA");
-    simulation.shows("not said: no sentence begins like this");
+    simulation.wait_for_line("not said: no sentence begins like this");
     simulation.type_line("REPORT. I'M HERE 1 -2, RUNNING AND CHARGED AT 3%.");
-    simulation.shows("OK, THANKS!");
+    simulation.wait_for_line("OK, THANKS!");
     assert_eq!(daemon.vehicle("truck")["battery"], 3);
 }
 
@@ -102,11 +102,14 @@ fn a_typed_goodbye_exits_cleanly() {
         let mut simulation =
             Simulation::start(daemon.device, &["--id", dialect, "--dialect", dialect]);
         simulation.type_line("GOTTA GO.");
-        simulation.shows("SEE YA!");
-        assert_eq!(simulation.sums_up("logins"), [1]);
-        assert_eq!(simulation.sums_up("goodbyes"), [1, 1]);
+        simulation.wait_for_line("SEE YA!");
+        assert_eq!(simulation.summary("logins"), [1]);
+        assert_eq!(simulation.summary("goodbyes"), [1, 1]);
         assert!(simulation.wait().success());
-        assert_eq!(daemon.offline(dialect)["disconnectReason"], "goodbye");
+        assert_eq!(
+            daemon.wait_until_offline(dialect)["disconnectReason"],
+            "goodbye"
+        );
     }
 }
 
@@ -115,11 +118,14 @@ fn a_signal_exits_with_a_goodbye() {
     let daemon = Daemon::start();
     for signal in ["TERM", "INT"] {
         let mut simulation = Simulation::start(daemon.device, &["--id", signal]);
-        simulation.shows("NICE TO MEET YOU");
+        simulation.wait_for_line("NICE TO MEET YOU");
         simulation.signal(signal);
-        simulation.shows("SEE YA!");
+        simulation.wait_for_line("SEE YA!");
         assert!(simulation.wait().success());
-        assert_eq!(daemon.offline(signal)["disconnectReason"], "goodbye");
+        assert_eq!(
+            daemon.wait_until_offline(signal)["disconnectReason"],
+            "goodbye"
+        );
     }
 }
 
@@ -140,11 +146,11 @@ fn the_summary_of_a_fleet_matches_the_database() {
                 dialect,
             ],
         );
-        assert_eq!(fleet.sums_up("devices"), [200, 200]);
-        assert_eq!(fleet.sums_up("logins"), [200]);
-        let reports = fleet.sums_up("reports");
-        assert_eq!(fleet.sums_up("goodbyes"), [200, 200]);
-        assert_eq!(fleet.sums_up("bad"), [0, 0]);
+        assert_eq!(fleet.summary("devices"), [200, 200]);
+        assert_eq!(fleet.summary("logins"), [200]);
+        let reports = fleet.summary("reports");
+        assert_eq!(fleet.summary("goodbyes"), [200, 200]);
+        assert_eq!(fleet.summary("bad"), [0, 0]);
         assert!(fleet.wait().success());
         let stored = daemon.query("SELECT count(*) FROM reports");
         assert_eq!(reports, vec![stored[0].parse::<u64>().unwrap(); 2]);
@@ -187,13 +193,13 @@ fn it_reconnects_when_the_daemon_is_back() {
     let daemon = Daemon::builder()
         .set(&format!("device.listen={address}"))
         .start();
-    simulation.shows("NICE TO MEET YOU");
+    simulation.wait_for_line("NICE TO MEET YOU");
     let daemon = daemon.kill_and_restart();
-    simulation.shows("trying again in");
-    simulation.shows("NICE TO MEET YOU");
+    simulation.wait_for_line("trying again in");
+    simulation.wait_for_line("NICE TO MEET YOU");
     assert_eq!(daemon.vehicle("truck")["online"], true);
     simulation.type_line("GOTTA GO.");
-    assert_eq!(simulation.sums_up("logins"), [2]);
+    assert_eq!(simulation.summary("logins"), [2]);
     assert!(simulation.wait().success());
 }
 
@@ -204,11 +210,11 @@ fn a_refused_connection_is_one_line_and_retried() {
     drop(port);
     let mut simulation = Simulation::start(address, &[]);
     for _ in 0..2 {
-        let line = simulation.shows("cannot connect to");
+        let line = simulation.wait_for_line("cannot connect to");
         assert!(line.contains("trying again in"), "{line}");
     }
     simulation.type_line("PING.");
-    simulation.shows("not connected");
+    simulation.wait_for_line("not connected");
     simulation.type_line("GOTTA GO.");
     assert!(simulation.wait().success());
 }
@@ -218,18 +224,18 @@ fn script(dialect: &str) -> (Simulation, Device) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let simulation = Simulation::start(address, &["--id", "truck", "--dialect", dialect]);
-    let mut gateway = Device::on(listener.accept().unwrap().0);
+    let mut gateway = Device::from_stream(listener.accept().unwrap().0);
     if dialect == "json" {
         gateway.say(&format!(
             r#"{{"type":"connected","message":"Connected to server","serverId":"{SERVER}"}}"#
         ));
-        gateway.expect_part(&said_in_json("message", "HELLO, I'M truck!"));
+        gateway.expect_prefix(&said_in_json("message", "HELLO, I'M truck!"));
         gateway.say(r#"{"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
     } else {
         gateway.expect("HELLO, I'M truck!");
         gateway.say("HI, NICE TO MEET YOU!\n");
     }
-    simulation.shows("NICE TO MEET YOU");
+    simulation.wait_for_line("NICE TO MEET YOU");
     (simulation, gateway)
 }
 
@@ -257,7 +263,7 @@ fn commands_are_answered_according_to_the_state_in_text() {
     gateway.say("GOTTA GO.\n");
     gateway.expect("SEE YA!");
     gateway.expect_closed();
-    simulation.shows("the gateway said goodbye; trying again in");
+    simulation.wait_for_line("the gateway said goodbye; trying again in");
 }
 
 #[test]
@@ -267,7 +273,7 @@ fn commands_are_answered_according_to_the_state_in_json() {
         format!(r#"{{"type":"command","message":"{message}","serverId":"{SERVER}"}}"#)
     };
     simulation.type_line("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
-    gateway.expect_part(&said_in_json(
+    gateway.expect_prefix(&said_in_json(
         "message",
         "REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.",
     ));
@@ -284,10 +290,10 @@ fn commands_are_answered_according_to_the_state_in_json() {
         ("GOTTA GO.", "SEE YA!"),
     ] {
         gateway.say(&command(asked));
-        gateway.expect_part(&said_in_json("reply", answered));
+        gateway.expect_prefix(&said_in_json("reply", answered));
     }
     gateway.expect_closed();
-    simulation.shows("the gateway said goodbye; trying again in");
+    simulation.wait_for_line("the gateway said goodbye; trying again in");
 }
 
 #[test]

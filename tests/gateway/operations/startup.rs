@@ -9,7 +9,9 @@ fn a_port_in_use_is_one_line_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for key in ["http.listen", "device.listen"] {
-        let (status, said) = Daemon::builder().set(&format!("{key}={address}")).fail();
+        let (status, said) = Daemon::builder()
+            .set(&format!("{key}={address}"))
+            .run_to_failure();
         assert!(!status.success());
         let said: Vec<&str> = said.lines().collect();
         assert_eq!(said.len(), 1, "{said:?}");
@@ -23,7 +25,7 @@ fn a_port_in_use_is_one_line_and_a_failure() {
 #[test]
 fn a_second_process_on_the_same_file_refuses_to_start() {
     let daemon = Daemon::start();
-    let (status, said) = daemon.again().fail();
+    let (status, said) = daemon.restart_builder().run_to_failure();
     assert!(!status.success());
     assert!(said.contains("in use by another vehicle-gateway"), "{said}");
     daemon.log_in("truck");
@@ -33,7 +35,10 @@ fn a_second_process_on_the_same_file_refuses_to_start() {
 fn a_link_to_a_database_in_use_refuses_to_start() {
     let daemon = Daemon::start();
     std::os::unix::fs::symlink("vehicle-gateway.db", daemon.folder().join("link.db")).unwrap();
-    let (status, said) = daemon.again().set("database.url=sqlite://link.db").fail();
+    let (status, said) = daemon
+        .restart_builder()
+        .set("database.url=sqlite://link.db")
+        .run_to_failure();
     assert!(!status.success());
     assert!(said.contains("in use by another vehicle-gateway"), "{said}");
 }
@@ -47,7 +52,9 @@ fn a_database_that_cannot_be_opened_is_one_line_and_a_failure() {
         ("mariadb://root:s3cret@127.0.0.1:1/fleet", "database.url"),
         ("nonsense", "database.url"),
     ] {
-        let (status, said) = Daemon::builder().set(&format!("database.url={url}")).fail();
+        let (status, said) = Daemon::builder()
+            .set(&format!("database.url={url}"))
+            .run_to_failure();
         assert!(!status.success());
         assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
         assert!(!said.contains("s3cret"), "{said}");
@@ -63,7 +70,10 @@ fn a_file_that_is_no_database_is_reported_and_not_changed() {
         "this is not a database, but something of value".repeat(50),
     )
     .unwrap();
-    let (status, said) = daemon.again().set("database.url=sqlite://other.db").fail();
+    let (status, said) = daemon
+        .restart_builder()
+        .set("database.url=sqlite://other.db")
+        .run_to_failure();
     assert!(!status.success());
     assert!(said.contains("not a database"), "{said}");
     assert!(
@@ -79,7 +89,7 @@ fn all_mistakes_in_the_settings_are_reported_at_once() {
         .set("device.silence_timout=90s")
         .set("http.listen=localhost")
         .set("store.commit_timeout=soon")
-        .fail();
+        .run_to_failure();
     assert!(!status.success());
     for key in [
         "device.silence_timout",
@@ -94,7 +104,7 @@ fn all_mistakes_in_the_settings_are_reported_at_once() {
 fn more_connections_than_open_files_are_refused_at_start() {
     let (status, said) = Daemon::builder()
         .set("device.max_connections=10000000")
-        .fail();
+        .run_to_failure();
     assert!(!status.success());
     assert!(said.contains("open files"), "{said}");
 }
@@ -104,7 +114,7 @@ fn the_default_connection_limit_follows_the_open_files_limit() {
     let daemon = Daemon::builder()
         .set("device.max_connections=0")
         .set("http.max_connections=10")
-        .after("ulimit -n 200")
+        .after_shell("ulimit -n 200")
         .start();
     let few = daemon.logged_with("level", "WARN");
     assert_eq!(few["max_connections"], 200 - 10 - 128);

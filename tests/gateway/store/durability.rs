@@ -69,7 +69,7 @@ fn kill_under_load(database: &Database, rounds: usize) {
                 .collect()
         });
         daemon.wait();
-        daemon = daemon.again().start();
+        daemon = daemon.restart_builder().start();
         if let Database::File = database {
             assert_eq!(
                 daemon.query("SELECT integrity_check FROM pragma_integrity_check"),
@@ -148,7 +148,7 @@ fn a_database_locked_too_long_ends_sessions_and_recovers() {
     reporting.expect_closed();
     entering.expect_closed();
     assert_eq!(
-        daemon.disconnected("reporting")["reason"],
+        daemon.logged_disconnect("reporting")["reason"],
         "store-unavailable"
     );
     let response = daemon.post("/vehicles", &serde_json::json!({"deviceId": "x"}));
@@ -156,7 +156,7 @@ fn a_database_locked_too_long_ends_sessions_and_recovers() {
     drop(lock);
 
     // The end of the session is not forgotten, however long the database was away.
-    let vehicle = daemon.offline("reporting");
+    let vehicle = daemon.wait_until_offline("reporting");
     assert_eq!(vehicle["disconnectReason"], "store-unavailable");
     assert_eq!(vehicle["battery"], Value::Null);
     let mut device = daemon.log_in("reporting");
@@ -172,11 +172,11 @@ fn a_full_disk_acknowledges_nothing_until_there_is_space() {
     // The limit stands for the disk: writes beyond it fail, and it can be lifted from outside.
     let daemon = Daemon::builder()
         .set("store.commit_timeout=500ms")
-        .after("trap '' XFSZ; ulimit -S -f 2000")
+        .after_shell("trap '' XFSZ; ulimit -S -f 2000")
         .start();
     let mut stored = 0;
     let refused = (0..200).any(|_| {
-        let mut device = daemon.log_in_if_possible("truck");
+        let mut device = daemon.try_log_in("truck");
         while let Some(open) = &mut device {
             open.say("WTF! 20000\n");
             open.send(&vec![b'x'; 20_000]);
@@ -190,7 +190,7 @@ fn a_full_disk_acknowledges_nothing_until_there_is_space() {
     assert!(refused && stored > 0);
     daemon.logged(CANNOT_COMMIT);
     daemon.lift_file_size_limit();
-    let mut device = wait_until("logins work again", || daemon.log_in_if_possible("truck"));
+    let mut device = wait_until("logins work again", || daemon.try_log_in("truck"));
     device.say(&report(7));
     device.expect(THANKS);
     let blobs: usize = daemon.query("SELECT count(*) FROM debug_blobs")[0]
@@ -250,7 +250,7 @@ fn a_session_taken_over_in_the_database_is_closed() {
     );
     device.say(&report(6));
     device.expect_closed();
-    assert_eq!(daemon.disconnected("truck")["reason"], "superseded");
+    assert_eq!(daemon.logged_disconnect("truck")["reason"], "superseded");
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
 }
 

@@ -4,8 +4,8 @@ use std::thread;
 
 use super::CANNOT_COMMIT;
 use crate::support::{
-    Daemon, Database, Device, Lock, Proxy, REPORT, THANKS, change, hello, on_every_server, query,
-    wait_until,
+    Daemon, Database, DatabaseProxy, Device, Lock, REPORT, THANKS, change, hello, on_every_server,
+    query, wait_until,
 };
 
 on_every_server! {
@@ -21,13 +21,16 @@ fn a_second_gateway_with_the_same_name_takes_over(database: &Database) {
     let builder = Daemon::on(database).set("presence.offline_grace=0s");
     let mut first = builder.start();
     let mut device = first.log_in("truck");
-    let second = first.again().start();
+    let second = first.restart_builder().start();
     // Neither stored nor thanked.
     device.try_say(REPORT);
     assert!(!first.wait().success());
     first.logged("stopping: another gateway was started with this instance.id on this database; two instances need two names");
     assert_ne!(device.line().as_deref(), Some(THANKS));
-    assert_eq!(second.offline("truck")["disconnectReason"], "instance-lost");
+    assert_eq!(
+        second.wait_until_offline("truck")["disconnectReason"],
+        "instance-lost"
+    );
     assert_eq!(second.query("SELECT count(*) FROM reports"), ["0"]);
     second.log_in("truck");
     assert_eq!(second.query("SELECT session_epoch FROM vehicles"), ["2"]);
@@ -56,14 +59,15 @@ fn a_locked_vehicle_row_delays_no_other_vehicle(database: &Database) {
 fn concurrent_starts_on_an_empty_database_make_one_schema(database: &Database) {
     let first = Daemon::on(database);
     let (first, others) = thread::scope(|scope| {
-        let others = [first.beside(), first.beside()].map(|other| scope.spawn(|| other.start()));
+        let others =
+            [first.duplicate(), first.duplicate()].map(|other| scope.spawn(|| other.start()));
         (first.start(), others.map(|other| other.join().unwrap()))
     });
     // All have opened their ports; one of them may write.
     let alive = first.query("SELECT count(*) FROM instances WHERE state = 'live'");
     assert_eq!(alive, ["1"]);
     drop(others);
-    first.again().start().log_in("truck");
+    first.restart_builder().start().log_in("truck");
 }
 
 /// Selects something while somebody waits for a lock.
@@ -79,7 +83,7 @@ fn waiting(url: &str) -> &'static str {
 fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
     let daemon = Daemon::on(database).set("retention.interval=100ms").start();
     drop(daemon.log_in("gone"));
-    daemon.disconnected("gone");
+    daemon.logged_disconnect("gone");
     let url = daemon.database_url();
     // More than a step deletes.
     change(
@@ -105,7 +109,7 @@ fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
 }
 
 fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
-    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let (builder, proxy) = Daemon::on(database).through_proxy(DatabaseProxy::to);
     let daemon = builder.start();
     let url = daemon.database_url();
     // What a new life says of itself, as the protocol has it: live, and no commits yet.
@@ -115,7 +119,7 @@ fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
         "live\0\0\0\0\0\0\0\0"
     });
     change(&url, "UPDATE instances SET state = 'dead'");
-    proxy.held(1);
+    proxy.wait_until_held(1);
     // It waits for the answer no longer, and the database hears it after that.
     daemon.logged(CANNOT_COMMIT);
     proxy.release();

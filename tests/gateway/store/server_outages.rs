@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::CANNOT_COMMIT;
 use crate::support::{
-    Daemon, Database, Device, Lock, Proxy, REPORT, THANKS, change, hello, on_every_server, query,
-    wait_until,
+    Daemon, Database, DatabaseProxy, Device, Lock, REPORT, THANKS, change, hello, on_every_server,
+    query, wait_until,
 };
 
 const OUTCOME_UNKNOWN: &str = "whether the last batch is stored is not known yet";
@@ -44,10 +44,10 @@ fn an_unreachable_server_delays_acknowledgements(database: &Database) {
         (daemon.get("/ready").status() == 200).then_some(())
     });
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
-    let asked = daemon.ask("truck/turnOn", &json!({}));
+    let asked = daemon.start_command("truck/turnOn", &json!({}));
     device.expect("HEY YOU, RUN!");
     device.say("DONE!");
-    assert_eq!(asked.answer().status, 200);
+    assert_eq!(asked.response().status, 200);
 }
 
 fn a_stalled_server_delays_acknowledgements_and_loses_nothing(database: &Database) {
@@ -127,12 +127,12 @@ fn acknowledged_reports_are_stored_once_when_the_server_is_killed(database: &Dat
 
 fn a_delayed_commit_stores_nothing_twice(database: &Database) {
     let builder = Daemon::on(database).set("store.commit_timeout=60s");
-    let (builder, proxy) = builder.behind(Proxy::before);
+    let (builder, proxy) = builder.through_proxy(DatabaseProxy::to);
     let daemon = builder.set(STORE_AT_DEBUG).start();
     let mut device = daemon.log_in("truck");
     proxy.hold("COMMIT");
     device.say(REPORT);
-    proxy.held(1);
+    proxy.wait_until_held(1);
     daemon.logged(OUTCOME_UNKNOWN);
     proxy.release();
     device.expect(THANKS);
@@ -204,13 +204,13 @@ fn a_new_connection_gets_its_session_settings(database: &Database) {
 }
 
 fn a_hanging_handshake_times_out(database: &Database) {
-    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let (builder, proxy) = Daemon::on(database).through_proxy(DatabaseProxy::to);
     let daemon = builder.start();
     let mut device = daemon.log_in("truck");
     proxy.hold("TRANSACTION ISOLATION LEVEL");
     proxy.sever();
     device.say(REPORT);
-    proxy.held(1);
+    proxy.wait_until_held(1);
     // What is held now is never heard.
     proxy.sever();
     proxy.hold("nothing that is said");
@@ -219,7 +219,7 @@ fn a_hanging_handshake_times_out(database: &Database) {
 }
 
 fn dead_connections_are_replaced(database: &Database) {
-    let (builder, proxy) = Daemon::on(database).behind(Proxy::before);
+    let (builder, proxy) = Daemon::on(database).through_proxy(DatabaseProxy::to);
     let daemon = builder.set("http.request_timeout=2s").start();
     let mut device = daemon.log_in("truck");
     proxy.hold("vehicles");
@@ -229,7 +229,7 @@ fn dead_connections_are_replaced(database: &Database) {
             thread::spawn(move || reqwest::blocking::get(url).unwrap().status().as_u16())
         })
         .collect();
-    proxy.held(4);
+    proxy.wait_until_held(4);
     proxy.sever();
     proxy.hold("nothing that is said");
     for asked in asked {
@@ -265,16 +265,16 @@ fn a_stalled_server_does_not_delay_a_shutdown(database: &Database) {
 
 fn a_signal_ends_a_start_that_waits_for_the_database(database: &Database) {
     let mut lock = "GET_LOCK(";
-    let (builder, proxy) = Daemon::on(database).behind(|url| {
+    let (builder, proxy) = Daemon::on(database).through_proxy(|url| {
         if url.starts_with("postgres") {
             lock = "advisory_lock(";
         }
-        Proxy::before(url)
+        DatabaseProxy::to(url)
     });
     proxy.hold(lock);
     let since = Instant::now();
     let (_status, said) = builder
-        .after("( (sleep 3; kill -TERM $$; sleep 12; kill -KILL $$) >/dev/null 2>&1 & )")
-        .fail();
+        .after_shell("( (sleep 3; kill -TERM $$; sleep 12; kill -KILL $$) >/dev/null 2>&1 & )")
+        .run_to_failure();
     assert!(since.elapsed() < Duration::from_secs(8), "{said}");
 }

@@ -61,7 +61,7 @@ mod a_blob_beyond_the_packet_limit_of_the_server_is_dropped_alone {
             &daemon.database_url(),
             "SET GLOBAL max_allowed_packet = 1048576",
         );
-        let again = daemon.again();
+        let again = daemon.restart_builder();
         drop(daemon);
         let daemon = again.start();
         let mut device = daemon.log_in("truck");

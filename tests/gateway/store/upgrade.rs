@@ -32,7 +32,7 @@ fn stop(mut daemon: Daemon) -> Daemon {
 fn a_schema_extended_by_a_later_version_is_used_as_it_is(database: &Database) {
     let daemon = stop(Daemon::on(database).start());
     add_later_migration(&daemon);
-    let daemon = daemon.again().start();
+    let daemon = daemon.restart_builder().start();
     let _device = daemon.log_in("truck");
     assert_eq!(daemon.vehicle("truck")["online"], true);
     let added = "SELECT of_a_later_version FROM vehicles";
@@ -53,7 +53,7 @@ fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Databa
     since(LATER);
     let lives = daemon.query("SELECT id FROM instances ORDER BY id");
 
-    let (status, said) = daemon.again().fail();
+    let (status, said) = daemon.restart_builder().run_to_failure();
     assert_eq!(status.code(), Some(1), "{said}");
     let refusal = format!(
         "it was changed by a newer version (up to {LATER}), and only versions that know {LATER} can work on it; start that version"
@@ -69,6 +69,6 @@ fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Databa
 
     // Nothing else was wrong with it.
     since(&compatible[0]);
-    let daemon = daemon.again().start();
+    let daemon = daemon.restart_builder().start();
     assert_eq!(daemon.vehicle("truck")["deviceId"], "truck");
 }

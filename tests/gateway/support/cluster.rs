@@ -11,8 +11,8 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
 use super::{
-    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, provide_tls,
-    server::free_port, wait_until,
+    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder,
+    database_server::free_port, install_tls_provider, wait_until,
 };
 
 /// After this long without a commit an instance is taken for dead.
@@ -51,7 +51,7 @@ impl Cluster {
 
     /// The same with further settings for each.
     pub(crate) fn start_with(database: &Database, size: usize, settings: &[&str]) -> Self {
-        provide_tls();
+        install_tls_provider();
         let redis = Redis::start();
         let url = database.new_url().unwrap();
         let members: Vec<Member> = (1..=size)
@@ -92,7 +92,7 @@ impl Cluster {
             client: Client::builder().timeout(PATIENCE).build().unwrap(),
         };
         for index in 0..size {
-            cluster.start_again(index);
+            cluster.start_instance(index);
         }
         wait_until("the balancer knows that they are ready", || {
             let response = cluster.try_get("/ready/balancer");
@@ -209,19 +209,19 @@ impl Cluster {
     #[track_caller]
     pub(crate) fn kill(&mut self, index: usize) {
         self.instance(index).signal("KILL");
-        self.wait_for_the_end(index);
+        self.wait_for_exit(index);
     }
 
     /// SIGTERM, and the end of it.
     #[track_caller]
     pub(crate) fn stop(&mut self, index: usize) -> ExitStatus {
         self.instance(index).signal("TERM");
-        self.wait_for_the_end(index)
+        self.wait_for_exit(index)
     }
 
     /// Waits until an instance has ended by itself.
     #[track_caller]
-    pub(crate) fn wait_for_the_end(&mut self, index: usize) -> ExitStatus {
+    pub(crate) fn wait_for_exit(&mut self, index: usize) -> ExitStatus {
         let member = &mut self.members[index];
         let mut daemon = member.daemon.take().unwrap();
         let status = daemon.wait();
@@ -231,17 +231,17 @@ impl Cluster {
 
     /// Starts it again where it was, and waits until it is ready.
     #[track_caller]
-    pub(crate) fn start_again(&mut self, index: usize) {
+    pub(crate) fn start_instance(&mut self, index: usize) {
         let member = &mut self.members[index];
         assert!(member.daemon.is_none(), "the instance is running");
-        member.daemon = Some(member.builder.beside().start());
+        member.daemon = Some(member.builder.duplicate().start());
     }
 
     /// SIGTERM, and a new start when it has ended well.
     #[track_caller]
     pub(crate) fn restart(&mut self, index: usize) {
         assert!(self.stop(index).success());
-        self.start_again(index);
+        self.start_instance(index);
     }
 
     /// SIGSTOP.

@@ -13,7 +13,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, Device, PATIENCE, Proxy, provide_tls};
+use super::{Database, DatabaseProxy, Device, PATIENCE, install_tls_provider};
 
 /// What the daemon said, line by line, as it says it.
 #[derive(Default)]
@@ -87,7 +87,10 @@ impl Builder {
     }
 
     /// Its database by way of this network.
-    pub(crate) fn behind(mut self, network: impl FnOnce(&str) -> Proxy) -> (Self, Proxy) {
+    pub(crate) fn through_proxy(
+        mut self,
+        network: impl FnOnce(&str) -> DatabaseProxy,
+    ) -> (Self, DatabaseProxy) {
         let url = self.database_url.take().unwrap();
         let proxy = network(&url);
         self.database_url = Some(proxy.url(&url));
@@ -95,13 +98,13 @@ impl Builder {
     }
 
     /// Starts it by a shell that first does this.
-    pub(crate) fn after(mut self, shell: &str) -> Self {
+    pub(crate) fn after_shell(mut self, shell: &str) -> Self {
         self.wrapper = Some(shell.to_owned());
         self
     }
 
     /// Another one on the same folder and database with the same settings.
-    pub(crate) fn beside(&self) -> Self {
+    pub(crate) fn duplicate(&self) -> Self {
         Self {
             folder: Arc::clone(&self.folder),
             settings: self.settings.clone(),
@@ -145,7 +148,7 @@ impl Builder {
     /// Starts it and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(self) -> Daemon {
-        provide_tls();
+        install_tls_provider();
         let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         Arc::clone(&log).follow(child.stderr.take().unwrap());
@@ -163,7 +166,7 @@ impl Builder {
     }
 
     /// Starts what is expected to fail, and returns its exit status and what it said.
-    pub(crate) fn fail(self) -> (ExitStatus, String) {
+    pub(crate) fn run_to_failure(self) -> (ExitStatus, String) {
         let output = self.command().output().unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
     }
@@ -237,14 +240,14 @@ impl Daemon {
     }
 
     /// A text device that has logged in, unless the gateway cannot have it now.
-    pub(crate) fn log_in_if_possible(&self, device_id: &str) -> Option<Device> {
+    pub(crate) fn try_log_in(&self, device_id: &str) -> Option<Device> {
         let mut device = self.connect();
         device.say(&super::hello(device_id));
         device.line().map(|_greeting| device)
     }
 
     /// How many device connections it holds.
-    pub(crate) fn held(&self) -> u64 {
+    pub(crate) fn connection_count(&self) -> u64 {
         self.json("/")["devicesConnected"].as_u64().unwrap()
     }
 
@@ -317,7 +320,7 @@ impl Daemon {
 
     /// The vehicle once it is offline.
     #[track_caller]
-    pub(crate) fn offline(&self, device_id: &str) -> Value {
+    pub(crate) fn wait_until_offline(&self, device_id: &str) -> Value {
         super::wait_until("the vehicle is offline", || {
             Some(self.vehicle(device_id)).filter(|vehicle| vehicle["online"] == false)
         })
@@ -337,7 +340,7 @@ impl Daemon {
 
     /// Waits for a log line with this in its message.
     #[track_caller]
-    pub(crate) fn logged_like(&self, part: &str) -> Value {
+    pub(crate) fn logged_containing(&self, part: &str) -> Value {
         self.log.wait_for(part, |line| {
             line["message"]
                 .as_str()
@@ -353,7 +356,7 @@ impl Daemon {
 
     /// Waits for the line that tells why this vehicle's session ended.
     #[track_caller]
-    pub(crate) fn disconnected(&self, device_id: &str) -> Value {
+    pub(crate) fn logged_disconnect(&self, device_id: &str) -> Value {
         self.log.wait_for("vehicle disconnected", |line| {
             line["message"] == "vehicle disconnected" && line["device_id"] == device_id
         })
@@ -384,12 +387,12 @@ impl Daemon {
     pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.again().start()
+        self.restart_builder().start()
     }
 
     /// Another start on the same folder with the same settings.
-    pub(crate) fn again(&self) -> Builder {
-        self.builder.beside()
+    pub(crate) fn restart_builder(&self) -> Builder {
+        self.builder.duplicate()
     }
 }
 

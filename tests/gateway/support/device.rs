@@ -24,19 +24,19 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self::on(TcpStream::connect(address).unwrap())
+        Self::from_stream(TcpStream::connect(address).unwrap())
     }
 
     /// A device whose operating system takes very little that it does not read.
-    pub(crate) fn connect_narrow(address: SocketAddr) -> Self {
+    pub(crate) fn connect_with_small_buffer(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&address.into()).unwrap();
-        Self::on(socket.into())
+        Self::from_stream(socket.into())
     }
 
     /// A peer on a connection that is there.
-    pub(crate) fn on(stream: TcpStream) -> Self {
+    pub(crate) fn from_stream(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -128,7 +128,7 @@ impl Device {
     }
 
     /// The next line, however long it takes; `None` once the connection is over, in whatever way.
-    pub(crate) fn next_line(&mut self) -> Option<String> {
+    pub(crate) fn line_or_end(&mut self) -> Option<String> {
         self.stream.set_read_timeout(None).unwrap();
         loop {
             if let Some(line) = self.take_line() {
@@ -150,7 +150,7 @@ impl Device {
 
     /// What comes next is this, whatever ends it.
     #[track_caller]
-    pub(crate) fn expect_part(&mut self, text: &str) {
+    pub(crate) fn expect_prefix(&mut self, text: &str) {
         while self.received.len() < text.len() {
             let mut chunk = [0; 4096];
             let read = self.stream.read(&mut chunk).unwrap();

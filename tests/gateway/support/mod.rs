@@ -1,40 +1,40 @@
 //! The real daemon on free ports with a folder of its own, and the peers that talk to it.
 
+mod async_device;
 mod balancer;
 mod cluster;
+mod cluster_script;
 mod daemon;
-mod database;
+mod database_client;
+mod database_proxy;
+mod database_server;
 mod device;
-mod line;
-mod plans;
-mod proxy;
+mod query_plans;
 mod receiver;
 mod redis;
-mod script;
 mod sentences;
-mod server;
 mod simulation;
 mod tls;
 mod tool;
 mod vehicle;
 mod wait;
 
+pub(crate) use async_device::{AsyncDevice, GatewayMessage};
 pub(crate) use balancer::Balancer;
 pub(crate) use cluster::{Cluster, GRACE, LEASE};
+pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::Daemon;
-pub(crate) use database::{Lock, answers, change, migrate_as_later, query};
+pub(crate) use database_client::{Lock, change, is_reachable, migrate_as_later, query};
+pub(crate) use database_proxy::DatabaseProxy;
+pub(crate) use database_server::{Database, free_ports};
 pub(crate) use device::{Device, json};
-pub(crate) use line::{Line, Said};
-pub(crate) use proxy::Proxy;
 pub(crate) use receiver::{Reaction, Received, Receiver, setting};
 pub(crate) use redis::Redis;
-pub(crate) use script::Script;
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
-pub(crate) use server::{Database, free_ports};
 pub(crate) use simulation::Simulation;
-pub(crate) use tls::provide_tls;
+pub(crate) use tls::install_tls_provider;
 pub(crate) use tool::{expect_success, node, tool};
-pub(crate) use vehicle::{Answer, Dialect, Vehicle};
+pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 
 /// Makes tests of these functions, one for each kind of database: what holds on a file holds on a server.

@@ -103,11 +103,11 @@ impl Receiver {
     pub(crate) fn start<R: Into<Reaction>>(
         react: impl Fn(usize) -> R + Send + Sync + 'static,
     ) -> Self {
-        Self::start_to_read(move |nth, _body| react(nth))
+        Self::start_with_body(move |nth, _body| react(nth))
     }
 
     /// The same by what the message says.
-    pub(crate) fn start_to_read<R: Into<Reaction>>(
+    pub(crate) fn start_with_body<R: Into<Reaction>>(
         react: impl Fn(usize, &Value) -> R + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -115,7 +115,7 @@ impl Receiver {
             address: listener.local_addr().unwrap(),
             inbox: Arc::default(),
         };
-        receiver.trust(Self::SECRET);
+        receiver.accept_secret(Self::SECRET);
         let inbox = Arc::clone(&receiver.inbox);
         let react = Arc::new(move |nth, body: &Value| react(nth, body).into());
         thread::spawn(move || {
@@ -128,7 +128,7 @@ impl Receiver {
     }
 
     /// Sends whoever comes elsewhere.
-    pub(crate) fn redirecting(location: &str) -> Self {
+    pub(crate) fn redirecting_to(location: &str) -> Self {
         let receiver = Self::start(|_| 302);
         location.clone_into(&mut receiver.inbox.location.lock().unwrap());
         receiver
@@ -144,7 +144,7 @@ impl Receiver {
     }
 
     /// Takes messages that are signed with this, too.
-    pub(crate) fn trust(&self, secret: &str) {
+    pub(crate) fn accept_secret(&self, secret: &str) {
         self.inbox.secrets.lock().unwrap().push(secret.to_owned());
     }
 
@@ -161,12 +161,12 @@ impl Receiver {
     /// Waits until what came is enough, by this.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, is_enough: impl Fn(&[Received]) -> bool) {
-        self.wait_within(PATIENCE, what, is_enough);
+        self.wait_for_within(PATIENCE, what, is_enough);
     }
 
     /// [`Receiver::wait_for`] with another patience.
     #[track_caller]
-    pub(crate) fn wait_within(
+    pub(crate) fn wait_for_within(
         &self,
         patience: Duration,
         what: &str,
@@ -187,7 +187,7 @@ impl Receiver {
 
     /// What was answered with success, once there are so many.
     #[track_caller]
-    pub(crate) fn delivered(&self, count: usize) -> Vec<Received> {
+    pub(crate) fn wait_for_delivered(&self, count: usize) -> Vec<Received> {
         let delivered =
             |received: &[Received]| received.iter().filter(|it| it.is_delivered()).count();
         self.wait_for("enough messages are delivered", |received| {
@@ -247,7 +247,7 @@ fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Rea
                 (503, "")
             }
             Reaction::AnswerSlowly(status) => (status, "one byte of a hundred"),
-            Reaction::Silence => return wait_for_the_end(reader),
+            Reaction::Silence => return wait_for_exit(reader),
             Reaction::Reset => {
                 let at_once = Some(Duration::ZERO);
                 return SockRef::from(stream).set_linger(at_once).unwrap();
@@ -260,12 +260,12 @@ fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Rea
             return;
         }
         if promised > 0 {
-            return wait_for_the_end(reader);
+            return wait_for_exit(reader);
         }
     }
 }
 
-fn wait_for_the_end(mut reader: BufReader<&TcpStream>) {
+fn wait_for_exit(mut reader: BufReader<&TcpStream>) {
     let mut rest = Vec::new();
     // How the other side ends it does not matter.
     let _ended = reader.read_to_end(&mut rest);

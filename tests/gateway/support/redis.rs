@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, server::free_port, wait_until};
+use super::{PATIENCE, database_server::free_port, wait_until};
 
 /// A running server; killed when dropped.
 pub(crate) struct Redis {
@@ -209,14 +209,14 @@ impl Redis {
     }
 
     /// Breaks the connections of all that hear channels; they come back.
-    pub(crate) fn cut_subscribers(&self) {
+    pub(crate) fn disconnect_subscribers(&self) {
         let mut peer = self.connect();
         peer.send(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         peer.line();
     }
 
     /// How many hear a channel.
-    pub(crate) fn hearers(&self, channel: &str) -> u64 {
+    pub(crate) fn subscriber_count(&self, channel: &str) -> u64 {
         let mut peer = self.connect();
         peer.send(&["PUBSUB", "NUMSUB", channel]);
         assert_eq!(peer.line(), "*2");
@@ -235,8 +235,8 @@ impl Redis {
         Subscription(peer)
     }
 
-    fn connect(&self) -> Peer {
-        let mut peer = Peer::connect(self.address()).unwrap();
+    fn connect(&self) -> RedisConnection {
+        let mut peer = RedisConnection::connect(self.address()).unwrap();
         if let Some(password) = self.password {
             peer.send(&["AUTH", password]);
             assert_eq!(peer.line(), "+OK");
@@ -290,7 +290,7 @@ fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
         if child.try_wait().unwrap().is_some() {
             return Some(false);
         }
-        let mut peer = Peer::connect(address).ok()?;
+        let mut peer = RedisConnection::connect(address).ok()?;
         peer.send(&["PING"]);
         // It wants a password, or answers.
         (!peer.line().is_empty()).then_some(true)
@@ -299,7 +299,7 @@ fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
 }
 
 /// What is published on one channel.
-pub(crate) struct Subscription(Peer);
+pub(crate) struct Subscription(RedisConnection);
 
 impl Subscription {
     /// The next message.
@@ -312,9 +312,9 @@ impl Subscription {
 }
 
 /// As much of the protocol as tests need.
-struct Peer(BufReader<TcpStream>);
+struct RedisConnection(BufReader<TcpStream>);
 
-impl Peer {
+impl RedisConnection {
     fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -47,13 +47,13 @@ impl Simulation {
 
     /// The next line that holds this text.
     #[track_caller]
-    pub(crate) fn shows(&self, text: &str) -> String {
+    pub(crate) fn wait_for_line(&self, text: &str) -> String {
         self.next_line(text, |line| line.contains(text))
     }
 
     /// The numbers of the summary's line about this.
     #[track_caller]
-    pub(crate) fn sums_up(&self, subject: &str) -> Vec<u64> {
+    pub(crate) fn summary(&self, subject: &str) -> Vec<u64> {
         self.next_line(subject, |line| line.starts_with(subject))
             .split(|character: char| !character.is_ascii_digit())
             .filter_map(|number| number.parse().ok())

@@ -7,6 +7,6 @@ use rustls::crypto::ring;
 static PROVIDED: Once = Once::new();
 
 /// The gateway's own client names its means of encryption; the same library with its defaults takes those of the process.
-pub(crate) fn provide_tls() {
+pub(crate) fn install_tls_provider() {
     PROVIDED.call_once(|| ring::default_provider().install_default().unwrap());
 }

@@ -44,7 +44,7 @@ impl Vehicle {
 
     /// The next thing that it hears is this command.
     #[track_caller]
-    pub(crate) fn hears(&mut self, sentence: &str) {
+    pub(crate) fn expect_command(&mut self, sentence: &str) {
         self.expect("command", sentence);
     }
 
@@ -66,12 +66,12 @@ impl Vehicle {
     }
 
     /// Opens an exchange.
-    pub(crate) fn says(&mut self, sentence: &str) {
+    pub(crate) fn send_message(&mut self, sentence: &str) {
         self.send("message", sentence);
     }
 
     /// Answers a command.
-    pub(crate) fn answers(&mut self, sentence: &str) {
+    pub(crate) fn reply(&mut self, sentence: &str) {
         self.send("reply", sentence);
     }
 
@@ -87,23 +87,23 @@ impl Vehicle {
 
     /// Nothing was said to it so far that it has not heard: the gateway answers in order.
     #[track_caller]
-    pub(crate) fn hears_nothing(&mut self) {
-        self.says("PING.");
+    pub(crate) fn expect_nothing_more(&mut self) {
+        self.send_message("PING.");
         self.expect_reply("PONG.");
     }
 }
 
 /// What the operator was told.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CommandResponse {
     pub(crate) status: u16,
     pub(crate) body: Value,
     pub(crate) location: Option<String>,
 }
 
-impl Answer {
+impl CommandResponse {
     /// The status, and the problem's name or the status of the command.
-    pub(crate) fn told(&self) -> (u16, &str) {
+    pub(crate) fn outcome(&self) -> (u16, &str) {
         let name = self.body["type"].as_str().map(|name| {
             name.strip_prefix("urn:vehicle-gateway:problem:")
                 .unwrap_or(name)
@@ -120,11 +120,11 @@ impl Answer {
 }
 
 /// A request that waits for its answer.
-pub(crate) struct Asked(JoinHandle<Answer>);
+pub(crate) struct PendingResponse(JoinHandle<CommandResponse>);
 
-impl Asked {
+impl PendingResponse {
     #[track_caller]
-    pub(crate) fn answer(self) -> Answer {
+    pub(crate) fn response(self) -> CommandResponse {
         self.0.join().unwrap()
     }
 }
@@ -132,17 +132,22 @@ impl Asked {
 impl Daemon {
     /// Posts to `/service/…` and waits for the answer.
     #[track_caller]
-    pub(crate) fn operate(&self, path: &str, body: &Value) -> Answer {
-        self.ask(path, body).answer()
+    pub(crate) fn send_command(&self, path: &str, body: &Value) -> CommandResponse {
+        self.start_command(path, body).response()
     }
 
     /// Posts to `/service/…` and goes on.
-    pub(crate) fn ask(&self, path: &str, body: &Value) -> Asked {
-        self.ask_as(path, body, None)
+    pub(crate) fn start_command(&self, path: &str, body: &Value) -> PendingResponse {
+        self.start_command_with_key(path, body, None)
     }
 
     /// Posts to `/service/…` with an idempotency key, and goes on.
-    pub(crate) fn ask_as(&self, path: &str, body: &Value, key: Option<&str>) -> Asked {
+    pub(crate) fn start_command_with_key(
+        &self,
+        path: &str,
+        body: &Value,
+        key: Option<&str>,
+    ) -> PendingResponse {
         let mut request = self
             .client
             .post(self.url(&format!("/service/{path}")))
@@ -150,11 +155,11 @@ impl Daemon {
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key);
         }
-        Asked(thread::spawn(move || {
+        PendingResponse(thread::spawn(move || {
             let response = request.send().unwrap();
             let location = response.headers().get("location");
             let location = location.map(|path| path.to_str().unwrap().to_owned());
-            Answer {
+            CommandResponse {
                 status: response.status().as_u16(),
                 location,
                 body: response.json().unwrap(),
@@ -164,7 +169,7 @@ impl Daemon {
 
     /// The states of a vehicle's commands, oldest first.
     #[track_caller]
-    pub(crate) fn states(&self, device_id: &str) -> Vec<String> {
+    pub(crate) fn command_states(&self, device_id: &str) -> Vec<String> {
         let log = self.json(&format!("/vehicles/{device_id}/commands?limit=1000"));
         let items = log["items"].as_array().unwrap();
         let states = items.iter().rev().map(|item| &item["status"]);
@@ -175,15 +180,15 @@ impl Daemon {
 
     /// A command as the log has it.
     #[track_caller]
-    pub(crate) fn command(&self, device_id: &str, id: &str) -> Value {
+    pub(crate) fn command_record(&self, device_id: &str, id: &str) -> Value {
         self.json(&format!("/vehicles/{device_id}/commands/{id}"))
     }
 
     /// The command of this vehicle once it is in this state.
     #[track_caller]
-    pub(crate) fn reaches(&self, device_id: &str, states: &[&str]) {
+    pub(crate) fn wait_for_command_states(&self, device_id: &str, states: &[&str]) {
         super::wait_until(&format!("{device_id}: {states:?}"), || {
-            (self.states(device_id) == states).then_some(())
+            (self.command_states(device_id) == states).then_some(())
         });
     }
 }

@@ -10,7 +10,9 @@ use std::{
 
 use serde_json::json;
 
-use super::{OPEN, POSITION, expect_every_move_told, make, moved};
+use super::{
+    ALLOW_TEST_RECEIVERS, POSITION, create_endpoint, expect_every_move_delivered, position_report,
+};
 use crate::support::{Daemon, Database, Reaction, Receiver, change, on_every_database, setting};
 
 on_every_database! {
@@ -43,7 +45,7 @@ fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
         .start();
     let mut devices: Vec<_> = vehicles.iter().map(|id| daemon.log_in(id)).collect();
     for device in &mut devices {
-        device.say(&moved(0));
+        device.say(&position_report(0));
         device.expect("OK, THANKS!");
     }
     slow.wait_for("messages are on their way to it", |received| {
@@ -51,13 +53,13 @@ fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
     });
     for nth in 1..REPORTS {
         for device in &mut devices {
-            device.say(&moved(nth));
+            device.say(&position_report(nth));
         }
         for device in &mut devices {
             device.expect("OK, THANKS!");
         }
     }
-    expect_every_move_told(&quick, |sql| daemon.query(sql), &vehicles);
+    expect_every_move_delivered(&quick, |sql| daemon.query(sql), &vehicles);
     assert!(
         slow.received()
             .iter()
@@ -65,11 +67,11 @@ fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
     );
     hangs.store(false, Ordering::SeqCst);
     let all = vehicles.len() * REPORTS;
-    slow.wait_within(Duration::from_mins(2), "all of it comes", |received| {
+    slow.wait_for_within(Duration::from_mins(2), "all of it comes", |received| {
         let delivered = received.iter().filter(|message| message.is_delivered());
         delivered.count() >= all
     });
-    expect_every_move_told(&slow, |sql| daemon.query(sql), &vehicles);
+    expect_every_move_delivered(&slow, |sql| daemon.query(sql), &vehicles);
 }
 
 #[test]
@@ -110,8 +112,11 @@ fn long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index(database: &
     const EACH: usize = 10;
     const ENOUGH: usize = 3_000;
     let receiver = Receiver::start(|_| 200);
-    let daemon = Daemon::on(database).set(OPEN[0]).set(OPEN[1]).start();
-    let path = make(&daemon, &receiver, &json!({ "events": ["online"] }));
+    let daemon = Daemon::on(database)
+        .set(ALLOW_TEST_RECEIVERS[0])
+        .set(ALLOW_TEST_RECEIVERS[1])
+        .start();
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["online"] }));
     assert_eq!(
         daemon.patch(&path, &json!({ "enabled": false })).status(),
         200
@@ -123,7 +128,7 @@ fn long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index(database: &
         &url,
         "UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = NULL",
     );
-    database.note_plans(&url);
+    database.log_query_plans(&url);
     // Its connections are new, and say how they do what they do.
     let daemon = daemon.kill_and_restart();
     receiver.wait_for("some of them", |received| received.len() >= ENOUGH);

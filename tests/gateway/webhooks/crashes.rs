@@ -2,7 +2,7 @@
 
 use std::{env, thread};
 
-use super::{POSITION, expect_every_move_told, moved};
+use super::{POSITION, expect_every_move_delivered, position_report};
 use crate::support::{
     Cluster, Daemon, Database, Device, Reaction, Receiver, hello, on_every_database,
     on_every_server, wait_until,
@@ -21,9 +21,9 @@ on_every_server! {
 }
 
 /// Says reports, each of another position, as long as there is a gateway; which is the next.
-fn ride(device: &mut Device, from: usize) -> usize {
+fn report_positions(device: &mut Device, from: usize) -> usize {
     for nth in from..from + REPORTS {
-        if !device.try_say(&moved(nth)) || device.line().is_none() {
+        if !device.try_say(&position_report(nth)) || device.line().is_none() {
             // It may be stored all the same.
             return nth + 1;
         }
@@ -33,13 +33,13 @@ fn ride(device: &mut Device, from: usize) -> usize {
 
 /// Shown with the test if it fails.
 #[expect(clippy::print_stdout, reason = "the test runner keeps it")]
-fn tell(seed: u64) {
+fn print_seed(seed: u64) {
     println!("SEED={seed} is the same kills again");
 }
 
 fn kill_over_deliveries(database: &Database, kills: usize) {
     let seed = env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    tell(seed);
+    print_seed(seed);
     let mut random = fastrand::Rng::with_seed(seed);
     let vehicles: Vec<String> = (0..4).map(|index| format!("truck-{index}")).collect();
     let mut next = [1; 4];
@@ -52,12 +52,12 @@ fn kill_over_deliveries(database: &Database, kills: usize) {
         let enough = receiver.count() + random.usize(1..vehicles.len() * REPORTS);
         let devices: Vec<Device> = vehicles.iter().map(|id| daemon.log_in(id)).collect();
         thread::scope(|scope| {
-            let rides: Vec<_> = devices
+            let reporters: Vec<_> = devices
                 .into_iter()
                 .zip(next)
                 .map(|(mut device, from)| {
                     scope.spawn(move || {
-                        let next = ride(&mut device, from);
+                        let next = report_positions(&mut device, from);
                         while device.line().is_some() {}
                         next
                     })
@@ -65,14 +65,14 @@ fn kill_over_deliveries(database: &Database, kills: usize) {
                 .collect();
             receiver.wait_for("some messages", |received| received.len() >= enough);
             daemon.signal("KILL");
-            for (next, ride) in next.iter_mut().zip(rides) {
-                *next = ride.join().unwrap();
+            for (next, report_positions) in next.iter_mut().zip(reporters) {
+                *next = report_positions.join().unwrap();
             }
         });
         daemon.wait();
-        daemon = daemon.again().start();
+        daemon = daemon.restart_builder().start();
     }
-    expect_every_move_told(&receiver, |sql| daemon.query(sql), &vehicles);
+    expect_every_move_delivered(&receiver, |sql| daemon.query(sql), &vehicles);
 }
 
 fn a_kill_neither_loses_nor_invents_messages(database: &Database) {
@@ -116,16 +116,16 @@ fn two_instances_share_deliveries_and_one_is_killed(database: &Database) {
         .collect();
     thread::scope(|scope| {
         for device in &mut devices {
-            scope.spawn(|| ride(device, 1));
+            scope.spawn(|| report_positions(device, 1));
         }
         receiver.wait_for("some messages", |received| received.len() >= 30);
         cluster.kill(0);
     });
     // Those that were with it go on with the other.
     for id in vehicles.iter().step_by(2) {
-        ride(&mut cluster.log_in_at(1, id), 1 + REPORTS);
+        report_positions(&mut cluster.log_in_at(1, id), 1 + REPORTS);
     }
-    expect_every_move_told(&receiver, |sql| cluster.query(sql), &vehicles);
+    expect_every_move_delivered(&receiver, |sql| cluster.query(sql), &vehicles);
 }
 
 fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
@@ -135,22 +135,23 @@ fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
     cluster.stop(1);
     let mut device = cluster.log_in_at(0, "truck");
     for nth in 1..=3 {
-        device.say(&moved(nth));
+        device.say(&position_report(nth));
         device.expect("OK, THANKS!");
     }
     receiver.wait_for("a message", |received| received.len() == 1);
     cluster.pause(0);
-    cluster.start_again(1);
+    cluster.start_instance(1);
     let query = |sql: &str| cluster.query(sql);
-    expect_every_move_told(&receiver, query, &["truck".to_owned()]);
+    expect_every_move_delivered(&receiver, query, &["truck".to_owned()]);
     cluster.resume(0);
-    cluster.instance(0).logged_like("declared dead");
+    cluster.instance(0).logged_containing("declared dead");
     // What it learns late changes nothing: all is delivered.
     wait_until("it takes vehicles again", || {
         let mut device = cluster.connect_to(0);
         // Until its next life has begun it closes what connects.
         let is_greeted = device.try_say(&hello("other")) && device.line().is_some();
-        let is_thanked = is_greeted && device.try_say(&moved(1)) && device.line().is_some();
+        let is_thanked =
+            is_greeted && device.try_say(&position_report(1)) && device.line().is_some();
         is_thanked.then_some(())
     });
     receiver.wait_for("the next message", |received| {
@@ -159,7 +160,7 @@ fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
             .any(|message| message.device_id() == "other")
     });
     let vehicles = ["truck", "other"].map(str::to_owned);
-    expect_every_move_told(&receiver, query, &vehicles);
+    expect_every_move_delivered(&receiver, query, &vehicles);
     // The one that was not answered was sent twice, and none of the others.
     assert_eq!(receiver.count(), 5);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{OPEN, make};
+use super::{ALLOW_TEST_RECEIVERS, create_endpoint};
 use crate::support::{Daemon, Database, Reaction, Received, Receiver, on_every_database, report};
 
 on_every_database! {
@@ -23,14 +23,14 @@ fn the_events_of_a_vehicle_are_delivered_in_order_and_signed(database: &Database
     device.expect("OK, THANKS!");
     device.say("WTF! 3\nabc\n");
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    let asked = daemon.ask("truck/turnOff", &json!({}));
+    let asked = daemon.start_command("truck/turnOff", &json!({}));
     device.expect("HEY YOU, REST!");
     device.say("DONE!\n");
-    assert_eq!(asked.answer().told(), (200, "done"));
+    assert_eq!(asked.response().outcome(), (200, "done"));
     device.say("GOTTA GO.\n");
     device.expect("SEE YA!");
 
-    let messages = receiver.delivered(6);
+    let messages = receiver.wait_for_delivered(6);
     let told: Vec<_> = messages
         .iter()
         .map(|it| (it.sequence(), it.kind()))
@@ -53,7 +53,7 @@ fn the_events_of_a_vehicle_are_delivered_in_order_and_signed(database: &Database
     assert_eq!(data(3)["changed"], json!(["running"]));
     assert_eq!(data(4)["command"]["status"], "done");
     assert_eq!(data(5)["reason"], "goodbye");
-    assert_eq!(data(5)["vehicle"], daemon.offline("truck"));
+    assert_eq!(data(5)["vehicle"], daemon.wait_until_offline("truck"));
 }
 
 fn a_failed_message_is_retried_unchanged_before_the_next_one(database: &Database) {
@@ -85,7 +85,7 @@ fn a_failed_message_is_retried_unchanged_before_the_next_one(database: &Database
         device.say(&report(battery));
         device.expect("OK, THANKS!");
     }
-    let delivered = receiver.delivered(8);
+    let delivered = receiver.wait_for_delivered(8);
     let batteries = delivered
         .iter()
         .map(|it| &it.body["data"]["vehicle"]["battery"]);
@@ -103,13 +103,13 @@ fn a_failed_message_is_retried_unchanged_before_the_next_one(database: &Database
 fn pending_changes_are_coalesced_on_request(database: &Database) {
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let daemon = Daemon::on(database)
-        .set(OPEN[0])
-        .set(OPEN[1])
+        .set(ALLOW_TEST_RECEIVERS[0])
+        .set(ALLOW_TEST_RECEIVERS[1])
         .set("webhooks.timeout=1s")
         .set(r#"webhooks.retry_schedule=["0s", "20ms"]"#)
         .start();
     let events = json!(["online", "position", "battery"]);
-    make(
+    create_endpoint(
         &daemon,
         &receiver,
         &json!({ "events": events, "coalesce": true }),
@@ -120,7 +120,7 @@ fn pending_changes_are_coalesced_on_request(database: &Database) {
         device.say(&report(battery));
         device.expect("OK, THANKS!");
     }
-    let delivered = receiver.delivered(2);
+    let delivered = receiver.wait_for_delivered(2);
     let told: Vec<_> = delivered
         .iter()
         .map(|it| (it.sequence(), it.kind()))
@@ -132,7 +132,7 @@ fn pending_changes_are_coalesced_on_request(database: &Database) {
     assert_eq!(data["vehicle"]["battery"], 5);
     device.say(&report(6));
     device.expect("OK, THANKS!");
-    let last = receiver.delivered(3).pop().unwrap();
+    let last = receiver.wait_for_delivered(3).pop().unwrap();
     assert_eq!(last.sequence(), 3);
     assert_eq!(last.body["data"]["changed"], json!(["battery"]));
 }
@@ -149,17 +149,17 @@ fn a_deletion_does_not_overtake_a_message_in_flight(database: &Database) {
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
     // What was stored after it is delivered.
     let _other = daemon.log_in("other");
-    let of_other = &receiver.delivered(1)[0];
+    let of_other = &receiver.wait_for_delivered(1)[0];
     assert_eq!(of_other.device_id(), "other");
     assert_eq!(receiver.count(), 2);
     // Then it is told, and what was pending of the vehicle is not.
-    let last = receiver.delivered(2).pop().unwrap();
+    let last = receiver.wait_for_delivered(2).pop().unwrap();
     assert_eq!((last.sequence(), last.kind()), (2, "vehicle.offline"));
     assert_eq!(last.body["data"]["reason"], "deleted");
     // It is no longer held up by what was dropped.
     let mut back = daemon.log_in("truck");
     back.say("GOTTA GO.");
-    let delivered = receiver.delivered(4);
+    let delivered = receiver.wait_for_delivered(4);
     let sequences = delivered.iter().filter(|it| it.device_id() == "truck");
     assert!(sequences.map(Received::sequence).eq(2..=4));
 }

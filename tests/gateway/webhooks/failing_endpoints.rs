@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use super::{OPEN, make, messages, moved};
+use super::{ALLOW_TEST_RECEIVERS, create_endpoint, position_report, wait_for_messages};
 use crate::support::{
     Daemon, Database, Reaction, Receiver, change, on_every_database, report, wait_until,
 };
@@ -16,9 +16,9 @@ on_every_database! {
     a_message_purged_in_flight_blocks_nothing,
 }
 
-fn daemon(database: &Database, settings: &[&str]) -> Daemon {
+fn start_daemon(database: &Database, settings: &[&str]) -> Daemon {
     let mut builder = Daemon::on(database);
-    for setting in OPEN.iter().chain(settings) {
+    for setting in ALLOW_TEST_RECEIVERS.iter().chain(settings) {
         builder = builder.set(setting);
     }
     builder.start()
@@ -29,11 +29,12 @@ fn is_about(body: &Value, device_id: &str) -> bool {
 }
 
 fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
-    let receiver = Receiver::start_to_read(|_, body| if is_about(body, "bad") { 500 } else { 200 });
-    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "4s", "4s"]"#]);
-    let path = make(&daemon, &receiver, &json!({ "events": ["position"] }));
+    let receiver =
+        Receiver::start_with_body(|_, body| if is_about(body, "bad") { 500 } else { 200 });
+    let daemon = start_daemon(database, &[r#"webhooks.retry_schedule=["0s", "4s", "4s"]"#]);
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["position"] }));
     let mut bad = daemon.log_in("bad");
-    bad.say(&moved(1));
+    bad.say(&position_report(1));
     bad.expect("OK, THANKS!");
     let mut good = daemon.log_in("good");
     let mut nth = 0;
@@ -41,7 +42,7 @@ fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
         // Others succeed all the time.
         nth += 1;
         let before = receiver.count();
-        good.say(&moved(nth));
+        good.say(&position_report(nth));
         good.expect("OK, THANKS!");
         receiver.wait_for("the next message", |received| received.len() > before);
         let list = daemon.json(&format!("{path}/messages?status=failed"));
@@ -56,8 +57,8 @@ fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
 
 fn pending_messages_go_to_a_new_url_at_once(database: &Database) {
     let (old, new) = (Receiver::start(|_| 500), Receiver::start(|_| 200));
-    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
-    let path = make(&daemon, &old, &json!({ "events": ["battery"] }));
+    let daemon = start_daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
+    let path = create_endpoint(&daemon, &old, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     device.say(&report(1));
     device.expect("OK, THANKS!");
@@ -66,38 +67,42 @@ fn pending_messages_go_to_a_new_url_at_once(database: &Database) {
     });
     let changed = daemon.patch(&path, &json!({ "url": new.url() }));
     assert_eq!(changed.status(), 200);
-    let delivered = new.delivered(1).pop().unwrap();
+    let delivered = new.wait_for_delivered(1).pop().unwrap();
     assert_eq!(delivered.id, old.received()[0].id);
     assert_eq!(old.count(), 1);
 }
 
 fn a_manual_retry_does_not_wait_for_the_next_message(database: &Database) {
     let receiver = Receiver::start(|nth| [200, 404, 200][nth]);
-    let daemon = daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
-    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let daemon = start_daemon(database, &[r#"webhooks.retry_schedule=["0s", "1h"]"#]);
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     for battery in 1..=2 {
         device.say(&report(battery));
         device.expect("OK, THANKS!");
     }
-    let delivered = messages(&daemon, &path, "delivered", 1).pop().unwrap();
+    let delivered = wait_for_messages(&daemon, &path, "delivered", 1)
+        .pop()
+        .unwrap();
     wait_until("the next one waits", || {
-        let next = messages(&daemon, &path, "pending", 1).pop().unwrap();
+        let next = wait_for_messages(&daemon, &path, "pending", 1)
+            .pop()
+            .unwrap();
         (next["attempts"] == 1).then_some(())
     });
     let id = delivered["id"].as_str().unwrap();
     let retry = daemon.post(&format!("{path}/messages/{id}/retry"), &json!({}));
     assert_eq!(retry.status(), 202);
-    assert_eq!(receiver.delivered(2)[1].id, id);
+    assert_eq!(receiver.wait_for_delivered(2)[1].id, id);
 }
 
 fn a_message_purged_in_flight_blocks_nothing(database: &Database) {
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
-    let daemon = daemon(
+    let daemon = start_daemon(
         database,
         &["webhooks.timeout=10s", "retention.interval=100ms"],
     );
-    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     for battery in 1..=2 {
         device.say(&report(battery));
@@ -116,7 +121,7 @@ fn a_message_purged_in_flight_blocks_nothing(database: &Database) {
     let mut device = daemon.log_in("truck");
     device.say(&report(3));
     device.expect("OK, THANKS!");
-    let next = receiver.delivered(1).pop().unwrap();
+    let next = receiver.wait_for_delivered(1).pop().unwrap();
     assert_eq!(
         (next.sequence(), &next.body["data"]["vehicle"]["battery"]),
         (3, &json!(3))
@@ -126,15 +131,15 @@ fn a_message_purged_in_flight_blocks_nothing(database: &Database) {
 #[test]
 fn a_success_resets_the_failures_of_an_endpoint() {
     let receiver = Receiver::start(|nth| [404, 200][nth.min(1)]);
-    let daemon = daemon(&Database::File, &[r#"webhooks.retry_schedule=["0s"]"#]);
-    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let daemon = start_daemon(&Database::File, &[r#"webhooks.retry_schedule=["0s"]"#]);
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     device.say(&report(1));
     wait_until("its failure is noted", || {
         Some(daemon.json(&path)).filter(|it| it["failingSince"].is_string())
     });
     device.say(&report(2));
-    messages(&daemon, &path, "delivered", 1);
+    wait_for_messages(&daemon, &path, "delivered", 1);
     let well = daemon.json(&path);
     assert_eq!(
         [&well["failingSince"], &well["failures"]],
@@ -146,7 +151,7 @@ fn a_success_resets_the_failures_of_an_endpoint() {
 fn retry_after_survives_a_concurrent_success() {
     // Both messages are there before either is answered.
     let both = Barrier::new(2);
-    let receiver = Receiver::start_to_read(move |nth, body| {
+    let receiver = Receiver::start_with_body(move |nth, body| {
         if nth < 2 {
             both.wait();
         }
@@ -156,13 +161,13 @@ fn retry_after_survives_a_concurrent_success() {
             Reaction::Answer(200)
         }
     });
-    let daemon = daemon(&Database::File, &[]);
-    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let daemon = start_daemon(&Database::File, &[]);
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut devices = ["busy", "other"].map(|id| daemon.log_in(id));
     for device in &mut devices {
         device.say(&report(1));
     }
-    messages(&daemon, &path, "delivered", 1);
+    wait_for_messages(&daemon, &path, "delivered", 1);
     wait_until("the pause is noted", || {
         Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
     });

@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use crate::support::{Daemon, Received, Receiver, wait_until};
 
 /// By these a receiver of a test can have an endpoint that is made over REST.
-const OPEN: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=true"];
+const ALLOW_TEST_RECEIVERS: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=true"];
 
 const POSITION: &[&str] = &["position"];
 
 /// The nth report of a vehicle that moves all the time.
-fn moved(nth: usize) -> String {
+fn position_report(nth: usize) -> String {
     format!(
         "REPORT. I'M HERE 1 {}.{:03}, RUNNING AND CHARGED AT 50%.\n",
         nth / 1000,
@@ -31,7 +31,7 @@ fn moved(nth: usize) -> String {
 
 /// Makes an endpoint over REST, with these beside its URL and its secret; where it is.
 #[track_caller]
-fn make(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String {
+fn create_endpoint(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String {
     let mut body = json!({ "url": receiver.url(), "secret": Receiver::SECRET });
     for (key, value) in more.as_object().unwrap() {
         body[key] = value.clone();
@@ -43,7 +43,7 @@ fn make(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String {
 
 /// The messages of this status of an endpoint, newest first, once there are so many.
 #[track_caller]
-fn messages(daemon: &Daemon, path: &str, status: &str, count: usize) -> Vec<Value> {
+fn wait_for_messages(daemon: &Daemon, path: &str, status: &str, count: usize) -> Vec<Value> {
     let path = format!("{path}/messages?status={status}");
     wait_until("so many messages have this status", || {
         let messages = daemon.json(&path)["items"].as_array().unwrap().clone();
@@ -54,7 +54,7 @@ fn messages(daemon: &Daemon, path: &str, status: &str, count: usize) -> Vec<Valu
 /// Waits until everything that these vehicles stored was told, and checks that it was told as promised: each change at
 /// least once, under one id, for the first time in order; and nothing else.
 #[track_caller]
-fn expect_every_move_told(
+fn expect_every_move_delivered(
     receiver: &Receiver,
     query: impl Fn(&str) -> Vec<String>,
     vehicles: &[String],

@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 use standardwebhooks::Webhook;
 
-use super::OPEN;
+use super::ALLOW_TEST_RECEIVERS;
 use crate::support::{Daemon, Received, Receiver, change, node, report, tool};
 
 /// Whether each of these messages is accepted by a receiver that knows this secret.
@@ -74,12 +74,15 @@ fn by_script(command: &mut Command, secret: &str, messages: &[Received]) -> Vec<
 #[test]
 fn public_libraries_verify_messages_before_during_and_after_a_rotation() {
     let receiver = Receiver::start(|_| 200);
-    let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
+    let daemon = Daemon::builder()
+        .set(ALLOW_TEST_RECEIVERS[0])
+        .set(ALLOW_TEST_RECEIVERS[1])
+        .start();
     let made = daemon.post("/webhooks", &json!({ "url": receiver.url() }));
     let made: serde_json::Value = made.json().unwrap();
     let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
     let old = made["secret"].as_str().unwrap();
-    receiver.trust(old);
+    receiver.accept_secret(old);
 
     // Every type of message, one of them with bytes that are no text.
     let mut device = daemon.log_in("truck");
@@ -87,23 +90,23 @@ fn public_libraries_verify_messages_before_during_and_after_a_rotation() {
     device.expect("OK, THANKS!");
     device.say("WTF! 4\n\x00\u{e4}\n\n");
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    let asked = daemon.ask("truck/turnOff", &json!({}));
+    let asked = daemon.start_command("truck/turnOff", &json!({}));
     device.expect("HEY YOU, REST!");
     device.say("DONE!");
-    assert_eq!(asked.answer().told(), (200, "done"));
-    let before = receiver.delivered(5).len();
+    assert_eq!(asked.response().outcome(), (200, "done"));
+    let before = receiver.wait_for_delivered(5).len();
 
     let rotated = daemon.post(&format!("{path}/rotate-secret"), &json!({}));
     let rotated: serde_json::Value = rotated.json().unwrap();
     let new = rotated["secret"].as_str().unwrap();
-    receiver.trust(new);
+    receiver.accept_secret(new);
     device.say(&report(4));
     device.expect("OK, THANKS!");
     assert_eq!(
         daemon.post(&format!("{path}/test"), &json!({})).status(),
         202
     );
-    let during = receiver.delivered(before + 2).len();
+    let during = receiver.wait_for_delivered(before + 2).len();
 
     // A day later.
     change(
@@ -112,7 +115,7 @@ fn public_libraries_verify_messages_before_during_and_after_a_rotation() {
     );
     let daemon = daemon.kill_and_restart();
     let after = daemon.log_in("truck");
-    let messages = receiver.delivered(during + 1);
+    let messages = receiver.wait_for_delivered(during + 1);
     drop(after);
 
     let kinds: std::collections::BTreeSet<&str> = messages.iter().map(Received::kind).collect();

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 
-use super::OPEN;
+use super::ALLOW_TEST_RECEIVERS;
 use crate::support::{Daemon, Receiver, report, wait_until};
 
 /// A running sink; killed when dropped.
@@ -43,7 +43,7 @@ impl Sink {
 
     /// The same without the time of day.
     #[track_caller]
-    fn shows(&mut self, expected: &str) {
+    fn wait_for_line(&mut self, expected: &str) {
         assert_eq!(self.line().split_once(' ').unwrap().1, expected);
     }
 }
@@ -64,18 +64,21 @@ fn the_sink_shows_messages_and_whether_they_are_signed() {
         "--status",
         "500",
     ]);
-    let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
+    let daemon = Daemon::builder()
+        .set(ALLOW_TEST_RECEIVERS[0])
+        .set(ALLOW_TEST_RECEIVERS[1])
+        .start();
     for url in [&sink.url, &other.url] {
         let body = json!({ "url": url, "secret": Receiver::SECRET });
         assert_eq!(daemon.post("/webhooks", &body).status(), 201);
     }
     let mut device = daemon.log_in("truck");
-    sink.shows("vehicle.online truck #1 (signed)");
-    other.shows("vehicle.online truck #1 (FORGED OR ANOTHER SECRET)");
+    sink.wait_for_line("vehicle.online truck #1 (signed)");
+    other.wait_for_line("vehicle.online truck #1 (FORGED OR ANOTHER SECRET)");
     device.say(&report(3));
-    sink.shows("vehicle.updated truck #2 position battery running (signed)");
+    sink.wait_for_line("vehicle.updated truck #2 position battery running (signed)");
     device.say("GOTTA GO.");
-    sink.shows("vehicle.offline truck #3 goodbye (signed)");
+    sink.wait_for_line("vehicle.offline truck #3 goodbye (signed)");
     wait_until("the other one fails", || {
         let webhooks = daemon.json("/webhooks");
         (webhooks["items"][1]["lastError"] == "answered 500").then_some(())

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
-use super::{OPEN, make};
+use super::{ALLOW_TEST_RECEIVERS, create_endpoint};
 use crate::support::{Daemon, Receiver, report, wait_until};
 
 /// Hosts that lead to this host, or to where no message goes.
@@ -44,7 +44,7 @@ const DENIED: &[&str] = &[
 ];
 
 /// A port of this host at which nobody may knock.
-fn watched_port() -> (TcpListener, u16) {
+fn trap_port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -52,15 +52,15 @@ fn watched_port() -> (TcpListener, u16) {
 }
 
 #[track_caller]
-fn nobody_knocked(listener: &TcpListener) {
+fn expect_no_connection(listener: &TcpListener) {
     let knock = listener.accept();
     assert_eq!(knock.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]
 fn an_endpoint_at_a_denied_address_is_rejected_and_not_contacted() {
-    let (listener, port) = watched_port();
-    let daemon = Daemon::builder().set(OPEN[0]).start();
+    let (listener, port) = trap_port();
+    let daemon = Daemon::builder().set(ALLOW_TEST_RECEIVERS[0]).start();
     let refused = |answer: reqwest::blocking::Response, url: &str| {
         assert_eq!(answer.status(), 422, "{url}");
         let problem: Value = answer.json().unwrap();
@@ -83,18 +83,21 @@ fn an_endpoint_at_a_denied_address_is_rejected_and_not_contacted() {
         }
     }
     assert_eq!(daemon.json(&path)["url"], "https://fleet.example/");
-    nobody_knocked(&listener);
+    expect_no_connection(&listener);
 }
 
 #[test]
 fn an_endpoint_whose_address_became_denied_is_not_contacted() {
     let receiver = Receiver::start(|_| 200);
-    let daemon = Daemon::builder().set(OPEN[0]).set(OPEN[1]).start();
-    let path = make(&daemon, &receiver, &json!({ "events": ["battery"] }));
+    let daemon = Daemon::builder()
+        .set(ALLOW_TEST_RECEIVERS[0])
+        .set(ALLOW_TEST_RECEIVERS[1])
+        .start();
+    let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     device.say(&report(1));
-    receiver.delivered(1);
-    let strict = daemon.again().set("webhooks.allow_private=false");
+    receiver.wait_for_delivered(1);
+    let strict = daemon.restart_builder().set("webhooks.allow_private=false");
     drop(daemon);
     let daemon = strict.start();
     let mut device = daemon.log_in("truck");
@@ -111,8 +114,8 @@ fn an_endpoint_whose_address_became_denied_is_not_contacted() {
 
 #[test]
 fn a_redirect_to_a_denied_address_fails_and_is_not_followed() {
-    let (listener, port) = watched_port();
-    let receiver = Receiver::redirecting(&format!("http://127.0.0.1:{port}/"));
+    let (listener, port) = trap_port();
+    let receiver = Receiver::redirecting_to(&format!("http://127.0.0.1:{port}/"));
     let daemon = Daemon::builder()
         .set(&receiver.setting(&["battery"]))
         .start();
@@ -129,5 +132,5 @@ fn a_redirect_to_a_denied_address_fails_and_is_not_followed() {
         failing["lastError"],
         "answered 302; redirects are not followed"
     );
-    nobody_knocked(&listener);
+    expect_no_connection(&listener);
 }

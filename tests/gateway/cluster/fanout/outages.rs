@@ -48,7 +48,7 @@ async fn redis_may_start_after_the_gateway() {
     redis.restart();
     a.becomes(FanoutState::Up).await;
     assert_eq!(a.next().await, Incoming::MayHaveMissed);
-    assert_eq!(redis.hearers(&channel_of(a.id)), 1);
+    assert_eq!(redis.subscriber_count(&channel_of(a.id)), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn a_closed_fanout_neither_receives_nor_waits() {
     drop(b);
     for id in [a.id, id] {
         wait_until("nobody hears it", || {
-            (redis.hearers(&channel_of(id)) == 0).then_some(())
+            (redis.subscriber_count(&channel_of(id)) == 0).then_some(())
         });
     }
 }

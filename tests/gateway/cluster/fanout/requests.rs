@@ -171,17 +171,17 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
     a.fanout.notify(new, &over(2)).await.unwrap();
     assert_eq!(b.next().await, told(2));
     wait_until("the old life is heard no more", || {
-        (redis.hearers(&channel_of(old)) == 0).then_some(())
+        (redis.subscriber_count(&channel_of(old)) == 0).then_some(())
     });
-    assert_eq!(redis.hearers(&channel_of(new)), 1);
+    assert_eq!(redis.subscriber_count(&channel_of(new)), 1);
     assert_eq!(b.fanout.state(), FanoutState::Up);
     // Also after the next connection.
     redis.kill();
     b.becomes(FanoutState::Down).await;
     redis.restart();
     b.becomes(FanoutState::Up).await;
-    assert_eq!(redis.hearers(&channel_of(old)), 0);
-    assert_eq!(redis.hearers(&channel_of(new)), 1);
+    assert_eq!(redis.subscriber_count(&channel_of(old)), 0);
+    assert_eq!(redis.subscriber_count(&channel_of(new)), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

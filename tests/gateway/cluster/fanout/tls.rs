@@ -10,7 +10,7 @@ fn a_certificate_of_a_system_authority_is_accepted() {
     let database = Database::mariadb();
     let daemon = Daemon::on(&database)
         .set(&format!("redis.url={}", redis.encrypted_url()))
-        .after(&format!("export SSL_CERT_FILE={}", authority.display()))
+        .after_shell(&format!("export SSL_CERT_FILE={}", authority.display()))
         .start();
     daemon.logged("Redis is reached");
     let mut device = daemon.log_in("truck");
@@ -26,8 +26,8 @@ fn a_certificate_of_an_unknown_authority_is_rejected() {
     let daemon = Daemon::on(&database)
         .set(&format!("redis.url={}", redis.encrypted_url()))
         .start();
-    let line = daemon.logged_like("Redis is away");
+    let line = daemon.logged_containing("Redis is away");
     let reason = line["reason"].as_str().unwrap();
     assert!(reason.contains("UnknownIssuer"), "{reason}");
-    assert_eq!(redis.hearers("VehicleServers"), 0);
+    assert_eq!(redis.subscriber_count("VehicleServers"), 0);
 }

@@ -15,7 +15,7 @@ use super::{CLIENTS, VEHICLES, id_of};
 
 /// What a client was told.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct ClientResponse {
     pub(super) device_id: String,
     /// What the vehicle was to hear; nothing if it was not asked.
     pub(super) sentence: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Answer {
     pub(super) reply: Option<String>,
 }
 
-impl Answer {
+impl ClientResponse {
     /// The state of a command that this answer stands for.
     ///
     /// There is no other while instances are only restarted, one at a time: no vehicle is offline, the database and Redis
@@ -47,7 +47,7 @@ impl Answer {
 
 /// All clients.
 pub(super) struct Clients {
-    answers: Arc<Mutex<Vec<Answer>>>,
+    answers: Arc<Mutex<Vec<ClientResponse>>>,
     tasks: JoinSet<()>,
     over: watch::Sender<bool>,
 }
@@ -60,7 +60,7 @@ impl Clients {
         for _ in 0..CLIENTS {
             let answers = Arc::clone(&answers);
             let receiver = receiver.clone();
-            tasks.spawn(ask_on_and_on(balancer, answers, receiver, rng.fork()));
+            tasks.spawn(send_requests(balancer, answers, receiver, rng.fork()));
         }
         Self {
             answers,
@@ -75,16 +75,16 @@ impl Clients {
     }
 
     /// Waits for the last answers, and returns all.
-    pub(super) async fn stop(self) -> Vec<Answer> {
+    pub(super) async fn stop(self) -> Vec<ClientResponse> {
         self.over.send_replace(true);
         self.tasks.join_all().await;
         std::mem::take(&mut *self.answers.lock().unwrap())
     }
 }
 
-async fn ask_on_and_on(
+async fn send_requests(
     balancer: SocketAddr,
-    answers: Arc<Mutex<Vec<Answer>>>,
+    answers: Arc<Mutex<Vec<ClientResponse>>>,
     over: watch::Receiver<bool>,
     mut rng: Rng,
 ) {
@@ -110,7 +110,7 @@ async fn ask_on_and_on(
         // The balancer's own errors are no JSON.
         let body: Value = response.json().await.unwrap_or_default();
         let text = |key: &str| body[key].as_str().map(str::to_owned);
-        let answer = Answer {
+        let answer = ClientResponse {
             device_id: id,
             sentence,
             status,

@@ -9,10 +9,10 @@ use fastrand::Rng;
 use tokio::runtime::Runtime;
 
 use self::{
-    clients::{Answer, Clients},
+    clients::{ClientResponse, Clients},
     vehicles::Fleet,
 };
-use super::watched_with;
+use super::audited_with;
 use crate::{
     history::seeded,
     support::{Cluster, Database, change, migrate_as_later, on_every_server, wait_until},
@@ -44,7 +44,7 @@ struct Run {
 
 impl Run {
     fn start(database: &Database) -> Self {
-        let cluster = watched_with(database, 3, &[DRAIN]);
+        let cluster = audited_with(database, 3, &[DRAIN]);
         let runtime = Runtime::new().unwrap();
         let mut rng: Rng = seeded();
         let within = runtime.enter();
@@ -58,12 +58,12 @@ impl Run {
             fleet,
             clients,
         };
-        run.all_go_on();
+        run.wait_for_progress();
         run
     }
 
     /// Waits until each vehicle is thanked for something more, and clients have got some more answers.
-    fn all_go_on(&self) {
+    fn wait_for_progress(&self) {
         let (thanks, answers) = (self.fleet.thanks(), self.clients.count());
         wait_until("all report and ask", || {
             let further = self.fleet.thanks();
@@ -79,12 +79,12 @@ impl Run {
         for index in 0..3 {
             self.cluster.restart(index);
             wait_for_all(&self.cluster);
-            self.all_go_on();
+            self.wait_for_progress();
         }
     }
 
     /// What must hold when all is over. Vehicles go on reporting meanwhile.
-    fn judge(self) {
+    fn verify(self) {
         let answers = self.runtime.block_on(self.clients.stop());
         let cluster = &self.cluster;
         wait_until("every command has ended", || {
@@ -94,7 +94,7 @@ impl Run {
         let offline = "SELECT device_id FROM audit WHERE kind = 'session' AND device_id LIKE 'truck-%' AND NOT online";
         assert_eq!(cluster.query(offline), [""; 0]);
         let commands = commands(cluster);
-        compare(&answers, &commands);
+        compare_outcomes(&answers, &commands);
         self.fleet.check(cluster, &commands);
         let done = answers.iter().filter(|answer| answer.state() == "done");
         assert!(done.count() > 30, "too little happened: {answers:#?}");
@@ -140,7 +140,7 @@ fn commands(cluster: &Cluster) -> BTreeMap<String, Row> {
 }
 
 /// What clients were told is what became of their commands, and nobody else gave any.
-fn compare(answers: &[Answer], rows: &BTreeMap<String, Row>) {
+fn compare_outcomes(answers: &[ClientResponse], rows: &BTreeMap<String, Row>) {
     let mut told: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| !answer.sentence.is_empty()) {
         let (id, sentence, state) = (&*answer.device_id, answer.sentence, answer.state());
@@ -175,7 +175,7 @@ fn compare(answers: &[Answer], rows: &BTreeMap<String, Row>) {
 fn clients_notice_nothing_and_vehicles_only_a_reconnect(database: &Database) {
     let mut run = Run::start(database);
     run.restart_all();
-    run.judge();
+    run.verify();
 }
 
 /// What a later version might do to the schema: it adds columns to the tables that are written most, with a default as
@@ -201,7 +201,7 @@ fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
         &url,
         "UPDATE vehicles SET of_a_later_version = 8 WHERE device_id = 'truck-0'",
     );
-    run.all_go_on();
+    run.wait_for_progress();
     run.restart_all();
     let registered = serde_json::json!({"deviceId": "registered"});
     assert_eq!(run.cluster.post("/vehicles", &registered).status(), 201);
@@ -214,7 +214,7 @@ fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
     assert_eq!(of("device_id <> 'truck-0'"), ["7"]);
     let reports = "SELECT DISTINCT of_a_later_version FROM reports";
     assert_eq!(run.cluster.query(reports), ["7"]);
-    run.judge();
+    run.verify();
 }
 
 fn a_stopping_instance_still_answers_its_requests(database: &Database) {
@@ -239,5 +239,5 @@ fn a_stopping_instance_still_answers_its_requests(database: &Database) {
         let status = answer.status();
         assert_eq!(status, 200, "{:?}", answer.text());
     }
-    assert!(cluster.wait_for_the_end(0).success());
+    assert!(cluster.wait_for_exit(0).success());
 }

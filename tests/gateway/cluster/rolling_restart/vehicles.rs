@@ -11,7 +11,7 @@ use fastrand::Rng;
 use tokio::{task::JoinSet, time::sleep};
 
 use super::{Row, VEHICLES, id_of};
-use crate::support::{Cluster, Dialect, Line, Said, hello};
+use crate::support::{AsyncDevice, Cluster, Dialect, GatewayMessage, hello};
 
 /// What a vehicle said and heard. Its reports are numbered from 1.
 #[derive(Debug, Clone, Default)]
@@ -71,14 +71,14 @@ impl Fleet {
             assert_eq!(lost, [&0; 0], "{id} was thanked for what is not stored");
             let reported = self.seen[number].lock().unwrap().reported;
             assert!(stored.last() <= Some(&reported), "{id} did not say that");
-            seen.compare(&id, commands);
+            seen.compare_outcomes(&id, commands);
         }
     }
 }
 
 impl Seen {
     /// What was written to a vehicle it was asked for, once: each claim is a row. What it has done, it had heard.
-    fn compare(&self, id: &str, commands: &BTreeMap<String, Row>) {
+    fn compare_outcomes(&self, id: &str, commands: &BTreeMap<String, Row>) {
         for sentence in ["HEY YOU, RUN!", "HEY YOU, REST!", "HOW'S IT GOING?"] {
             let heard = self.heard.get(sentence).copied().unwrap_or_default();
             let asked = || {
@@ -112,7 +112,7 @@ fn number_of(longitude: &str) -> u32 {
 async fn live(balancer: SocketAddr, number: usize, seen: Arc<Mutex<Seen>>, mut rng: Rng) {
     let (id, dialect) = (id_of(number), Dialect::BOTH[number % 2]);
     loop {
-        if let Ok(mut line) = Line::connect(balancer, None, dialect, &id).await
+        if let Ok(mut line) = AsyncDevice::connect(balancer, None, dialect, &id).await
             && line.say(&hello(&id)).await.is_ok()
         {
             stay(&mut line, &seen, &mut rng).await;
@@ -123,7 +123,7 @@ async fn live(balancer: SocketAddr, number: usize, seen: Arc<Mutex<Seen>>, mut r
 }
 
 /// Until one of both sides closes.
-async fn stay(line: &mut Line, seen: &Mutex<Seen>, rng: &mut Rng) {
+async fn stay(line: &mut AsyncDevice, seen: &Mutex<Seen>, rng: &mut Rng) {
     let mut waiting = VecDeque::new();
     loop {
         let pause = Duration::from_millis(rng.u64(20..100));
@@ -146,9 +146,9 @@ async fn stay(line: &mut Line, seen: &Mutex<Seen>, rng: &mut Rng) {
         };
         let sentence = match said {
             None => return,
-            Some(Said::Connected) => continue,
-            Some(Said::Command(sentence)) => sentence,
-            Some(Said::Reply(reply)) => {
+            Some(GatewayMessage::Greeting) => continue,
+            Some(GatewayMessage::Command(sentence)) => sentence,
+            Some(GatewayMessage::Reply(reply)) => {
                 let mut seen = seen.lock().unwrap();
                 match reply.as_str() {
                     // Replies come in the order of what they answer.

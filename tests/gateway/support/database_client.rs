@@ -17,7 +17,7 @@ fn connect(url: &str) -> Result<(Runtime, DatabaseConnection), DbErr> {
 }
 
 /// Whether somebody serves this database.
-pub(crate) fn answers(url: &str) -> bool {
+pub(crate) fn is_reachable(url: &str) -> bool {
     connect(url).is_ok()
 }
 

@@ -16,9 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the gateway says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Said {
+pub(crate) enum GatewayMessage {
     /// It greets a connection.
-    Connected,
+    Greeting,
     /// It answers.
     Reply(String),
     /// It asks.
@@ -26,7 +26,7 @@ pub(crate) enum Said {
 }
 
 /// A connection to the device port.
-pub(crate) struct Line {
+pub(crate) struct AsyncDevice {
     stream: TcpStream,
     received: Vec<u8>,
     dialect: Dialect,
@@ -35,7 +35,7 @@ pub(crate) struct Line {
     pub(crate) address: SocketAddr,
 }
 
-impl Line {
+impl AsyncDevice {
     /// Connects; `pretend`: with the header of a balancer that has a device of this address behind it.
     pub(crate) async fn connect(
         to: SocketAddr,
@@ -95,7 +95,7 @@ impl Line {
     }
 
     /// The next thing that the gateway says; `None` once it has closed. May be given up and asked again.
-    pub(crate) async fn hear(&mut self) -> Option<Said> {
+    pub(crate) async fn hear(&mut self) -> Option<GatewayMessage> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.received.drain(..=end).collect();
@@ -108,16 +108,16 @@ impl Line {
         }
     }
 
-    fn understand(&self, line: &str) -> Said {
+    fn understand(&self, line: &str) -> GatewayMessage {
         let text = match self.dialect {
             Dialect::Text => line.to_owned(),
             Dialect::Json => {
                 let object: Value = serde_json::from_str(line).unwrap_or_default();
                 let message = object["message"].as_str().unwrap_or(line).to_owned();
                 match object["type"].as_str() {
-                    Some("connected") => return Said::Connected,
-                    Some("command") => return Said::Command(message),
-                    Some("reply") => return Said::Reply(message),
+                    Some("connected") => return GatewayMessage::Greeting,
+                    Some("command") => return GatewayMessage::Command(message),
+                    Some("reply") => return GatewayMessage::Reply(message),
                     _ => line.to_owned(),
                 }
             }
@@ -129,9 +129,9 @@ impl Line {
             "GOTTA GO.",
         ];
         if is_command.iter().any(|begin| text.starts_with(begin)) {
-            Said::Command(text)
+            GatewayMessage::Command(text)
         } else {
-            Said::Reply(text)
+            GatewayMessage::Reply(text)
         }
     }
 

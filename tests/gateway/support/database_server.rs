@@ -271,7 +271,7 @@ impl Kind {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            super::answers(&self.own_url(port)).then_some(true)
+            super::is_reachable(&self.own_url(port)).then_some(true)
         })
     }
 

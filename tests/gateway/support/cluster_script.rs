@@ -8,10 +8,10 @@ use std::{
     sync::mpsc::{Receiver, channel},
 };
 
-use super::{Device, PATIENCE, provide_tls, server::free_ports, wait_until};
+use super::{Device, PATIENCE, database_server::free_ports, install_tls_provider, wait_until};
 
 /// A running cluster; told to stop when dropped.
-pub(crate) struct Script {
+pub(crate) struct ClusterScript {
     pub(crate) api: SocketAddr,
     device: SocketAddr,
     /// Where all its data is.
@@ -20,11 +20,11 @@ pub(crate) struct Script {
     screen: Receiver<String>,
 }
 
-impl Script {
+impl ClusterScript {
     /// So many gateways, once both ports are open.
     #[track_caller]
     pub(crate) fn start(gateways: usize) -> Self {
-        provide_tls();
+        install_tls_provider();
         let [http, device] = free_ports();
         let mut child = Self::command(http, device)
             .arg(gateways.to_string())
@@ -46,7 +46,7 @@ impl Script {
             child,
             screen,
         };
-        let last = cluster.shows("Ctrl-C stops everything");
+        let last = cluster.wait_for_line("Ctrl-C stops everything");
         let folder = last.trim_start_matches("Logs are in ");
         cluster.folder = PathBuf::from(folder.split(". ").next().unwrap());
         cluster
@@ -71,7 +71,7 @@ impl Script {
 
     /// The next line that holds this text.
     #[track_caller]
-    fn shows(&self, text: &str) -> String {
+    fn wait_for_line(&self, text: &str) -> String {
         let mut others = Vec::new();
         loop {
             match self.screen.recv_timeout(PATIENCE) {
@@ -111,7 +111,7 @@ impl Script {
     }
 }
 
-impl Drop for Script {
+impl Drop for ClusterScript {
     fn drop(&mut self) {
         // Killed it would leave its processes behind.
         if matches!(self.child.try_wait(), Ok(None)) {

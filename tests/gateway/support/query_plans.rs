@@ -9,7 +9,7 @@ const MOST_ROWS: f64 = 512.0;
 
 impl Database {
     /// From now on new connections to this database note how they do what they are told.
-    pub(crate) fn note_plans(&self, url: &str) {
+    pub(crate) fn log_query_plans(&self, url: &str) {
         let Self::Server(server) = self else {
             // A file says it of a statement that one shows it: see the unit tests of the store.
             return;

@@ -29,14 +29,14 @@ struct Shared {
     connections: AtomicUsize,
 }
 
-pub(crate) struct Proxy {
+pub(crate) struct DatabaseProxy {
     port: u16,
     shared: Arc<Shared>,
 }
 
-impl Proxy {
+impl DatabaseProxy {
     /// In front of the server of this URL.
-    pub(crate) fn before(url: &str) -> Self {
+    pub(crate) fn to(url: &str) -> Self {
         let address = url.rsplit('@').next().unwrap();
         let address = address.split('/').next().unwrap().to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -72,7 +72,7 @@ impl Proxy {
     }
 
     /// Waits until so many pieces are held.
-    pub(crate) fn held(&self, pieces: usize) {
+    pub(crate) fn wait_until_held(&self, pieces: usize) {
         let state = self.shared.state.lock().unwrap();
         drop(
             self.shared
