@@ -9,20 +9,26 @@
 )]
 
 pub mod app;
+pub mod cluster;
+pub mod commands;
 pub mod config;
 pub mod device;
 pub mod domain;
 pub mod fanout;
 pub mod health;
 pub mod http;
+pub mod instance;
+pub mod maintenance;
+mod pacing;
+pub mod peers;
 pub mod protocol;
-pub mod registry;
 mod resource;
-pub mod service;
+pub mod sessions;
 pub mod signals;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
 mod tls;
+pub mod vehicles;
 mod webhook_payload;
 pub mod webhooks;

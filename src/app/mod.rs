@@ -1,6 +1,7 @@
 //! Builds the parts, starts them, and stops them in order.
 
 mod options;
+mod parts;
 mod system;
 mod tasks;
 
@@ -17,17 +18,20 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
+    cluster::PresenceOptions,
+    commands::CommandOptions,
     config::Settings,
-    domain::{DisconnectReason, Timestamp},
+    domain::DisconnectReason,
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
-    service::{CommandOptions, Instance, PresenceOptions, Service, ServiceOptions},
+    peers,
     signals::Signals,
     store::{DatabaseAddress, NewEndpoint, OpenError, Store, StoreError, StoreOptions},
     webhooks::{self, Dispatcher, Sender, SenderError},
 };
 use options::{device_options, dispatcher_options, endpoints, sender_options, webhook_rules};
+pub(crate) use parts::{PartOptions, Parts};
 use system::{listen, local, raise_open_files};
-use tasks::{Parts, start};
+use tasks::{Tasks, start};
 
 /// What the store gets to commit and close when the grace time is over.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -85,14 +89,15 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let max_devices = raise_open_files(&settings)?;
     // It may wait for another gateway that migrates, or for a server that does not answer.
-    let (service, dispatcher, incoming) = tokio::select! {
+    let (parts, dispatcher, incoming) = tokio::select! {
         opened = open(&settings) => opened?,
         signal = signals.next() => {
             tracing::warn!(signal, "stopped before the database was open");
             return Ok(ExitCode::FAILURE);
         }
     };
-    let lost = service
+    let lost = parts
+        .maintenance
         .end_lost_sessions()
         .await
         .map_err(StartError::Recover)?;
@@ -102,14 +107,14 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
             "set offline what an earlier life of this process left online (instance-lost)"
         );
     }
-    service.reach_others().await;
+    parts.cluster.reach_others().await;
     let device_listener = listen("device.listen", settings.device.listen)?;
     let http_listener = listen("http.listen", settings.http.listen)?;
     tracing::info!(
         device = %local(&device_listener, settings.device.listen),
         http = %local(&http_listener, settings.http.listen),
-        instance = %service.instance().name,
-        id = %service.life(),
+        instance = %parts.instance.name(),
+        id = %parts.instance.incarnation(),
         database = %settings.database.url,
         after_ms = started.elapsed().as_millis(),
         "ready"
@@ -121,12 +126,12 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let stop = CancellationToken::new();
     if let Some(incoming) = incoming {
         // Until the end of the process: others may ask for what is still here while this one stops.
-        tokio::spawn(Arc::clone(&service).hear(incoming));
+        tokio::spawn(peers::serve(incoming, parts.handlers()));
     }
-    let parts = start(
+    let tasks = start(
         &settings,
         device_options(&settings, max_devices),
-        &service,
+        &parts,
         dispatcher,
         device_listener,
         http_listener,
@@ -134,24 +139,24 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     );
     let fenced = tokio::select! {
         signal = signals.next() => {
-            service.drain();
+            parts.instance.drain();
             if !drain(signal, settings.shutdown.drain_delay, &mut signals).await {
                 return Ok(ExitCode::FAILURE);
             }
             tracing::info!(signal, grace = %humantime::format_duration(settings.shutdown.grace), "stopping: no new connections, finishing what is in flight");
             false
         }
-        () = service.fenced() => {
-            tracing::error!(instance = %service.instance().name, "stopping: another gateway was started with this instance.id on this database; two instances need two names");
-            service.drain();
+        () = parts.store.fenced() => {
+            tracing::error!(instance = %parts.instance.name(), "stopping: another gateway was started with this instance.id on this database; two instances need two names");
+            parts.instance.drain();
             // Without a word: the vehicles may be elsewhere.
-            service.close_connections(DisconnectReason::InstanceLost);
+            parts.sessions.close_connections(DisconnectReason::InstanceLost);
             true
         }
     };
     stop.cancel();
     tokio::select! {
-        finished = finish(&service, parts, settings.shutdown.grace) => {
+        finished = finish(&parts, tasks, settings.shutdown.grace) => {
             tracing::info!(everything_stored = finished && !fenced, "stopped");
             Ok(if finished && !fenced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -165,24 +170,13 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
 /// Opens the store, and the way to other instances with what comes by it.
 async fn open(
     settings: &Settings,
-) -> Result<
-    (
-        Arc<Service>,
-        Arc<Dispatcher>,
-        Option<mpsc::Receiver<Incoming>>,
-    ),
-    StartError,
-> {
+) -> Result<(Parts, Arc<Dispatcher>, Option<mpsc::Receiver<Incoming>>), StartError> {
     let sender = Sender::new(&sender_options(settings))?;
-    let instance = Instance {
-        name: settings.instance.id.clone(),
-        started_at: Timestamp::now(),
-    };
     let opening = Store::open(StoreOptions {
         database: database_address(settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
         incarnation: Uuid::new_v4(),
-        instance_name: instance.name.clone(),
+        instance_name: settings.instance.id.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,
         lease: settings.presence.lease,
@@ -199,12 +193,11 @@ async fn open(
         counts.clone(),
     );
     let (fanout, incoming) = fanout(settings)?;
-    let service = Service::new(
+    let parts = Parts::new(
         store,
         fanout,
-        instance,
-        ServiceOptions {
-            commit_timeout: settings.store.commit_timeout,
+        PartOptions {
+            instance_name: settings.instance.id.clone(),
             commands: CommandOptions {
                 queue: settings.commands.queue,
                 timeout: settings.commands.timeout,
@@ -217,7 +210,7 @@ async fn open(
             webhook_counts: counts,
         },
     );
-    Ok((Arc::new(service), Arc::new(dispatcher), incoming))
+    Ok((parts, Arc::new(dispatcher), incoming))
 }
 
 /// Makes the endpoints of the settings those that are stored, and ends what a killed life of this file had under way. Where
@@ -269,17 +262,17 @@ pub fn database_address(settings: &Settings) -> DatabaseAddress {
 
 /// Waits for everything to end, at most `grace` and a moment for the store; false if something is
 /// not stored.
-async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
+async fn finish(parts: &Parts, tasks: Tasks, grace: Duration) -> bool {
     let started = Instant::now();
     let all = async {
-        for (part, task) in parts {
+        for (part, task) in tasks {
             if let Err(error) = task.await {
                 tracing::error!(part, %error, "a part of the gateway ended badly");
             }
         }
     };
     if tokio::time::timeout(grace, all).await.is_err() {
-        let connections = service.connections();
+        let connections = parts.sessions.connections();
         tracing::warn!(
             connections,
             ?grace,
@@ -287,7 +280,11 @@ async fn finish(service: &Service, parts: Parts, grace: Duration) -> bool {
         );
     }
     let left = grace.saturating_sub(started.elapsed()).max(CLOSE_TIMEOUT);
-    match tokio::time::timeout(left, service.close()).await {
+    let close = async {
+        parts.fanout.close().await;
+        parts.store.close().await
+    };
+    match tokio::time::timeout(left, close).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::error!(%error, "the store did not close well");

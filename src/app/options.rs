@@ -11,9 +11,8 @@ use crate::{
     domain::{DeviceId, EventKind},
     http::HttpOptions,
     protocol::Limits,
-    service::WebhookRules,
     store::{NewEndpoint, SecretText},
-    webhooks::{DispatcherOptions, Lookup, SenderOptions},
+    webhooks::{DispatcherOptions, Lookup, Rules, SenderOptions},
 };
 
 pub(super) fn http_options(settings: &Settings) -> HttpOptions {
@@ -59,8 +58,8 @@ pub(super) fn device_options(settings: &Settings, max_connections: usize) -> Dev
     }
 }
 
-pub(super) fn webhook_rules(settings: &Settings) -> WebhookRules {
-    WebhookRules {
+pub(super) fn webhook_rules(settings: &Settings) -> Rules {
+    Rules {
         allow_http: settings.webhooks.allow_http,
         allow_private: settings.webhooks.allow_private,
     }

@@ -9,12 +9,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::options::http_options;
+use super::{Parts, options::http_options};
 use crate::{
     config::Settings,
     device::{self, DeviceOptions},
     http,
-    service::{Retention, Service},
+    maintenance::{Maintenance, Retention},
+    peers,
     webhooks::Dispatcher,
 };
 
@@ -22,33 +23,34 @@ use crate::{
 const OVERDUE_EVERY: Duration = Duration::from_secs(1);
 
 /// What runs until the gateway stops, by name.
-pub(super) type Parts = Vec<(&'static str, JoinHandle<()>)>;
+pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
 
 pub(super) fn start(
     settings: &Settings,
     device_options: DeviceOptions,
-    service: &Arc<Service>,
+    parts: &Parts,
     dispatcher: Arc<Dispatcher>,
     device_listener: TcpListener,
     http_listener: TcpListener,
     stop: &CancellationToken,
-) -> Parts {
+) -> Tasks {
     let http_options = http_options(settings);
     let http = http::serve(
         http_listener,
-        http::router(Arc::clone(service), http_options),
+        http::router(parts.api(), http_options),
         http_options,
         stop.clone(),
         settings.shutdown.grace,
     );
     let devices = device::serve(
         device_listener,
-        Arc::clone(service),
+        Arc::clone(&parts.sessions),
+        Arc::clone(&parts.commands),
         device_options,
         stop.clone(),
     );
     let heartbeats = flush_heartbeats(
-        Arc::clone(service),
+        Arc::clone(&parts.maintenance),
         settings.store.heartbeat_flush,
         stop.clone(),
     );
@@ -59,8 +61,17 @@ pub(super) fn start(
         webhooks: settings.retention.webhooks,
     };
     let every = settings.retention.interval;
-    let purge = purge(Arc::clone(service), retention, every, stop.clone());
-    let overdue = end_overdue_commands(Arc::clone(service), stop.clone());
+    let purge = purge(
+        Arc::clone(&parts.maintenance),
+        retention,
+        every,
+        stop.clone(),
+    );
+    let overdue = end_overdue_commands(Arc::clone(&parts.maintenance), stop.clone());
+    let evictions = peers::tell_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
+    let (watch, follow) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
+    let watch = async move { watch.keep_watch().await };
+    let follow = async move { follow.follow_life().await };
     vec![
         ("device port", tokio::spawn(devices)),
         ("http port", tokio::spawn(http)),
@@ -70,37 +81,31 @@ pub(super) fn start(
         ("webhooks", tokio::spawn(dispatcher.run(stop.clone()))),
         (
             "evictions",
-            tokio::spawn(tell_evictions(Arc::clone(service), stop.clone())),
+            tokio::spawn(until_stopped(stop.clone(), evictions)),
         ),
-        (
-            "presence",
-            tokio::spawn(keep_watch(Arc::clone(service), stop.clone())),
-        ),
-        (
-            "life",
-            tokio::spawn(follow_life(Arc::clone(service), stop.clone())),
-        ),
+        ("presence", tokio::spawn(until_stopped(stop.clone(), watch))),
+        ("life", tokio::spawn(until_stopped(stop.clone(), follow))),
     ]
 }
 
-async fn flush_heartbeats(service: Arc<Service>, every: Duration, stop: CancellationToken) {
+async fn flush_heartbeats(maintenance: Arc<Maintenance>, every: Duration, stop: CancellationToken) {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = service.flush_heartbeats().await {
+        if let Err(error) = maintenance.flush_heartbeats().await {
             tracing::warn!(%error, "heartbeats are not stored");
         }
     }
 }
 
 async fn purge(
-    service: Arc<Service>,
+    maintenance: Arc<Maintenance>,
     retention: Retention,
     every: Duration,
     stop: CancellationToken,
 ) {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let Some(purged) = stop.run_until_cancelled(service.purge(retention)).await else {
+        let Some(purged) = stop.run_until_cancelled(maintenance.purge(retention)).await else {
             return;
         };
         match purged {
@@ -111,25 +116,17 @@ async fn purge(
     }
 }
 
-async fn end_overdue_commands(service: Arc<Service>, stop: CancellationToken) {
+async fn end_overdue_commands(maintenance: Arc<Maintenance>, stop: CancellationToken) {
     let mut ticks = ticks(OVERDUE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = service.end_overdue_commands().await {
+        if let Err(error) = maintenance.end_overdue_commands().await {
             tracing::warn!(%error, "overdue commands cannot be ended; they are not sent all the same");
         }
     }
 }
 
-async fn keep_watch(service: Arc<Service>, stop: CancellationToken) {
-    let _until_stopped = stop.run_until_cancelled(service.keep_watch()).await;
-}
-
-async fn tell_evictions(service: Arc<Service>, stop: CancellationToken) {
-    let _until_stopped = stop.run_until_cancelled(service.tell_evictions()).await;
-}
-
-async fn follow_life(service: Arc<Service>, stop: CancellationToken) {
-    let _until_stopped = stop.run_until_cancelled(service.follow_life()).await;
+async fn until_stopped(stop: CancellationToken, work: impl Future<Output = ()>) {
+    let _until_stopped = stop.run_until_cancelled(work).await;
 }
 
 fn ticks(every: Duration) -> Interval {

@@ -14,7 +14,7 @@ use tokio::{
 use super::connection::{Connection, PendingLogin};
 use crate::{
     domain::{DisconnectReason, SessionKey},
-    service::{LoggedIn, Mailbox, PendingWrite, Service, Session, Written},
+    sessions::{LoggedIn, Mailbox, PendingWrite, Session, Sessions, Written},
 };
 
 /// How long closing waits for the other side.
@@ -26,11 +26,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn part(&mut self, reason: DisconnectReason) -> Rest {
         let session = self.session.take();
         if let Some(session) = &session {
-            self.service.leave(session);
+            self.sessions.leave(session);
         }
         let shut = shut(&mut self.stream).await;
         let end = session.map(|session| {
-            let ticket = self.service.begin_end(&session, reason);
+            let ticket = self.sessions.begin_end(&session, reason);
             (session, ticket)
         });
         if shut && has_last_words(reason) {
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Rest {
             remote: self.remote,
-            service: Arc::clone(&self.service),
+            sessions: Arc::clone(&self.sessions),
             mailbox: Arc::clone(&self.mailbox),
             login: self.login.take(),
             end,
@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 /// What is left to do once a connection is closed.
 pub(super) struct Rest {
     remote: SocketAddr,
-    service: Arc<Service>,
+    sessions: Arc<Sessions>,
     mailbox: Arc<Mailbox>,
     login: Option<PendingLogin>,
     end: Option<(Arc<Session>, PendingWrite<Written>)>,
@@ -65,9 +65,9 @@ impl Rest {
         }) = self.login
         {
             let stored = ticket.await;
-            let login = self.service.finish_login(device_id, stored, self.mailbox);
+            let login = self.sessions.finish_login(device_id, stored, self.mailbox);
             end = login.ok().map(|LoggedIn { session, .. }| {
-                let ticket = self.service.begin_end(&session, reason);
+                let ticket = self.sessions.begin_end(&session, reason);
                 (session, ticket)
             });
         }
@@ -78,7 +78,7 @@ impl Rest {
         };
         let SessionKey { device_id, epoch } = &session.key;
         tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
-        self.service.finish_end(&session, reason, ticket).await;
+        self.sessions.finish_end(&session, reason, ticket).await;
     }
 }
 

@@ -28,11 +28,12 @@ use super::{
     talk::{LogIn, Record, Step, Talk},
 };
 use crate::{
+    commands::Commands,
     domain::{Action, Answer, DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, Dialect, Message},
-    service::{
-        ConnectionGuard, Letter, LoggedIn, Login, LoginError, Mailbox, PendingWrite, Service,
-        Session,
+    sessions::{
+        ConnectionGuard, Letter, LoggedIn, Login, LoginError, Mailbox, PendingWrite, Session,
+        Sessions,
     },
 };
 
@@ -69,13 +70,16 @@ pub(super) type Ended = DisconnectReason;
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     remote: SocketAddr,
-    service: Arc<Service>,
+    sessions: Arc<Sessions>,
+    commands: Arc<Commands>,
     options: Arc<DeviceOptions>,
     mailbox: Arc<Mailbox>,
     guard: ConnectionGuard,
 ) {
     // On the heap, so that the clean-up does not hold on to its memory.
-    let mut connection = Box::new(Connection::new(stream, remote, service, options, mailbox));
+    let mut connection = Box::new(Connection::new(
+        stream, remote, sessions, commands, options, mailbox,
+    ));
     let reason = poll_fn(|context| connection.poll(context)).await;
     let rest = connection.part(reason).await;
     drop(connection);
@@ -86,7 +90,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 pub(super) struct Connection<S> {
     pub(super) stream: S,
     pub(super) remote: SocketAddr,
-    pub(super) service: Arc<Service>,
+    pub(super) sessions: Arc<Sessions>,
+    commands: Arc<Commands>,
     pub(super) options: Arc<DeviceOptions>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) decoder: Decoder,
@@ -115,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn new(
         stream: S,
         remote: SocketAddr,
-        service: Arc<Service>,
+        sessions: Arc<Sessions>,
+        commands: Arc<Commands>,
         options: Arc<DeviceOptions>,
         mailbox: Arc<Mailbox>,
     ) -> Self {
@@ -123,7 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self {
             stream,
             remote,
-            service,
+            sessions,
+            commands,
             mailbox,
             decoder: Decoder::new(options.limits),
             talk: Talk::new(options.max_bad_sentences),
@@ -246,12 +253,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mailbox = Arc::clone(&self.mailbox);
         let LoggedIn { session, due } = self
-            .service
+            .sessions
             .finish_login(device_id.clone(), stored, mailbox)
             .map_err(|error| login_failed(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
         // Behind the greeting: what is due reaches this connection through its mailbox.
-        self.service.deliver(&session, due);
+        self.commands.deliver(&session, due);
         self.session = Some(session);
         self.talk.logged_in(device_id);
         self.last_understood = Instant::now();
@@ -267,7 +274,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
         let dialect = self.decoder.dialect().unwrap_or(Dialect::Text);
-        let server_id = &self.service.life();
+        let server_id = &self.sessions.incarnation();
         let session = self.session.as_deref();
         let wrote = self
             .replies
@@ -352,13 +359,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Step::Heartbeat(sentence) => {
                 if let Some(session) = &self.session {
-                    self.service.heartbeat(session);
+                    self.sessions.heartbeat(session);
                 }
                 self.replies.say(sentence);
             }
             Step::LogIn(log_in) => {
                 let LogIn { device_id, then } = *log_in;
-                let ticket = self.service.begin_login(device_id.clone(), self.remote);
+                let ticket = self.sessions.begin_login(device_id.clone(), self.remote);
                 self.login = Some(PendingLogin {
                     ticket,
                     device_id,
@@ -375,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(session) = &self.session else {
             return;
         };
-        match (self.service.answer(session, answer), answer) {
+        match (self.commands.answer(session, answer), answer) {
             (Some(ticket), _) => self.replies.when_stored(ticket, None, 0),
             (None, Answer::Fine(state)) => {
                 let thanks = thanked_if_unasked.then_some(GatewaySentence::Thanks);
@@ -396,12 +403,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let mut blob_size = 0;
         let ticket = match record {
-            Record::Report(state) => self.service.report(session, state),
+            Record::Report(state) => self.sessions.report(session, state),
             Record::DebugBlob(content) => {
                 blob_size = content.len();
-                self.service.debug_blob(session, content)
+                self.sessions.debug_blob(session, content)
             }
-            Record::KeepMePosted(interval) => self.service.acknowledge_interval(session, interval),
+            Record::KeepMePosted(interval) => self.sessions.acknowledge_interval(session, interval),
         };
         self.replies.when_stored(ticket, say, blob_size);
     }

@@ -8,19 +8,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    app::{PartOptions, Parts},
+    cluster::PresenceOptions,
+    commands::CommandOptions,
     device::Budget,
-    domain::Timestamp,
     fanout::Fanout,
     protocol::Limits,
-    service::{
-        CommandOptions, HistoryPage, Instance, PresenceOptions, ServiceOptions, WebhookCounts,
-        WebhookRules,
-    },
-    store::{DatabaseAddress, Store, StoreOptions},
+    store::{DatabaseAddress, HistoryPage, Store, StoreOptions},
+    webhooks::{Counts, Rules},
 };
 
 struct Gateway {
-    service: Arc<Service>,
+    parts: Parts,
     options: Arc<DeviceOptions>,
     _folder: TempDir,
 }
@@ -41,10 +40,6 @@ impl Gateway {
             commit_timeout,
             lease: Duration::from_secs(15),
         });
-        let instance = Instance {
-            name: "test".to_owned(),
-            started_at: Timestamp::now(),
-        };
         let commands = CommandOptions {
             queue: 4,
             timeout: commit_timeout,
@@ -54,22 +49,20 @@ impl Gateway {
             offline_grace: Duration::from_secs(10),
         };
         let store = store.await.unwrap();
-        let service = Service::new(
+        let parts = Parts::new(
             Arc::new(store),
             Fanout::none(),
-            instance,
-            ServiceOptions {
-                commit_timeout,
+            PartOptions {
+                instance_name: "test".to_owned(),
                 commands,
                 presence,
-                webhook_rules: WebhookRules {
+                webhook_rules: Rules {
                     allow_http: false,
                     allow_private: false,
                 },
-                webhook_counts: WebhookCounts::default(),
+                webhook_counts: Counts::default(),
             },
         );
-        let service = Arc::new(service);
         let options = Arc::new(DeviceOptions {
             limits: Limits {
                 sentence: 4 << 10,
@@ -92,7 +85,7 @@ impl Gateway {
             budget: Budget::new(1 << 20),
         });
         Self {
-            service,
+            parts,
             options,
             _folder: folder,
         }
@@ -104,10 +97,12 @@ impl Gateway {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mailbox = Arc::new(Mailbox::default());
-        let guard = self.service.connect(Arc::clone(&mailbox));
-        let (service, options) = (Arc::clone(&self.service), Arc::clone(&self.options));
+        let guard = self.parts.sessions.connect(Arc::clone(&mailbox));
+        let sessions = Arc::clone(&self.parts.sessions);
+        let commands = Arc::clone(&self.parts.commands);
+        let options = Arc::clone(&self.options);
         let remote = "192.0.2.1:1".parse().unwrap();
-        serve(stream, remote, service, options, mailbox, guard)
+        serve(stream, remote, sessions, commands, options, mailbox, guard)
     }
 }
 
@@ -146,7 +141,7 @@ async fn answers_do_not_depend_on_how_reads_and_writes_are_cut() {
             "pieces of {size}"
         );
     }
-    assert_eq!(gateway.service.connections(), 0);
+    assert_eq!(gateway.parts.sessions.connections(), 0);
 }
 
 #[tokio::test]
@@ -209,7 +204,12 @@ async fn more_than_may_wait_is_handled_also_if_nothing_of_it_is_answered() {
         older_than: None,
         limit: 100,
     };
-    let reports = gateway.service.reports(&device_id, page).await.unwrap();
+    let reports = gateway
+        .parts
+        .vehicles
+        .reports(&device_id, page)
+        .await
+        .unwrap();
     assert_eq!(reports.len(), 50);
 }
 
@@ -275,7 +275,8 @@ async fn each_json_object_is_one_write_and_a_command_keeps_its_distance() {
         lines.next_line().await.unwrap().unwrap();
     }
     gateway
-        .service
+        .parts
+        .sessions
         .release_connections(DisconnectReason::Shutdown, Duration::ZERO)
         .await;
     let goodbye = lines.next_line().await.unwrap().unwrap();
@@ -295,6 +296,6 @@ async fn each_json_object_is_one_write_and_a_command_keeps_its_distance() {
     }
     assert!(writes[4].0 - writes[3].0 >= Duration::from_millis(20));
     let device_id = DeviceId::parse("truck").unwrap();
-    let vehicle = gateway.service.vehicle(&device_id).await.unwrap();
+    let vehicle = gateway.parts.vehicles.vehicle(&device_id).await.unwrap();
     assert_eq!(vehicle.disconnect_reason, Some(DisconnectReason::Shutdown));
 }

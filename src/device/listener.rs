@@ -11,8 +11,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{DeviceOptions, connection, proxy::Balancers, refusals::Refusals};
 use crate::{
+    commands::Commands,
     domain::DisconnectReason,
-    service::{Mailbox, Service},
+    sessions::{Mailbox, Sessions},
 };
 
 /// Pauses after a failed accept: out of files or memory does not pass within microseconds.
@@ -22,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Accepts devices until `stop`, then asks all connections to close and waits until they have.
 pub async fn serve(
     listener: TcpListener,
-    service: Arc<Service>,
+    sessions: Arc<Sessions>,
+    commands: Arc<Commands>,
     options: DeviceOptions,
     stop: CancellationToken,
 ) {
@@ -46,7 +48,7 @@ pub async fn serve(
                 if balancers.as_ref().is_some_and(|known| !known.admit(remote)) {
                     continue;
                 }
-                if service.connections() >= options.max_connections {
+                if sessions.connections() >= options.max_connections {
                     if let Some(refused) = refusals.count() {
                         tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections are connected");
                     }
@@ -58,11 +60,12 @@ pub async fn serve(
                     continue;
                 }
                 let mailbox = Arc::new(Mailbox::default());
-                let guard = service.connect(Arc::clone(&mailbox));
-                let (service, options) = (Arc::clone(&service), Arc::clone(&options));
+                let guard = sessions.connect(Arc::clone(&mailbox));
+                let (sessions, commands) = (Arc::clone(&sessions), Arc::clone(&commands));
+                let options = Arc::clone(&options);
                 let Some(balancers) = balancers.clone() else {
                     connections.spawn(connection::serve(
-                        stream, remote, service, options, mailbox, guard,
+                        stream, remote, sessions, commands, options, mailbox, guard,
                     ));
                     continue;
                 };
@@ -80,7 +83,7 @@ pub async fn serve(
                     // A task of its own, so that none keeps the memory that the header took.
                     if let Some(device) = device {
                         tasks.spawn(connection::serve(
-                            stream, device, service, options, mailbox, guard,
+                            stream, device, sessions, commands, options, mailbox, guard,
                         ));
                     }
                 });
@@ -94,7 +97,7 @@ pub async fn serve(
         }
     }
     drop(listener);
-    service
+    sessions
         .release_connections(DisconnectReason::Shutdown, options.release_time)
         .await;
     connections.close();

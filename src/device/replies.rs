@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Action, DisconnectReason, GatewaySentence},
     protocol::{Dialect, encode, encode_connected},
-    service::{Order, PendingWrite, Session, StoreError, Written},
+    sessions::{Order, PendingWrite, Session, StoreError, Written},
 };
 
 /// Replies of a text device that are ready go out in one write up to this size.

@@ -26,7 +26,7 @@ use super::{
     problem::Problem,
     wire::{DebugBlob, Report},
 };
-use crate::service::Position;
+use crate::vehicles::Position;
 
 const TAG: &str = "History";
 const OCTET_STREAM: &str = "application/octet-stream";
@@ -65,7 +65,7 @@ async fn list_reports(
     DevicePath(device_id): DevicePath,
     Query(query): Query<HistoryQuery<Position>>,
 ) -> Result<Json<Page<Report>>, Problem> {
-    let reports = state.service().reports(&device_id, query.page()).await?;
+    let reports = state.vehicles.reports(&device_id, query.page()).await?;
     Ok(Json(Page::new(
         reports,
         query.limit,
@@ -85,10 +85,7 @@ async fn list_debug_blobs(
     DevicePath(device_id): DevicePath,
     Query(query): Query<HistoryQuery<Position>>,
 ) -> Result<Json<Page<DebugBlob>>, Problem> {
-    let blobs = state
-        .service()
-        .debug_blobs(&device_id, query.page())
-        .await?;
+    let blobs = state.vehicles.debug_blobs(&device_id, query.page()).await?;
     Ok(Json(Page::new(
         blobs,
         query.limit,
@@ -108,7 +105,7 @@ async fn get_debug_blob(
     BlobPath { device_id, blob_id }: BlobPath,
 ) -> Result<BlobBytes, Problem> {
     let content = state
-        .service()
+        .vehicles
         .debug_blob_content(&device_id, blob_id)
         .await?;
     Ok(BlobBytes { blob_id, content })

@@ -23,7 +23,7 @@ use prometheus_client::{
 use schemars::json_schema;
 
 use super::{Shared, describe::media, kind::Kind, problem::Problem};
-use crate::service::{EndpointState, Service};
+use crate::webhooks::{EndpointState, WebhookAdmin};
 
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/>, 1.0.0.
 const MEDIA_TYPE: &str = "application/openmetrics-text";
@@ -42,20 +42,19 @@ pub(super) fn routes() -> ApiRouter<Arc<Shared>> {
 }
 
 async fn get_metrics(State(state): State<Arc<Shared>>) -> Result<Metrics, Problem> {
-    let service = state.service();
     let mut registry = Registry::with_prefix("vehicle_gateway");
     let instance = Info::new([
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("instance", service.instance().name.clone()),
+        ("instance", state.instance.name().to_owned()),
     ]);
     registry.register("build", "What runs here", instance);
-    let connections = gauge(i64::try_from(service.connections()).unwrap_or(i64::MAX));
+    let connections = gauge(i64::try_from(state.sessions.connections()).unwrap_or(i64::MAX));
     registry.register(
         "device_connections",
         "Device connections that this instance holds, logged in or not",
         connections,
     );
-    let counts = service.webhooks().counts();
+    let counts = state.webhooks.counts();
     for (name, help, counter) in [
         (
             "webhook_attempts_delivered",
@@ -75,14 +74,18 @@ async fn get_metrics(State(state): State<Arc<Shared>>) -> Result<Metrics, Proble
     ] {
         registry.register(name, help, counter.clone());
     }
-    let endpoints = service.webhooks().endpoints().await;
+    let endpoints = state.webhooks.endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(
         "database_answers",
         "1 if the database answered for these numbers, else 0",
         answers,
     );
-    for_endpoints(&mut registry, service, &endpoints.unwrap_or_default());
+    for_endpoints(
+        &mut registry,
+        &state.webhooks,
+        &endpoints.unwrap_or_default(),
+    );
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => Ok(Metrics(text)),
@@ -96,7 +99,7 @@ struct Webhook {
     webhook: String,
 }
 
-fn for_endpoints(registry: &mut Registry, service: &Service, endpoints: &[EndpointState]) {
+fn for_endpoints(registry: &mut Registry, webhooks: &WebhookAdmin, endpoints: &[EndpointState]) {
     let [pending, lag, disabled] = [(); 3].map(|()| Family::<Webhook, Gauge>::default());
     for state in endpoints {
         let of = Webhook {
@@ -104,7 +107,7 @@ fn for_endpoints(registry: &mut Registry, service: &Service, endpoints: &[Endpoi
         };
         let waits = i64::try_from(state.pending).unwrap_or(i64::MAX);
         pending.get_or_create(&of).set(waits);
-        let seconds = i64::try_from(service.webhooks().lag(state).as_secs()).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(webhooks.lag(state).as_secs()).unwrap_or(i64::MAX);
         lag.get_or_create(&of).set(seconds);
         let is_disabled = state.endpoint.disabled.is_some();
         disabled.get_or_create(&of).set(is_disabled.into());

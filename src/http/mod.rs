@@ -25,7 +25,7 @@ mod write_deadline;
 #[cfg(test)]
 mod tests;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, ops::Deref, sync::Arc, time::Duration};
 
 use aide::{
     axum::ApiRouter,
@@ -47,7 +47,10 @@ use tower_http::{
     },
 };
 
-use crate::service::Service;
+use crate::{
+    commands::Commands, instance::Instance, sessions::Sessions, vehicles::Vehicles,
+    webhooks::WebhookAdmin,
+};
 use kind::Kind;
 use problem::Problem;
 
@@ -88,24 +91,41 @@ impl HttpOptions {
 /// What all requests share.
 #[derive(Debug)]
 struct Shared {
-    service: Arc<Service>,
+    parts: ApiParts,
     options: HttpOptions,
     /// The API's description, serialized.
     document: Bytes,
 }
 
-impl Shared {
-    fn service(&self) -> &Arc<Service> {
-        &self.service
+/// The parts of the gateway that requests are for.
+#[derive(Debug, Clone)]
+pub struct ApiParts {
+    /// Vehicles and their history.
+    pub vehicles: Arc<Vehicles>,
+    /// Commands to vehicles.
+    pub commands: Arc<Commands>,
+    /// Webhooks and their messages.
+    pub webhooks: Arc<WebhookAdmin>,
+    /// This instance.
+    pub instance: Arc<Instance>,
+    /// The device connections that it holds.
+    pub sessions: Arc<Sessions>,
+}
+
+impl Deref for Shared {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.parts
     }
 }
 
 /// The whole API, to be given to [`serve`].
-pub fn router(service: Arc<Service>, options: HttpOptions) -> Router {
+pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
     let (routes, document) = describe();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let shared = Arc::new(Shared {
-        service,
+        parts,
         options,
         document: to_json(&document).into(),
     });

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{DeviceId, Timestamp},
-    service::{CommandPage, HistoryPage, Position},
+    vehicles::{CommandPage, HistoryPage, Position},
 };
 
 const DEFAULT_LIMIT: u16 = 100;

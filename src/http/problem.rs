@@ -18,7 +18,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{describe, kind::Kind};
-use crate::service::{BroadcastError, CommandError, EndpointError, ServiceError, StoreError};
+use crate::{
+    commands::{BroadcastError, CommandError},
+    vehicles::{StoreError, VehicleError},
+    webhooks::EndpointError,
+};
 
 /// What every error body is served as.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -78,16 +82,16 @@ impl From<Kind> for Problem {
     }
 }
 
-impl From<ServiceError> for Problem {
-    fn from(error: ServiceError) -> Self {
+impl From<VehicleError> for Problem {
+    fn from(error: VehicleError) -> Self {
         match error {
-            ServiceError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
-            ServiceError::UnknownDebugBlob => Self::new(Kind::UnknownDebugBlob),
-            ServiceError::UnknownCommand => Self::new(Kind::UnknownCommand),
-            ServiceError::Store(
+            VehicleError::UnknownVehicle => Self::new(Kind::UnknownVehicle),
+            VehicleError::UnknownDebugBlob => Self::new(Kind::UnknownDebugBlob),
+            VehicleError::UnknownCommand => Self::new(Kind::UnknownCommand),
+            VehicleError::Store(
                 StoreError::Unavailable | StoreError::Fenced | StoreError::Closed,
             ) => Self::new(Kind::StoreUnavailable),
-            ServiceError::Store(error) => {
+            VehicleError::Store(error) => {
                 tracing::error!(error = %error, "a request failed");
                 Self::new(Kind::Internal)
             }
@@ -136,7 +140,7 @@ impl From<EndpointError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        ServiceError::from(error).into()
+        VehicleError::from(error).into()
     }
 }
 

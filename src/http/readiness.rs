@@ -24,7 +24,7 @@ use super::{
     kind::Kind,
     problem::Problem,
 };
-use crate::service::FanoutState;
+use crate::instance::FanoutState;
 
 const TAG: &str = "Server";
 
@@ -129,16 +129,16 @@ impl Example for Readiness {
 async fn get_readiness(State(state): State<Arc<Shared>>) -> ReadinessReply {
     // A store that hangs is to be reported here, before the request itself is given up.
     let patience = state.options.request_timeout / 2;
-    let store = match tokio::time::timeout(patience, state.service().check_store()).await {
+    let store = match tokio::time::timeout(patience, state.instance.check_store()).await {
         Ok(Ok(())) => CheckStatus::Up,
         Ok(Err(_)) | Err(_) => CheckStatus::Down,
     };
     let status = match store {
-        _ if state.service().is_draining() => ReadinessStatus::Draining,
+        _ if state.instance.is_draining() => ReadinessStatus::Draining,
         CheckStatus::Up => ReadinessStatus::Ready,
         CheckStatus::Down => ReadinessStatus::Unready,
     };
-    let redis = match state.service().fanout_state() {
+    let redis = match state.instance.fanout_state() {
         FanoutState::None => None,
         FanoutState::Up => Some(CheckStatus::Up),
         FanoutState::Down => Some(CheckStatus::Down),
@@ -202,8 +202,8 @@ impl Example for Wanted {
 }
 
 async fn get_balancer_readiness(State(state): State<Arc<Shared>>) -> BalancerReply {
-    let service = state.service();
-    BalancerReply(!service.is_draining() && !service.is_cut_off())
+    let instance = &state.instance;
+    BalancerReply(!instance.is_draining() && !instance.is_cut_off())
 }
 
 /// True if new connections are wanted.

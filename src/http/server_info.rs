@@ -76,18 +76,18 @@ impl Example for ServerInfo {
 }
 
 async fn get_server_info(State(state): State<Arc<Shared>>, headers: HeaderMap) -> ServerInfoReply {
-    let instance = state.service().instance();
-    let age = Timestamp::now().as_millis() - instance.started_at.as_millis();
+    let instance = &state.instance;
+    let age = Timestamp::now().as_millis() - instance.started_at().as_millis();
     ServerInfoReply {
         as_html: prefers_html(&headers),
         info: ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             instance: InstanceInfo {
-                id: state.service().life(),
-                name: instance.name.clone(),
+                id: instance.incarnation(),
+                name: instance.name().to_owned(),
             },
             uptime_seconds: u64::try_from(age / 1000).unwrap_or_default(),
-            devices_connected: state.service().connections() as u64,
+            devices_connected: state.sessions.connections() as u64,
         },
     }
 }

@@ -82,7 +82,7 @@ async fn update_status(
     let device_id = wire::checked_device_id(&update.device_id)?;
     let vehicle_state = VehicleState::try_from(&update)?;
     let vehicle = state
-        .service()
+        .vehicles
         .update_status(device_id, vehicle_state)
         .await?;
     Ok(Json(vehicle.into()))

@@ -81,7 +81,7 @@ async fn list_vehicles(
     Query(query): Query<VehicleQuery>,
 ) -> Result<Json<Page<Vehicle>>, Problem> {
     let vehicles = state
-        .service()
+        .vehicles
         .vehicles(query.online, query.after.as_deref(), query.limit.plus_one())
         .await?;
     Ok(Json(Page::new(
@@ -124,7 +124,7 @@ async fn create_vehicle(
     JsonBody(body): JsonBody<NewVehicle>,
 ) -> Result<Registration, Problem> {
     let device_id = wire::checked_device_id(&body.device_id)?;
-    let registered = state.service().register(device_id).await?;
+    let registered = state.vehicles.register(device_id).await?;
     Ok(Registration {
         location: format!("/vehicles/{}", registered.vehicle.device_id),
         created: registered.created,
@@ -177,14 +177,14 @@ async fn get_vehicle(
     State(state): State<Arc<Shared>>,
     DevicePath(device_id): DevicePath,
 ) -> Result<Json<Vehicle>, Problem> {
-    Ok(Json(state.service().vehicle(&device_id).await?.into()))
+    Ok(Json(state.vehicles.vehicle(&device_id).await?.into()))
 }
 
 async fn delete_vehicle(
     State(state): State<Arc<Shared>>,
     DevicePath(device_id): DevicePath,
 ) -> Result<NoContent, Problem> {
-    state.service().delete(&device_id).await?;
+    state.vehicles.delete(&device_id).await?;
     Ok(NoContent)
 }
 
@@ -192,5 +192,5 @@ async fn get_vehicle_status(
     State(state): State<Arc<Shared>>,
     DevicePath(device_id): DevicePath,
 ) -> Result<Json<VehicleStatus>, Problem> {
-    Ok(Json(state.service().vehicle(&device_id).await?.into()))
+    Ok(Json(state.vehicles.vehicle(&device_id).await?.into()))
 }

@@ -18,6 +18,7 @@ use crate::domain::{Command, DeviceId, SessionKey, Timestamp, Vehicle, VehicleSt
 
 mod batch;
 mod clock;
+mod commit_wait;
 mod database;
 mod entities;
 mod error;
@@ -84,6 +85,7 @@ pub struct Store {
     closing: CancellationToken,
     reader: DatabaseConnection,
     clock: Clock,
+    commit_timeout: Duration,
     incarnation: watch_channel::Receiver<Uuid>,
     fenced: CancellationToken,
     evictions: Mutex<Option<mpsc::Receiver<Vec<Eviction>>>>,
@@ -131,6 +133,7 @@ impl Store {
             closing,
             reader,
             clock,
+            commit_timeout: options.commit_timeout,
             incarnation: follow_incarnation,
             fenced,
             evictions: Mutex::new(Some(evictions)),
@@ -187,14 +190,15 @@ impl Store {
         self.writer.health().since_commit()
     }
 
-    /// Whether the last commit succeeded and the database answers a read now.
+    /// Whether the last commit succeeded and the database answers a read within `store.commit_timeout`.
     pub async fn check(&self) -> Result<(), StoreError> {
         if !self.writer.health().is_good() {
             return Err(StoreError::Unavailable);
         }
-        self.reader
-            .execute_unprepared("SELECT 1")
+        let read = self.reader.execute_unprepared("SELECT 1");
+        tokio::time::timeout(self.commit_timeout, read)
             .await
+            .map_err(|_elapsed| StoreError::Unavailable)?
             .map_err(StoreError::of_read)?;
         Ok(())
     }

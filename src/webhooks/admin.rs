@@ -8,8 +8,8 @@ use super::{Counts, Lookup, Rules, Secret, SecretError, TargetError, check};
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
-        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, PendingWrite,
-        Retried, RetryStep, SecretText, Store, StoreError,
+        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, Retried,
+        RetryStep, SecretText, Store, StoreError,
     },
 };
 
@@ -97,18 +97,16 @@ pub enum EndpointError {
 #[derive(Debug)]
 pub struct WebhookAdmin {
     store: Arc<Store>,
-    write_timeout: Duration,
     rules: Rules,
     counts: Counts,
 }
 
 impl WebhookAdmin {
-    /// `write_timeout` bounds every wait for a commit, `rules` the URLs of endpoints that are created here.
+    /// Administers the endpoints in `store`. `rules` bound the URLs of endpoints that are created here.
     #[must_use]
-    pub fn new(store: Arc<Store>, write_timeout: Duration, rules: Rules, counts: Counts) -> Self {
+    pub fn new(store: Arc<Store>, rules: Rules, counts: Counts) -> Self {
         Self {
             store,
-            write_timeout,
             rules,
             counts,
         }
@@ -157,7 +155,7 @@ impl WebhookAdmin {
             ordered: request.ordered,
             coalesce: request.coalesce,
         };
-        let created = self.settled(self.store.create_endpoint(new)).await?;
+        let created = self.store.settled(self.store.create_endpoint(new)).await?;
         let created = created.ok_or(EndpointError::TooMany)?;
         tracing::info!(id = %created.id, "webhook created");
         Ok(created)
@@ -211,7 +209,7 @@ impl WebhookAdmin {
         if self.known_endpoint(id).await?.configured {
             return Err(EndpointError::Configured);
         }
-        let deleted = self.settled(self.store.delete_endpoint(id)).await?;
+        let deleted = self.store.settled(self.store.delete_endpoint(id)).await?;
         if !deleted {
             return Err(EndpointError::Unknown);
         }
@@ -222,7 +220,7 @@ impl WebhookAdmin {
     /// Queues a `webhook.test` message.
     pub async fn test_endpoint(&self, id: Uuid) -> Result<Message, EndpointError> {
         self.known_endpoint(id).await?;
-        let sent = self.settled(self.store.test_endpoint(id)).await?;
+        let sent = self.store.settled(self.store.test_endpoint(id)).await?;
         let sent = sent.ok_or(EndpointError::Disabled)?;
         self.message(id, sent).await
     }
@@ -250,7 +248,9 @@ impl WebhookAdmin {
         id: Uuid,
     ) -> Result<Message, EndpointError> {
         self.known_endpoint(endpoint_id).await?;
-        let retried = self.settled(self.store.retry_message(endpoint_id, id));
+        let retried = self
+            .store
+            .settled(self.store.retry_message(endpoint_id, id));
         if !retried.await? {
             return Err(EndpointError::UnknownMessage);
         }
@@ -273,7 +273,7 @@ impl WebhookAdmin {
                 after,
             };
             let some = self.store.retry_failed_messages(endpoint_id, step);
-            let Retried { messages, last } = self.settled(some).await?;
+            let Retried { messages, last } = self.store.settled(some).await?;
             all += messages;
             if last.is_none() {
                 return Ok(all);
@@ -288,7 +288,10 @@ impl WebhookAdmin {
     }
 
     async fn changed(&self, id: Uuid, change: EndpointChange) -> Result<Endpoint, EndpointError> {
-        let changed = self.settled(self.store.change_endpoint(id, change)).await?;
+        let changed = self
+            .store
+            .settled(self.store.change_endpoint(id, change))
+            .await?;
         changed.ok_or(EndpointError::Unknown)
     }
 
@@ -298,12 +301,5 @@ impl WebhookAdmin {
         let allowed = target.check_addresses(&Lookup::system()).await;
         allowed.map_err(EndpointError::Target)?;
         Ok(target.as_str().to_owned())
-    }
-
-    /// Waits for a commit, but not for a database that hangs.
-    async fn settled<T>(&self, ticket: PendingWrite<T>) -> Result<T, StoreError> {
-        tokio::time::timeout(self.write_timeout, ticket)
-            .await
-            .unwrap_or(Err(StoreError::Unavailable))
     }
 }

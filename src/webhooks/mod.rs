@@ -20,6 +20,11 @@ mod tests;
 mod tls;
 mod trouble;
 
+// What the API needs of the store: it sees the rest of the gateway through here.
+pub use crate::store::{
+    Disabled, Endpoint, EndpointHealth, EndpointState, Message, MessagePage, MessageState,
+    SecretText,
+};
 pub use addresses::is_allowed;
 pub use admin::{EndpointError, EndpointRequest, EndpointUpdate, WebhookAdmin};
 pub use answer::Outcome;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::wire::{BroadcastResult, CommandResult, Presence, ResultStatus, VehicleInfo};
 use crate::{
+    commands::{CommandError, Outcome},
     domain::{Action, Command, CommandState},
     http::{
         body::Json,
@@ -24,7 +25,6 @@ use crate::{
         problem::Problem,
         wire::EXAMPLE_COMMAND_ID,
     },
-    service::{CommandError, Outcome},
 };
 
 /// 200 with what the vehicle answered, or 202 with what will be sent to it later.

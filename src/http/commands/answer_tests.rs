@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     domain::{CommandOrigin, DeviceId, ReportInterval, Timestamp},
     http::openapi,
-    service::StoreError,
+    vehicles::StoreError,
 };
 use serde_json::Value;
 use strum::VariantArray;

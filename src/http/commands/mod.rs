@@ -19,7 +19,7 @@ use super::{
     paging::{CommandPosition, Cursor, HistoryQuery, Page},
     problem::Problem,
 };
-use crate::{domain::Action, resource::Command, service::CommandRequest};
+use crate::{commands::CommandRequest, domain::Action, resource::Command};
 use answer::{Asked, CommandAnswer, presence};
 use body::{
     BroadcastMessage, CommandMessage, CommandOptions, FetchQuery, Frequency, Options, TurnOnOrOff,
@@ -196,7 +196,7 @@ async fn ask(
         queue: options.queue,
         key,
     };
-    state.service().command(request).await?.try_into()
+    state.commands.command(request).await?.try_into()
 }
 
 fn timeout(state: &Shared, wanted: Option<Duration>) -> Duration {
@@ -215,8 +215,8 @@ async fn fetch_info(
         queue: None,
         key: None,
     };
-    let presence = presence(state.service().command(question).await)?;
-    let vehicle = state.service().vehicle(&device_id).await?;
+    let presence = presence(state.commands.command(question).await)?;
+    let vehicle = state.vehicles.vehicle(&device_id).await?;
     Ok(Asked(VehicleInfo::new(presence, &vehicle)))
 }
 
@@ -225,7 +225,7 @@ async fn send_broadcast(
     JsonBody(body): JsonBody<BroadcastMessage>,
 ) -> Result<Asked<BroadcastResult>, Problem> {
     let timeout = timeout(&state, body.timeout());
-    let result = state.service().broadcast(body.action()?, timeout).await?;
+    let result = state.commands.broadcast(body.action()?, timeout).await?;
     Ok(Asked(result.into()))
 }
 
@@ -234,7 +234,7 @@ async fn list_commands(
     DevicePath(device_id): DevicePath,
     Query(query): Query<HistoryQuery<CommandPosition>>,
 ) -> Result<Json<Page<Command>>, Problem> {
-    let commands = state.service().commands(&device_id, query.page()).await?;
+    let commands = state.vehicles.commands(&device_id, query.page()).await?;
     Ok(Json(Page::new(
         commands,
         query.limit,
@@ -250,9 +250,6 @@ async fn get_command(
         command_id,
     }: CommandPath,
 ) -> Result<Json<Command>, Problem> {
-    let command = state
-        .service()
-        .command_record(&device_id, command_id)
-        .await?;
+    let command = state.vehicles.command(&device_id, command_id).await?;
     Ok(Json(command.into()))
 }

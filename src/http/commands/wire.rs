@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    domain,
+    commands, domain,
     http::{describe::Example, wire::EXAMPLE_COMMAND_ID},
     resource::{Command, Rfc3339, device_id, every_key_present},
-    service,
 };
 
 impl Example for Command {
@@ -148,8 +147,8 @@ pub(super) struct BroadcastResult {
     unreachable_instances: u64,
 }
 
-impl From<service::Broadcast> for BroadcastResult {
-    fn from(broadcast: service::Broadcast) -> Self {
+impl From<commands::Broadcast> for BroadcastResult {
+    fn from(broadcast: commands::Broadcast) -> Self {
         Self {
             addressed: broadcast.addressed,
             done: broadcast.done,

@@ -262,7 +262,7 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
     let api = Api::new().await;
     assert_eq!(api.get("/ready").await.json()["status"], "ready");
     assert_eq!(api.get("/ready/balancer").await.status, StatusCode::OK);
-    api.service.drain();
+    api.parts.instance.drain();
     let balancer = api.get("/ready/balancer").await;
     assert_eq!(balancer.problem(), (404, "draining".to_owned()));
     let draining = api.get("/ready").await;
@@ -271,7 +271,7 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
         draining.json(),
         json!({ "status": "draining", "checks": { "store": "up", "redis": null } })
     );
-    api.service.close().await.unwrap();
+    api.parts.store.close().await.unwrap();
     assert_eq!(api.get("/ready").await.json()["checks"]["store"], "down");
     assert_eq!(api.get("/health").await.json(), json!({ "status": "up" }));
     let answer = api.post("/vehicles", json!({ "deviceId": "a" })).await;

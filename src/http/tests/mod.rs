@@ -22,14 +22,14 @@ use tower::ServiceExt;
 
 use super::{HttpOptions, router};
 use crate::{
-    domain::{DeviceId, Timestamp},
+    app::{PartOptions, Parts},
+    cluster::PresenceOptions,
+    commands::CommandOptions,
+    domain::DeviceId,
     fanout::Fanout,
-    registry::Mailbox,
-    service::{
-        CommandOptions, Instance, PresenceOptions, Service, ServiceOptions, WebhookCounts,
-        WebhookRules,
-    },
+    sessions::Mailbox,
     store::{DatabaseAddress, Store, StoreOptions},
+    webhooks::{Counts, Rules},
 };
 
 const OPTIONS: HttpOptions = HttpOptions {
@@ -45,7 +45,7 @@ const TRUCK: &str = "9180af05-0219-4c88-8a95-3da86b130d43";
 /// The API over an empty store.
 struct Api {
     router: Router,
-    service: Arc<Service>,
+    parts: Parts,
     _folder: tempfile::TempDir,
 }
 
@@ -111,16 +111,11 @@ impl Api {
             commit_timeout: Duration::from_secs(5),
             lease: Duration::from_secs(15),
         });
-        let instance = Instance {
-            name: "<b>test".to_owned(),
-            started_at: Timestamp::now(),
-        };
-        let service = Arc::new(Service::new(
+        let parts = Parts::new(
             Arc::new(store.await.unwrap()),
             Fanout::none(),
-            instance,
-            ServiceOptions {
-                commit_timeout: Duration::from_secs(5),
+            PartOptions {
+                instance_name: "<b>test".to_owned(),
                 commands: CommandOptions {
                     queue: 4,
                     timeout: Duration::from_secs(5),
@@ -129,16 +124,16 @@ impl Api {
                     lease: Duration::from_secs(15),
                     offline_grace: Duration::from_secs(10),
                 },
-                webhook_rules: WebhookRules {
+                webhook_rules: Rules {
                     allow_http: false,
                     allow_private: false,
                 },
-                webhook_counts: WebhookCounts::default(),
+                webhook_counts: Counts::default(),
             },
-        ));
+        );
         Self {
-            router: router(Arc::clone(&service), options),
-            service,
+            router: router(parts.api(), options),
+            parts,
             _folder: folder,
         }
     }
@@ -194,11 +189,16 @@ impl Api {
     async fn store_blob(&self, content: &'static [u8]) {
         let device_id = DeviceId::parse(TRUCK).unwrap();
         let remote = "192.0.2.1:5000".parse().unwrap();
-        let login = self.service.begin_login(device_id.clone(), remote).await;
+        let login = self
+            .parts
+            .sessions
+            .begin_login(device_id.clone(), remote)
+            .await;
         let mailbox = Arc::new(Mailbox::default());
-        let session = self.service.finish_login(device_id, login, mailbox);
+        let session = self.parts.sessions.finish_login(device_id, login, mailbox);
         let blob = Bytes::from_static(content);
-        self.service
+        self.parts
+            .sessions
             .debug_blob(&session.unwrap().session, blob)
             .await
             .unwrap();

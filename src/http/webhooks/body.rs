@@ -12,7 +12,7 @@ use crate::{
     domain::{DeviceId, EventKinds, InvalidDeviceId},
     http::{body::not_null, describe::Example},
     resource,
-    service::{EndpointRequest, EndpointUpdate, SecretText},
+    webhooks::{EndpointRequest, EndpointUpdate, SecretText},
 };
 
 /// A device id in a list.
@@ -223,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::service::Secret;
+    use crate::webhooks::Secret;
 
     fn documented_secret() -> impl Strategy<Value = String> {
         // The generator knows no anchors.

@@ -156,7 +156,7 @@ fn refuses<'t>(mut op: TransformOperation<'t>, kinds: &[Kind]) -> TransformOpera
 }
 
 async fn list_webhooks(State(state): State<Arc<Shared>>) -> Result<Json<Page<Webhook>>, Problem> {
-    let endpoints = state.service().webhooks().endpoints().await?;
+    let endpoints = state.webhooks.endpoints().await?;
     Ok(Json(Page::all(
         endpoints.into_iter().map(Webhook::from).collect(),
     )))
@@ -166,11 +166,7 @@ async fn create_webhook(
     State(state): State<Arc<Shared>>,
     JsonBody(body): JsonBody<NewWebhook>,
 ) -> Result<Created, Problem> {
-    let made = state
-        .service()
-        .webhooks()
-        .create_endpoint(body.into())
-        .await?;
+    let made = state.webhooks.create_endpoint(body.into()).await?;
     Ok(Created {
         location: format!("/webhooks/{}", made.id),
         webhook: made.into(),
@@ -181,7 +177,7 @@ async fn get_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Json<Webhook>, Problem> {
-    Ok(Json(state.service().webhooks().endpoint(id).await?.into()))
+    Ok(Json(state.webhooks.endpoint(id).await?.into()))
 }
 
 async fn update_webhook(
@@ -189,11 +185,7 @@ async fn update_webhook(
     WebhookPath(id): WebhookPath,
     JsonBody(body): JsonBody<WebhookUpdate>,
 ) -> Result<Json<Webhook>, Problem> {
-    let updated = state
-        .service()
-        .webhooks()
-        .update_endpoint(id, body.into())
-        .await?;
+    let updated = state.webhooks.update_endpoint(id, body.into()).await?;
     Ok(Json(updated.into()))
 }
 
@@ -201,7 +193,7 @@ async fn delete_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<NoContent, Problem> {
-    state.service().webhooks().delete_endpoint(id).await?;
+    state.webhooks.delete_endpoint(id).await?;
     Ok(NoContent)
 }
 
@@ -209,16 +201,14 @@ async fn rotate_secret(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Json<RotatedSecret>, Problem> {
-    Ok(Json(
-        state.service().webhooks().rotate_secret(id).await?.into(),
-    ))
+    Ok(Json(state.webhooks.rotate_secret(id).await?.into()))
 }
 
 async fn test_webhook(
     State(state): State<Arc<Shared>>,
     WebhookPath(id): WebhookPath,
 ) -> Result<Accepted<WebhookMessage>, Problem> {
-    let sent = state.service().webhooks().test_endpoint(id).await?;
+    let sent = state.webhooks.test_endpoint(id).await?;
     Ok(Accepted {
         location: format!("/webhooks/{id}/messages/{}", sent.id),
         body: sent.into(),
@@ -230,11 +220,7 @@ async fn list_messages(
     WebhookPath(id): WebhookPath,
     Query(query): Query<MessageQuery>,
 ) -> Result<Json<Page<WebhookMessage>>, Problem> {
-    let messages = state
-        .service()
-        .webhooks()
-        .messages(id, query.page())
-        .await?;
+    let messages = state.webhooks.messages(id, query.page()).await?;
     Ok(Json(Page::new(
         messages,
         query.limit,
@@ -248,8 +234,7 @@ async fn get_message(
     path: MessagePath,
 ) -> Result<Json<MessageWithBody>, Problem> {
     let message = state
-        .service()
-        .webhooks()
+        .webhooks
         .message(path.webhook_id, path.message_id)
         .await?;
     Ok(Json(message.try_into()?))
@@ -260,8 +245,7 @@ async fn retry_message(
     path: MessagePath,
 ) -> Result<Accepted<WebhookMessage>, Problem> {
     let message = state
-        .service()
-        .webhooks()
+        .webhooks
         .retry_message(path.webhook_id, path.message_id)
         .await?;
     Ok(Accepted {
@@ -276,8 +260,7 @@ async fn retry_failed(
     Query(query): Query<RetryQuery>,
 ) -> Result<Json<Retried>, Problem> {
     let retried = state
-        .service()
-        .webhooks()
+        .webhooks
         .retry_failed_messages(id, query.since)
         .await?;
     Ok(Json(Retried { retried }))

@@ -11,7 +11,7 @@ use crate::{
         extract::{FromQuery, QueryFields, QueryParameter},
         paging::{Cursor, Limit, cursor_parameter, instant_parameter, parse_instant, take_cursor},
     },
-    service::{MessagePage, MessageState},
+    webhooks::{MessagePage, MessageState},
 };
 
 /// The query of the list of messages.

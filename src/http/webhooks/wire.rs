@@ -10,7 +10,7 @@ use crate::{
     domain::{DeviceId, EventKind},
     http::{describe::Example, kind::Kind, problem::Problem},
     resource::{Rfc3339, device_id_schema, every_key_present},
-    service::{Disabled, Endpoint, EndpointState, Message, MessageState},
+    webhooks::{Disabled, Endpoint, EndpointState, Message, MessageState},
 };
 
 /// The id of a webhook, for examples.

@@ -1,15 +1,38 @@
-//! What devices do: log in, report, leave.
+//! What devices do: connect, log in, report, leave.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::{DueAtLogin, Service};
-use crate::{
-    domain::{DeviceId, DisconnectReason, ReportInterval, SessionKey, VehicleState},
-    registry::{Mailbox, Overtaken, Session},
-    store::{Login, PendingWrite, SessionWrite, StoreError, Written},
+use super::{
+    connection_handle::Mailbox,
+    offline_grace::OfflineGrace,
+    registry::{ConnectionGuard, Overtaken, Registry},
+    session::Session,
 };
+use crate::{
+    domain::{Action, DeviceId, DisconnectReason, ReportInterval, SessionKey, VehicleState},
+    pacing,
+    store::{Login, PendingWrite, SessionWrite, Store, StoreError, Written},
+};
+
+/// The device connections and sessions of this instance.
+#[derive(Debug)]
+pub struct Sessions {
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    offline_grace: OfflineGrace,
+}
+
+/// What is to be sent because a vehicle logged in.
+#[derive(Debug)]
+pub struct DueAtLogin {
+    /// The report interval that an operator wants.
+    pub desired: Option<ReportInterval>,
+    /// Commands that waited for the login, oldest first.
+    pub queued: Vec<(Uuid, Action)>,
+}
 
 /// A login that came to nothing.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -27,12 +50,59 @@ pub enum LoginError {
 pub struct LoggedIn {
     /// The session.
     pub session: Arc<Session>,
-    /// What is to be sent to it, by [`Service::deliver`].
+    /// What is to be sent to it.
     pub due: DueAtLogin,
 }
 
-impl Service {
-    /// Sends a login to the store. Whatever becomes of the ticket goes to [`Service::finish_login`].
+impl Sessions {
+    /// The sessions in `registry`, stored in `store`. Those that end get `offline_grace`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, registry: Arc<Registry>, offline_grace: OfflineGrace) -> Self {
+        Self {
+            store,
+            registry,
+            offline_grace,
+        }
+    }
+
+    /// The current incarnation of this instance, which devices see as `serverId`.
+    #[must_use]
+    pub fn incarnation(&self) -> Uuid {
+        *self.store.incarnation().borrow()
+    }
+
+    /// Counts a device connection in until the guard is dropped; `mailbox` reaches it.
+    pub fn connect(&self, mailbox: Arc<Mailbox>) -> ConnectionGuard {
+        self.registry.connect(mailbox)
+    }
+
+    /// How many device connections this instance holds, logged in or not.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.registry.connections()
+    }
+
+    /// Closes every device connection at once. What is not stored never will be.
+    pub fn close_connections(&self, reason: DisconnectReason) {
+        for mailbox in self.registry.mailboxes() {
+            mailbox.close(reason);
+        }
+    }
+
+    /// Asks every device connection to close, a few at a time but all of them within `time`: vehicles that
+    /// come back elsewhere at once are a load that nobody needs.
+    pub async fn release_connections(&self, reason: DisconnectReason, time: Duration) {
+        let connections = self.registry.mailboxes();
+        let mut ticks = tokio::time::interval(pacing::TICK);
+        for some in connections.chunks(pacing::a_tick(connections.len(), time)) {
+            ticks.tick().await;
+            for mailbox in some {
+                mailbox.close(reason);
+            }
+        }
+    }
+
+    /// Sends a login to the store. Whatever becomes of the ticket goes to [`Sessions::finish_login`].
     pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> PendingWrite<Login> {
         self.registry.begin_login(&device_id);
         self.store.log_in(device_id, remote, self.store.now())
@@ -95,7 +165,7 @@ impl Service {
     }
 
     /// Sends the end of a session to the store. Whatever becomes of the ticket goes to
-    /// [`Service::finish_end`].
+    /// [`Sessions::finish_end`].
     pub fn begin_end(&self, session: &Session, reason: DisconnectReason) -> PendingWrite<Written> {
         self.leave(session);
         let last_heartbeat = session.last_heartbeat();
@@ -104,7 +174,7 @@ impl Service {
             SessionWrite::End {
                 reason,
                 last_heartbeat,
-                grace: self.grace(reason),
+                grace: self.offline_grace.after(reason),
             },
         )
     }
@@ -133,7 +203,7 @@ impl Service {
         }
     }
 
-    pub(super) fn write(&self, session: &Session, write: SessionWrite) -> PendingWrite<Written> {
+    fn write(&self, session: &Session, write: SessionWrite) -> PendingWrite<Written> {
         self.store
             .write(session.key.clone(), self.store.now(), write)
     }

@@ -12,7 +12,7 @@ use crate::domain::{AnswerKind, DeviceId};
 
 /// The commands of each vehicle that are not sent yet. A plain mutex: it is held for a few instructions.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Unsent(Mutex<HashMap<DeviceId, BTreeSet<(AnswerKind, Uuid)>>>);
+pub(super) struct Unsent(Mutex<HashMap<DeviceId, BTreeSet<(AnswerKind, Uuid)>>>);
 
 impl Unsent {
     /// Takes in a command until its place is dropped.

@@ -9,8 +9,8 @@ use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    lanes::{Credit, Entered, GaveUp, Lanes, Refused},
-    mailbox::{Mailbox, Order},
+    connection_handle::{Mailbox, Order},
+    reply_slots::{Credit, Entered, GaveUp, Lanes, Refused},
 };
 use crate::domain::{Action, AnswerKind, DisconnectReason, SessionKey, Timestamp};
 

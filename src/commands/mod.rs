@@ -13,30 +13,31 @@ mod order;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tracing::field::display;
 use uuid::Uuid;
 
-use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
+    cluster::Peers,
     domain::{
         Action, Answer, Command, CommandOrigin, CommandState, DeviceId, DisconnectReason,
         ReportInterval, Timestamp,
     },
-    registry::{Refused, Session, Turn},
+    fanout::Fanout,
+    instance::Instance,
+    sessions::{OfflineGrace, Refused, Registry, Session, Turn},
     store::{
-        CommandPage, IdempotencyKey, NewCommand, PendingWrite, SessionWrite, StoreError, Submitted,
+        IdempotencyKey, NewCommand, PendingWrite, SessionWrite, Store, StoreError, Submitted,
         Written,
     },
 };
 use journey::{Journey, Route};
+use order::Unsent;
 
-pub use at_login::DueAtLogin;
 pub use broadcast::{Broadcast, BroadcastError};
-pub(super) use order::Unsent;
 
 /// Requests under way at one time, also of callers that hung up. Their memory is a few MiB.
-pub(super) const MOST_UNDER_WAY: usize = 4_096;
+const MOST_UNDER_WAY: usize = 4_096;
 
 /// How commands are treated.
 #[derive(Debug, Clone, Copy)]
@@ -138,7 +139,70 @@ impl Asker {
     }
 }
 
-impl Service {
+/// Commands to the vehicles of this instance, and of others through them.
+#[derive(Debug)]
+pub struct Commands {
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    fanout: Arc<Fanout>,
+    instance: Arc<Instance>,
+    peers: Arc<Peers>,
+    offline_grace: OfflineGrace,
+    options: CommandOptions,
+    unsent: Arc<Unsent>,
+    /// Room for requests whose vehicles have yet to answer.
+    under_way: Arc<Semaphore>,
+    /// One broadcast at a time.
+    broadcasts: Arc<Semaphore>,
+}
+
+/// The parts of the gateway that [`Commands`] works on.
+#[derive(Debug)]
+pub struct CommandParts {
+    /// Where commands are stored.
+    pub store: Arc<Store>,
+    /// The connections and sessions of this instance.
+    pub registry: Arc<Registry>,
+    /// Messages between instances.
+    pub fanout: Arc<Fanout>,
+    /// This instance.
+    pub instance: Arc<Instance>,
+    /// The other instances.
+    pub peers: Arc<Peers>,
+    /// Which vehicles are expected back.
+    pub offline_grace: OfflineGrace,
+}
+
+impl Commands {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: CommandParts, options: CommandOptions) -> Self {
+        let CommandParts {
+            store,
+            registry,
+            fanout,
+            instance,
+            peers,
+            offline_grace,
+        } = parts;
+        Self {
+            store,
+            registry,
+            fanout,
+            instance,
+            peers,
+            offline_grace,
+            options,
+            unsent: Arc::default(),
+            under_way: Arc::new(Semaphore::new(MOST_UNDER_WAY)),
+            broadcasts: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    fn incarnation(&self) -> Uuid {
+        self.instance.incarnation()
+    }
+
     /// Sends a command and waits for what becomes of it. A caller that hangs up does not stop it.
     pub async fn command(
         self: &Arc<Self>,
@@ -157,30 +221,6 @@ impl Service {
             .unwrap_or(Err(CommandError::Store(StoreError::Closed)))
     }
 
-    /// Commands of a vehicle, newest first.
-    pub async fn commands(
-        &self,
-        device_id: &DeviceId,
-        page: CommandPage,
-    ) -> Result<Vec<Command>, ServiceError> {
-        self.store
-            .commands(device_id, page)
-            .await?
-            .ok_or(ServiceError::UnknownVehicle)
-    }
-
-    /// One command.
-    pub async fn command_record(
-        &self,
-        device_id: &DeviceId,
-        id: Uuid,
-    ) -> Result<Command, ServiceError> {
-        self.store
-            .command(device_id, id)
-            .await?
-            .ok_or(ServiceError::UnknownCommand)
-    }
-
     /// Stores an answer with the command of this session that it answers; `None` if nothing was asked.
     pub fn answer(&self, session: &Session, answer: Answer) -> Option<PendingWrite<Written>> {
         let credit = session.answered(answer.kind())?;
@@ -189,11 +229,14 @@ impl Service {
             late: credit.late,
             answer,
         };
-        Some(self.write(session, write))
+        Some(
+            self.store
+                .write(session.key.clone(), self.store.now(), write),
+        )
     }
 
     /// Says what was published to all instances, to a vehicle that is here.
-    pub(super) async fn command_by_channel(self: Arc<Self>, session: Arc<Session>, action: Action) {
+    pub(crate) async fn command_by_channel(self: Arc<Self>, session: Arc<Session>, action: Action) {
         let device_id = session.key.device_id.clone();
         let Ok(_permit) = Arc::clone(&self.under_way).try_acquire_owned() else {
             tracing::warn!(%device_id, %action, "too many commands are under way for one that was published");
@@ -211,7 +254,7 @@ impl Service {
         let request = CommandRequest {
             device_id: device_id.clone(),
             action,
-            timeout: self.commands.timeout,
+            timeout: self.options.timeout,
             queue: None,
             key: None,
         };
@@ -257,8 +300,8 @@ impl Service {
         // In line first: what cannot wait leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let entered = session.as_ref().map(|session| match asker.id() {
-            None => session.enter(kind, self.commands.queue),
-            Some(id) => session.enter_again(kind, self.commands.queue, id),
+            None => session.enter(kind, self.options.queue),
+            Some(id) => session.enter_again(kind, self.options.queue, id),
         });
         let is_parting = session.is_some_and(|session| self.is_newest(&session));
         let repeat_only = matches!(entered, Some(Err(Refused::Full)));
@@ -338,10 +381,13 @@ impl Service {
 
     /// Whether vehicles that part now are expected at other instances. A broadcast reaches them there by itself.
     fn is_sent_elsewhere(&self, origin: CommandOrigin) -> bool {
-        self.is_draining()
+        self.instance.is_draining()
             && origin != CommandOrigin::Broadcast
-            && self.grace(DisconnectReason::Shutdown).is_some()
-            && !self.others().is_empty()
+            && self
+                .offline_grace
+                .after(DisconnectReason::Shutdown)
+                .is_some()
+            && !self.peers.list().is_empty()
     }
 
     /// Whether the vehicle has no newer session here.
@@ -354,7 +400,7 @@ impl Service {
     /// be, it is ended: what a caller was told not to be stored is never written.
     async fn submit(self: &Arc<Self>, new: NewCommand) -> Result<Submitted, StoreError> {
         let mut ticket = self.store.submit(new);
-        let patience = self.commit_timeout + COMMIT_SLACK;
+        let patience = self.store.commit_wait();
         if let Ok(submitted) = tokio::time::timeout(patience, &mut ticket).await {
             return submitted;
         }

@@ -3,23 +3,32 @@
 //! On a database that others write to as well. The database is the truth; what instances tell each other
 //! only makes it quicker.
 
-mod roll;
+mod failure_detector;
+mod peers;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{PoisonError, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use self::roll::Roll;
-use super::{COMMIT_SLACK, Service, upkeep::STEP};
+use self::failure_detector::Roll;
 use crate::{
     domain::{DeviceId, DisconnectReason, SessionKey},
-    store::{LostSessions, SessionWrite, StoreError},
+    fanout::{Fanout, FanoutState},
+    instance::Instance,
+    pacing::DEVICES_PER_WRITE,
+    sessions::{OfflineGrace, Registry, Sessions},
+    store::{LostSessions, SessionWrite, Store, StoreError},
 };
+
+pub use peers::Peers;
 
 /// How presence is kept.
 #[derive(Debug, Clone, Copy)]
@@ -34,17 +43,95 @@ pub struct PresenceOptions {
 const LOOKS: u32 = 8;
 const OFTENEST: Duration = Duration::from_millis(200);
 const SELDOMEST: Duration = Duration::from_secs(2);
-/// An instance that commits nothing for so many leases, and for so long at least, is cut off from the database.
-const CUT_OFF_LEASES: u32 = 3;
-const CUT_OFF: Duration = Duration::from_mins(1);
+/// How long a start waits for Redis at most.
+const REACH: Duration = Duration::from_secs(2);
 
-impl Service {
+/// This instance among the others on its database.
+#[derive(Debug)]
+pub struct Cluster {
+    store: Arc<Store>,
+    fanout: Arc<Fanout>,
+    registry: Arc<Registry>,
+    sessions: Arc<Sessions>,
+    instance: Arc<Instance>,
+    peers: Arc<Peers>,
+    options: PresenceOptions,
+    offline_grace: OfflineGrace,
+    /// Sessions and rows are to be compared at the next look.
+    look_soon: AtomicBool,
+}
+
+/// The parts of the gateway that [`Cluster`] works on.
+#[derive(Debug)]
+pub struct ClusterParts {
+    /// The database that the instances share.
+    pub store: Arc<Store>,
+    /// Messages between instances.
+    pub fanout: Arc<Fanout>,
+    /// The connections and sessions of this instance.
+    pub registry: Arc<Registry>,
+    /// The use cases on them.
+    pub sessions: Arc<Sessions>,
+    /// This instance.
+    pub instance: Arc<Instance>,
+    /// Where the peers are noted.
+    pub peers: Arc<Peers>,
+    /// How long vehicles may take to come back.
+    pub offline_grace: OfflineGrace,
+}
+
+impl Cluster {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: ClusterParts, options: PresenceOptions) -> Self {
+        let ClusterParts {
+            store,
+            fanout,
+            registry,
+            sessions,
+            instance,
+            peers,
+            offline_grace,
+        } = parts;
+        Self {
+            store,
+            fanout,
+            registry,
+            sessions,
+            instance,
+            peers,
+            options,
+            offline_grace,
+            look_soon: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until others can reach this instance, but not for long: Redis may be away.
+    pub async fn reach_others(&self) {
+        self.fanout.begin_life(self.instance.incarnation()).await;
+        let started = Instant::now();
+        while self.fanout.state() == FanoutState::Down && started.elapsed() < REACH {
+            tokio::time::sleep(REACH / 100).await;
+        }
+    }
+
+    /// Closes all connections whenever this instance was declared dead and goes on as another life: their vehicles
+    /// may be elsewhere.
+    pub async fn follow_life(&self) {
+        let mut life = self.store.incarnation().clone();
+        while life.changed().await.is_ok() {
+            self.sessions
+                .close_connections(DisconnectReason::InstanceLost);
+            self.fanout.begin_life(self.instance.incarnation()).await;
+        }
+    }
+
     /// Keeps watch over the other instances, for ever. Returns at once on a database of one's own.
     pub async fn keep_watch(&self) {
         if !self.store.is_shared() {
             return;
         }
-        let lease = self.presence.lease;
+        let lease = self.options.lease;
         let mut watch = Watch {
             roll: Roll::new(lease),
             dead: HashMap::new(),
@@ -64,34 +151,23 @@ impl Service {
         }
     }
 
-    /// Other instances that are there, as they were seen last.
-    pub(super) fn others(&self) -> Vec<Uuid> {
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.clone()
-    }
-
     /// A message that told of a session's end may be lost.
-    pub(super) fn look_soon(&self) {
+    pub fn look_soon(&self) {
         self.look_soon.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether this instance has been cut off from a database that others may reach.
-    #[must_use]
-    pub fn is_cut_off(&self) -> bool {
-        let limit = (self.presence.lease * CUT_OFF_LEASES).max(CUT_OFF);
-        self.store.is_shared() && self.store.since_commit() > limit
     }
 
     /// Devices that nobody can thank here may find somebody else who can.
     async fn look_at_database(&self, was_cut_off: &mut bool) {
-        let is_cut_off = self.is_cut_off();
+        let is_cut_off = self.instance.is_cut_off();
         if is_cut_off && !*was_cut_off {
             tracing::error!(
-                connections = self.connections(),
+                connections = self.sessions.connections(),
                 "nothing could be committed for a long time; closing all device connections, others may reach the database"
             );
             let reason = DisconnectReason::StoreUnavailable;
-            self.release_connections(reason, self.presence.lease).await;
+            self.sessions
+                .release_connections(reason, self.options.lease)
+                .await;
         }
         *was_cut_off = is_cut_off;
     }
@@ -100,6 +176,7 @@ impl Service {
         let stalled = watch.roll.stalled(Instant::now());
         let buried = std::mem::take(&mut watch.buried);
         let called = self
+            .store
             .settled(self.store.update_membership(stalled, buried))
             .await?;
         watch.roll.observe(Instant::now(), &called.peers);
@@ -110,9 +187,9 @@ impl Service {
             );
         }
         let others = called.peers.iter().map(|other| other.id).collect();
-        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = others;
+        self.peers.set(others);
         // One that may still ask what became of its last batch keeps its row.
-        let mourning = (self.commit_timeout + COMMIT_SLACK) * 2;
+        let mourning = self.store.commit_wait() * 2;
         watch.dead.retain(|life, _| called.dead.contains(life));
         for life in called.dead {
             let since = *watch.dead.entry(life).or_insert_with(Instant::now);
@@ -121,11 +198,11 @@ impl Service {
             }
         }
         // In a gap of this instance's own nobody could come back.
-        if watch.roll.steady_for(Instant::now()) >= self.presence.offline_grace {
+        if watch.roll.steady_for(Instant::now()) >= self.options.offline_grace {
             self.end_graces().await?;
         }
         let is_soon = self.look_soon.swap(false, Ordering::Relaxed);
-        if watch.reconciled.elapsed() >= self.presence.lease {
+        if watch.reconciled.elapsed() >= self.options.lease {
             watch.reconciled = Instant::now();
             self.reconcile(Some(&mut watch.orphans)).await?;
         } else if is_soon {
@@ -141,19 +218,22 @@ impl Service {
         loop {
             let held = self
                 .store
-                .sessions_held_by(life, after.as_ref(), STEP as u64)
+                .sessions_held_by(life, after.as_ref(), DEVICES_PER_WRITE as u64)
                 .await?;
             let Some(last) = held.last() else { break };
             after = Some(last.device_id.clone());
             ended += held.len();
             let devices = held.into_iter().map(|session| session.device_id).collect();
-            let whose =
-                LostSessions::OfIncarnation(life, self.grace(DisconnectReason::InstanceLost));
-            self.settled(
-                self.store
-                    .end_lost_sessions(devices, whose, self.store.now()),
-            )
-            .await?;
+            let whose = LostSessions::OfIncarnation(
+                life,
+                self.offline_grace.after(DisconnectReason::InstanceLost),
+            );
+            self.store
+                .settled(
+                    self.store
+                        .end_lost_sessions(devices, whose, self.store.now()),
+                )
+                .await?;
         }
         if ended > 0 {
             tracing::warn!(%life, vehicles = ended, "ended the sessions of an instance that is gone; vehicles that do not come back are offline after presence.offline_grace");
@@ -165,14 +245,17 @@ impl Service {
     async fn end_graces(&self) -> Result<(), StoreError> {
         loop {
             let now = self.store.now();
-            let due = self.store.expired_graces(now, STEP as u64).await?;
-            let all = due.len() < STEP;
+            let due = self
+                .store
+                .expired_graces(now, DEVICES_PER_WRITE as u64)
+                .await?;
+            let all = due.len() < DEVICES_PER_WRITE;
             if !due.is_empty() {
                 tracing::info!(
                     vehicles = due.len(),
                     "vehicles have not come back and are offline"
                 );
-                self.settled(self.store.end_graces(due, now)).await?;
+                self.store.settled(self.store.end_graces(due, now)).await?;
             }
             if all {
                 return Ok(());
@@ -186,19 +269,19 @@ impl Service {
     async fn reconcile(&self, orphans: Option<&mut HashSet<SessionKey>>) -> Result<(), StoreError> {
         // Sessions first: whatever begins in between has a row by the time it is a session.
         let sessions = self.registry.sessions();
-        let life = self.life();
+        let life = self.instance.incarnation();
         let mut rows: HashMap<DeviceId, i64> = HashMap::new();
         let mut after = None;
         loop {
             let held = self
                 .store
-                .sessions_held_by(life, after.as_ref(), STEP as u64)
+                .sessions_held_by(life, after.as_ref(), DEVICES_PER_WRITE as u64)
                 .await?;
             let Some(last) = held.last() else { break };
             after = Some(last.device_id.clone());
             rows.extend(held.into_iter().map(|held| (held.device_id, held.epoch)));
         }
-        if self.life() != life {
+        if self.instance.incarnation() != life {
             return Ok(());
         }
         for session in sessions {
@@ -221,27 +304,13 @@ impl Service {
             let end = SessionWrite::End {
                 reason: DisconnectReason::InstanceLost,
                 last_heartbeat: None,
-                grace: self.grace(DisconnectReason::InstanceLost),
+                grace: self.offline_grace.after(DisconnectReason::InstanceLost),
             };
             let write = self.store.write(session.clone(), self.store.now(), end);
-            self.settled(write).await?;
+            self.store.settled(write).await?;
         }
         *orphans = unheld;
         Ok(())
-    }
-
-    /// How long a vehicle may take to come back whose session ended for this reason; none if it is offline
-    /// at once.
-    pub(super) fn grace(&self, reason: DisconnectReason) -> Option<Duration> {
-        use DisconnectReason as R;
-        let by_instance = matches!(reason, R::Shutdown | R::InstanceLost | R::StoreUnavailable);
-        let by_somebody = matches!(
-            reason,
-            R::Goodbye | R::Operator | R::Deleted | R::Superseded
-        );
-        let grace = self.presence.offline_grace;
-        let has_grace = by_instance || (self.is_draining() && !by_somebody);
-        (self.store.is_shared() && has_grace && !grace.is_zero()).then_some(grace)
     }
 }
 

@@ -7,12 +7,12 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::{CommandError, CommandRequest, Outcome};
+use super::{CommandError, CommandRequest, Commands, Outcome};
 use crate::{
     domain::{Action, CommandOrigin, CommandState},
     fanout::{Answer, Request},
-    registry::Session,
-    service::{Service, pace},
+    pacing,
+    sessions::Session,
     store::StoreError,
 };
 
@@ -32,7 +32,7 @@ pub enum BroadcastError {
     Store(#[from] StoreError),
 }
 
-impl Service {
+impl Commands {
     /// Sends a command to every vehicle that is connected now, and counts what becomes of it. Ends within
     /// `timeout` and a commit. A caller that hangs up does not stop it.
     pub async fn broadcast(
@@ -58,9 +58,9 @@ impl Service {
         // As they are now: one that has just started has not been looked at yet.
         let others = self.store.live_instances().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "a broadcast goes to the instances that were seen last");
-            self.others()
+            self.peers.list()
         });
-        let own = self.life();
+        let own = self.incarnation();
         for other in others.into_iter().filter(|other| *other != own) {
             let service = Arc::clone(&self);
             elsewhere.spawn(async move {
@@ -80,7 +80,7 @@ impl Service {
     }
 
     /// The vehicles of this instance.
-    pub(in crate::service) async fn address_all(
+    pub(crate) async fn address_all(
         self: Arc<Self>,
         action: Action,
         timeout: Duration,
@@ -91,9 +91,9 @@ impl Service {
             addressed: sessions.len() as u64,
             ..Broadcast::default()
         };
-        let mut ticks = interval(pace::TICK);
+        let mut ticks = interval(pacing::TICK);
         let mut under_way = JoinSet::new();
-        for some in sessions.chunks(pace::a_tick(sessions.len(), timeout / 2)) {
+        for some in sessions.chunks(pacing::a_tick(sessions.len(), timeout / 2)) {
             ticks.tick().await;
             for session in some {
                 let request = request(session, action, deadline);

@@ -235,5 +235,5 @@ impl<T> Lanes<T> {
 }
 
 #[cfg(test)]
-#[path = "lanes_tests.rs"]
+#[path = "reply_slots_tests.rs"]
 mod tests;

@@ -1,23 +1,57 @@
-//! What operators ask: vehicles, their history, registration, deletion.
+//! Vehicles and their history as operators see them: queries, registration, status updates, deletion.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::{COMMIT_SLACK, Service, ServiceError};
 use crate::{
-    domain::{DebugBlobInfo, DeviceId, DisconnectReason, Report, Vehicle, VehicleState},
-    store::{HistoryPage, Registered, StoreError},
+    domain::{Command, DebugBlobInfo, DeviceId, DisconnectReason, Report, Vehicle, VehicleState},
+    sessions::Registry,
+    store::Store,
 };
 
-impl Service {
+// What the API needs of the store: it sees the rest of the gateway through here.
+pub use crate::store::{CommandPage, HistoryPage, Position, Registered, StoreError};
+
+/// Why a vehicle or a part of its history is not there.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VehicleError {
+    /// The vehicle never logged in and was not registered, or is deleted.
+    #[error("there is no vehicle with this id")]
+    UnknownVehicle,
+    /// The vehicle has no debug blob with this id.
+    #[error("the vehicle has no debug blob with this id")]
+    UnknownDebugBlob,
+    /// The vehicle has no command with this id.
+    #[error("the vehicle has no command with this id")]
+    UnknownCommand,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The vehicles of all instances, with what this instance alone knows of those it holds.
+#[derive(Debug)]
+pub struct Vehicles {
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+}
+
+impl Vehicles {
+    /// The vehicles in `store`; `registry` has the sessions of this instance.
+    #[must_use]
+    pub fn new(store: Arc<Store>, registry: Arc<Registry>) -> Self {
+        Self { store, registry }
+    }
+
     /// A vehicle, with the heartbeat that this instance heard last if the session is here.
-    pub async fn vehicle(&self, device_id: &DeviceId) -> Result<Vehicle, ServiceError> {
+    pub async fn vehicle(&self, device_id: &DeviceId) -> Result<Vehicle, VehicleError> {
         let vehicle = self
             .store
             .vehicle(device_id)
             .await?
-            .ok_or(ServiceError::UnknownVehicle)?;
+            .ok_or(VehicleError::UnknownVehicle)?;
         Ok(self.with_heartbeat(vehicle))
     }
 
@@ -27,7 +61,7 @@ impl Service {
         online: Option<bool>,
         after: Option<&str>,
         limit: u64,
-    ) -> Result<Vec<Vehicle>, ServiceError> {
+    ) -> Result<Vec<Vehicle>, VehicleError> {
         let vehicles = self.store.vehicles(online, after, limit).await?;
         Ok(vehicles
             .into_iter()
@@ -47,11 +81,11 @@ impl Service {
         &self,
         device_id: &DeviceId,
         page: HistoryPage,
-    ) -> Result<Vec<Report>, ServiceError> {
+    ) -> Result<Vec<Report>, VehicleError> {
         self.store
             .reports(device_id, page)
             .await?
-            .ok_or(ServiceError::UnknownVehicle)
+            .ok_or(VehicleError::UnknownVehicle)
     }
 
     /// Debug blobs of a vehicle without their bytes, newest first.
@@ -59,11 +93,11 @@ impl Service {
         &self,
         device_id: &DeviceId,
         page: HistoryPage,
-    ) -> Result<Vec<DebugBlobInfo>, ServiceError> {
+    ) -> Result<Vec<DebugBlobInfo>, VehicleError> {
         self.store
             .debug_blobs(device_id, page)
             .await?
-            .ok_or(ServiceError::UnknownVehicle)
+            .ok_or(VehicleError::UnknownVehicle)
     }
 
     /// The bytes of one debug blob.
@@ -71,16 +105,37 @@ impl Service {
         &self,
         device_id: &DeviceId,
         id: i64,
-    ) -> Result<Bytes, ServiceError> {
+    ) -> Result<Bytes, VehicleError> {
         self.store
             .debug_blob(device_id, id)
             .await?
-            .ok_or(ServiceError::UnknownDebugBlob)
+            .ok_or(VehicleError::UnknownDebugBlob)
+    }
+
+    /// Commands of a vehicle, newest first.
+    pub async fn commands(
+        &self,
+        device_id: &DeviceId,
+        page: CommandPage,
+    ) -> Result<Vec<Command>, VehicleError> {
+        self.store
+            .commands(device_id, page)
+            .await?
+            .ok_or(VehicleError::UnknownVehicle)
+    }
+
+    /// One command.
+    pub async fn command(&self, device_id: &DeviceId, id: Uuid) -> Result<Command, VehicleError> {
+        self.store
+            .command(device_id, id)
+            .await?
+            .ok_or(VehicleError::UnknownCommand)
     }
 
     /// Makes a vehicle ahead of its first login; one that exists stays as it is.
-    pub async fn register(&self, device_id: DeviceId) -> Result<Registered, ServiceError> {
+    pub async fn register(&self, device_id: DeviceId) -> Result<Registered, VehicleError> {
         Ok(self
+            .store
             .settled(self.store.register(device_id, self.store.now()))
             .await?)
     }
@@ -90,13 +145,13 @@ impl Service {
         &self,
         device_id: DeviceId,
         state: VehicleState,
-    ) -> Result<Vehicle, ServiceError> {
+    ) -> Result<Vehicle, VehicleError> {
         let ticket = self.store.update_status(device_id, state, self.store.now());
-        Ok(self.with_heartbeat(self.settled(ticket).await?))
+        Ok(self.with_heartbeat(self.store.settled(ticket).await?))
     }
 
     /// Forgets a vehicle and closes its session, whether or not the caller waits for it.
-    pub async fn delete(&self, device_id: &DeviceId) -> Result<(), ServiceError> {
+    pub async fn delete(&self, device_id: &DeviceId) -> Result<(), VehicleError> {
         let ticket = self.store.delete(device_id.clone(), self.store.now());
         let registry = Arc::clone(&self.registry);
         let device_id = device_id.clone();
@@ -108,9 +163,9 @@ impl Service {
             }
             Ok::<_, StoreError>(deleted)
         });
-        let deleted = tokio::time::timeout(self.commit_timeout + COMMIT_SLACK, deletion).await;
+        let deleted = tokio::time::timeout(self.store.commit_wait(), deletion).await;
         match deleted {
-            Ok(Ok(deleted)) => deleted?.map(drop).ok_or(ServiceError::UnknownVehicle),
+            Ok(Ok(deleted)) => deleted?.map(drop).ok_or(VehicleError::UnknownVehicle),
             Ok(Err(_panicked)) => Err(StoreError::Closed.into()),
             Err(_elapsed) => Err(StoreError::Unavailable.into()),
         }

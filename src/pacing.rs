@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+/// Vehicles that one write of the cluster or of maintenance touches at most, so that reports never wait long.
+pub(crate) const DEVICES_PER_WRITE: usize = 500;
 /// The pause between a few and the next few.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// Vehicles a tick at least: a thousand a second.
 const FEWEST_A_TICK: usize = 10;
 
 /// How many to take a tick, for all of them to have had their turn within `time`.
-pub(super) fn a_tick(vehicles: usize, time: Duration) -> usize {
+pub(crate) fn a_tick(vehicles: usize, time: Duration) -> usize {
     let ticks = time.as_millis() / TICK.as_millis();
     let ticks = usize::try_from(ticks).unwrap_or(usize::MAX).max(1);
     vehicles.div_ceil(ticks).max(FEWEST_A_TICK)

@@ -1,12 +1,4 @@
-//! Which connections and sessions this instance holds. No sockets: a session is reached through its
-//! connection's [`Mailbox`].
-//!
-//! `session` is one session and the line of its commands; `lanes` are the rules of that line, pure;
-//! `mailbox` is how a connection is told what to do.
-
-mod lanes;
-mod mailbox;
-mod session;
+//! The connections and sessions that this instance holds.
 
 use std::sync::{
     Arc,
@@ -15,11 +7,8 @@ use std::sync::{
 
 use dashmap::{DashMap, Entry};
 
+use super::{connection_handle::Mailbox, session::Session};
 use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp};
-
-pub use lanes::{Credit, GaveUp, Refused};
-pub use mailbox::{Letter, Mailbox, Order};
-pub use session::{Session, Turn};
 
 /// The session was over before it could begin: a newer login, or the vehicle's deletion, came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +190,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::sessions::Letter;
 
     fn session(
         registry: &Registry,

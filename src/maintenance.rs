@@ -1,12 +1,16 @@
 //! What the gateway does by itself: recover at start, flush heartbeats, forget what is old.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::Service;
-use crate::store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, StoreError};
-
-/// Vehicles a write intent of these tasks touches at most, so that reports never wait long.
-pub(super) const STEP: usize = 500;
+use crate::{
+    cluster::Peers,
+    pacing::DEVICES_PER_WRITE,
+    sessions::Registry,
+    store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, Store, StoreError},
+};
 
 /// The age at which nobody waits for the answer to a command any more: the longest wait there is, and
 /// twice the time for a commit.
@@ -25,7 +29,25 @@ pub struct Retention {
     pub webhooks: Duration,
 }
 
-impl Service {
+/// Periodic work on the store.
+#[derive(Debug)]
+pub struct Maintenance {
+    store: Arc<Store>,
+    registry: Arc<Registry>,
+    peers: Arc<Peers>,
+}
+
+impl Maintenance {
+    /// Works on `store`, with the heartbeats of the sessions in `registry`.
+    #[must_use]
+    pub fn new(store: Arc<Store>, registry: Arc<Registry>, peers: Arc<Peers>) -> Self {
+        Self {
+            store,
+            registry,
+            peers,
+        }
+    }
+
     /// Sets vehicles offline that an earlier life of this process left online, and ends the commands that
     /// it had under way; to be done before devices may log in. Returns how many vehicles there were.
     ///
@@ -36,13 +58,14 @@ impl Service {
             return Ok(0);
         }
         let lost = self.store.abandoned_vehicles().await?;
-        for devices in lost.chunks(STEP) {
-            self.settled(self.store.end_lost_sessions(
-                devices.to_vec(),
-                LostSessions::All,
-                self.store.now(),
-            ))
-            .await?;
+        for devices in lost.chunks(DEVICES_PER_WRITE) {
+            self.store
+                .settled(self.store.end_lost_sessions(
+                    devices.to_vec(),
+                    LostSessions::All,
+                    self.store.now(),
+                ))
+                .await?;
         }
         Ok(lost.len())
     }
@@ -51,8 +74,9 @@ impl Service {
     /// heartbeat, or the end of the session, brings a later one.
     pub async fn flush_heartbeats(&self) -> Result<(), StoreError> {
         let mut flushed = Ok(());
-        for beats in self.registry.take_heartbeats().chunks(STEP) {
+        for beats in self.registry.take_heartbeats().chunks(DEVICES_PER_WRITE) {
             let written = self
+                .store
                 .settled(self.store.write_heartbeats(beats.to_vec()))
                 .await;
             flushed = flushed.and(written);
@@ -65,9 +89,9 @@ impl Service {
     ///
     /// One instance does it for all: others would only wait for its locks.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
-        let life = self.life();
+        let life = *self.store.incarnation().borrow();
         // While they do not know each other yet, more than one may; that does no harm.
-        if self.others().iter().any(|other| *other < life) {
+        if self.peers.list().iter().any(|other| *other < life) {
             return Ok(0);
         }
         let now = self.store.now();
@@ -88,7 +112,10 @@ impl Service {
             .await?;
         deleted += self.purge_all(Purge::DeletedEndpoints).await?;
         loop {
-            let marks = self.store.histories_to_purge(STEP as u64).await?;
+            let marks = self
+                .store
+                .histories_to_purge(DEVICES_PER_WRITE as u64)
+                .await?;
             if marks.is_empty() {
                 return Ok(deleted);
             }
@@ -96,7 +123,8 @@ impl Service {
                 deleted += self
                     .purge_all(Purge::Forgotten(device_id.clone(), through))
                     .await?;
-                self.settled(self.store.mark_history_purged(device_id, through))
+                self.store
+                    .settled(self.store.mark_history_purged(device_id, through))
                     .await?;
             }
         }
@@ -109,7 +137,7 @@ impl Service {
         let abandoned = now.before(ABANDONED);
         let overdue = self
             .store
-            .overdue_commands(now, abandoned, STEP as u64)
+            .overdue_commands(now, abandoned, DEVICES_PER_WRITE as u64)
             .await?;
         let mut tickets = Vec::new();
         for command in overdue {
@@ -125,7 +153,7 @@ impl Service {
         }
         let ended = tickets.len();
         for ticket in tickets {
-            self.settled(ticket).await?;
+            self.store.settled(ticket).await?;
         }
         Ok(ended)
     }
@@ -134,7 +162,7 @@ impl Service {
         let mut deleted = 0;
         loop {
             let started = Instant::now();
-            match self.settled(self.store.purge(step.clone())).await? {
+            match self.store.settled(self.store.purge(step.clone())).await? {
                 0 => return Ok(deleted),
                 rows => deleted += rows,
             }

@@ -9,11 +9,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::{Asker, CommandError, CommandRequest, Outcome, journey::LOOK_UP};
+use super::{Asker, CommandError, CommandRequest, Commands, Outcome, journey::LOOK_UP};
 use crate::{
     domain::{CommandOrigin, CommandState, DeviceId, Timestamp, Vehicle},
     fanout::{Answer, AskError, FanoutState, RemoteCommand, RemoteOutcome, Request},
-    service::Service,
     store::{CommandTransition, StoreError},
 };
 
@@ -40,7 +39,7 @@ pub(super) enum Asked {
     Silent,
 }
 
-impl Service {
+impl Commands {
     /// The instance that holds the vehicle's session, if it is another one.
     pub(super) async fn owner_elsewhere(
         &self,
@@ -55,7 +54,7 @@ impl Service {
 
     fn owner_of(&self, vehicle: &Vehicle) -> Option<Uuid> {
         let owner = vehicle.instance_id.as_ref()?.parse().ok();
-        owner.filter(|owner| *owner != self.life())
+        owner.filter(|owner| *owner != self.incarnation())
     }
 
     /// The same for a command that may be stored, of a vehicle that was made at the latest then. If it was deleted since,
@@ -221,10 +220,7 @@ impl Service {
     }
 
     /// Does what another instance asks, if the vehicle is here.
-    pub(in crate::service) async fn run_for_other(
-        self: Arc<Self>,
-        command: RemoteCommand,
-    ) -> RemoteOutcome {
+    pub(crate) async fn run_for_other(self: Arc<Self>, command: RemoteCommand) -> RemoteOutcome {
         let Some(session) = self.registry.session(&command.device_id) else {
             return RemoteOutcome::Moved;
         };

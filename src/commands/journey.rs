@@ -5,11 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{CommandError, CommandRequest, Outcome, elsewhere::Asked, order::Place};
+use super::{CommandError, CommandRequest, Commands, Outcome, elsewhere::Asked, order::Place};
 use crate::{
     domain::{Action, Command, CommandState, DeviceId, DisconnectReason, Timestamp},
-    registry::{GaveUp, Session, Turn},
-    service::{COMMIT_SLACK, Service},
+    sessions::{GaveUp, Session, Turn},
     store::{Claimed, CommandTransition, CommandWatch, StoreError},
 };
 
@@ -60,7 +59,7 @@ pub(super) struct Route {
     pub(super) is_broadcast: bool,
 }
 
-impl Service {
+impl Commands {
     /// Brings a stored command to its end, or to where it waits for the next login.
     pub(super) async fn travel(
         self: &Arc<Self>,
@@ -118,7 +117,7 @@ impl Service {
             }
             turn = session.and_then(|session| {
                 let kind = journey.action.answer_kind();
-                let again = session.enter_again(kind, self.commands.queue, journey.id);
+                let again = session.enter_again(kind, self.options.queue, journey.id);
                 again.ok()
             });
             if turn.is_none() {
@@ -223,7 +222,7 @@ impl Service {
         let mut ticket = self
             .store
             .claim(journey.id, session.key.clone(), self.store.now());
-        let patience = self.commit_timeout + COMMIT_SLACK;
+        let patience = self.store.commit_wait();
         if let Ok(claimed) = tokio::time::timeout(patience, &mut ticket).await {
             return claimed;
         }
@@ -270,7 +269,7 @@ impl Service {
             }
             // Its answer, or the end of its session, is on its way to the store.
             GaveUp::Settled => {
-                let patience = Instant::now() + self.commit_timeout + COMMIT_SLACK;
+                let patience = Instant::now() + self.store.commit_wait();
                 let ended = self.ended_before(journey, patience).await?;
                 ended.ok_or(CommandError::Store(StoreError::Unavailable))
             }
@@ -335,6 +334,6 @@ impl Service {
         let ticket = self
             .store
             .finish(device_id.clone(), id, ending, self.store.now());
-        self.settled(ticket).await
+        self.store.settled(ticket).await
     }
 }

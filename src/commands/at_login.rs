@@ -9,25 +9,15 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    CommandError, CommandRequest,
+    CommandError, CommandRequest, Commands,
     journey::{Journey, Sent},
     log,
 };
 use crate::{
     domain::{Action, CommandOrigin, CommandState, ReportInterval},
-    registry::{Refused, Session, Turn},
-    service::Service,
+    sessions::{DueAtLogin, Refused, Session, Turn},
     store::StoreError,
 };
-
-/// What is to be sent because a vehicle logged in.
-#[derive(Debug)]
-pub struct DueAtLogin {
-    /// The report interval that an operator wants.
-    pub desired: Option<ReportInterval>,
-    /// Commands that waited for the login, oldest first.
-    pub queued: Vec<(Uuid, Action)>,
-}
 
 /// The pause before the next attempt, when the database could not do it.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -37,7 +27,7 @@ fn may_pass(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable | StoreError::Read(_))
 }
 
-impl Service {
+impl Commands {
     /// Sends what waited for the login of this session: the desired interval, and queued commands.
     pub fn deliver(self: &Arc<Self>, session: &Arc<Session>, due: DueAtLogin) {
         let DueAtLogin { desired, queued } = due;
@@ -59,7 +49,7 @@ impl Service {
         let request = CommandRequest {
             device_id: session.key.device_id.clone(),
             action: Action::KeepMePosted(interval),
-            timeout: self.commands.timeout,
+            timeout: self.options.timeout,
             queue: None,
             key: None,
         };
@@ -111,7 +101,7 @@ impl Service {
     ) {
         let device_id = &session.key.device_id;
         loop {
-            match session.enter_again(action.answer_kind(), self.commands.queue, id) {
+            match session.enter_again(action.answer_kind(), self.options.queue, id) {
                 Err(Refused::Closed) => return,
                 Err(Refused::Full | Refused::There) => {}
                 Ok(turn) => match self.send_queued(turn, id, action, under_way).await {
@@ -150,7 +140,7 @@ impl Service {
             id,
             action,
             deadline: Instant::now() + left,
-            patience: Some(self.commands.timeout),
+            patience: Some(self.options.timeout),
             epoch: turn.session().key.epoch,
             place: None,
             watch,

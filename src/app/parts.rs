@@ -1,0 +1,140 @@
+//! The parts of the gateway, put together.
+
+use std::sync::Arc;
+
+use crate::{
+    cluster::{Cluster, ClusterParts, Peers, PresenceOptions},
+    commands::{CommandOptions, CommandParts, Commands},
+    fanout::Fanout,
+    http::ApiParts,
+    instance::Instance,
+    maintenance::Maintenance,
+    peers,
+    sessions::{OfflineGrace, Registry, Sessions},
+    store::Store,
+    vehicles::Vehicles,
+    webhooks::{Counts, Rules, WebhookAdmin},
+};
+
+/// How the parts are to work.
+#[derive(Debug, Clone)]
+pub(crate) struct PartOptions {
+    /// `instance.id`.
+    pub(crate) instance_name: String,
+    pub(crate) commands: CommandOptions,
+    pub(crate) presence: PresenceOptions,
+    /// Where endpoints of webhooks may be that are made over REST.
+    pub(crate) webhook_rules: Rules,
+    /// What the dispatcher counts.
+    pub(crate) webhook_counts: Counts,
+}
+
+/// The parts of the gateway, each with what it needs of the others.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) store: Arc<Store>,
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) vehicles: Arc<Vehicles>,
+    pub(crate) maintenance: Arc<Maintenance>,
+    pub(crate) webhooks: Arc<WebhookAdmin>,
+}
+
+impl Parts {
+    /// Puts the parts together over `store` and `fanout`.
+    pub(crate) fn new(store: Arc<Store>, fanout: Fanout, options: PartOptions) -> Self {
+        let PartOptions {
+            instance_name,
+            commands,
+            presence,
+            webhook_rules,
+            webhook_counts,
+        } = options;
+        let fanout = Arc::new(fanout);
+        let registry = Arc::<Registry>::default();
+        let peers = Arc::<Peers>::default();
+        let instance = Arc::new(Instance::new(
+            instance_name,
+            presence.lease,
+            Arc::clone(&store),
+            Arc::clone(&fanout),
+        ));
+        let offline_grace = OfflineGrace::new(
+            store.is_shared().then_some(presence.offline_grace),
+            instance.draining().clone(),
+        );
+        let sessions = Arc::new(Sessions::new(
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            offline_grace.clone(),
+        ));
+        let commands = Commands::new(
+            CommandParts {
+                store: Arc::clone(&store),
+                registry: Arc::clone(&registry),
+                fanout: Arc::clone(&fanout),
+                instance: Arc::clone(&instance),
+                peers: Arc::clone(&peers),
+                offline_grace: offline_grace.clone(),
+            },
+            commands,
+        );
+        let cluster = Cluster::new(
+            ClusterParts {
+                store: Arc::clone(&store),
+                fanout: Arc::clone(&fanout),
+                registry: Arc::clone(&registry),
+                sessions: Arc::clone(&sessions),
+                instance: Arc::clone(&instance),
+                peers: Arc::clone(&peers),
+                offline_grace,
+            },
+            presence,
+        );
+        Self {
+            commands: Arc::new(commands),
+            cluster: Arc::new(cluster),
+            vehicles: Arc::new(Vehicles::new(Arc::clone(&store), Arc::clone(&registry))),
+            maintenance: Arc::new(Maintenance::new(
+                Arc::clone(&store),
+                Arc::clone(&registry),
+                peers,
+            )),
+            webhooks: Arc::new(WebhookAdmin::new(
+                Arc::clone(&store),
+                webhook_rules,
+                webhook_counts,
+            )),
+            store,
+            fanout,
+            registry,
+            instance,
+            sessions,
+        }
+    }
+
+    /// What the API takes.
+    pub(crate) fn api(&self) -> ApiParts {
+        ApiParts {
+            vehicles: Arc::clone(&self.vehicles),
+            commands: Arc::clone(&self.commands),
+            webhooks: Arc::clone(&self.webhooks),
+            instance: Arc::clone(&self.instance),
+            sessions: Arc::clone(&self.sessions),
+        }
+    }
+
+    /// What messages of other instances are for.
+    pub(crate) fn handlers(&self) -> peers::Handlers {
+        peers::Handlers {
+            commands: Arc::clone(&self.commands),
+            registry: Arc::clone(&self.registry),
+            cluster: Arc::clone(&self.cluster),
+            fanout: Arc::clone(&self.fanout),
+        }
+    }
+}
