@@ -1,22 +1,26 @@
-//! What the daemon writes for its operators: one line an event, on standard error.
+//! Logging: one line for each event, on standard error.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-use crate::config::settings::{LogFormat, LogSettings};
+use crate::config::{LogFormat, LogSettings};
 
-/// Sends the process's log lines to standard error from now on.
+/// Installs the process-wide subscriber that writes log records to standard error.
+///
+/// # Errors
+///
+/// `settings.filter` is not valid.
 pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
-    // The migration tool tells at `info` that it has nothing to do. The client of Redis tells of every attempt to
-    // connect, and at `trace` what it sends, also the password; `fanout` tells what operators need.
+    // The migration tool logs at `info` that there is nothing to do. The Redis client logs every attempt to connect, and
+    // at `trace` every byte that it sends, the password included; `fanout` logs what operators need.
     let quiet = "sea_orm_migration=warn,fred=off,";
     let filter = EnvFilter::builder().parse(format!("{quiet}{}", settings.filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match settings.format {
-        // Colours only for eyes.
+        // Colours only on a terminal.
         LogFormat::Human => lines
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    config::{Settings, settings::ProxyProtocol, webhooks::EndpointSettings},
+    config::{EndpointSettings, ProxyProtocol, Settings},
     device::{Budget, DeviceOptions},
     domain::{DeviceId, EventKind},
     http::HttpOptions,
@@ -120,7 +120,7 @@ mod tests {
     use strum::VariantNames;
 
     use super::*;
-    use crate::config::webhooks::EVENTS;
+    use crate::config::EVENTS;
 
     #[test]
     fn the_settings_know_the_events_that_there_are() {

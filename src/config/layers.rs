@@ -1,8 +1,7 @@
-//! The layers of the settings, from the embedded defaults to the flags, laid over one another.
+//! Merges the layers of the settings, from the embedded defaults to the flags.
 //!
-//! Each layer is cleaned of what is no setting before it is merged: an unknown key is then reported
-//! from every layer, also where a later one would have hidden it, and a mistake in one layer cannot
-//! wipe a whole section of the layers below.
+//! Unknown keys are removed from each layer before it is merged: so they are reported from every layer, even where a
+//! later layer would have hidden them, and a mistake in one layer cannot remove a whole section of the layers below.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,24 +16,24 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
-use super::{Problem, Sources, reader::describe};
+use super::{Sources, problem::ConfigProblem, value::describe};
 
-/// The documented defaults; its keys are the keys there are.
+/// The embedded defaults. Their keys are all the keys there are.
 pub(super) const DEFAULTS: &str = include_str!("../../config/gateway.toml");
 
 const PREFIX: &str = "GATEWAY_";
 
-/// How many typing mistakes are still taken for an attempt at a known key.
+/// The largest edit distance at which an unknown key is taken for a misspelt known one.
 const MAX_TYPOS: usize = 3;
 
-/// All layers as one.
+/// The merged layers.
 pub(super) struct Merged {
     pub(super) figment: Figment,
-    /// What is wrong with the layers themselves; the values are not looked at here.
-    pub(super) problems: Vec<Problem>,
+    /// Problems of the layers themselves. Values are checked later.
+    pub(super) problems: Vec<ConfigProblem>,
 }
 
-/// Whether a variable of this name is meant for us. Without `__` it is somebody else's: Kubernetes
+/// Whether an environment variable of this name is a setting. Names without `__` are not: Kubernetes
 /// sets `GATEWAY_PORT` for a service called `gateway`.
 pub(super) fn names_a_setting(variable: &str) -> bool {
     variable
@@ -42,7 +41,7 @@ pub(super) fn names_a_setting(variable: &str) -> bool {
         .is_some_and(|path| path.contains("__"))
 }
 
-/// Reads every layer and lays it over those before it.
+/// Reads every layer and merges it over those before it.
 pub(super) fn merge(sources: &Sources) -> Merged {
     let mut merging = Merging {
         known: BTreeMap::new(),
@@ -65,7 +64,7 @@ pub(super) fn merge(sources: &Sources) -> Merged {
     }
 }
 
-/// One source of settings. The origin is what problems name it by.
+/// The settings of one source. Problems name the source by its origin.
 struct Layer {
     origin: String,
     values: Dict,
@@ -81,25 +80,25 @@ impl Provider for Layer {
     }
 }
 
-/// What a key of the defaults is.
+/// Whether a key of the defaults is a section or a setting.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum KeyKind {
     Section,
     Setting,
 }
 
 struct Merging {
-    known: BTreeMap<String, Kind>,
+    known: BTreeMap<String, KeyKind>,
     figment: Figment,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl Merging {
     fn defaults(&mut self) {
         let origin = "the embedded defaults";
         if let Some(values) = self.parse(DEFAULTS, origin) {
-            list_keys(&values, "", &mut self.known);
-            self.lay(origin.to_owned(), values);
+            collect_keys(&values, "", &mut self.known);
+            self.push_layer(origin.to_owned(), values);
         }
     }
 
@@ -110,10 +109,10 @@ impl Merging {
             Ok(text) => {
                 if let Some(values) = self.parse(&text, &origin) {
                     let values = self.keep_known(values, "", &origin);
-                    self.lay(origin, values);
+                    self.push_layer(origin, values);
                 }
             }
-            Err(error) => self.problems.push(Problem::Source {
+            Err(error) => self.problems.push(ConfigProblem::Source {
                 origin,
                 reason: format!("cannot be read: {error}"),
             }),
@@ -130,11 +129,11 @@ impl Merging {
         for (name, value) in variables {
             let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
             let origin = format!("environment variable {}", quote(name));
-            // Which of GATEWAY_LOG__FORMAT and GATEWAY_log__format should win, nobody can know.
+            // Neither GATEWAY_LOG__FORMAT nor GATEWAY_log__format has precedence.
             if keys.insert(key.clone()) {
                 self.single(&key, value, origin);
             } else {
-                self.problems.push(Problem::Source {
+                self.problems.push(ConfigProblem::Source {
                     origin,
                     reason: format!("another variable sets {key} too"),
                 });
@@ -148,28 +147,28 @@ impl Merging {
                 let key = key.trim();
                 self.single(key, value, format!("--set {}", quote(key)));
             }
-            // The text is not repeated: it may be the value.
-            None => self.problems.push(Problem::Source {
+            // The text is not shown: it may be a secret value.
+            None => self.problems.push(ConfigProblem::Source {
                 origin: "--set".to_owned(),
                 reason: "a flag without \"=\"; allowed: --set KEY=VALUE".to_owned(),
             }),
         }
     }
 
-    /// A layer of one value. It stays text, so that a password of digits keeps its leading zeros.
+    /// Merges a layer of one value. It stays text, so that a password of digits keeps its leading zeros.
     fn single(&mut self, key: &str, value: &str, origin: String) {
         match self.known.get(key) {
-            Some(Kind::Setting) => {
+            Some(KeyKind::Setting) => {
                 if let Value::Dict(_, values) = nest(key, value.into()) {
-                    self.lay(origin, values);
+                    self.push_layer(origin, values);
                 }
             }
-            Some(Kind::Section) => self.not_a_section(key, &value.into(), &origin),
+            Some(KeyKind::Section) => self.not_a_section(key, &value.into(), &origin),
             None => self.unknown(&quote(key), &origin),
         }
     }
 
-    fn lay(&mut self, origin: String, values: Dict) {
+    fn push_layer(&mut self, origin: String, values: Dict) {
         let below = std::mem::take(&mut self.figment);
         self.figment = below.merge(Layer { origin, values });
     }
@@ -178,7 +177,7 @@ impl Merging {
         match <Toml as Format>::from_str(text) {
             Ok(values) => Some(values),
             Err(error) => {
-                // Only the message and the place: the whole error shows the line, secrets and all.
+                // Only the message and the position: the whole error would show the line with its secrets.
                 let place = error.span().map_or_else(String::new, |span| {
                     let before = text.get(..span.start).unwrap_or(text);
                     let line = before.matches('\n').count() + 1;
@@ -186,7 +185,7 @@ impl Merging {
                     format!(" at line {line}, column {column}")
                 });
                 let message = error.message().trim().replace('\n', ", ");
-                self.problems.push(Problem::Source {
+                self.problems.push(ConfigProblem::Source {
                     origin: origin.to_owned(),
                     reason: format!("not valid TOML{place}: {message}"),
                 });
@@ -195,21 +194,21 @@ impl Merging {
         }
     }
 
-    /// What of `values` is known; the rest becomes problems.
+    /// The known keys of `values`. The others become problems.
     fn keep_known(&mut self, values: Dict, section: &str, origin: &str) -> Dict {
         let mut kept = Dict::new();
         for (name, value) in values {
             let key = join(section, &name);
             match (self.known.get(&key), value) {
-                (Some(Kind::Setting), value) => {
+                (Some(KeyKind::Setting), value) => {
                     kept.insert(name, value);
                 }
-                (Some(Kind::Section), Value::Dict(tag, inner)) => {
+                (Some(KeyKind::Section), Value::Dict(tag, inner)) => {
                     let inner = self.keep_known(inner, &key, origin);
                     kept.insert(name, Value::Dict(tag, inner));
                 }
-                (Some(Kind::Section), value) => self.not_a_section(&key, &value, origin),
-                // Naming each key tells more than the name of their section.
+                (Some(KeyKind::Section), value) => self.not_a_section(&key, &value, origin),
+                // Each key is reported, because that is more helpful than the name of their section.
                 (None, Value::Dict(_, inner)) if !inner.is_empty() => {
                     self.keep_known(inner, &key, origin);
                 }
@@ -220,7 +219,7 @@ impl Merging {
     }
 
     fn not_a_section(&mut self, key: &str, value: &Value, origin: &str) {
-        self.problems.push(Problem::Value {
+        self.problems.push(ConfigProblem::Value {
             key: key.to_owned(),
             origin: origin.to_owned(),
             found: describe(value),
@@ -232,7 +231,7 @@ impl Merging {
         let nearest = self
             .known
             .iter()
-            .filter(|(_, kind)| **kind == Kind::Setting)
+            .filter(|(_, kind)| **kind == KeyKind::Setting)
             .map(|(known, _)| (strsim::damerau_levenshtein(key, known), known))
             .min()
             .filter(|(typos, _)| *typos <= MAX_TYPOS);
@@ -240,7 +239,7 @@ impl Merging {
             || "docs/configuration.md lists the keys".to_owned(),
             |(_, known)| format!("did you mean {known}?"),
         );
-        self.problems.push(Problem::UnknownKey {
+        self.problems.push(ConfigProblem::UnknownKey {
             key: key.to_owned(),
             origin: origin.to_owned(),
             hint,
@@ -248,19 +247,19 @@ impl Merging {
     }
 }
 
-fn list_keys(values: &Dict, section: &str, known: &mut BTreeMap<String, Kind>) {
+fn collect_keys(values: &Dict, section: &str, known: &mut BTreeMap<String, KeyKind>) {
     for (name, value) in values {
         let key = join(section, name);
         if let Value::Dict(_, inner) = value {
-            list_keys(inner, &key, known);
-            known.insert(key, Kind::Section);
+            collect_keys(inner, &key, known);
+            known.insert(key, KeyKind::Section);
         } else {
-            known.insert(key, Kind::Setting);
+            known.insert(key, KeyKind::Setting);
         }
     }
 }
 
-/// The path of a name in a section. A name with a dot in it is quoted, as TOML has it: `"http.listen"`
+/// The path of a name in a section. A name that contains a dot is quoted as in TOML: `"http.listen"`
 /// at the top of a file is not `listen` in `[http]`.
 fn join(section: &str, name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
@@ -276,7 +275,7 @@ fn join(section: &str, name: &str) -> String {
     }
 }
 
-/// A name as someone wrote it, on one line whatever they wrote.
+/// The name on one line, quoted if it holds white space or control characters.
 fn quote(name: &str) -> String {
     if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         format!("{name:?}")

@@ -1,38 +1,48 @@
 //! The settings: read from every source, checked once, then plain values.
 //!
-//! Four layers lie over one another: the embedded `config/gateway.toml` < `--config` files, in
-//! order < `GATEWAY_…` environment < `--set KEY=VALUE`. `layers` merges them and refuses what is no
-//! setting, `reader` turns a merged value into a checked one, [`settings`] lists the settings. No
-//! mistake stops the reading: [`load`] reports all of them together. Nothing here reads the clock,
-//! the network or another module of the crate.
+//! Sources are merged in this order, later ones over earlier ones: the embedded `config/gateway.toml`, the `--config`
+//! files, `GATEWAY_…` environment variables, `--set KEY=VALUE` flags.
+//!
+//! - `layers` merges the sources and refuses unknown keys.
+//! - `reader` checks one merged value.
+//! - `schema` has one file for each section: its keys, types and bounds. A new setting is added there and in
+//!   `config/gateway.toml`.
+//! - `units` parses and formats durations, sizes and networks.
+//!
+//! [`load`] reports all problems at once. The module reads no clock and no network, and uses no other module of the
+//! crate.
 
 mod layers;
 mod problem;
 mod reader;
+mod schema;
 mod secret_url;
-pub mod settings;
 #[cfg(test)]
 mod tests;
 mod units;
-pub mod webhooks;
+mod value;
 
 use std::path::PathBuf;
 
-pub use problem::{Problem, Problems};
+pub use problem::{ConfigProblem, ConfigProblems};
+pub use schema::{
+    CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpSettings,
+    InstanceSettings, LogFormat, LogSettings, PresenceSettings, ProxyProtocol, RedisSettings,
+    RetentionSettings, Settings, ShutdownSettings, StoreSettings, WebhookSecret, WebhookSettings,
+};
 pub use secret_url::SecretUrl;
-pub use settings::Settings;
 
-/// Where settings come from, beside the embedded defaults.
+/// The sources of the settings, apart from the embedded defaults.
 ///
 /// It has no `Debug`, because the environment may hold passwords.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The `--config` files; a later one wins over an earlier one.
+    /// The `--config` files; a later one overrides an earlier one.
     pub files: Vec<PathBuf>,
-    /// Environment variables, names and values. Those that name no setting are ignored, so the
+    /// Environment variables as names and values. Variables that are no settings are ignored, so the
     /// whole environment may be given; see [`process_environment`].
     pub environment: Vec<(String, String)>,
-    /// The `--set` flags, each `KEY=VALUE`; a later one wins over an earlier one.
+    /// The `--set` flags, each `KEY=VALUE`; a later one overrides an earlier one.
     pub overrides: Vec<String>,
 }
 
@@ -40,25 +50,25 @@ pub struct Sources {
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the sources and with the values they give, all together.
-pub fn load(sources: &Sources) -> Result<Settings, Problems> {
+/// All problems of the sources and of the values together.
+pub fn load(sources: &Sources) -> Result<Settings, ConfigProblems> {
     let merged = layers::merge(sources);
-    let mut reader = reader::Reader::new(&merged);
+    let mut reader = reader::SettingsReader::new(&merged);
     let settings = Settings::read(&mut reader);
-    let wrong_values = reader.into_problems();
+    let value_problems = reader.into_problems();
     let mut problems = merged.problems;
-    problems.extend(wrong_values);
+    problems.extend(value_problems);
     if problems.is_empty() {
         Ok(settings)
     } else {
-        Err(Problems(problems))
+        Err(ConfigProblems(problems))
     }
 }
 
-/// The variables of this process that may be settings.
+/// The environment variables of this process that can be settings.
 ///
-/// A value that is not UTF-8 gets replacement characters, which no setting accepts: it is reported
-/// instead of being passed over.
+/// A value that is not UTF-8 gets replacement characters, which no setting accepts: so it is reported
+/// instead of ignored.
 #[must_use]
 pub fn process_environment() -> Vec<(String, String)> {
     std::env::vars_os()

@@ -1,26 +1,26 @@
-//! What can be wrong with the settings, told so that it can be put right.
+//! Problems of the settings, with what is needed to correct them.
 
 use std::fmt;
 
-/// One mistake in the settings. Secrets in what was found are masked.
+/// One problem of the settings. Secrets in the shown values are masked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Problem {
+pub enum ConfigProblem {
     /// A source that could not be read as a whole.
     #[error("{origin}: {reason}")]
     Source {
         /// The file, variable or flag.
         origin: String,
-        /// What is wrong with it.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// A key that is no setting. Its value is not shown: it may be a misspelt secret.
+    /// A key that does not exist. Its value is not shown: it may belong to a misspelt secret.
     #[error("{key}: no such key, found in {origin}; {hint}")]
     UnknownKey {
         /// The key as it was written.
         key: String,
         /// The file, variable or flag.
         origin: String,
-        /// The key that was probably meant, or where the keys are listed.
+        /// The most similar key, or the page that lists the keys.
         hint: String,
     },
     /// A value that is not allowed.
@@ -32,24 +32,24 @@ pub enum Problem {
         origin: String,
         /// The value, quoted if it is text.
         found: String,
-        /// What would do.
+        /// The allowed values, in words.
         allowed: String,
     },
 }
 
-/// All that is wrong with the settings; never empty. Displayed as one line for each.
+/// All problems of the settings; never empty. Displayed as one line for each problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(pub(super) Vec<Problem>);
+pub struct ConfigProblems(pub(super) Vec<ConfigProblem>);
 
-impl Problems {
+impl ConfigProblems {
     /// The problems, in the order in which they are displayed.
     #[must_use]
-    pub fn as_slice(&self) -> &[Problem] {
+    pub fn as_slice(&self) -> &[ConfigProblem] {
         &self.0
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
             if index > 0 {
@@ -61,4 +61,4 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigProblems {}

@@ -1,4 +1,4 @@
-//! Turns merged values into checked ones, one call a setting, and collects what is wrong.
+//! Reads settings from the merged layers: each call checks one value and collects its problem.
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
@@ -8,33 +8,34 @@ use figment::{
 };
 
 use super::{
-    Problem,
     layers::Merged,
-    units::{format_duration, format_size, mask, parse_duration, parse_size},
+    problem::ConfigProblem,
+    units::{format_duration, format_size, parse_duration, parse_size},
+    value::{describe, scalar},
 };
 
-/// Reads settings by key. A setting that is not allowed becomes a problem, and the caller gets some
-/// value of the right type to go on with: it is never used, because then there are no settings.
-pub(super) struct Reader<'a> {
+/// Reads settings by key. An invalid value becomes a problem and the caller gets a placeholder of the right type, which
+/// is never used: with problems there are no settings.
+pub(super) struct SettingsReader<'a> {
     figment: &'a Figment,
-    /// A source that could not be read may hold what is missing from a combination of settings.
+    /// Whether every source could be read. One that could not may hold what a combination of settings lacks.
     sources_read: bool,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SettingsReader<'a> {
     pub(super) fn new(merged: &'a Merged) -> Self {
         Self {
             figment: &merged.figment,
             sources_read: !merged
                 .problems
                 .iter()
-                .any(|problem| matches!(problem, Problem::Source { .. })),
+                .any(|problem| matches!(problem, ConfigProblem::Source { .. })),
             problems: Vec::new(),
         }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(super) fn into_problems(self) -> Vec<ConfigProblem> {
         self.problems
     }
 
@@ -91,8 +92,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// One or more values that can be made of text by `parse`. In the environment and in flags, which are
-    /// text, a list is written as in a file.
+    /// A list of at least one value, each parsed from text. In the environment and in flags a list is written as in a
+    /// file.
     pub(super) fn list<T>(
         &mut self,
         key: &str,
@@ -119,13 +120,12 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    /// Whether something is on.
+    /// `true` or `false`.
     pub(super) fn switch(&mut self, key: &str) -> bool {
         self.choice(key, &[("true", true), ("false", false)])
     }
 
-    /// Tables, none or more, each of which `parse` can make something of. In the environment and in flags, which are
-    /// text, they are written in JSON.
+    /// A list of tables, which may be empty. In the environment and in flags it is written in JSON.
     pub(super) fn tables<T>(
         &mut self,
         key: &str,
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         let Some(items) = items else {
-            // It may hold secrets.
+            // The value is not shown: it may hold secrets.
             self.refuse_found(key, "no list of tables".to_owned(), &allowed);
             return Vec::new();
         };
@@ -156,8 +156,8 @@ impl<'a> Reader<'a> {
         parsed
     }
 
-    /// Any value that can be made of text by `parse`; a number or a truth value is taken for its text.
-    /// Control characters and bytes that were not UTF-8 are in no setting.
+    /// Any value that `parse` accepts; a number or a boolean is parsed as its text. Control characters and bytes that
+    /// were not UTF-8 are allowed in no setting.
     pub(super) fn parsed<T>(
         &mut self,
         key: &str,
@@ -176,8 +176,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Refuses `key` unless it `holds` together with `others`. Nothing is said if one of them is
-    /// wrong by itself, or if a source is missing: that has to be put right first.
+    /// Checks a rule between settings: refuses `key` unless the rule `holds`. Reports nothing if `key` or one of
+    /// `others` is invalid by itself, or if a source could not be read: that has to be corrected first.
     pub(super) fn together(
         &mut self,
         key: &str,
@@ -185,8 +185,8 @@ impl<'a> Reader<'a> {
         holds: bool,
         allowed: impl Display,
     ) {
-        let reported = |problem: &Problem| match problem {
-            Problem::Value { key: bad, .. } => bad == key || others.contains(&bad.as_str()),
+        let reported = |problem: &ConfigProblem| match problem {
+            ConfigProblem::Value { key: bad, .. } => bad == key || others.contains(&bad.as_str()),
             _ => false,
         };
         if !holds && self.sources_read && !self.problems.iter().any(reported) {
@@ -203,39 +203,11 @@ impl<'a> Reader<'a> {
     fn refuse_found(&mut self, key: &str, found: String, allowed: impl Display) {
         let value = self.figment.find_value(key).ok();
         let origin = value.and_then(|value| self.figment.get_metadata(value.tag()));
-        self.problems.push(Problem::Value {
+        self.problems.push(ConfigProblem::Value {
             key: key.to_owned(),
             origin: origin.map_or_else(|| "any source".to_owned(), |from| from.name.to_string()),
             found,
             allowed: allowed.to_string(),
         });
-    }
-}
-
-/// The value as text, if it is a single one.
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(_, text) => Some(text.clone()),
-        Value::Char(_, character) => Some(character.to_string()),
-        Value::Bool(_, truth) => Some(truth.to_string()),
-        Value::Num(_, number) => number
-            .to_u128()
-            .map(|number| number.to_string())
-            .or_else(|| number.to_i128().map(|number| number.to_string()))
-            // Debug keeps the dot of 3.0: that is not a whole number.
-            .or_else(|| number.to_f64().map(|number| format!("{number:?}"))),
-        Value::Empty(..) | Value::Dict(..) | Value::Array(..) => None,
-    }
-}
-
-/// The value as a problem shows it: text quoted and on one line, secrets masked.
-pub(super) fn describe(value: &Value) -> String {
-    match value {
-        Value::String(_, text) => format!("{:?}", mask(text)),
-        Value::Empty(..) => "nothing".to_owned(),
-        Value::Dict(..) => "a table or a date".to_owned(),
-        Value::Array(_, items) if items.is_empty() => "an empty list".to_owned(),
-        Value::Array(..) => "a list".to_owned(),
-        value => scalar(value).unwrap_or_default(),
     }
 }

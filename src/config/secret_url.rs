@@ -1,4 +1,4 @@
-//! Where the database and Redis are, with their secrets kept from logs.
+//! URLs of the database and of Redis, whose passwords never reach a log.
 
 use std::fmt;
 
@@ -6,40 +6,40 @@ use serde::{Serialize, Serializer};
 
 use super::units::mask;
 
-/// A URL that may hold a password. Whatever displays, logs or serialises it shows none.
+/// A URL that may hold a password. Formatting and serialising it mask the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretUrl(String);
 
-/// What [`SecretUrl::of_database`] takes.
+/// The URLs that [`SecretUrl::parse_database`] accepts, in words.
 pub(super) const DATABASE: &str = "sqlite://PATH of a file (no \"?\" or \"%\"), \
     mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
-/// What [`SecretUrl::of_redis`] takes.
+/// The URLs that [`SecretUrl::parse_redis`] accepts, in words.
 pub(super) const REDIS: &str = "redis://USER:PASSWORD@HOST:PORT, with rediss for TLS, -sentinel or -cluster behind \
     the scheme if it is one, or \"\" for none";
 
 const SQLITE: &str = "sqlite://";
 
 impl SecretUrl {
-    /// What stands where a URL was refused, or none is wanted.
+    /// The empty URL: the placeholder for an invalid one, and "no Redis".
     pub(super) fn none() -> Self {
         Self(String::new())
     }
 
-    /// Whether there is none.
+    /// Whether the URL is empty.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether it names a database in a file.
+    /// Whether it is the URL of an `SQLite` file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.0.starts_with(SQLITE)
     }
 
-    /// The servers of Redis, or none.
-    pub(super) fn of_redis(text: &str) -> Option<Self> {
+    /// Parses the URL of a Redis server, sentinel or cluster, or the empty text.
+    pub(super) fn parse_redis(text: &str) -> Option<Self> {
         const KINDS: [&str; 3] = ["", "-sentinel", "-cluster"];
         if text.is_empty() {
             return Some(Self::none());
@@ -53,30 +53,29 @@ impl SecretUrl {
         (KINDS.contains(&kind) && named).then(|| Self(text.to_owned()))
     }
 
-    /// Where the database is: `sqlite://` and the path of a file, or the URL of a server.
-    pub(super) fn of_database(text: &str) -> Option<Self> {
+    /// Parses the URL of a database: `sqlite://` and the path of a file, or that of a server.
+    pub(super) fn parse_database(text: &str) -> Option<Self> {
         let Some(path) = text.strip_prefix(SQLITE) else {
             return is_server(text).then(|| Self(text.to_owned()));
         };
-        // In memory nothing would be durable; "file:" would be read as a URI and could say so too.
+        // A database in memory is not durable. "file:" would be read as a URI, which could ask for one, too.
         let file = !path.is_empty()
             && !path.ends_with('/')
             && !path.starts_with(':')
             && !path.starts_with("file:");
-        // With these the drivers decode the path or take options from it: then two readers of this
-        // URL could mean two files.
+        // Drivers decode "%" and take options after "?", so that two of them could open two files for one URL.
         let plain = !path.contains(['?', '%']);
         (file && plain).then(|| Self(text.to_owned()))
     }
 
-    /// The URL for the driver, with everything in it. Not for logs.
+    /// The URL with its password, for the driver. Not for logs.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whether this names a server and a database on it.
+/// Whether the URL names a server and a database on it.
 fn is_server(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;

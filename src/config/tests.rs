@@ -1,4 +1,4 @@
-//! The settings as their callers meet them: sources in, settings or problems out.
+//! [`load`] as its callers use it: sources in, settings or problems out.
 
 mod embedded;
 mod webhooks;
@@ -7,22 +7,22 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{Problems, Settings, Sources, load, secret_url};
+use super::{ConfigProblems, Settings, Sources, load, secret_url};
 
-/// Sources made of literals; the folder lives as long as they do.
-struct Given {
+/// Sources built from literals. Their files are in a temporary folder.
+struct TestSources {
     folder: TempDir,
     sources: Sources,
 }
 
-fn given() -> Given {
-    Given {
+fn sources() -> TestSources {
+    TestSources {
         folder: tempfile::tempdir().unwrap(),
         sources: Sources::default(),
     }
 }
 
-impl Given {
+impl TestSources {
     fn file(mut self, name: &str, text: &str) -> Self {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -48,21 +48,21 @@ impl Given {
         load(&self.sources).unwrap()
     }
 
-    fn problems(&self) -> Problems {
+    fn problems(&self) -> ConfigProblems {
         load(&self.sources).unwrap_err()
     }
 
-    /// The problems as they are displayed, with the folder taken out of file names.
-    fn told(&self) -> Vec<String> {
+    /// The displayed problems, without the folder in file names.
+    fn problem_lines(&self) -> Vec<String> {
         let folder = format!("{}/", self.folder.path().display());
-        let told = self.problems().to_string().replace(&folder, "");
-        told.lines().map(str::to_owned).collect()
+        let lines = self.problems().to_string().replace(&folder, "");
+        lines.lines().map(str::to_owned).collect()
     }
 }
 
 #[test]
-fn flags_win_over_the_environment_over_later_files_over_earlier_files_over_defaults() {
-    let settings = given()
+fn flags_override_environment_override_files_override_defaults() {
+    let settings = sources()
         .file(
             "one.toml",
             "[device]\npipeline = 1\nmax_bad_sentences = 1\nsilence_timeout = '1s'\nwrite_timeout = '1s'",
@@ -84,8 +84,8 @@ fn flags_win_over_the_environment_over_later_files_over_earlier_files_over_defau
 }
 
 #[test]
-fn the_last_of_two_flags_wins_and_a_value_may_hold_an_equals_sign() {
-    let settings = given()
+fn the_last_flag_wins_and_values_may_contain_an_equals_sign() {
+    let settings = sources()
         .set("log.filter=warn")
         .set("log.filter=info,vehicle_gateway=debug")
         .settings();
@@ -93,8 +93,8 @@ fn the_last_of_two_flags_wins_and_a_value_may_hold_an_equals_sign() {
 }
 
 #[test]
-fn a_number_and_a_size_may_be_written_as_toml_numbers_or_as_text() {
-    let settings = given()
+fn numbers_and_sizes_may_be_toml_numbers_or_text() {
+    let settings = sources()
         .file(
             "g.toml",
             "device.max_blob = 2048\nhttp.max_body = '2 KiB'\ndevice.pipeline = '7'",
@@ -108,8 +108,8 @@ fn a_number_and_a_size_may_be_written_as_toml_numbers_or_as_text() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_each_with_key_source_found_and_allowed() {
-    let told = given()
+fn all_problems_are_reported_at_once() {
+    let lines = sources()
         .file(
             "g.toml",
             "[http]\nlisten = 'localhost:3000'\nheader_timeout = 10\nmax_connections = 2.0\n\
@@ -121,9 +121,9 @@ fn all_problems_are_told_at_once_each_with_key_source_found_and_allowed() {
         .variable("GATEWAY_INSTANCE__ID", "a\nb")
         .set("retention.reports=90s")
         .set("shutdown.grace=")
-        .told();
+        .problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             r#"instance.id: found "a\nb" in environment variable GATEWAY_INSTANCE__ID; allowed: 1 to 64 printable characters, or "" for the host name"#,
             r#"http.listen: found "localhost:3000" in file g.toml; allowed: an IP address and a port, such as 127.0.0.1:3000"#,
@@ -142,8 +142,8 @@ fn all_problems_are_told_at_once_each_with_key_source_found_and_allowed() {
 }
 
 #[test]
-fn unknown_keys_of_every_layer_are_told_with_the_key_that_was_meant_but_without_their_value() {
-    let told = given()
+fn unknown_keys_are_reported_with_a_suggestion_and_without_their_value() {
+    let lines = sources()
         .file(
             "g.toml",
             "'http.listen' = 1\nzzz = 'hunter2'\n[device]\nsilence_timout = '9s'\n[htp]\nlisten = 1\n[empty]\n",
@@ -154,9 +154,9 @@ fn unknown_keys_of_every_layer_are_told_with_the_key_that_was_meant_but_without_
         .set("http=5")
         .set("hunter2")
         .set("=")
-        .told();
+        .problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             r#"--set: a flag without "="; allowed: --set KEY=VALUE"#,
             r#""": no such key, found in --set ""; docs/configuration.md lists the keys"#,
@@ -174,79 +174,79 @@ fn unknown_keys_of_every_layer_are_told_with_the_key_that_was_meant_but_without_
 }
 
 #[test]
-fn a_key_is_told_even_where_a_later_layer_hides_it() {
-    let told = given()
+fn a_problem_is_reported_even_if_a_later_layer_hides_it() {
+    let lines = sources()
         .file("one.toml", "http = 'off'")
         .file("two.toml", "[http]\nlisten = '127.0.0.1:1'")
-        .told();
+        .problem_lines();
     let one = r#"http: found "off" in file one.toml; allowed: a section with keys of its own"#;
-    assert_eq!(told, [one]);
+    assert_eq!(lines, [one]);
 }
 
 #[test]
-fn variables_that_name_no_setting_are_ignored() {
-    let settings = given()
+fn variables_that_are_no_settings_are_ignored() {
+    let settings = sources()
         .variable("GATEWAY_PORT", "tcp://10.0.0.1:80")
         .variable("GATEWAY_SERVICE_HOST", "10.0.0.1")
         .variable("GATEWAY_", "")
         .variable("MY_GATEWAY_HTTP__LISTEN", "x")
         .variable("HTTP__LISTEN", "x")
         .settings();
-    assert_eq!(settings, given().settings());
+    assert_eq!(settings, sources().settings());
 }
 
 #[test]
 fn two_variables_for_one_key_are_a_problem() {
-    let told = given()
+    let lines = sources()
         .variable("GATEWAY_LOG__FORMAT", "json")
         .variable("GATEWAY_log__format", "human")
-        .told();
+        .problem_lines();
     let one = "environment variable GATEWAY_log__format: another variable sets log.format too";
-    assert_eq!(told, [one]);
+    assert_eq!(lines, [one]);
 }
 
 #[test]
-fn a_missing_file_is_a_problem_and_so_is_one_that_is_no_toml() {
-    let mut given = given().file(
+fn missing_and_invalid_files_are_problems() {
+    let mut sources = sources().file(
         "broken.toml",
         "[http]\nlisten = 'x'\n\n  url = 'mysql://joe:s3cret",
     );
-    given.sources.files.push(given.path("missing.toml"));
-    let told = given.set("device.max_blob=16 MiB").told();
+    sources.sources.files.push(sources.path("missing.toml"));
+    let lines = sources.set("device.max_blob=16 MiB").problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             "file broken.toml: not valid TOML at line 4, column 28: invalid literal string",
             "file missing.toml: cannot be read: No such file or directory (os error 2)",
         ],
-        "and nothing about a budget that the files may have set"
+        "no problem of a budget that the files may have set"
     );
 }
 
 #[test]
-fn a_file_is_not_searched_for_in_parent_folders() {
+fn parent_folders_are_not_searched_for_a_file() {
     // `Cargo.toml` is found from `src` by tools that search upwards; tests run beside it.
-    let mut given = given();
-    given.sources.files.push("src/Cargo.toml".into());
-    let told = given.told();
+    let mut sources = sources();
+    sources.sources.files.push("src/Cargo.toml".into());
+    let lines = sources.problem_lines();
     assert_eq!(
-        told,
+        lines,
         ["file src/Cargo.toml: cannot be read: No such file or directory (os error 2)"]
     );
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_told_unless_one_is_wrong_by_itself() {
-    let told = given()
+fn rules_between_settings_are_checked_once_each_is_valid() {
+    let lines = sources()
         .file(
             "g.toml",
             "device.max_blob = '16 MiB'\nstore.queue = '8 MiB'",
         )
         .set("device.listen=127.0.0.1:3000")
         .set("device.login_timeout=200ms")
-        .told();
+        .problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             r#"device.listen: found "127.0.0.1:3000" in --set device.listen; allowed: another address or port than http.listen"#,
             r#"device.greeting_delay: found "200ms" in the embedded defaults; allowed: less than device.login_timeout, 200ms"#,
@@ -254,16 +254,16 @@ fn settings_that_do_not_go_together_are_told_unless_one_is_wrong_by_itself() {
             r#"store.queue: found "8 MiB" in file g.toml; allowed: at least 2 × device.max_blob, 32 MiB"#,
         ]
     );
-    let told = given().set("device.max_blob=17 MiB").told();
-    assert_eq!(told.len(), 1, "{told:?}");
-    let free_ports = given()
+    let lines = sources().set("device.max_blob=17 MiB").problem_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let free_ports = sources()
         .set("http.listen=127.0.0.1:0")
         .set("device.listen=127.0.0.1:0");
     assert_eq!(free_ports.settings().device.listen.port(), 0);
 }
 
 #[test]
-fn a_file_of_sqlite_and_a_database_on_a_server_are_databases() {
+fn a_database_url_names_a_file_or_a_server() {
     for good in [
         "sqlite://a.db",
         "sqlite:///var/lib/g.db",
@@ -273,7 +273,7 @@ fn a_file_of_sqlite_and_a_database_on_a_server_are_databases() {
         "postgres://[::1]:5432/db",
         "postgresql://joe@host/db",
     ] {
-        let settings = given().set(&format!("database.url={good}")).settings();
+        let settings = sources().set(&format!("database.url={good}")).settings();
         assert_eq!(settings.database.url.as_str(), good);
     }
     for bad in [
@@ -297,15 +297,20 @@ fn a_file_of_sqlite_and_a_database_on_a_server_are_databases() {
         "mariadb://host/db",
         "mysql:host/db",
     ] {
-        let told = given().set(&format!("database.url={bad}")).told();
+        let lines = sources()
+            .set(&format!("database.url={bad}"))
+            .problem_lines();
         let allowed = format!("allowed: {}", secret_url::DATABASE);
-        assert!(told.len() == 1 && told[0].ends_with(&allowed), "{told:?}");
+        assert!(
+            lines.len() == 1 && lines[0].ends_with(&allowed),
+            "{lines:?}"
+        );
     }
 }
 
 #[test]
-fn redis_may_be_one_server_a_sentinel_or_a_cluster_but_not_beside_a_file() {
-    let on_a_server = || given().set("database.url=mysql://host/db");
+fn a_redis_url_names_a_server_sentinel_or_cluster_and_needs_a_database_server() {
+    let on_a_server = || sources().set("database.url=mysql://host/db");
     for good in [
         "",
         "redis://host",
@@ -326,13 +331,20 @@ fn redis_may_be_one_server_a_sentinel_or_a_cluster_but_not_beside_a_file() {
         "http://host",
         "redis-unix://a",
     ] {
-        let told = on_a_server().set(&format!("redis.url={bad}")).told();
+        let lines = on_a_server()
+            .set(&format!("redis.url={bad}"))
+            .problem_lines();
         let allowed = format!("allowed: {}", secret_url::REDIS);
-        assert!(told.len() == 1 && told[0].ends_with(&allowed), "{told:?}");
+        assert!(
+            lines.len() == 1 && lines[0].ends_with(&allowed),
+            "{lines:?}"
+        );
     }
-    let told = given().set("redis.url=redis://joe:s3cret@host").told();
+    let lines = sources()
+        .set("redis.url=redis://joe:s3cret@host")
+        .problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             r#"redis.url: found "redis://joe:***@host" in --set redis.url; allowed: "" with a database in a file, which belongs to one instance; several need a database on a server"#
         ]
@@ -340,13 +352,13 @@ fn redis_may_be_one_server_a_sentinel_or_a_cluster_but_not_beside_a_file() {
 }
 
 #[test]
-fn passwords_are_masked_in_problems_and_wherever_settings_are_shown() {
-    let told = given()
+fn passwords_are_masked_wherever_settings_are_shown() {
+    let lines = sources()
         .variable("GATEWAY_DATABASE__URL", "mariadb://joe:s3cret@host/db")
-        .told();
-    assert!(told[0].starts_with(r#"database.url: found "mariadb://joe:***@host/db" in "#));
+        .problem_lines();
+    assert!(lines[0].starts_with(r#"database.url: found "mariadb://joe:***@host/db" in "#));
 
-    let settings = given()
+    let settings = sources()
         .set("database.url=sqlite://joe:s3cret@host.db")
         .settings();
     assert_eq!(
@@ -364,53 +376,59 @@ fn passwords_are_masked_in_problems_and_wherever_settings_are_shown() {
 }
 
 #[test]
-fn text_of_digits_keeps_its_leading_zeros_and_a_toml_number_may_be_text() {
-    let id = |given: Given| given.settings().instance.id;
-    assert_eq!(id(given().variable("GATEWAY_INSTANCE__ID", "0012")), "0012");
-    assert_eq!(id(given().set("instance.id=1e5")), "1e5");
-    assert_eq!(id(given().file("g.toml", "instance.id = 12")), "12");
-    assert_eq!(id(given().variable("GATEWAY_INSTANCE__ID", "true")), "true");
+fn text_keeps_leading_zeros_and_toml_numbers_may_be_text() {
+    let id = |sources: TestSources| sources.settings().instance.id;
+    assert_eq!(
+        id(sources().variable("GATEWAY_INSTANCE__ID", "0012")),
+        "0012"
+    );
+    assert_eq!(id(sources().set("instance.id=1e5")), "1e5");
+    assert_eq!(id(sources().file("g.toml", "instance.id = 12")), "12");
+    assert_eq!(
+        id(sources().variable("GATEWAY_INSTANCE__ID", "true")),
+        "true"
+    );
 }
 
 #[test]
-fn the_instance_is_called_like_the_host_unless_it_has_a_name() {
+fn the_instance_name_defaults_to_the_host_name() {
     let host = gethostname::gethostname().into_string().unwrap();
-    assert_eq!(given().settings().instance.id, host);
+    assert_eq!(sources().settings().instance.id, host);
     for bad in [" a", "a ", " ", "a\tb", "\u{fffd}", &"ä".repeat(65)] {
-        let told = given().set(&format!("instance.id={bad}")).told();
-        assert_eq!(told.len(), 1, "{bad:?}");
+        let lines = sources().set(&format!("instance.id={bad}")).problem_lines();
+        assert_eq!(lines.len(), 1, "{bad:?}");
     }
     let longest = "ä".repeat(64);
-    let settings = given().set(&format!("instance.id={longest}")).settings();
+    let settings = sources().set(&format!("instance.id={longest}")).settings();
     assert_eq!(settings.instance.id, longest);
 }
 
 #[test]
-fn a_list_is_written_the_same_in_a_file_in_the_environment_and_in_a_flag() {
+fn lists_look_the_same_in_files_environment_and_flags() {
     let list = r#"["10.1.2.3/8", "192.0.2.7", "2001:db8::/32", "::1"]"#;
     let key = "device.proxy_sources";
-    for given in [
-        given().file("g.toml", &format!("{key} = {list}")),
-        given().variable("GATEWAY_DEVICE__PROXY_SOURCES", list),
-        given().set(&format!("{key}={list}")),
+    for sources in [
+        sources().file("g.toml", &format!("{key} = {list}")),
+        sources().variable("GATEWAY_DEVICE__PROXY_SOURCES", list),
+        sources().set(&format!("{key}={list}")),
     ] {
-        let sources = given.settings().device.proxy_sources;
-        let told: Vec<_> = sources.iter().map(ToString::to_string).collect();
+        let sources = sources.settings().device.proxy_sources;
+        let lines: Vec<_> = sources.iter().map(ToString::to_string).collect();
         let networks = ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"];
-        assert_eq!(told, networks);
+        assert_eq!(lines, networks);
     }
 }
 
 #[test]
-fn each_wrong_item_of_a_list_is_told_and_so_is_what_is_no_list_or_empty() {
+fn each_invalid_item_of_a_list_is_reported() {
     let allowed =
         r#"allowed: a list of IP addresses and networks, such as ["10.0.0.0/8", "192.0.2.7"]"#;
-    let told = given()
+    let lines = sources()
         .file(
             "g.toml",
             "device.proxy_sources = ['balancer.example', '::1', '10.0.0.0/33', 10, '::ffff:10.0.0.1']",
         )
-        .told();
+        .problem_lines();
     let found = [
         r#""balancer.example""#,
         r#""10.0.0.0/33""#,
@@ -419,22 +437,26 @@ fn each_wrong_item_of_a_list_is_told_and_so_is_what_is_no_list_or_empty() {
     ];
     let wanted =
         found.map(|found| format!("device.proxy_sources: found {found} in file g.toml; {allowed}"));
-    assert_eq!(told, wanted);
+    assert_eq!(lines, wanted);
     for bad in ["", "10.0.0.0/8", "[]", "['::1']", r#"["::1""#, "[1]"] {
-        let told = given().set(&format!("device.proxy_sources={bad}")).told();
+        let lines = sources()
+            .set(&format!("device.proxy_sources={bad}"))
+            .problem_lines();
         let wanted =
             format!("device.proxy_sources: found {bad:?} in --set device.proxy_sources; {allowed}");
-        assert_eq!(told, [wanted]);
+        assert_eq!(lines, [wanted]);
     }
-    let told = given().file("g.toml", "device.proxy_sources = []").told();
+    let lines = sources()
+        .file("g.toml", "device.proxy_sources = []")
+        .problem_lines();
     assert!(
-        told[0].contains("found an empty list in file g.toml"),
-        "{told:?}"
+        lines[0].contains("found an empty list in file g.toml"),
+        "{lines:?}"
     );
 }
 
 #[test]
-fn a_filter_is_levels_and_targets_with_levels() {
+fn a_log_filter_is_levels_and_targets_with_levels() {
     for good in [
         "warn",
         "OFF",
@@ -442,7 +464,7 @@ fn a_filter_is_levels_and_targets_with_levels() {
         "a::b=trace,error",
         "[span{a}]=debug",
     ] {
-        let settings = given().set(&format!("log.filter={good}")).settings();
+        let settings = sources().set(&format!("log.filter={good}")).settings();
         assert_eq!(settings.log.filter, good);
     }
     for bad in [
@@ -454,14 +476,14 @@ fn a_filter_is_levels_and_targets_with_levels() {
         "info;warn",
         "info, sqlx=warn",
     ] {
-        let told = given().set(&format!("log.filter={bad}")).told();
-        assert_eq!(told.len(), 1, "{bad:?}");
+        let lines = sources().set(&format!("log.filter={bad}")).problem_lines();
+        assert_eq!(lines.len(), 1, "{bad:?}");
     }
 }
 
 #[test]
 fn the_effective_settings_read_back_to_the_same_settings() {
-    let settings = given()
+    let settings = sources()
         .set(r#"instance.id="north" \ ä"#)
         .set("log.format=json")
         .set("device.greeting_delay=0s")
@@ -473,7 +495,11 @@ fn the_effective_settings_read_back_to_the_same_settings() {
         .set(r#"device.proxy_sources=["10.0.0.5", "fd00::/8"]"#)
         .settings();
     let toml = settings.to_toml_masked();
-    assert_eq!(given().file("g.toml", &toml).settings(), settings, "{toml}");
+    assert_eq!(
+        sources().file("g.toml", &toml).settings(),
+        settings,
+        "{toml}"
+    );
 
     let keys = toml.lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(keys, embedded::defaults().len(), "{toml}");

@@ -1,16 +1,20 @@
-//! How values are written: durations, sizes, networks, and text that may hold a secret.
+//! The text form of values: durations, sizes, networks, names, and text that may hold a secret.
 
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use serde::Serializer;
+
+pub(super) const MILLIS_100: Duration = Duration::from_millis(100);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub(super) const DAY: Duration = Duration::from_hours(24);
+
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+pub(super) const GIB: u64 = 1 << 30;
 
 /// The units of a size, largest first, with their bytes.
-const SIZES: [(&str, u64); 4] = [
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZES: [(&str, u64); 4] = [("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
 
 /// The units of a duration, largest first, in nanoseconds.
 const DURATIONS: [(&str, u128); 7] = [
@@ -23,12 +27,12 @@ const DURATIONS: [(&str, u128); 7] = [
     ("ns", 1),
 ];
 
-/// `90s`, `1m 30s` or `90d`; a number alone has no unit and is refused, `0` excepted.
+/// Parses `90s`, `1m 30s` or `90d`. A number without a unit is refused, except `0`.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text).ok()
 }
 
-/// The duration in the largest unit that divides it, so that `90d` is not told in months.
+/// The duration in the largest unit that divides it, so that `90d` is not shown in months.
 pub(super) fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     if nanos == 0 {
@@ -41,7 +45,7 @@ pub(super) fn format_duration(duration: Duration) -> String {
         .unwrap_or_default()
 }
 
-/// A number of bytes, or `64 KiB`. Only binary units: what KB means depends on whom one asks.
+/// Parses a number of bytes, or `64 KiB`. Only binary units, because KB is ambiguous.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let (number, unit) = text.split_at(text.len() - digits.len());
@@ -68,8 +72,37 @@ pub(super) fn format_size(bytes: u64) -> String {
         )
 }
 
-/// An IP network as `10.0.0.0/8`, or one address. Bits beyond the length of the network are dropped, as routers
-/// do; an IPv4 address that is written as an IPv6 one is refused, because peers are compared as what they are.
+/// For serde: the duration as [`format_duration`] has it.
+pub(super) fn as_duration<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_duration(*duration))
+}
+
+/// For serde: each duration as [`format_duration`] has it.
+pub(super) fn as_durations<S: Serializer>(
+    durations: &[Duration],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
+}
+
+/// For serde: the number of bytes as [`format_size`] has it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+pub(super) fn as_size<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format_size(*bytes as u64))
+}
+
+/// A name for logs and lists: 1 to 64 printable characters, without white space at its ends.
+pub(super) fn printable_name(text: &str) -> Option<String> {
+    let printable = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
+    let fits = (1..=64).contains(&text.chars().count());
+    (fits && text.trim() == text && text.chars().all(printable)).then(|| text.to_owned())
+}
+
+/// Parses an IP network such as `10.0.0.0/8`, or one address. Bits beyond the prefix are dropped, as routers do. An
+/// IPv4-mapped IPv6 address is refused, because it would never match a peer: their addresses are compared as IPv4.
 pub(super) fn parse_network(text: &str) -> Option<IpNet> {
     let network: IpNet = text
         .parse()
@@ -81,7 +114,7 @@ pub(super) fn parse_network(text: &str) -> Option<IpNet> {
 
 /// Replaces the password of a URL, and query values that look like one, by `***`.
 ///
-/// It must also hide the password of a URL with mistakes in it, because that is what gets reported.
+/// It must hide the password of an invalid URL too, because invalid URLs are the ones that get reported.
 /// So a password ends at the *last* `@` and may hold any character, and no valid scheme is needed.
 pub(super) fn mask(text: &str) -> Cow<'_, str> {
     let mut masked = Cow::Borrowed(text);
@@ -116,8 +149,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_in_its_largest_whole_unit_and_reads_back() {
-        for (text, told) in [
+    fn durations_are_shown_in_their_largest_whole_unit_and_read_back() {
+        for (text, shown) in [
             ("0", "0s"),
             ("200ms", "200ms"),
             ("60s", "1m"),
@@ -127,8 +160,8 @@ mod tests {
             ("1500us", "1500us"),
         ] {
             let duration = parse_duration(text).unwrap();
-            assert_eq!(format_duration(duration), told);
-            assert_eq!(parse_duration(told), Some(duration));
+            assert_eq!(format_duration(duration), shown);
+            assert_eq!(parse_duration(shown), Some(duration));
         }
         for bad in ["", "10", "s", "-1s", "1.5", "10 parsecs"] {
             assert_eq!(parse_duration(bad), None, "{bad:?}");
@@ -136,8 +169,8 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_bytes_or_has_a_binary_unit_and_reads_back() {
-        for (text, bytes, told) in [
+    fn sizes_have_a_binary_unit_and_read_back() {
+        for (text, bytes, shown) in [
             ("0", 0, "0 B"),
             ("1023", 1023, "1023 B"),
             ("65536", 65536, "64 KiB"),
@@ -147,8 +180,8 @@ mod tests {
             ("7 B", 7, "7 B"),
         ] {
             assert_eq!(parse_size(text), Some(bytes));
-            assert_eq!(format_size(bytes), told);
-            assert_eq!(parse_size(told), Some(bytes));
+            assert_eq!(format_size(bytes), shown);
+            assert_eq!(parse_size(shown), Some(bytes));
         }
         for bad in [
             "",
@@ -165,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_masked_even_in_a_broken_url() {
+    fn passwords_are_masked_even_in_a_broken_url() {
         for (text, masked) in [
             ("sqlite://vehicle-gateway.db", "sqlite://vehicle-gateway.db"),
             ("mysql://joe@host/db", "mysql://joe@host/db"),

@@ -1,4 +1,4 @@
-//! The embedded file, the code that reads it and the page that tells of it say the same.
+//! The embedded file, the schema and the documentation agree.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -7,15 +7,12 @@ use figment::{
     value::Dict,
 };
 
-use super::given;
-use crate::config::{
-    Problem, layers,
-    settings::{DeviceSettings, LogFormat, ProxyProtocol},
-};
+use super::sources;
+use crate::config::{ConfigProblem, DeviceSettings, LogFormat, ProxyProtocol, layers};
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
-/// Every key of the embedded file, with its default as it is written there.
+/// The keys of the embedded file with their defaults as text.
 pub(super) fn defaults() -> BTreeMap<String, String> {
     let mut defaults = BTreeMap::new();
     let mut section = "";
@@ -30,15 +27,15 @@ pub(super) fn defaults() -> BTreeMap<String, String> {
     defaults
 }
 
-/// What each setting allows by itself, learnt by giving all of them a character none accepts.
+/// The allowed values of each setting in words: from the problems of a character that none accepts.
 fn allowed() -> BTreeMap<String, String> {
-    let mut given = given();
+    let mut sources = sources();
     for key in defaults().keys() {
-        given = given.set(&format!("{key}=\u{1}"));
+        sources = sources.set(&format!("{key}=\u{1}"));
     }
-    let problems = given.problems();
-    let value = |problem: &Problem| match problem {
-        Problem::Value { key, allowed, .. } => (key.clone(), allowed.clone()),
+    let problems = sources.problems();
+    let value = |problem: &ConfigProblem| match problem {
+        ConfigProblem::Value { key, allowed, .. } => (key.clone(), allowed.clone()),
         other => unreachable!("{other}"),
     };
     problems.as_slice().iter().map(value).collect()
@@ -46,7 +43,7 @@ fn allowed() -> BTreeMap<String, String> {
 
 #[test]
 fn the_embedded_defaults_are_valid() {
-    let settings = given().settings();
+    let settings = sources().settings();
     assert_eq!(
         settings.http.listen,
         SocketAddr::from(([127, 0, 0, 1], 3000))
@@ -80,7 +77,7 @@ fn the_embedded_defaults_are_valid() {
 }
 
 #[test]
-fn every_key_of_the_embedded_file_is_read_and_nothing_else_is() {
+fn the_schema_has_the_keys_of_the_embedded_file() {
     let in_file: Dict = <Toml as Format>::from_str(layers::DEFAULTS).unwrap();
     let in_file: Vec<_> = in_file
         .into_iter()
@@ -89,14 +86,14 @@ fn every_key_of_the_embedded_file_is_read_and_nothing_else_is() {
             keys.map(move |key| format!("{section}.{key}"))
         })
         .collect();
-    // A key that is read without being in the file would be a problem in the defaults, see above;
-    // a key that is in the file without being read would refuse nothing.
+    // A key that is read but not in the file would be a problem of the defaults, see above;
+    // a key that is in the file but not read would refuse nothing.
     assert_eq!(in_file, allowed().into_keys().collect::<Vec<_>>());
     assert_eq!(in_file, defaults().into_keys().collect::<Vec<_>>());
 }
 
 #[test]
-fn every_name_that_others_rely_on_exists() {
+fn keys_that_deployments_rely_on_exist() {
     let defaults = defaults();
     for key in [
         "instance.id",
@@ -127,7 +124,7 @@ fn every_name_that_others_rely_on_exists() {
 }
 
 #[test]
-fn every_key_of_the_embedded_file_has_a_comment_that_tells_what_is_allowed_and_why_the_default() {
+fn every_key_has_a_comment_with_allowed_values_and_a_reason() {
     let allowed = allowed();
     let mut section = "";
     let mut comment = String::new();
@@ -148,7 +145,7 @@ fn every_key_of_the_embedded_file_has_a_comment_that_tells_what_is_allowed_and_w
 }
 
 #[test]
-fn the_table_of_the_documentation_has_every_key_with_its_default_and_what_is_allowed() {
+fn the_documentation_lists_every_key_with_default_and_allowed_values() {
     let rows: BTreeMap<_, Vec<_>> = PAGE
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
@@ -162,5 +159,5 @@ fn the_table_of_the_documentation_has_every_key_with_its_default_and_what_is_all
         assert_eq!(row[0], format!("`{default}`"), "{key}");
         assert!(row[1].starts_with(&allowed[key]), "{key}: {}", allowed[key]);
     }
-    assert_eq!(rows.len(), defaults.len(), "the table has keys of its own");
+    assert_eq!(rows.len(), defaults.len(), "the table has unknown keys");
 }

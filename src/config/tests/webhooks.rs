@@ -1,23 +1,23 @@
-//! `[webhooks]`.
+//! The `[webhooks]` section.
 
 use std::time::Duration;
 
-use super::given;
+use super::sources;
 
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 #[test]
-fn the_first_attempt_is_made_at_once() {
-    let settings = given()
+fn a_retry_schedule_begins_with_zero() {
+    let settings = sources()
         .set(r#"webhooks.retry_schedule=["0s", "1h"]"#)
         .settings();
     let schedule = settings.webhooks.retry_schedule;
     assert_eq!(schedule, [Duration::ZERO, Duration::from_hours(1)]);
-    let told = given()
+    let lines = sources()
         .set(r#"webhooks.retry_schedule=["5s", "1h"]"#)
-        .told();
+        .problem_lines();
     assert_eq!(
-        told,
+        lines,
         [
             r#"webhooks.retry_schedule: found "[\"5s\", \"1h\"]" in --set webhooks.retry_schedule; allowed: a list of durations that begins with 0s, each up to 7d, such as ["0s", "5s", "5m"]"#
         ]
@@ -25,10 +25,10 @@ fn the_first_attempt_is_made_at_once() {
 }
 
 #[test]
-fn an_endpoint_has_a_url_that_messages_can_be_sent_to() {
+fn endpoint_urls_are_http_without_user_and_fragment() {
     let with = |url: &str| {
         let endpoint = format!(r#"[{{"url":"{url}","secret":"{SECRET}"}}]"#);
-        given().set(&format!("webhooks.endpoints={endpoint}"))
+        sources().set(&format!("webhooks.endpoints={endpoint}"))
     };
     for good in ["https://a.example/", "http://127.0.0.1:9000/hooks?key=1"] {
         let settings = with(good).settings();
@@ -44,12 +44,12 @@ fn an_endpoint_has_a_url_that_messages_can_be_sent_to() {
         "https://a example/",
         "https://a.example:99999/",
     ] {
-        let told = with(bad).told();
-        assert_eq!(told.len(), 1, "{bad}: {told:?}");
+        let lines = with(bad).problem_lines();
+        assert_eq!(lines.len(), 1, "{bad}: {lines:?}");
         assert!(
-            told[0].starts_with("webhooks.endpoints: found "),
-            "{told:?}"
+            lines[0].starts_with("webhooks.endpoints: found "),
+            "{lines:?}"
         );
-        assert!(!told[0].contains("whsec_MDEy"), "{told:?}");
+        assert!(!lines[0].contains("whsec_MDEy"), "{lines:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! `[webhooks]`: where the fleet's software is told what happens.
+//! `[webhooks]`: the configured endpoints, and how messages are delivered.
 
 use std::{fmt, time::Duration};
 
@@ -7,16 +7,12 @@ use figment::value::{Dict, Value};
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use super::{
-    reader::Reader,
-    settings::as_duration,
-    units::{format_duration, parse_duration},
+use crate::config::{
+    reader::SettingsReader,
+    units::{DAY, HOUR, MILLIS_100, as_duration, as_durations, parse_duration},
 };
 
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
-
-/// What an endpoint can ask to be told of.
+/// The names of the kinds of events that an endpoint can subscribe to.
 pub const EVENTS: [&str; 7] = [
     "online",
     "offline",
@@ -37,48 +33,48 @@ const SCHEDULE: &str =
 /// `[webhooks]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WebhookSettings {
-    /// Endpoints that are there whatever was made over REST.
+    /// The configured endpoints; REST cannot change them.
     pub endpoints: Vec<EndpointSettings>,
-    /// Whether endpoints that are made over REST may be `http`.
+    /// Whether endpoints created over REST may have an `http` URL.
     pub allow_http: bool,
-    /// Whether endpoints that are made over REST may be in this network.
+    /// Whether endpoints created over REST may be at addresses of this host or of private networks.
     pub allow_private: bool,
-    /// The longest an endpoint may take to answer.
+    /// The longest time that an endpoint may take to answer.
     #[serde(serialize_with = "as_duration")]
     pub timeout: Duration,
-    /// When a message is sent: after each of these times, until it is delivered. The first is zero.
+    /// The pause before each attempt to send a message. The first is zero; after the last attempt the message fails.
     #[serde(serialize_with = "as_durations")]
     pub retry_schedule: Vec<Duration>,
-    /// An endpoint that fails for so long is disabled.
+    /// An endpoint that fails for this long is disabled.
     #[serde(serialize_with = "as_duration")]
     pub disable_after: Duration,
-    /// Messages on their way to one endpoint at once, at least 1.
+    /// The most concurrent requests to one endpoint, at least 1.
     pub concurrency: usize,
 }
 
 /// `[[webhooks.endpoints]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndpointSettings {
-    /// Where messages go.
+    /// The URL that messages are sent to.
     pub url: String,
-    /// Signs them.
-    pub secret: SecretSetting,
-    /// What it is told of, each one of [`EVENTS`].
+    /// The key that signs messages.
+    pub secret: WebhookSecret,
+    /// The kinds of events that it gets, each one of [`EVENTS`].
     pub events: Vec<String>,
-    /// Of which vehicles; none: of all.
+    /// The vehicles whose events it gets; all if the list is empty.
     pub devices: Vec<String>,
-    /// Whether messages of one vehicle wait for one another.
+    /// Whether a message waits until the one before it, of the same vehicle, is delivered or has failed.
     pub ordered: bool,
-    /// Whether changes that were not sent yet become one message.
+    /// Whether changes that were not sent yet are merged into one message.
     pub coalesce: bool,
 }
 
-/// A secret. Whatever displays, logs or serialises it shows none.
+/// A webhook secret. Formatting and serialising it never show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretSetting(String);
+pub struct WebhookSecret(String);
 
-impl SecretSetting {
-    /// The secret as it was set.
+impl WebhookSecret {
+    /// The secret as it is in the settings.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -92,28 +88,25 @@ impl SecretSetting {
     }
 }
 
-impl fmt::Debug for SecretSetting {
+impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }
 
-impl Serialize for SecretSetting {
+impl Serialize for WebhookSecret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
     }
 }
 
 impl WebhookSettings {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Self {
+    pub(super) fn read(reader: &mut SettingsReader<'_>) -> Self {
         let settings = Self {
-            endpoints: reader.tables("webhooks.endpoints", ENDPOINTS, endpoint),
+            endpoints: reader.tables("webhooks.endpoints", ENDPOINTS, parse_endpoint),
             allow_http: reader.switch("webhooks.allow_http"),
             allow_private: reader.switch("webhooks.allow_private"),
-            timeout: reader.duration(
-                "webhooks.timeout",
-                Duration::from_millis(100)..=Duration::from_mins(1),
-            ),
+            timeout: reader.duration("webhooks.timeout", MILLIS_100..=Duration::from_mins(1)),
             retry_schedule: reader.list("webhooks.retry_schedule", SCHEDULE, |text| {
                 parse_duration(text).filter(|pause| *pause <= DAY * 7)
             }),
@@ -139,7 +132,7 @@ impl WebhookSettings {
     }
 }
 
-fn endpoint(table: &Dict) -> Option<EndpointSettings> {
+fn parse_endpoint(table: &Dict) -> Option<EndpointSettings> {
     const KEYS: [&str; 6] = ["url", "secret", "events", "devices", "ordered", "coalesce"];
     if table.keys().any(|key| !KEYS.contains(&key.as_str())) {
         return None;
@@ -152,7 +145,7 @@ fn endpoint(table: &Dict) -> Option<EndpointSettings> {
     let events = texts(table.get("events"), |event| EVENTS.contains(&event))?;
     Some(EndpointSettings {
         url: text("url").filter(|url| is_url(url))?.to_owned(),
-        secret: SecretSetting::parse(text("secret")?)?,
+        secret: WebhookSecret::parse(text("secret")?)?,
         events: if events.is_empty() {
             EVENTS.map(str::to_owned).to_vec()
         } else {
@@ -181,8 +174,8 @@ fn is_device_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.chars().all(allowed)
 }
 
-/// A list of texts that are all right; none if it is absent.
-fn texts(value: Option<&Value>, is_right: impl Fn(&str) -> bool) -> Option<Vec<String>> {
+/// A list of texts that all pass `is_valid`; an empty list if it is absent.
+fn texts(value: Option<&Value>, is_valid: impl Fn(&str) -> bool) -> Option<Vec<String>> {
     let Some(value) = value else {
         return Some(Vec::new());
     };
@@ -190,12 +183,8 @@ fn texts(value: Option<&Value>, is_right: impl Fn(&str) -> bool) -> Option<Vec<S
     items
         .map(|item| {
             item.as_str()
-                .filter(|text| is_right(text))
+                .filter(|text| is_valid(text))
                 .map(str::to_owned)
         })
         .collect()
-}
-
-fn as_durations<S: Serializer>(durations: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
 }
