@@ -1,6 +1,6 @@
-//! The question that a container's health check asks: does the gateway on this host answer?
+//! The `health` subcommand: asks the gateway on this host for `/health`, as a container's health check does.
 //!
-//! It knows the process from outside only, as any client of the API does.
+//! It is a plain client of the REST API.
 
 use std::{
     io,
@@ -17,55 +17,55 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// The whole of connecting, asking and the head of the answer. Less than supervisors commonly wait themselves, so that
-/// they hear why.
+/// The time for connecting, the request and the head of the response. Supervisors commonly wait longer, so that they get
+/// the reason.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why the gateway does not count as healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// Port 0 is another one at every start, and only the log tells which.
-    #[error("http.listen = {0} does not tell which port was taken")]
+    /// Port 0 is another port at every start, which only the log shows.
+    #[error("http.listen = {0} does not say which port is in use")]
     AnyPort(SocketAddr),
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     #[error("cannot connect to {address}: {source}")]
     Connect {
-        /// Where the gateway was expected.
+        /// The address of the gateway.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Whoever listens there does not speak HTTP, or hung up.
+    /// The peer does not speak HTTP, or closed the connection.
     #[error("no answer from {address}: {source}")]
     Exchange {
-        /// Where the gateway was asked.
+        /// The address of the gateway.
         address: SocketAddr,
-        /// What went wrong.
+        /// The error of the HTTP client.
         source: hyper::Error,
     },
-    /// It answered that it is not well.
+    /// The gateway answered with another status than 200.
     #[error("{address} answered {status}")]
     Status {
-        /// Where the gateway was asked.
+        /// The address of the gateway.
         address: SocketAddr,
-        /// What it answered.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// It hangs.
+    /// The gateway did not answer in time.
     #[error("{address} did not answer within {DEADLINE:?}")]
     Deadline {
-        /// Where the gateway was asked.
+        /// The address of the gateway.
         address: SocketAddr,
     },
 }
 
-/// Asks the gateway that listens as `http.listen` says for `/health`; well is 200 within three seconds.
+/// Checks that the gateway listening at `http.listen` answers `/health` with 200 within three seconds.
 pub async fn check(listen: SocketAddr) -> Result<(), HealthError> {
     if listen.port() == 0 {
         return Err(HealthError::AnyPort(listen));
     }
-    let address = reachable(listen);
-    let status = tokio::time::timeout(DEADLINE, ask(address))
+    let address = connectable(listen);
+    let status = tokio::time::timeout(DEADLINE, request_status(address))
         .await
         .map_err(|_elapsed| HealthError::Deadline { address })??;
     if status == StatusCode::OK {
@@ -75,8 +75,8 @@ pub async fn check(listen: SocketAddr) -> Result<(), HealthError> {
     }
 }
 
-/// Where this host reaches what listens there: all addresses of the host are none to connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+/// The address to connect to for a listener: the unspecified address is replaced by loopback.
+fn connectable(listen: SocketAddr) -> SocketAddr {
     let mut address = listen;
     if listen.ip().is_unspecified() {
         match listen {
@@ -87,7 +87,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn ask(address: SocketAddr) -> Result<StatusCode, HealthError> {
+async fn request_status(address: SocketAddr) -> Result<StatusCode, HealthError> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|source| HealthError::Connect { address, source })?;
@@ -98,12 +98,12 @@ async fn ask(address: SocketAddr) -> Result<StatusCode, HealthError> {
         if let Ok(host) = HeaderValue::from_str(&address.to_string()) {
             request.headers_mut().insert(header::HOST, host);
         }
-        // It moves the bytes; what goes wrong with it is heard through the answer.
+        // The connection task moves the bytes; its errors reach the request, too.
         let connection = tokio::spawn(connection);
         let status = sender
             .send_request(request)
             .await
-            .map(|answer| answer.status());
+            .map(|response| response.status());
         connection.abort();
         status
     };

@@ -1,10 +1,10 @@
-//! The signals that ask the process to end.
+//! The signals that stop the process.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT (Ctrl-C), watched from the moment it is made.
+/// SIGTERM and SIGINT (Ctrl-C), caught from the moment it is created.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -12,7 +12,11 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from the operating system's default, which is to end the process.
+    /// Installs the handlers, which replace the default action of ending the process.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refused a handler.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -20,7 +24,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one and says its name.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
