@@ -1,0 +1,192 @@
+//! The command line: its arguments, and what each subcommand does.
+
+use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
+use vehicle_gateway::{
+    app,
+    config::{self, Settings, Sources},
+    health, http,
+    simulate::{self, DeviceId, Dialect},
+    store, telemetry,
+};
+
+/// Gateway between connected vehicles and fleet software
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    /// Read settings from a TOML file; later files override earlier ones
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Gateway settings"
+    )]
+    files: Vec<PathBuf>,
+    /// Set one setting, such as http.listen=127.0.0.1:3001; overrides files and environment
+    #[arg(
+        long = "set",
+        value_name = "KEY=VALUE",
+        global = true,
+        help_heading = "Gateway settings"
+    )]
+    overrides: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Run the gateway (the default)
+    Serve,
+    /// Print the effective settings with secrets masked, or all problems of the settings
+    CheckConfig,
+    /// Check that the gateway with these settings answers; exit code 0 if it does
+    Health,
+    /// Migrate the database schema and exit
+    Migrate,
+    /// Print the description of the REST API
+    Openapi,
+    /// Simulate a vehicle, or a fleet, that connects to a running gateway
+    Simulate(SimulateArguments),
+}
+
+#[derive(Debug, Args)]
+struct SimulateArguments {
+    /// Address of the gateway's device port
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4000")]
+    connect: String,
+    /// Id of the vehicle, if it is only one [default: a UUID]
+    #[arg(long, value_parser = DeviceId::parse)]
+    id: Option<DeviceId>,
+    /// Number of vehicles; a single one shows its sentences and sends typed lines
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    devices: u32,
+    /// Dialect: plain sentences, or one JSON object for each
+    #[arg(long, value_enum, default_value_t = DialectArgument::Text)]
+    dialect: DialectArgument,
+    /// Time between two PINGs of a vehicle; 0 for none
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = simulate::parse_duration)]
+    heartbeat: Duration,
+    /// Time between two reports of a vehicle; 0 for none [default: none for one, 60s for more]
+    #[arg(long, value_name = "DURATION", value_parser = simulate::parse_duration)]
+    report_every: Option<Duration>,
+    /// Vehicles that connect in each second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    ramp: u32,
+    /// Say goodbye and exit after this time [default: at Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION", value_parser = simulate::parse_duration)]
+    length: Option<Duration>,
+    /// Seed of the fleet: the same number gives the same fleet [default: random]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DialectArgument {
+    Text,
+    Json,
+}
+
+impl Cli {
+    /// Runs the subcommand. Returns the exit code of the process.
+    pub(crate) fn run(self) -> ExitCode {
+        let command = match self.command.unwrap_or(Subcommands::Serve) {
+            Subcommands::Openapi => return print(&http::openapi()),
+            Subcommands::Simulate(arguments) => return simulate(arguments),
+            command => command,
+        };
+        let sources = Sources {
+            files: self.files,
+            environment: config::process_environment(),
+            overrides: self.overrides,
+        };
+        let settings = match config::load(&sources) {
+            Ok(settings) => settings,
+            Err(problems) => return fail(&problems),
+        };
+        if let Subcommands::CheckConfig = command {
+            return print(&settings.to_toml_masked());
+        }
+        if let Subcommands::Health = command {
+            return block_on(check_health(settings));
+        }
+        if let Err(error) = telemetry::init(&settings.log) {
+            return fail(&error);
+        }
+        match command {
+            Subcommands::Migrate => block_on(migrate(settings)),
+            _ => block_on(serve(settings)),
+        }
+    }
+}
+
+fn simulate(arguments: SimulateArguments) -> ExitCode {
+    let options = simulate::Options {
+        connect: arguments.connect,
+        id: arguments.id,
+        devices: arguments.devices,
+        dialect: match arguments.dialect {
+            DialectArgument::Text => Dialect::Text,
+            DialectArgument::Json => Dialect::Json,
+        },
+        heartbeat: arguments.heartbeat,
+        report_every: arguments.report_every,
+        ramp: arguments.ramp,
+        length: arguments.length,
+        seed: arguments.seed,
+    };
+    block_on(async {
+        simulate::run(options)
+            .await
+            .unwrap_or_else(|error| fail(&error))
+    })
+}
+
+async fn serve(settings: Settings) -> ExitCode {
+    app::run(settings)
+        .await
+        .unwrap_or_else(|error| fail(&error))
+}
+
+async fn migrate(settings: Settings) -> ExitCode {
+    match store::migrate(&app::database_address(&settings)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&app::StartError::from(error)),
+    }
+}
+
+async fn check_health(settings: Settings) -> ExitCode {
+    match health::check(settings.http.listen).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format_args!("cannot start: {error}")),
+    };
+    let exit = runtime.block_on(work);
+    // Blocking tasks that outlast the grace time are not waited for.
+    runtime.shutdown_background();
+    exit
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has closed the pipe, as `head` does.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Writes the reason to standard error for a person, whatever the log format is, and returns the exit code of a failure.
+fn fail(reason: &dyn Display) -> ExitCode {
+    // If standard error is gone, too, only the exit code is left.
+    let _ignored = writeln!(std::io::stderr(), "vehicle-gateway: {reason}");
+    ExitCode::FAILURE
+}
