@@ -9,6 +9,7 @@
 )]
 
 pub mod app;
+mod backoff;
 pub mod cluster;
 pub mod commands;
 pub mod config;

@@ -1,8 +1,8 @@
-//! The memory that large input of all devices together may take.
+//! The budget of memory for large input of all devices together.
 //!
-//! Taken as bytes arrive, never for bytes that are only announced. When there is none left, one
-//! connection may go over it until its blob is complete: everybody else waits while holding a part,
-//! and without that exception nobody might ever finish.
+//! A connection takes its share as bytes arrive, never for bytes that are only announced. When nothing is left, one
+//! connection at a time may exceed the budget until its blob is complete: the others wait while they hold a part, and
+//! without this exception none might ever finish.
 
 use std::{
     future::Future,
@@ -21,20 +21,21 @@ use tokio::{
 
 /// The unit of account, in bytes.
 const UNIT: usize = 1 << 10;
-/// Bytes that a connection may hold without asking: a sentence, and what one small read brings.
+/// Bytes that a connection may hold outside the budget: a sentence and one small read.
 pub(super) const FREE: usize = 8 << 10;
 /// Units taken at a time, so that a growing blob does not ask at every read.
 const STEP: usize = 64;
 
-/// Memory for blobs under way, shared by all connections.
+/// The memory for incomplete blobs, shared by all connections.
 #[derive(Debug, Clone)]
-pub struct Budget(Arc<Shared>);
+pub struct Budget(Arc<BudgetState>);
 
 #[derive(Debug)]
-struct Shared {
+struct BudgetState {
     room: Arc<Semaphore>,
-    /// Whose holder may go over the room that there is.
+    /// One permit: its holder may exceed the budget.
     exception: Arc<Semaphore>,
+    /// Connections that wait for room.
     waiting: AtomicUsize,
 }
 
@@ -42,7 +43,7 @@ impl Budget {
     /// A budget of this many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(BudgetState {
             room: Arc::new(Semaphore::new(bytes / UNIT)),
             exception: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
@@ -54,26 +55,26 @@ impl Budget {
             budget: self.clone(),
             room: None,
             exception: None,
-            asked: None,
+            pending: None,
             since: None,
         }
     }
 }
 
-/// What a connection that asked for more was given.
+/// The permit that a waiting connection got.
 enum Grant {
     Room(OwnedSemaphorePermit),
     Exception(OwnedSemaphorePermit),
 }
 
-type Asked = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
+type PendingGrant = Pin<Box<dyn Future<Output = Option<Grant>> + Send>>;
 
-/// What one connection holds of the [`Budget`].
+/// The part of the [`Budget`] that one connection holds.
 pub(super) struct Share {
     budget: Budget,
     room: Option<OwnedSemaphorePermit>,
     exception: Option<OwnedSemaphorePermit>,
-    asked: Option<Asked>,
+    pending: Option<PendingGrant>,
     since: Option<Instant>,
 }
 
@@ -83,22 +84,22 @@ impl Share {
         units.map_or(0, OwnedSemaphorePermit::num_permits) * UNIT
     }
 
-    /// Since when it holds anything.
+    /// When the share became more than nothing.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Whether others wait for what it holds.
+    /// Whether other connections wait for room.
     pub(super) fn is_wanted(&self) -> bool {
         self.budget.0.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts as new from now on.
+    /// Restarts the time of [`Self::held_since`].
     pub(super) fn renew(&mut self) {
         self.since = Some(Instant::now());
     }
 
-    /// Ready once the share covers `bytes`; gives back everything when nothing is needed.
+    /// Ready once the share covers `bytes`. Returns the whole share to the budget if `bytes` fit outside of it.
     pub(super) fn poll_cover(&mut self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
         if bytes <= FREE {
             if self.since.is_some() {
@@ -110,15 +111,15 @@ impl Share {
             if self.exception.is_some() || self.bytes() >= bytes {
                 return Poll::Ready(());
             }
-            let grant = match &mut self.asked {
+            let grant = match &mut self.pending {
                 None => {
                     self.since.get_or_insert_with(Instant::now);
-                    self.asked = Some(Box::pin(ask(Arc::clone(&self.budget.0))));
+                    self.pending = Some(Box::pin(acquire(Arc::clone(&self.budget.0))));
                     continue;
                 }
-                Some(asked) => std::task::ready!(asked.as_mut().poll(context)),
+                Some(grant) => std::task::ready!(grant.as_mut().poll(context)),
             };
-            self.asked = None;
+            self.pending = None;
             match (grant, &mut self.room) {
                 (Some(Grant::Room(more)), Some(room)) => room.merge(more),
                 (Some(Grant::Room(more)), none) => *none = Some(more),
@@ -130,12 +131,12 @@ impl Share {
     }
 }
 
-async fn ask(shared: Arc<Shared>) -> Option<Grant> {
+async fn acquire(shared: Arc<BudgetState>) -> Option<Grant> {
     let step = u32::try_from(STEP).unwrap_or(u32::MAX);
     if let Ok(room) = Arc::clone(&shared.room).try_acquire_many_owned(step) {
         return Some(Grant::Room(room));
     }
-    let _waiting = Waiting::new(&shared);
+    let _waiting = WaitingGuard::new(&shared);
     tokio::select! {
         biased;
         room = Arc::clone(&shared.room).acquire_many_owned(step) => room.ok().map(Grant::Room),
@@ -145,17 +146,17 @@ async fn ask(shared: Arc<Shared>) -> Option<Grant> {
     }
 }
 
-/// Counts one more waiting connection while it lives.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts a connection as waiting until it is dropped.
+struct WaitingGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared) -> Self {
+impl<'a> WaitingGuard<'a> {
+    fn new(shared: &'a BudgetState) -> Self {
         shared.waiting.fetch_add(1, Ordering::Relaxed);
         Self(&shared.waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_gives_back_what_it_holds_when_the_blob_is_complete() {
+    fn a_share_is_returned_when_the_blob_is_complete() {
         let budget = Budget::new(2 * STEP_BYTES);
         let mut share = budget.share();
         assert!(covers(&mut share, 2 * STEP_BYTES));
@@ -187,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn sentences_need_no_room() {
+    fn sentences_need_no_share() {
         let budget = Budget::new(0);
         assert!(covers(&mut budget.share(), FREE));
     }
 
     #[test]
-    fn without_room_one_at_a_time_may_go_over_it_so_that_somebody_always_finishes() {
+    fn without_room_one_connection_at_a_time_may_exceed_the_budget() {
         let budget = Budget::new(2 * STEP_BYTES);
         let mut shares = [budget.share(), budget.share(), budget.share()];
         let [first, second, third] = &mut shares;
@@ -201,7 +202,7 @@ mod tests {
         assert!(covers(first, 9 * STEP_BYTES));
         assert!(!covers(second, 2 * STEP_BYTES) && !covers(third, STEP_BYTES));
         assert!(first.is_wanted());
-        // The first is done: its room goes to one, the exception to the other.
+        // The first is complete: its room goes to one, the exception to the other.
         assert!(covers(first, 0));
         assert!(covers(second, 2 * STEP_BYTES) && covers(third, STEP_BYTES));
         assert!(!first.is_wanted());

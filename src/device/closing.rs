@@ -1,5 +1,4 @@
-//! Closing a connection: the socket so that the last words arrive, the session so that the store
-//! knows.
+//! Closing a connection: the socket, without losing the last reply, and the session in the store.
 
 use std::{
     future::poll_fn, mem::MaybeUninit, net::SocketAddr, pin::Pin, sync::Arc, task::Poll,
@@ -11,32 +10,32 @@ use tokio::{
     time::timeout,
 };
 
-use super::connection::{Connection, PendingLogin};
+use super::connection::{DeviceConnection, PendingLogin};
 use crate::{
     domain::{DisconnectReason, SessionKey},
     sessions::{LoggedIn, Mailbox, PendingWrite, Session, Sessions, Written},
 };
 
-/// How long closing waits for the other side.
+/// The longest wait for the peer to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Removes the session here, shuts the socket, sends the end of the session to the store; what
-    /// must outlive the connection is returned.
-    pub(super) async fn part(&mut self, reason: DisconnectReason) -> Rest {
+impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
+    /// Removes the session from this instance, shuts the socket down and submits the end of the session to the store.
+    /// Returns what is left to do without the connection.
+    pub(super) async fn close(&mut self, reason: DisconnectReason) -> Cleanup {
         let session = self.session.take();
         if let Some(session) = &session {
             self.sessions.leave(session);
         }
-        let shut = shut(&mut self.stream).await;
+        let shut = shut_down(&mut self.stream).await;
         let end = session.map(|session| {
             let ticket = self.sessions.begin_end(&session, reason);
             (session, ticket)
         });
-        if shut && has_last_words(reason) {
+        if shut && sends_last_reply(reason) {
             linger(&mut self.stream).await;
         }
-        Rest {
+        Cleanup {
             remote: self.remote,
             sessions: Arc::clone(&self.sessions),
             mailbox: Arc::clone(&self.mailbox),
@@ -46,8 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// What is left to do once a connection is closed.
-pub(super) struct Rest {
+/// The work that is left once a connection is closed.
+pub(super) struct Cleanup {
     remote: SocketAddr,
     sessions: Arc<Sessions>,
     mailbox: Arc<Mailbox>,
@@ -55,11 +54,11 @@ pub(super) struct Rest {
     end: Option<(Arc<Session>, PendingWrite<Written>)>,
 }
 
-impl Rest {
-    /// Sees to it that no session is left in the store.
-    pub(super) async fn clean_up(self, reason: DisconnectReason) {
+impl Cleanup {
+    /// Ends the session in the store.
+    pub(super) async fn run(self, reason: DisconnectReason) {
         let mut end = self.end;
-        // A login that is still on its way may yet be stored; then it is ended right after.
+        // A login that is still pending may yet be stored: then its session is ended right after.
         if let Some(PendingLogin {
             ticket, device_id, ..
         }) = self.login
@@ -82,8 +81,8 @@ impl Rest {
     }
 }
 
-/// Whether the gateway said something before it closed for this reason.
-fn has_last_words(reason: DisconnectReason) -> bool {
+/// Whether the gateway sends a sentence before it closes for this reason.
+fn sends_last_reply(reason: DisconnectReason) -> bool {
     matches!(
         reason,
         DisconnectReason::Goodbye
@@ -94,14 +93,14 @@ fn has_last_words(reason: DisconnectReason) -> bool {
     )
 }
 
-/// Tells the other side that nothing more comes; false if it is gone.
-async fn shut(stream: &mut (impl AsyncWrite + Unpin)) -> bool {
+/// Closes the sending direction. Returns whether the peer is still there.
+async fn shut_down(stream: &mut (impl AsyncWrite + Unpin)) -> bool {
     let shut = poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context));
     matches!(timeout(LINGER, shut).await, Ok(Ok(())))
 }
 
-/// Reads and drops what the other side is still sending, for a moment: closing over unread bytes
-/// resets the connection, and the last words might be lost.
+/// Reads and drops what the peer still sends, for at most [`LINGER`]: closing a socket with unread bytes resets the
+/// connection, and the peer could lose the last reply.
 async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
     let until_closed = poll_fn(|context| {
         loop {
@@ -115,6 +114,6 @@ async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
         }
     });
     if timeout(LINGER, until_closed).await.is_err() {
-        tracing::trace!("the device did not close its side");
+        tracing::trace!("device did not close its side");
     }
 }

@@ -1,9 +1,11 @@
-//! A connection over a stream that cuts everything into pieces, with a real store behind it.
+//! Unit tests of a connection over an in-memory stream that splits reads and writes, with a real store.
 
 use std::{sync::Mutex, time::Duration};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
+use tokio::io::{
+    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadBuf, duplex,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -18,13 +20,13 @@ use crate::{
     webhooks::{Counts, Rules},
 };
 
-struct Gateway {
+struct TestGateway {
     parts: Parts,
     options: Arc<DeviceOptions>,
     _folder: TempDir,
 }
 
-impl Gateway {
+impl TestGateway {
     async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let commit_timeout = Duration::from_secs(10);
@@ -91,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// Talks to the device behind `stream`.
+    /// Serves the device on `stream`.
     fn serve<S>(&self, stream: S) -> impl Future<Output = ()> + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -106,38 +108,38 @@ impl Gateway {
     }
 }
 
-/// Says `input` over a stream that holds `size` bytes each way, and returns all answers: reads and
-/// writes are cut there.
-async fn converse(gateway: &Gateway, size: usize, input: &[u8]) -> String {
+/// Sends `input` over a stream that holds `size` bytes each way, so that reads and writes are split there. Returns all
+/// replies.
+async fn converse(gateway: &TestGateway, size: usize, input: &[u8]) -> String {
     let (device, stream) = duplex(size);
     let serving = tokio::spawn(gateway.serve(stream));
     let (mut from, mut to) = tokio::io::split(device);
     let input = input.to_vec();
-    let saying = tokio::spawn(async move {
-        // The gateway may close before it has heard all.
+    let sending = tokio::spawn(async move {
+        // The gateway may close before it has read everything.
         let _closed = to.write_all(&input).await;
         let _closed = to.shutdown().await;
     });
     let mut answers = String::new();
     from.read_to_string(&mut answers).await.unwrap();
-    saying.await.unwrap();
+    sending.await.unwrap();
     serving.await.unwrap();
     answers
 }
 
-const TALK: &[u8] = b"PING.HELLO, I'M truck!\r\nREPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.\
+const INPUT: &[u8] = b"PING.HELLO, I'M truck!\r\nREPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.\
     PING.nonsense\nWTF! 5\r\n\0\r\n\n!PING.KEEP ME POSTED EVERY 20 SECONDS.HELLO, I'M truck!GOTTA GO.PING.";
-const ANSWERS: &str = "I DON'T KNOW YOU!\nHI, NICE TO MEET YOU!\nOK, THANKS!\nPONG.\n\
+const REPLIES: &str = "I DON'T KNOW YOU!\nHI, NICE TO MEET YOU!\nOK, THANKS!\nPONG.\n\
     SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.\nDAAAMN! ISSUE REPORTED ON JIRA\nPONG.\nSURE, I WILL!\n\
     HI, NICE TO MEET YOU!\nSEE YA!\n";
 
 #[tokio::test]
-async fn answers_do_not_depend_on_how_reads_and_writes_are_cut() {
-    let gateway = Gateway::start().await;
+async fn text_replies_do_not_depend_on_how_reads_and_writes_are_split() {
+    let gateway = TestGateway::start().await;
     for size in [1, 2, 3, 7, 64, 4096] {
         assert_eq!(
-            converse(&gateway, size, TALK).await,
-            ANSWERS,
+            converse(&gateway, size, INPUT).await,
+            REPLIES,
             "pieces of {size}"
         );
     }
@@ -145,8 +147,8 @@ async fn answers_do_not_depend_on_how_reads_and_writes_are_cut() {
 }
 
 #[tokio::test]
-async fn json_answers_do_not_depend_on_how_reads_and_writes_are_cut() {
-    let gateway = Gateway::start().await;
+async fn json_replies_do_not_depend_on_how_reads_and_writes_are_split() {
+    let gateway = TestGateway::start().await;
     let input = br#" {"type":"message","message":"PING.","clientId":"truck"}{"message":"nonsense"}
         {"type":"message","message":"WTF! 2\n1,255"}garbage{"type":"message","message":"GOTTA GO."}"#;
     let answers = concat!(
@@ -173,8 +175,8 @@ async fn json_answers_do_not_depend_on_how_reads_and_writes_are_cut() {
 }
 
 #[tokio::test]
-async fn more_sentences_than_may_wait_for_their_commits_are_all_answered_in_order() {
-    let gateway = Gateway::start().await;
+async fn a_full_pipeline_is_answered_in_order() {
+    let gateway = TestGateway::start().await;
     let pair = "REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.PING.";
     let input = format!("HELLO, I'M truck!{}", pair.repeat(50));
     let answers = converse(&gateway, 4096, input.as_bytes()).await;
@@ -188,8 +190,8 @@ async fn more_sentences_than_may_wait_for_their_commits_are_all_answered_in_orde
 }
 
 #[tokio::test]
-async fn more_than_may_wait_is_handled_also_if_nothing_of_it_is_answered() {
-    let gateway = Gateway::start().await;
+async fn a_full_pipeline_without_replies_is_handled() {
+    let gateway = TestGateway::start().await;
     let fine = r#"{"type":"reply","message":"FINE. I'M HERE 1 2, RUNNING AND CHARGED AT 3%."}"#;
     let input = format!(
         r#"{{"message":"PING.","clientId":"truck"}}{}{{"message":"PING."}}"#,
@@ -213,13 +215,13 @@ async fn more_than_may_wait_is_handled_also_if_nothing_of_it_is_answered() {
     assert_eq!(reports.len(), 50);
 }
 
-/// A stream that notes each write.
-struct Noted {
+/// A stream that records each write.
+struct RecordingStream {
     stream: DuplexStream,
     writes: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
-impl AsyncRead for Noted {
+impl AsyncRead for RecordingStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -229,7 +231,7 @@ impl AsyncRead for Noted {
     }
 }
 
-impl AsyncWrite for Noted {
+impl AsyncWrite for RecordingStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -259,15 +261,15 @@ impl AsyncWrite for Noted {
 }
 
 #[tokio::test]
-async fn each_json_object_is_one_write_and_a_command_keeps_its_distance() {
-    let gateway = Gateway::start().await;
+async fn each_json_object_is_one_write_and_commands_follow_a_pause() {
+    let gateway = TestGateway::start().await;
     let (mut device, stream) = duplex(4096);
     let writes = Arc::default();
-    let noted = Noted {
+    let recording = RecordingStream {
         stream,
         writes: Arc::clone(&writes),
     };
-    let serving = tokio::spawn(gateway.serve(noted));
+    let serving = tokio::spawn(gateway.serve(recording));
     let ping = r#"{"type":"message","message":"PING.","clientId":"truck"}"#;
     device.write_all(ping.repeat(3).as_bytes()).await.unwrap();
     let mut lines = BufReader::new(&mut device).lines();

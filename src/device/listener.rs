@@ -1,4 +1,4 @@
-//! Accepting device connections, whatever happens.
+//! Accepts device connections.
 
 use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{DeviceOptions, connection, proxy::Balancers, refusals::Refusals};
 use crate::{
+    backoff::Backoff,
     commands::Commands,
     domain::DisconnectReason,
     sessions::{Mailbox, Sessions},
 };
 
-/// Pauses after a failed accept: out of files or memory does not pass within microseconds.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The pauses after a failed accept: a lack of files or memory does not pass within microseconds.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
-/// Accepts devices until `stop`, then asks all connections to close and waits until they have.
+/// Accepts devices until `stop` is cancelled, then asks all connections to close and waits until they have.
 pub async fn serve(
     listener: TcpListener,
     sessions: Arc<Sessions>,
@@ -35,7 +35,7 @@ pub async fn serve(
         .proxy_sources
         .clone()
         .map(|sources| Arc::new(Balancers::new(sources, options.login_timeout)));
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = BACKOFF;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -44,19 +44,19 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, remote)) => {
-                pause = FIRST_PAUSE;
+                backoff.reset();
                 if balancers.as_ref().is_some_and(|known| !known.admit(remote)) {
                     continue;
                 }
                 if sessions.connections() >= options.max_connections {
                     if let Some(refused) = refusals.count() {
-                        tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections are connected");
+                        tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections is reached");
                     }
                     continue;
                 }
-                if let Err(error) = prepare(&stream) {
-                    // Gone before it was looked at.
-                    tracing::debug!(%remote, %error, "connection lost at once");
+                if let Err(error) = configure(&stream) {
+                    // The device has disconnected already.
+                    tracing::debug!(%remote, %error, "connection lost before it was served");
                     continue;
                 }
                 let mailbox = Arc::new(Mailbox::default());
@@ -74,13 +74,13 @@ pub async fn serve(
                     let mut stream = stream;
                     let device = tokio::select! {
                         biased;
-                        () = told_to_close(&mailbox) => {
+                        () = close_requested(&mailbox) => {
                             tracing::debug!(%remote, "connection closed");
                             None
                         }
                         device = balancers.device_behind(remote, &mut stream) => device,
                     };
-                    // A task of its own, so that none keeps the memory that the header took.
+                    // A new task, so that the connection does not keep the memory of this one.
                     if let Some(device) = device {
                         tasks.spawn(connection::serve(
                             stream, device, sessions, commands, options, mailbox, guard,
@@ -88,11 +88,13 @@ pub async fn serve(
                     }
                 });
             }
-            Err(error) if is_of_the_peer(&error) => tracing::debug!(%error, "accept"),
+            Err(error) if is_caused_by_peer(&error) => {
+                tracing::debug!(%error, "connection aborted before it was accepted");
+            }
             Err(error) => {
+                let pause = backoff.next_pause();
                 tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept devices; trying again");
                 sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
@@ -104,7 +106,7 @@ pub async fn serve(
     connections.wait().await;
 }
 
-fn is_of_the_peer(error: &io::Error) -> bool {
+fn is_caused_by_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -113,8 +115,9 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-/// Small answers leave at once; a peer that vanished is noticed even while nothing is said.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// Sets `TCP_NODELAY`, so that small replies leave at once, and keep-alive, so that a vanished peer is noticed while
+/// the connection is idle.
+fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     SockRef::from(stream).set_tcp_keepalive(
         &TcpKeepalive::new()
@@ -123,7 +126,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     )
 }
 
-/// Resolves once a connection that has no session, and so gets no orders, is to be closed.
-async fn told_to_close(mailbox: &Mailbox) {
+/// Resolves once the connection is to be closed. It has no session yet, so it gets no other events.
+async fn close_requested(mailbox: &Mailbox) {
     poll_fn(|context| mailbox.poll(context).map(drop)).await;
 }

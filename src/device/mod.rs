@@ -1,19 +1,25 @@
-//! The device port: accepting connections, and talking to one device on each.
+//! The device port: accepts connections and holds one conversation on each.
 //!
-//! `listener` accepts; `connection` moves bytes; `deadlines` watches the clock; `talk` decides what a sentence
-//! calls for; `replies` puts answers in order; `closing` ends a connection; `budget` bounds the memory for large
-//! input. Before all that, `proxy` asks a balancer for the device's address, and `refusals` counts who may not
-//! connect. SQL and HTTP are unknown here.
+//! The way of a sentence: `listener` accepts a connection (behind a balancer, `proxy` reads the device's address from
+//! the PROXY header first). `connection` drives it: `input` reads bytes into the protocol's decoder, `conversation`
+//! decides how to react to a sentence, the service stores it, and `replies` writes the answers in order.
+//!
+//! Around that: `login` waits for a login to be stored, `goodbye` handles requests of the gateway to the connection,
+//! `timers` has all deadlines, `closing` ends a connection and its session, `budget` bounds the memory for large input.
+//! The module knows neither SQL nor HTTP.
 
 mod budget;
 mod closing;
 mod connection;
-mod deadlines;
+mod conversation;
+mod goodbye;
+mod input;
 mod listener;
+mod login;
 mod proxy;
 mod refusals;
 mod replies;
-mod talk;
+mod timers;
 
 use std::time::Duration;
 
@@ -24,40 +30,40 @@ use crate::protocol::Limits;
 pub use budget::Budget;
 pub use listener::serve;
 
-/// How the device port treats its peers.
+/// Bounds and deadlines of the device port.
 #[derive(Debug, Clone)]
 pub struct DeviceOptions {
     /// Caps on sentences and blobs.
     pub limits: Limits,
-    /// The balancers that tell a device's address by the PROXY protocol, and nobody else may connect; none:
-    /// devices connect themselves.
+    /// The balancers that send a device's address by the PROXY protocol; only they may connect. None: devices connect
+    /// directly.
     pub proxy_sources: Option<Vec<IpNet>>,
-    /// Connections that are held at once; further ones are closed at once.
+    /// The most connections at once; further ones are closed at once.
     pub max_connections: usize,
     /// Bad sentences in a row after which the connection is closed.
     pub max_bad_sentences: u32,
-    /// Replies that may wait for commits before the next sentence of a device is handled.
+    /// The most replies of one device that wait for commits before its next sentence is handled.
     pub pipeline: usize,
-    /// How long the gateway listens before it says the `connected` object into silence.
+    /// How long the gateway waits for the first byte before it sends the `connected` object.
     pub greeting_delay: Duration,
-    /// How long a connection may stay without a login.
+    /// The longest time that a connection may stay without a login.
     pub login_timeout: Duration,
-    /// How long a vehicle may stay without saying anything that is understood.
+    /// The longest time that a vehicle may send nothing valid.
     pub silence_timeout: Duration,
-    /// How long a device may take to accept what is written to it.
+    /// The longest time that a device may take to accept written bytes.
     pub write_timeout: Duration,
-    /// How long a blob may take to arrive while others wait for the memory that it holds.
+    /// The longest time that a blob may take to arrive while other devices wait for the memory it holds.
     pub blob_timeout: Duration,
-    /// How long the store tries to commit.
+    /// The longest time that the store tries to commit.
     pub commit_timeout: Duration,
     /// How long a device that an operator disconnects may take to answer the goodbye.
     pub goodbye_timeout: Duration,
-    /// The same for a device that is told goodbye because the gateway stops.
+    /// How long a device may take to answer the goodbye of a shutdown.
     pub shutdown_goodbye_timeout: Duration,
-    /// How long a vehicle may take, when the gateway stops, to answer what it was asked before it is told goodbye.
+    /// At a shutdown, how long a vehicle may take to answer pending commands before the goodbye is sent.
     pub answer_patience: Duration,
-    /// How long it may take, when the gateway stops, until the last device is told.
+    /// At a shutdown, the time over which the connections are asked to close.
     pub release_time: Duration,
-    /// The memory that large input of all devices together may take.
+    /// The memory for large input of all devices together.
     pub budget: Budget,
 }

@@ -1,7 +1,7 @@
-//! The PROXY protocol: the header by which a balancer tells whose connection it passes on. It is received before
-//! there is a connection to converse on, so that a conversation neither knows nor pays for it.
+//! The PROXY protocol: the header in which a balancer sends the address of the device that it forwards.
 //!
-//! Of the header only the device's address is used; the rest (TLVs, the balancer's own address) is passed over.
+//! The header is received before the connection is served, which therefore neither knows of it nor pays for it. Only the
+//! device's address is used; TLVs and the balancer's own address are ignored.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,28 +11,28 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use super::refusals::Refusals;
 
-/// How long a header may take: balancers send it at once, and a packet that was lost comes again after one to three
-/// seconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How version 1 begins, and the most it may have, both by its definition.
-const TEXT: &[u8] = b"PROXY ";
+/// The longest time that a header may take. Balancers send it at once, and a lost packet is retransmitted after one to
+/// three seconds.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The signature and the largest size of version 1, as the specification has them.
+const TEXT_SIGNATURE: &[u8] = b"PROXY ";
 const LONGEST_TEXT: usize = 107;
-/// How version 2 begins, what stands before its addresses, and the most we take: its own bound is 64 KiB, but what
-/// balancers send is below 1 KiB also with all they know of a client's certificate.
-const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-const BINARY_HEAD: usize = 16;
+/// The signature of version 2, the size of its fixed part, and the largest accepted size: the specification allows
+/// 64 KiB, but balancers send less than 1 KiB even with all the details of a client certificate.
+const BINARY_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const BINARY_FIXED: usize = 16;
 const LONGEST_BINARY: usize = 4 << 10;
-/// The connection is the balancer's own: a health check.
+/// The command byte of a connection of the balancer itself, such as a health check.
 const LOCAL: u8 = 0x20;
-/// What is looked at in one step: more than nearly every header has.
-const STEP: usize = 256;
+/// Bytes peeked at in one step: more than nearly every header has.
+const PEEK_SIZE: usize = 256;
 
-/// The balancers, and what is to be said of everybody else.
+/// The balancers that may connect, and the log throttles for other peers.
 #[derive(Debug)]
 pub(super) struct Balancers {
     sources: Vec<IpNet>,
     patience: Duration,
-    strangers: Refusals,
+    unknown_peers: Refusals,
     without_header: Refusals,
 }
 
@@ -40,44 +40,44 @@ impl Balancers {
     pub(super) fn new(sources: Vec<IpNet>, login_timeout: Duration) -> Self {
         Self {
             sources,
-            patience: PATIENCE.min(login_timeout),
-            strangers: Refusals::default(),
+            patience: HEADER_TIMEOUT.min(login_timeout),
+            unknown_peers: Refusals::default(),
             without_header: Refusals::default(),
         }
     }
 
-    /// Whether a peer may say whose connection it passes on. If not, that is logged.
+    /// Whether the peer is a balancer. Logs it if not.
     pub(super) fn admit(&self, remote: SocketAddr) -> bool {
-        // On a socket for both, an IPv4 peer has an IPv6 address.
+        // On a dual-stack socket an IPv4 peer has an IPv4-mapped IPv6 address.
         let ip = remote.ip().to_canonical();
         if self.sources.iter().any(|source| source.contains(&ip)) {
             return true;
         }
-        if let Some(refused) = self.strangers.count() {
-            tracing::warn!(%remote, refused, "device refused: it is none of device.proxy_sources");
+        if let Some(refused) = self.unknown_peers.count() {
+            tracing::warn!(%remote, refused, "device refused: not in device.proxy_sources");
         } else {
-            tracing::debug!(%remote, "device refused: it is none of device.proxy_sources");
+            tracing::debug!(%remote, "device refused: not in device.proxy_sources");
         }
         false
     }
 
-    /// The address of the device behind `remote`; none if the connection is to be closed, which is logged. What
-    /// comes after the header is still in the stream.
+    /// The address of the device behind `remote`, or none (and a log line) if the connection must be closed. The bytes
+    /// after the header stay in the stream.
     pub(super) async fn device_behind(
         &self,
         remote: SocketAddr,
         stream: &mut TcpStream,
     ) -> Option<SocketAddr> {
         let received = timeout(self.patience, receive(stream)).await;
-        match received.unwrap_or(Err(Refused::Late)) {
+        match received.unwrap_or(Err(HeaderError::Timeout)) {
             Ok(device) => {
                 let device = device.unwrap_or(remote);
-                tracing::debug!(remote = %device, balancer = %remote, "a balancer's connection");
+                tracing::debug!(remote = %device, balancer = %remote, "device connected through a balancer");
                 return Some(device);
             }
-            // What health checks do.
-            Err(Refused::Left) => {
-                tracing::debug!(%remote, reason = %Refused::Left, "connection closed");
+            // Health checks do this.
+            Err(HeaderError::Closed) => {
+                tracing::debug!(%remote, reason = %HeaderError::Closed, "connection closed");
             }
             Err(reason) => match self.without_header.count() {
                 Some(refused) => {
@@ -92,50 +92,49 @@ impl Balancers {
     }
 }
 
-/// Why there is no header.
+/// Why there is no valid header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Refused {
-    #[error("it left before it said anything")]
-    Left,
-    #[error("it begins with something else")]
-    SomethingElse,
-    #[error("it is malformed")]
+enum HeaderError {
+    #[error("the connection was closed before the header")]
+    Closed,
+    #[error("the connection does not begin with a header")]
+    NoHeader,
+    #[error("the header is malformed")]
     Malformed,
-    #[error("it is longer than 4 KiB")]
+    #[error("the header is longer than 4 KiB")]
     TooLong,
-    #[error("it was not complete in time")]
-    Late,
-    #[error("the connection ended within it")]
-    CutShort,
+    #[error("the header was not complete in time")]
+    Timeout,
+    #[error("the connection was closed within the header")]
+    Truncated,
 }
 
-/// Takes the header from the stream; the device's address unless the connection is the balancer's own.
-async fn receive(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Refused> {
+/// Reads the header from the stream. Returns the device's address, or none for a connection of the balancer itself.
+async fn receive(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
     let mut bytes = Vec::new();
     loop {
-        let taken = bytes.len();
+        let read = bytes.len();
         let ended = |_: io::Error| {
-            if taken == 0 {
-                Refused::Left
+            if read == 0 {
+                HeaderError::Closed
             } else {
-                Refused::CutShort
+                HeaderError::Truncated
             }
         };
-        bytes.resize(taken + STEP, 0);
-        // Looked at first and taken then: what the device says behind the header stays where the conversation
-        // will read it.
-        let seen = stream.peek(&mut bytes[taken..]).await.map_err(ended)?;
-        if seen == 0 {
+        bytes.resize(read + PEEK_SIZE, 0);
+        // Peeked at before it is read, so that the bytes after the header stay in the stream.
+        let peeked = stream.peek(&mut bytes[read..]).await.map_err(ended)?;
+        if peeked == 0 {
             return Err(ended(io::ErrorKind::UnexpectedEof.into()));
         }
-        bytes.truncate(taken + seen);
+        bytes.truncate(read + peeked);
         let header = parse(&bytes)?;
         let end = header.map_or(bytes.len(), |header| header.length);
-        let taking = stream.read_exact(&mut bytes[taken..end]).await;
-        // Some health checks reset the connection right behind their header, and it may be gone between the two.
-        taking.map_err(|_| match header {
-            Some(_) => Refused::Left,
-            None => Refused::CutShort,
+        let reading = stream.read_exact(&mut bytes[read..end]).await;
+        // Some health checks reset the connection right after their header, which may happen between peek and read.
+        reading.map_err(|_| match header {
+            Some(_) => HeaderError::Closed,
+            None => HeaderError::Truncated,
         })?;
         if let Some(header) = header {
             return Ok(header.device);
@@ -144,59 +143,61 @@ async fn receive(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Refused> 
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Header {
+struct ParsedHeader {
     length: usize,
-    /// None if the balancer speaks for itself, or of something that has no address and port.
+    /// None for a connection of the balancer itself, and for one without an address and port.
     device: Option<SocketAddr>,
 }
 
-/// The header that `bytes` begin with; none if it is not complete.
-fn parse(bytes: &[u8]) -> Result<Option<Header>, Refused> {
-    if begin_like(bytes, BINARY) {
+/// The header that `bytes` begin with, or none if it is not complete.
+fn parse(bytes: &[u8]) -> Result<Option<ParsedHeader>, HeaderError> {
+    if may_begin_with(bytes, BINARY_SIGNATURE) {
         parse_binary(bytes)
-    } else if begin_like(bytes, TEXT) {
+    } else if may_begin_with(bytes, TEXT_SIGNATURE) {
         parse_text(bytes)
     } else {
-        Err(Refused::SomethingElse)
+        Err(HeaderError::NoHeader)
     }
 }
 
-/// Whether `bytes` begin with `signature`, as far as they go.
-fn begin_like(bytes: &[u8], signature: &[u8]) -> bool {
+/// Whether `bytes` begin with `signature`, or are its beginning.
+fn may_begin_with(bytes: &[u8], signature: &[u8]) -> bool {
     bytes.iter().zip(signature).all(|(one, other)| one == other)
 }
 
-fn parse_text(bytes: &[u8]) -> Result<Option<Header>, Refused> {
-    // With more, the parser would look for the end of the line in what the device says.
+fn parse_text(bytes: &[u8]) -> Result<Option<ParsedHeader>, HeaderError> {
+    // With more bytes the parser would look for the end of the line in what the device sent.
     let line = &bytes[..bytes.len().min(LONGEST_TEXT)];
     match ProxyHeader::parse(line, config()) {
         Ok(parsed) => Ok(Some(parsed.into())),
         Err(Error::BufferTooShort) => Ok(None),
-        Err(_) => Err(Refused::Malformed),
+        Err(_) => Err(HeaderError::Malformed),
     }
 }
 
-fn parse_binary(bytes: &[u8]) -> Result<Option<Header>, Refused> {
-    let Some(&[.., command, _family, high, low]) = bytes.first_chunk::<BINARY_HEAD>() else {
+fn parse_binary(bytes: &[u8]) -> Result<Option<ParsedHeader>, HeaderError> {
+    let Some(&[.., command, _family, high, low]) = bytes.first_chunk::<BINARY_FIXED>() else {
         return Ok(None);
     };
-    let length = BINARY_HEAD + usize::from(u16::from_be_bytes([high, low]));
+    let length = BINARY_FIXED + usize::from(u16::from_be_bytes([high, low]));
     if length > LONGEST_BINARY {
-        return Err(Refused::TooLong);
+        return Err(HeaderError::TooLong);
     }
     if bytes.len() < length {
         return Ok(None);
     }
-    // The parser looks at the addresses first and refuses some that the definition says are to be ignored here.
+    // The parser would refuse addresses that the specification says are ignored for this command.
     if command == LOCAL {
-        return Ok(Some(Header {
+        return Ok(Some(ParsedHeader {
             length,
             device: None,
         }));
     }
-    // It is complete: "too short" means that it has no room for its addresses.
+    // The header is complete here, so "too short" means that it has no room for its addresses.
     let parsed = ProxyHeader::parse(&bytes[..length], config());
-    parsed.map_or(Err(Refused::Malformed), |parsed| Ok(Some(parsed.into())))
+    parsed.map_or(Err(HeaderError::Malformed), |parsed| {
+        Ok(Some(parsed.into()))
+    })
 }
 
 fn config() -> ParseConfig {
@@ -206,7 +207,7 @@ fn config() -> ParseConfig {
     }
 }
 
-impl From<(ProxyHeader<'_>, usize)> for Header {
+impl From<(ProxyHeader<'_>, usize)> for ParsedHeader {
     fn from((header, length): (ProxyHeader<'_>, usize)) -> Self {
         let address = header.proxied_address();
         let device = address

@@ -1,4 +1,4 @@
-//! What balancers send, and what comes in its place.
+//! Headers of balancers, and other input in their place.
 
 use proptest::{collection::vec, prelude::*};
 use tokio::{
@@ -17,17 +17,17 @@ const DEVICE_6: &str = "[2001:db8::7]:55555";
 
 fn binary(command: u8, family: u8, content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-    [BINARY, &[command, family], &length, content].concat()
+    [BINARY_SIGNATURE, &[command, family], &length, content].concat()
 }
 
-/// Headers as they are, and the device of each.
+/// Valid headers, and the device of each.
 fn valid() -> Vec<(Vec<u8>, Option<&'static str>)> {
     let text = |line: &str| line.as_bytes().to_vec();
     let all_bits = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
     let longest = format!("PROXY UNKNOWN {all_bits} {all_bits} 65535 65535\r\n");
     assert_eq!(longest.len(), LONGEST_TEXT);
     let tlvs = [IPV4, b"\x05\0\x04abcd\xe0\0\0", &[7; 1000]].concat();
-    let largest = [IPV6, &[7; LONGEST_BINARY - BINARY_HEAD - 36]].concat();
+    let largest = [IPV6, &[7; LONGEST_BINARY - BINARY_FIXED - 36]].concat();
     vec![
         (
             text("PROXY TCP4 203.0.113.7 10.0.0.1 55555 4000\r\n"),
@@ -57,9 +57,9 @@ fn valid() -> Vec<(Vec<u8>, Option<&'static str>)> {
 }
 
 #[test]
-fn a_header_tells_the_device_and_ends_where_the_device_begins_to_speak() {
+fn a_header_has_the_device_and_ends_before_its_first_byte() {
     for (header, device) in valid() {
-        let wanted = Header {
+        let wanted = ParsedHeader {
             length: header.len(),
             device: device.map(|device| device.parse().unwrap()),
         };
@@ -72,7 +72,7 @@ fn a_header_tells_the_device_and_ends_where_the_device_begins_to_speak() {
 }
 
 #[test]
-fn the_beginning_of_a_header_is_waited_for() {
+fn an_incomplete_header_is_not_refused() {
     for (header, _) in valid() {
         for end in 0..header.len() {
             assert_eq!(parse(&header[..end]), Ok(None), "{:?}", &header[..end]);
@@ -81,7 +81,7 @@ fn the_beginning_of_a_header_is_waited_for() {
 }
 
 #[test]
-fn what_is_no_header_is_refused_at_the_first_byte_that_tells() {
+fn other_input_is_refused_at_its_first_wrong_byte() {
     for other in [
         &b"H"[..],
         b"PING.",
@@ -94,12 +94,12 @@ fn what_is_no_header_is_refused_at_the_first_byte_that_tells() {
         b"\r\nHELLO",
         b"\x16\x03\x01",
     ] {
-        assert_eq!(parse(other), Err(Refused::SomethingElse), "{other:?}");
+        assert_eq!(parse(other), Err(HeaderError::NoHeader), "{other:?}");
     }
 }
 
 #[test]
-fn a_header_with_mistakes_is_refused() {
+fn a_malformed_header_is_refused() {
     let too_long = [b"PROXY TCP4 ", [b'1'; 100].as_slice()].concat();
     let ends_too_late = [b"PROXY UNKNOWN ", [b'x'; 100].as_slice(), b"\r\n"].concat();
     let version_3 = binary(0x31, 0x11, IPV4);
@@ -122,19 +122,23 @@ fn a_header_with_mistakes_is_refused() {
         &no_room,
         &no_addresses,
     ] {
-        assert_eq!(parse(malformed), Err(Refused::Malformed), "{malformed:?}");
+        assert_eq!(
+            parse(malformed),
+            Err(HeaderError::Malformed),
+            "{malformed:?}"
+        );
     }
-    let large = binary(0x21, 0x11, &[0; LONGEST_BINARY - BINARY_HEAD + 1]);
+    let large = binary(0x21, 0x11, &[0; LONGEST_BINARY - BINARY_FIXED + 1]);
     assert_eq!(
-        parse(&large[..BINARY_HEAD]),
-        Err(Refused::TooLong),
+        parse(&large[..BINARY_FIXED]),
+        Err(HeaderError::TooLong),
         "it is not even received"
     );
 }
 
 proptest! {
     #[test]
-    fn whatever_comes_a_header_ends_within_it(
+    fn a_parsed_header_is_never_longer_than_its_input(
         (header, garbage, at) in (0..valid().len(), vec(any::<u8>(), 0..40), 0..120_usize)
     ) {
         let mut bytes = valid()[header].0.clone();
@@ -147,7 +151,7 @@ proptest! {
     }
 }
 
-/// Both ends of a connection: ours, the balancer's.
+/// Both ends of a connection: ours and the balancer's.
 async fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let balancer = TcpStream::connect(listener.local_addr().unwrap()).await;
@@ -158,10 +162,10 @@ async fn connection() -> (TcpStream, TcpStream) {
 }
 
 #[tokio::test]
-async fn what_the_device_says_stays_in_the_stream_however_it_is_cut() {
+async fn the_bytes_after_the_header_stay_in_the_stream() {
     for (header, device) in valid() {
         let all = [&header, HELLO].concat();
-        for piece in [1, STEP, all.len()] {
+        for piece in [1, PEEK_SIZE, all.len()] {
             let (mut ours, mut balancer) = connection().await;
             let send = async {
                 for piece in all.chunks(piece) {
@@ -185,11 +189,11 @@ async fn what_the_device_says_stays_in_the_stream_however_it_is_cut() {
 }
 
 #[tokio::test]
-async fn whoever_leaves_before_the_header_is_told_from_whoever_leaves_within_it() {
+async fn closing_before_and_within_the_header_are_different_errors() {
     for (said, reason) in [
-        (&b""[..], Refused::Left),
-        (b"PROXY TC", Refused::CutShort),
-        (b"\r\n\r\n", Refused::CutShort),
+        (&b""[..], HeaderError::Closed),
+        (b"PROXY TC", HeaderError::Truncated),
+        (b"\r\n\r\n", HeaderError::Truncated),
     ] {
         let (mut ours, mut balancer) = connection().await;
         balancer.write_all(said).await.unwrap();
@@ -199,9 +203,9 @@ async fn whoever_leaves_before_the_header_is_told_from_whoever_leaves_within_it(
 }
 
 #[test]
-fn an_ipv4_balancer_is_known_by_its_address_on_a_socket_for_both() {
+fn an_ipv4_balancer_is_recognised_on_a_dual_stack_socket() {
     let sources = ["10.0.0.0/8", "fd00::/8"].map(|source| source.parse().unwrap());
-    let balancers = Balancers::new(sources.to_vec(), PATIENCE);
+    let balancers = Balancers::new(sources.to_vec(), HEADER_TIMEOUT);
     for (remote, admitted) in [
         ("10.1.2.3:1", true),
         ("[::ffff:10.1.2.3]:1", true),

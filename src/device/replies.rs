@@ -1,5 +1,4 @@
-//! What is to be written to a device: replies in the order of the sentences they answer, each when
-//! it may be said.
+//! The replies to a device: queued in the order of the sentences they answer, each written when its data is committed.
 
 use std::{
     collections::VecDeque,
@@ -19,34 +18,35 @@ use crate::{
     sessions::{Order, PendingWrite, Session, StoreError, Written},
 };
 
-/// Replies of a text device that are ready go out in one write up to this size.
+/// Replies to a text device that are ready share one write up to this size, in bytes.
 const WRITE_SIZE: usize = 1 << 10;
-/// Capacity an empty outgoing buffer may keep.
+/// The capacity that an empty outgoing buffer keeps, in bytes.
 const KEPT_CAPACITY: usize = 256;
-/// Places an empty queue may keep.
-const KEPT_PLACES: usize = 8;
-/// Some devices die on two objects in one read: a command keeps this distance to what was written
-/// before it.
+/// The capacity that an empty queue keeps, in replies.
+const KEPT_REPLIES: usize = 8;
+/// The pause between a command and the bytes written before it: some devices crash on two objects in one read.
 const COMMAND_GAP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
-enum Reply {
+enum QueuedReply {
+    /// The `connected` object.
     Connected,
+    /// A sentence that is ready.
     Say(GatewaySentence),
-    /// Said unless its time is over by then.
+    /// A command, which is dropped if its deadline passes before it can be written.
     Command(Order),
-    /// Said once the write is committed.
+    /// A sentence that waits for the commit.
     WhenStored {
         ticket: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         since: Instant,
-        /// It did not have its place at the store when it was added, and is not known to have it.
+        /// The write waits for room in the queue of the store.
         held_up: bool,
     },
     Close(DisconnectReason),
 }
 
-impl Reply {
+impl QueuedReply {
     fn is_command(&self) -> bool {
         match self {
             Self::Command(_) => true,
@@ -58,44 +58,46 @@ impl Reply {
 
 /// What the front of the queue waits for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wait {
-    /// The device does not take what is being written, since this instant.
+pub(super) enum ReplyWait {
+    /// The device has not accepted the bytes being written, since this instant.
     Device(Instant),
     /// The store has not committed, since this instant.
     Store(Instant),
-    /// A command may be written at this instant.
+    /// The pause before a command, which ends at this instant.
     CommandGap(Instant),
 }
 
 /// The queue of replies of one connection, and the bytes being written.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
-    queue: VecDeque<Reply>,
+    queue: VecDeque<QueuedReply>,
     out: BytesMut,
     last_write: Option<Instant>,
+    /// Since when the device has not accepted bytes.
     stalled: Option<Instant>,
-    /// Bytes of the write that waits for room at the store, if one does: there is never a second.
+    /// Bytes of the write that waits for room in the queue of the store. There is never a second one.
     held_up: Option<usize>,
     closing: bool,
     said_goodbye: bool,
 }
 
 impl Replies {
-    /// The `connected` object.
+    /// Queues the `connected` object.
     pub(super) fn connected(&mut self) {
-        self.queue.push_back(Reply::Connected);
+        self.queue.push_back(QueuedReply::Connected);
     }
 
+    /// Queues a sentence.
     pub(super) fn say(&mut self, sentence: GatewaySentence) {
-        self.queue.push_back(Reply::Say(sentence));
+        self.queue.push_back(QueuedReply::Say(sentence));
     }
 
-    /// Says a command, at its distance to what is said before, unless its time is over by then.
+    /// Queues a command.
     pub(super) fn command(&mut self, order: Order) {
-        self.queue.push_back(Reply::Command(order));
+        self.queue.push_back(QueuedReply::Command(order));
     }
 
-    /// Says `say` once the write of `size` bytes behind `ticket` is committed.
+    /// Queues the sentence `say`, to be sent once the write of `size` bytes behind `ticket` is committed.
     pub(super) fn when_stored(
         &mut self,
         ticket: PendingWrite<Written>,
@@ -107,7 +109,7 @@ impl Replies {
             self.held_up = Some(size);
         }
         let since = Instant::now();
-        self.queue.push_back(Reply::WhenStored {
+        self.queue.push_back(QueuedReply::WhenStored {
             ticket,
             say,
             since,
@@ -115,32 +117,33 @@ impl Replies {
         });
     }
 
-    /// Ends the connection once everything before is written. Nothing may be added after it.
+    /// Closes the connection once everything before is written. Nothing may be queued after it.
     pub(super) fn close(&mut self, reason: DisconnectReason) {
-        self.queue.push_back(Reply::Close(reason));
+        self.queue.push_back(QueuedReply::Close(reason));
         self.closing = true;
     }
 
-    /// Whether the connection ends once everything is written.
+    /// Whether the connection is closed once everything is written.
     pub(super) fn is_closing(&self) -> bool {
         self.closing
     }
 
-    /// Whether an operator's `GOTTA GO.` is on its way to the device.
+    /// Whether an operator's `GOTTA GO.` was written, or is being written.
     pub(super) fn said_goodbye(&self) -> bool {
         self.said_goodbye
     }
 
-    /// Whether a write waits for room at the store: what comes after must not be submitted.
+    /// Whether a write waits for room in the queue of the store. Later writes must not be submitted before it.
     pub(super) fn is_held_up(&self) -> bool {
         self.held_up.is_some()
     }
 
-    /// Bytes of a blob that waits for room at the store.
+    /// Bytes of the write that waits for room in the queue of the store.
     pub(super) fn waiting_blob(&self) -> usize {
         self.held_up.unwrap_or_default()
     }
 
+    /// The number of queued replies.
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -150,17 +153,17 @@ impl Replies {
         self.queue.is_empty() && self.out.is_empty()
     }
 
-    /// What holds up the next byte, if something does.
-    pub(super) fn wait(&self) -> Option<Wait> {
+    /// What delays the next byte, if something does.
+    pub(super) fn wait(&self) -> Option<ReplyWait> {
         if let Some(since) = self.stalled {
-            return Some(Wait::Device(since));
+            return Some(ReplyWait::Device(since));
         }
         match self.queue.front()? {
-            Reply::WhenStored { since, .. } => Some(Wait::Store(*since)),
-            // Also if it has passed by now: then the clock goes off at once.
-            reply if reply.is_command() => {
-                self.last_write.map(|at| Wait::CommandGap(at + COMMAND_GAP))
-            }
+            QueuedReply::WhenStored { since, .. } => Some(ReplyWait::Store(*since)),
+            // Also if it has ended by now: then the timer fires at once.
+            reply if reply.is_command() => self
+                .last_write
+                .map(|at| ReplyWait::CommandGap(at + COMMAND_GAP)),
             _ => None,
         }
     }
@@ -169,7 +172,7 @@ impl Replies {
         self.out.is_empty() && self.last_write.is_none_or(|at| at.elapsed() >= COMMAND_GAP)
     }
 
-    /// Writes what is ready; true if anything moved, an error once the connection is to end.
+    /// Writes what is ready. Returns whether anything changed, or the reason if the connection must be closed.
     pub(super) fn write<S: AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,
@@ -182,7 +185,7 @@ impl Replies {
         let mut progress = false;
         loop {
             if self.out.is_empty() && !self.fill(context, dialect, server_id, session)? {
-                // What is stored without a word makes room as well.
+                // A commit without a reply changes the queue as well.
                 return Ok(progress || before != (self.queue.len(), self.held_up));
             }
             match Pin::new(&mut *stream).poll_write(context, &self.out) {
@@ -207,14 +210,14 @@ impl Replies {
             if self.out.capacity() > KEPT_CAPACITY {
                 self.out = BytesMut::new();
             }
-            if self.queue.is_empty() && self.queue.capacity() > KEPT_PLACES {
+            if self.queue.is_empty() && self.queue.capacity() > KEPT_REPLIES {
                 self.queue = VecDeque::new();
             }
         }
     }
 
-    /// Puts the next replies into the empty `out`: one object of a JSON device (each is to be a
-    /// write of its own), or what is ready of a text device. False if nothing is ready.
+    /// Encodes the next replies into the empty `out`: one object for a JSON device (each object is a write of its own),
+    /// or all that are ready for a text device. Returns whether there is anything to write.
     fn fill(
         &mut self,
         context: &mut Context<'_>,
@@ -224,23 +227,23 @@ impl Replies {
     ) -> Result<bool, DisconnectReason> {
         let one_by_one = dialect == Dialect::Json;
         while self.out.is_empty() || (!one_by_one && self.out.len() < WRITE_SIZE) {
-            if self.queue.front().is_some_and(Reply::is_command) && !self.may_command() {
+            if self.queue.front().is_some_and(QueuedReply::is_command) && !self.may_command() {
                 break;
             }
             let say = match self.queue.front_mut() {
                 None => break,
-                Some(Reply::Connected) => {
+                Some(QueuedReply::Connected) => {
                     encode_connected(server_id, &mut self.out);
                     None
                 }
-                Some(Reply::Say(sentence)) => Some(*sentence),
-                Some(Reply::Command(order)) => {
+                Some(QueuedReply::Say(sentence)) => Some(*sentence),
+                Some(QueuedReply::Command(order)) => {
                     let in_time = Instant::now() < order.before;
                     let written = in_time && session.is_some_and(|s| s.begin_write(order.id));
                     self.said_goodbye |= written && order.action == Action::Goodbye;
                     written.then_some(GatewaySentence::Command(order.action))
                 }
-                Some(Reply::WhenStored {
+                Some(QueuedReply::WhenStored {
                     ticket,
                     say,
                     held_up,
@@ -254,9 +257,9 @@ impl Replies {
                     let Poll::Ready(outcome) = polled else {
                         break;
                     };
-                    match if_stored(&outcome, *say) {
+                    match reply_to_write(&outcome, *say) {
                         Ok(say) => say,
-                        // What is ready goes out first: a device that is not told repeats itself.
+                        // What is ready is written first: a device repeats sentences that were not answered.
                         Err(reason) => {
                             self.queue.clear();
                             self.close(reason);
@@ -264,8 +267,8 @@ impl Replies {
                         }
                     }
                 }
-                Some(Reply::Close(_)) if !self.out.is_empty() => break,
-                Some(Reply::Close(reason)) => return Err(*reason),
+                Some(QueuedReply::Close(_)) if !self.out.is_empty() => break,
+                Some(QueuedReply::Close(reason)) => return Err(*reason),
             };
             self.queue.pop_front();
             if let Some(sentence) = say {
@@ -276,8 +279,8 @@ impl Replies {
     }
 }
 
-/// What is said of a write: the sentence only if it is stored.
-fn if_stored(
+/// The reply to a finished write: `say` if it is stored.
+fn reply_to_write(
     outcome: &Result<Written, StoreError>,
     say: Option<GatewaySentence>,
 ) -> Result<Option<GatewaySentence>, DisconnectReason> {
@@ -287,7 +290,7 @@ fn if_stored(
         Err(StoreError::Unavailable | StoreError::Fenced | StoreError::Closed) => {
             Err(DisconnectReason::StoreUnavailable)
         }
-        // Logged by the store, which refuses just this.
+        // The store refused this write only, and logged why.
         Err(_) => Ok(Some(GatewaySentence::Bad)),
     }
 }

@@ -1,77 +1,76 @@
-//! What was wrong with bytes that were not understood.
+//! Bad input, with the reason and an excerpt.
 
 use std::fmt;
 
 use super::Decoded;
 use crate::domain::{InvalidDeviceId, OutOfRange};
 
-/// One bad sentence: why, and a piece of it for the log.
+/// One bad sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadInput {
-    /// What was wrong and what would be right.
+    /// The reason, and what would be valid.
     pub reason: BadReason,
-    /// How it begins, at most [`BadInput::EXCERPT`] bytes and any value among them: whoever
-    /// prints it must escape it.
+    /// The first bytes of the input, at most [`BadInput::EXCERPT`]. They may have any value and must be escaped for
+    /// output.
     ///
-    /// Of garbage it shows as much of the line as has arrived, so this field alone may depend on
-    /// how the input was split.
+    /// For garbage it is the part of the line that has arrived, so this field alone may depend on how the input was split.
     pub excerpt: Vec<u8>,
 }
 
-/// Why a sentence is bad. Displayed, it says what was wrong and what would be right.
+/// Why a sentence is bad. Its text names the mistake and what would be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadReason {
     /// No sentence begins with such a byte.
     UnknownSentence,
-    /// The sentence went on as none does.
+    /// The beginning of a sentence, followed by a byte that does not fit.
     Malformed {
-        /// The first byte that does not fit, counted from the sentence's first, which is 0.
+        /// The index of the first byte that does not fit; the first byte of the sentence is 0.
         at: usize,
-        /// The sentence it could have become.
+        /// The shape of the sentence that it began with.
         expected: &'static str,
     },
-    /// Not complete within the cap for sentences.
+    /// The sentence exceeds the cap for sentences.
     TooLong {
         /// The cap in bytes.
         limit: usize,
     },
-    /// The right shape, but a value out of its range.
+    /// The shape is valid, but a value is out of its range.
     OutOfRange(OutOfRange),
-    /// The right shape, but an id that no device may have; or such a `clientId`.
+    /// The shape is valid, but the device id is not; or the `clientId` is not valid.
     InvalidDeviceId,
-    /// A debug blob was announced that is larger than the cap.
+    /// The announced debug blob exceeds the cap.
     BlobTooLarge {
-        /// As announced; `u64::MAX` stands for anything larger too.
+        /// The announced size in bytes; `u64::MAX` also stands for any larger one.
         size: u64,
         /// The cap in bytes.
         limit: usize,
     },
-    /// JSON: an object larger than any sentence or blob needs.
+    /// JSON: the object exceeds the cap, which has room for the largest sentence or blob.
     ObjectTooLarge {
         /// The cap in bytes.
         limit: usize,
     },
-    /// JSON: something other than white space between two objects.
+    /// JSON: bytes other than white space between two objects.
     BetweenObjects,
-    /// JSON: an object that cannot be read, with the parser's words for it.
+    /// JSON: the object cannot be parsed, with the message of the parser.
     NotJson(String),
-    /// JSON: an object whose `message` is missing or not a string.
+    /// JSON: the `message` is missing or not a string.
     NoMessage,
     /// JSON: the `message` ends before its sentence does.
     Unfinished {
-        /// The sentence it could have become.
+        /// The shape of the sentence that it began with.
         expected: &'static str,
     },
-    /// JSON: the `message` goes on after its sentence.
+    /// JSON: the `message` continues after its sentence.
     MoreThanOneSentence,
-    /// JSON: the blob has not as many bytes as announced.
+    /// JSON: the number of bytes is not the announced one.
     BlobCount {
-        /// As announced.
+        /// The announced number.
         announced: u64,
-        /// As found.
+        /// The actual number.
         found: u64,
     },
-    /// JSON: something in the blob that is not a byte value.
+    /// JSON: a value of the blob is not a byte.
     BlobByte,
 }
 
@@ -87,7 +86,7 @@ impl BadInput {
     }
 }
 
-/// Only what is above a cap ends the connection.
+/// Only input above a cap of blobs or objects closes the connection.
 impl From<BadInput> for Decoded {
     fn from(bad: BadInput) -> Self {
         match bad.reason {

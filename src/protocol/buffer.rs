@@ -1,26 +1,26 @@
-//! The bytes that were received and are not used up yet.
+//! The received bytes that are not consumed yet.
 
 use bytes::Bytes;
 
-/// A queue of bytes that knows what it costs.
+/// A queue of bytes with a known and bounded cost in memory.
 ///
-/// A plain vector and not a `BytesMut`, because the latter does not tell how much memory stands
-/// behind it once its front was used up, and doubles at will: the caps are about real memory.
+/// It is a vector instead of a `BytesMut`, because the latter does not report its memory after its front was consumed,
+/// and grows by doubling: the caps are about actual memory.
 #[derive(Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
-    /// How many of `bytes` are used up.
+    /// The number of consumed `bytes`.
     start: usize,
 }
 
 impl Buffer {
-    /// What an empty buffer may keep: room for any usual chunk of either dialect, so that a
-    /// chatting device costs no allocations, and an idle one no more than this.
+    /// The capacity that an empty buffer keeps, in bytes: room for any usual chunk of either dialect, so that an active
+    /// device costs no allocations and an idle one no more than this.
     const RETAINED: usize = 256;
     /// The smallest allocation: a text report fits.
     const SMALLEST: usize = 64;
 
-    /// What is not used up.
+    /// The bytes that are not consumed.
     pub(super) fn pending(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
@@ -30,15 +30,15 @@ impl Buffer {
         self.pending().is_empty()
     }
 
-    /// Bytes of heap held, used or not.
+    /// Bytes of heap, used or not.
     pub(super) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 
     /// Appends `chunk`.
     ///
-    /// `bound` is what the sentence, object or blob under way may come to: room is taken ahead up
-    /// to there and not beyond it, so at no time more than `bound` and one chunk is held.
+    /// `bound` is the largest size of the incomplete sentence, object or blob. Capacity is reserved ahead up to it, so the
+    /// buffer never holds more than `bound` and one chunk.
     pub(super) fn push(&mut self, chunk: &[u8], bound: usize) {
         self.compact();
         let needed = self.bytes.len() + chunk.len();
@@ -53,20 +53,19 @@ impl Buffer {
         self.bytes.extend_from_slice(chunk);
     }
 
-    /// Uses up the first `len` pending bytes.
+    /// Consumes the first `len` pending bytes.
     pub(super) fn consume(&mut self, len: usize) {
         self.start += len;
         debug_assert!(
             self.start <= self.bytes.len(),
-            "used up more than there was"
+            "consumed more than was pending"
         );
         if self.start >= self.bytes.len() {
             self.clear();
         }
     }
 
-    /// Uses up the first `len` pending bytes and hands them out, without a copy where they are
-    /// most of what is held.
+    /// Consumes the first `len` pending bytes and returns them, without a copy if they are most of the buffer.
     pub(super) fn take(&mut self, len: usize) -> Bytes {
         if len <= self.bytes.capacity() / 2 {
             let taken = Bytes::copy_from_slice(&self.pending()[..len]);
@@ -78,7 +77,7 @@ impl Buffer {
         Bytes::from(std::mem::replace(&mut self.bytes, rest))
     }
 
-    /// Gives back memory that what is pending does not need. To be called before waiting.
+    /// Frees memory that the pending bytes do not need. Call it before waiting for more bytes.
     pub(super) fn settle(&mut self) {
         self.compact();
         if self.bytes.capacity() > Self::RETAINED && self.bytes.capacity() / 4 > self.bytes.len() {
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_buffer_keeps_little() {
+    fn an_empty_buffer_keeps_little_memory() {
         let mut buffer = Buffer::default();
         assert_eq!(buffer.capacity(), 0);
         buffer.push(&[b'x'; 200], 4096);
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_taken_ahead_only_up_to_the_bound() {
+    fn capacity_is_reserved_only_up_to_the_bound() {
         let mut buffer = Buffer::default();
         for _ in 0..100 {
             buffer.push(&[b'x'; 10], 1000);
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_large_is_handed_out_without_a_copy_and_the_rest_stays() {
+    fn a_large_blob_is_taken_without_a_copy() {
         let mut buffer = Buffer::default();
         buffer.push(b"head", 1004);
         buffer.push(&[b'x'; 1000], 1004);
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_does_not_pin_a_large_allocation() {
+    fn a_small_blob_does_not_keep_a_large_allocation() {
         let mut buffer = Buffer::default();
         buffer.push(&vec![b'x'; 60_000], 60_000);
         buffer.consume(10);

@@ -1,13 +1,13 @@
-//! From bytes as the socket returned them to sentences, whatever the dialect.
+//! Decodes the bytes of a device into sentences, in either dialect.
 
 use super::{
     Decoded, Dialect, Limits, blanks, buffer::Buffer, json::JsonFraming, text::TextFraming,
 };
 
-/// Finds the sentences in what one device sends.
+/// Decodes the input of one device.
 ///
-/// Push a chunk, then take [`next`](Self::next) until it is [`Decoded::Incomplete`]. What comes
-/// out does not depend on where the input was split.
+/// Push a chunk, then call [`next`](Self::next) until it returns [`Decoded::Incomplete`]. The results do not depend on
+/// how the input was split into chunks.
 pub struct Decoder {
     limits: Limits,
     buffer: Buffer,
@@ -15,16 +15,16 @@ pub struct Decoder {
 }
 
 enum Framing {
-    /// Nothing but blanks has come.
+    /// Only blanks have come.
     Undecided,
     Text(TextFraming),
     Json(JsonFraming),
-    /// Something was above its cap: everything is dropped.
+    /// Input exceeded its cap: everything is dropped.
     Closed(Dialect),
 }
 
 impl Decoder {
-    /// A decoder for a new connection; takes no memory until bytes come.
+    /// A decoder for a new connection. It allocates nothing until bytes come.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -34,8 +34,7 @@ impl Decoder {
         }
     }
 
-    /// Takes in what the socket returned. White space between sentences and bytes that are being
-    /// skipped are dropped at once.
+    /// Adds bytes from the socket. White space between sentences and skipped bytes are dropped at once.
     pub fn push(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
         if self.buffer.is_empty() {
@@ -53,15 +52,14 @@ impl Decoder {
         self.buffer.push(bytes, bound);
     }
 
-    /// What the bytes held so far amount to next. To be called after every [`push`](Self::push)
-    /// until it returns [`Decoded::Incomplete`].
+    /// The next result. Call it after every [`push`](Self::push) until it returns [`Decoded::Incomplete`].
     #[expect(
         clippy::should_implement_trait,
         reason = "`Incomplete` is a pause, not the end of an iteration"
     )]
     pub fn next(&mut self) -> Decoded {
-        let useless = self.framing.skip(self.buffer.pending());
-        self.buffer.consume(useless);
+        let unneeded = self.framing.skip(self.buffer.pending());
+        self.buffer.consume(unneeded);
         let decoded = match self.buffer.pending().first() {
             None => Decoded::Incomplete,
             Some(&first) => {
@@ -84,26 +82,24 @@ impl Decoder {
         decoded
     }
 
-    /// Tells that 200 ms went by without a byte: garbage of the text dialect ends here, so that a
-    /// device that never sends a newline is heard again.
+    /// Ends garbage of the text dialect, so that a device that never sends a newline recovers. Call it after 200 ms without
+    /// a byte.
     pub fn quiet(&mut self) {
-        let useless = self.framing.skip(self.buffer.pending());
-        self.buffer.consume(useless);
+        let unneeded = self.framing.skip(self.buffer.pending());
+        self.buffer.consume(unneeded);
         if let Framing::Text(text) = &mut self.framing {
             text.quiet();
         }
     }
 
-    /// Whether garbage of the text dialect is being skipped: only then is [`quiet`](Self::quiet)
-    /// of any use.
+    /// Whether garbage of the text dialect is being skipped. Only then [`quiet`](Self::quiet) has an effect.
     #[must_use]
     pub fn is_skipping(&self) -> bool {
         matches!(&self.framing, Framing::Text(text) if text.is_skipping())
     }
 
-    /// Whether what comes next belongs to a debug blob. Text: between the announcement and the
-    /// blob's last byte. JSON: in an object already longer than any sentence, as only that of a
-    /// blob can be.
+    /// Whether the next bytes belong to a debug blob. In text: between the header and the last byte of the blob. In JSON:
+    /// within an object that is longer than any sentence.
     #[must_use]
     pub fn in_blob(&self) -> bool {
         match &self.framing {
@@ -115,7 +111,7 @@ impl Decoder {
         }
     }
 
-    /// The dialect, once the first non-blank byte was seen by [`next`](Self::next).
+    /// The dialect, once [`next`](Self::next) has seen the first non-blank byte.
     #[must_use]
     pub fn dialect(&self) -> Option<Dialect> {
         match self.framing {
@@ -126,14 +122,14 @@ impl Decoder {
         }
     }
 
-    /// Bytes of heap held for input: at most the cap of what is under way and one pushed chunk.
+    /// Bytes of heap that the input takes: at most the cap of the incomplete sentence and one chunk.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Whether the device is between sentences: no part of a sentence, object or blob is held,
-    /// and no garbage of the text dialect is being skipped.
+    /// Whether the device is between sentences: no part of a sentence, object or blob is held, and no garbage is being
+    /// skipped.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.buffer.is_empty() && !self.is_skipping() && !self.in_blob()
@@ -141,7 +137,7 @@ impl Decoder {
 }
 
 impl Framing {
-    /// How many of `bytes`, the next ones, need not be kept.
+    /// The number of leading `bytes` that need not be kept.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Undecided => blanks(bytes),
@@ -173,10 +169,10 @@ impl Framing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::DeviceSentence, protocol::Message};
+    use crate::{domain::DeviceSentence, protocol::DeviceMessage};
 
     #[test]
-    fn the_first_non_blank_byte_decides_the_dialect_for_good() {
+    fn the_first_non_blank_byte_decides_the_dialect() {
         let mut decoder = Decoder::new(Limits::default());
         decoder.push(b" \r\n\t");
         assert_eq!(decoder.next(), Decoded::Incomplete);
@@ -187,7 +183,7 @@ mod tests {
         decoder.push(br#"ING.{"message":"PING."}"#);
         assert_eq!(
             decoder.next(),
-            Decoded::Message(Message::from(DeviceSentence::Ping))
+            Decoded::Message(DeviceMessage::from(DeviceSentence::Ping))
         );
         assert!(matches!(decoder.next(), Decoded::Bad(_)));
 
@@ -195,14 +191,14 @@ mod tests {
         decoder.push(br#"  {"message":"PING."}PING."#);
         assert_eq!(
             decoder.next(),
-            Decoded::Message(Message::from(DeviceSentence::Ping))
+            Decoded::Message(DeviceMessage::from(DeviceSentence::Ping))
         );
         assert_eq!(decoder.dialect(), Some(Dialect::Json));
         assert!(matches!(decoder.next(), Decoded::Bad(_)));
     }
 
     #[test]
-    fn after_something_too_large_nothing_is_read_or_kept() {
+    fn input_after_an_oversized_one_is_dropped() {
         for (input, dialect) in [
             (&b"WTF! 1048577\nPING."[..], Dialect::Text),
             (
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_is_between_sentences() {
+    fn the_decoder_is_idle_between_sentences() {
         let mut decoder = Decoder::new(Limits::default());
         assert!(decoder.is_idle());
         for (input, idle) in [

@@ -1,17 +1,17 @@
-//! Sentences to bytes: the gateway's, and for simulators and tests the device's.
+//! Encodes sentences into bytes: those of the gateway, and for simulators and tests those of a device.
 
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
-use super::{Dialect, Message};
+use super::{DeviceMessage, Dialect};
 use crate::domain::{DeviceSentence, GatewaySentence, VehicleState};
 
-// The JSON is put together by hand: keys in the order that PROTOCOL §2 shows, compact, because
-// some firmware matches on the text. No sentence, id or UUID has a character to be escaped.
+// JSON is written by hand, because some firmware matches on its text: compact, with the keys in the order of PROTOCOL §2.
+// No sentence, id or UUID has a character that needs an escape.
 
-/// Appends what the gateway says, ended by a newline.
+/// Appends a sentence of the gateway and a newline.
 pub fn encode(sentence: GatewaySentence, dialect: Dialect, server_id: &Uuid, out: &mut BytesMut) {
     match dialect {
         Dialect::Text => put_gateway_sentence(sentence, out),
@@ -31,19 +31,19 @@ pub fn encode(sentence: GatewaySentence, dialect: Dialect, server_id: &Uuid, out
     out.put_u8(b'\n');
 }
 
-/// Appends the object that greets a JSON device, ended by a newline.
+/// Appends the `connected` object, which greets a JSON device, and a newline.
 pub fn encode_connected(server_id: &Uuid, out: &mut BytesMut) {
     out.put_slice(br#"{"type":"connected","message":"Connected to server","serverId":""#);
     put_uuid(server_id, out);
     out.put_slice(b"\"}\n");
 }
 
-/// Appends what a device says.
+/// Appends a sentence of a device.
 ///
-/// In text a sentence is ended by a newline and a blob by nothing; the envelope does not travel.
-/// In JSON there is no delimiter, as with the devices in the field.
+/// In text a newline follows a sentence and nothing follows a blob; the envelope is not encoded. In JSON there is no
+/// delimiter, as with real devices.
 pub fn encode_device(
-    message: &Message,
+    message: &DeviceMessage,
     dialect: Dialect,
     server_id: Option<&Uuid>,
     out: &mut BytesMut,
@@ -84,7 +84,7 @@ fn put_gateway_sentence(sentence: GatewaySentence, out: &mut BytesMut) {
     put(&gateway_words(sentence), out);
 }
 
-/// The sentence without terminator.
+/// The text of the sentence, without a newline.
 pub(super) fn gateway_words(sentence: GatewaySentence) -> Cow<'static, str> {
     Cow::Borrowed(match sentence {
         GatewaySentence::Greeting => "HI, NICE TO MEET YOU!",
@@ -99,7 +99,7 @@ pub(super) fn gateway_words(sentence: GatewaySentence) -> Cow<'static, str> {
     })
 }
 
-/// The sentence without terminator; of a blob only its announcement, without the newline.
+/// Appends the text of the sentence, without a newline. Of a blob this is only `WTF! <n>`.
 fn put_device_sentence(sentence: &DeviceSentence, out: &mut BytesMut) {
     match sentence {
         DeviceSentence::Hello(id) => put(&format!("HELLO, I'M {id}!"), out),
@@ -123,7 +123,7 @@ fn put_state(opening: &str, state: &VehicleState, out: &mut BytesMut) {
     put(&format!("{opening} {state}"), out);
 }
 
-/// An escaped newline and the bytes as decimal numbers; nothing at all for an empty blob.
+/// Appends an escaped newline and the bytes as decimal numbers, or nothing for an empty blob.
 fn put_decimal_blob(blob: &[u8], out: &mut BytesMut) {
     for (index, &byte) in blob.iter().enumerate() {
         out.put_slice(if index == 0 { br"\n" } else { b"," });

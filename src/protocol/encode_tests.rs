@@ -1,4 +1,4 @@
-//! What goes out, to the byte.
+//! Unit tests of encoding, to the byte.
 
 use super::*;
 use crate::domain::{Action, Battery, DeviceId, Latitude, Longitude, ReportInterval, Running};
@@ -43,14 +43,14 @@ fn every_sentence() -> Vec<(GatewaySentence, &'static str)> {
 }
 
 #[test]
-fn in_text_a_sentence_is_ended_by_a_newline() {
+fn text_sentences_end_with_a_newline() {
     for (sentence, text) in every_sentence() {
         assert_eq!(encoded(sentence, Dialect::Text), format!("{text}\n"));
     }
 }
 
 #[test]
-fn in_json_a_reply_and_a_command_are_compact_objects_with_their_keys_in_order() {
+fn json_objects_are_compact_with_ordered_keys() {
     for (sentence, text) in every_sentence() {
         let expected = if sentence.is_command() {
             format!(
@@ -66,7 +66,7 @@ fn in_json_a_reply_and_a_command_are_compact_objects_with_their_keys_in_order() 
 }
 
 #[test]
-fn the_greeting_of_json_devices_is_as_captured() {
+fn the_connected_object_is_as_captured() {
     let mut out = BytesMut::new();
     encode_connected(&SERVER, &mut out);
     assert_eq!(
@@ -77,7 +77,7 @@ fn the_greeting_of_json_devices_is_as_captured() {
 }
 
 #[test]
-fn what_is_encoded_is_appended() {
+fn encoding_appends_to_the_buffer() {
     let mut out = BytesMut::from("before ");
     encode(GatewaySentence::Pong, Dialect::Text, &SERVER, &mut out);
     encode(GatewaySentence::Thanks, Dialect::Text, &SERVER, &mut out);
@@ -85,8 +85,8 @@ fn what_is_encoded_is_appended() {
 }
 
 #[test]
-fn a_device_is_encoded_as_the_captured_ones_speak() {
-    let message = |sentence, is_reply| Message {
+fn device_sentences_are_as_captured() {
+    let message = |sentence, is_reply| DeviceMessage {
         sentence,
         client_id: Some(DeviceId::parse("b5fb448e-d1b0-40ca-a783-24e127cbf76a").unwrap()),
         is_reply: Some(is_reply),

@@ -1,4 +1,4 @@
-//! From bytes to what the gateway says: the mirror of `encode`, for the other end of the wire.
+//! Decodes the bytes of a gateway into sentences: the mirror of `encode`, for simulators and tests.
 
 use std::borrow::Cow;
 
@@ -8,58 +8,55 @@ use uuid::Uuid;
 use super::{BadInput, blanks, buffer::Buffer, encode::gateway_words};
 use crate::domain::GatewaySentence;
 
-/// Finds the sentences in what a gateway sends, whatever the dialect.
+/// Decodes the input from a gateway, in either dialect.
 ///
-/// There is no dialect to be decided: a text device that is slow to speak hears the `connected`
-/// object first. Whatever begins with `{` is an object and ends where its braces balance; anything
-/// else is a line. Push a chunk, then take [`next`](Self::next) until it is
-/// [`Heard::Incomplete`].
+/// The dialect is not fixed: a text device that is slow to log in gets the `connected` object first. Input that begins
+/// with `{` is an object and ends where its braces balance; anything else is a line. Push a chunk, then call
+/// [`next`](Self::next) until it returns [`GatewayDecoded::Incomplete`].
 #[derive(Default)]
 pub struct GatewayDecoder {
     buffer: Buffer,
-    /// The rest of a line that was not understood is dropped.
+    /// Whether the rest of an invalid line is being dropped.
     skipping: bool,
 }
 
-/// What a [`GatewayDecoder`] makes of the bytes it holds.
+/// The next result of a [`GatewayDecoder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// Nothing (more) is complete: push more bytes.
+pub enum GatewayDecoded {
+    /// Nothing more is complete: push more bytes.
     Incomplete,
     /// The object that greets JSON devices.
     Connected {
-        /// The instance that greets.
+        /// The id of the instance that sent it.
         server_id: Uuid,
     },
     /// A sentence.
     Sentence {
-        /// What the gateway said.
+        /// The sentence.
         sentence: GatewaySentence,
-        /// JSON: the `serverId`, which commands have. Text: always `None`.
+        /// The `serverId` of a JSON object, which commands have.
         server_id: Option<Uuid>,
     },
-    /// Nothing that a gateway says: how it begins, any byte among it. The decoder goes on behind
-    /// the line, or the object, that it is.
-    NotUnderstood(Vec<u8>),
+    /// A line or an object that no gateway sends, as an excerpt of its first bytes. The decoder continues after it.
+    Invalid(Vec<u8>),
 }
 
 impl GatewayDecoder {
-    /// The longest line or object, in bytes: many times what a gateway says.
+    /// The longest line or object, in bytes: many times longer than any sentence of a gateway.
     const LONGEST: usize = 4 * 1024;
 
-    /// Takes in what the socket returned.
+    /// Adds bytes from the socket.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.push(bytes, Self::LONGEST);
     }
 
-    /// What the bytes held so far amount to next. To be called after every [`push`](Self::push)
-    /// until it returns [`Heard::Incomplete`].
+    /// The next result. Call it after every [`push`](Self::push) until it returns [`GatewayDecoded::Incomplete`].
     #[expect(
         clippy::should_implement_trait,
         reason = "`Incomplete` is a pause, not the end of an iteration"
     )]
-    pub fn next(&mut self) -> Heard {
-        self.drop_useless();
+    pub fn next(&mut self) -> GatewayDecoded {
+        self.drop_unneeded();
         let pending = self.buffer.pending();
         let seen = &pending[..pending.len().min(Self::LONGEST)];
         let found = match seen.first() {
@@ -68,24 +65,24 @@ impl GatewayDecoder {
             Some(_) => line(seen),
         };
         match found {
-            Some((heard, len)) => {
+            Some((decoded, len)) => {
                 self.skipping = len.is_none();
                 self.buffer.consume(len.unwrap_or(0));
-                heard
+                decoded
             }
             None if seen.len() < Self::LONGEST => {
                 self.buffer.settle();
-                Heard::Incomplete
+                GatewayDecoded::Incomplete
             }
             None => {
                 self.skipping = true;
-                not_understood(seen)
+                invalid(seen)
             }
         }
     }
 
-    /// Blanks, and the rest of what was not understood.
-    fn drop_useless(&mut self) {
+    /// Drops blanks and the rest of an invalid line.
+    fn drop_unneeded(&mut self) {
         if self.skipping {
             let pending = self.buffer.pending();
             let end = pending.iter().position(|&byte| byte == b'\n');
@@ -97,42 +94,42 @@ impl GatewayDecoder {
     }
 }
 
-/// What was found and its length; without a length it ends with the line.
-type Found = Option<(Heard, Option<usize>)>;
+/// A result and its length in bytes. Without a length it ends with the line.
+type Found = Option<(GatewayDecoded, Option<usize>)>;
 
-/// The line that `bytes` begin with, once it is complete.
+/// Decodes the line at the beginning of `bytes`, once it is complete.
 fn line(bytes: &[u8]) -> Found {
     let end = bytes.iter().position(|&byte| byte == b'\n')?;
-    let heard = match str::from_utf8(&bytes[..end]).ok().and_then(sentence) {
-        Some(sentence) => Heard::Sentence {
+    let decoded = match str::from_utf8(&bytes[..end]).ok().and_then(sentence) {
+        Some(sentence) => GatewayDecoded::Sentence {
             sentence,
             server_id: None,
         },
-        None => not_understood(&bytes[..end]),
+        None => invalid(&bytes[..end]),
     };
-    Some((heard, Some(end)))
+    Some((decoded, Some(end)))
 }
 
-/// The object that `bytes` begin with, once it is complete or known to be none.
+/// Decodes the object at the beginning of `bytes`, once it is complete or invalid.
 fn object(bytes: &[u8]) -> Found {
-    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<Envelope>();
+    let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<GatewayEnvelope>();
     match objects.next()? {
         Ok(envelope) => {
             let len = objects.byte_offset();
-            let heard = envelope.heard().unwrap_or(not_understood(&bytes[..len]));
-            Some((heard, Some(len)))
+            let decoded = envelope.decoded().unwrap_or(invalid(&bytes[..len]));
+            Some((decoded, Some(len)))
         }
         Err(error) if error.is_eof() => None,
-        Err(_) => Some((not_understood(bytes), None)),
+        Err(_) => Some((invalid(bytes), None)),
     }
 }
 
-fn not_understood(bytes: &[u8]) -> Heard {
-    Heard::NotUnderstood(bytes[..bytes.len().min(BadInput::EXCERPT)].to_vec())
+fn invalid(bytes: &[u8]) -> GatewayDecoded {
+    GatewayDecoded::Invalid(bytes[..bytes.len().min(BadInput::EXCERPT)].to_vec())
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct GatewayEnvelope<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow)]
@@ -141,20 +138,20 @@ struct Envelope<'a> {
     server_id: Option<Uuid>,
 }
 
-impl Envelope<'_> {
-    fn heard(&self) -> Option<Heard> {
+impl GatewayEnvelope<'_> {
+    fn decoded(&self) -> Option<GatewayDecoded> {
         let server_id = self.server_id;
         if self.kind == "connected" {
-            return server_id.map(|server_id| Heard::Connected { server_id });
+            return server_id.map(|server_id| GatewayDecoded::Connected { server_id });
         }
-        sentence(&self.message).map(|sentence| Heard::Sentence {
+        sentence(&self.message).map(|sentence| GatewayDecoded::Sentence {
             sentence,
             server_id,
         })
     }
 }
 
-/// The replies, the frequent ones first.
+/// All replies, the frequent ones first.
 const FIXED: [GatewaySentence; 8] = [
     GatewaySentence::Pong,
     GatewaySentence::Thanks,
@@ -166,7 +163,7 @@ const FIXED: [GatewaySentence; 8] = [
     GatewaySentence::DontKnowYou,
 ];
 
-/// The one sentence that `words` are, white space around them aside.
+/// Parses `words`, without the white space around them, as one sentence.
 fn sentence(words: &str) -> Option<GatewaySentence> {
     let words = words.trim_ascii();
     let fixed = FIXED

@@ -1,4 +1,4 @@
-//! What a gateway says is heard as it was said.
+//! Unit tests of the gateway decoder.
 
 use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -9,29 +9,29 @@ use crate::{
     protocol::{Dialect, encode, encode_connected},
 };
 
-fn hear(decoder: &mut GatewayDecoder, chunk: &[u8]) -> Vec<Heard> {
+fn decode(decoder: &mut GatewayDecoder, chunk: &[u8]) -> Vec<GatewayDecoded> {
     decoder.push(chunk);
     let mut all = Vec::new();
     loop {
         match decoder.next() {
-            Heard::Incomplete => return all,
-            heard => all.push(heard),
+            GatewayDecoded::Incomplete => return all,
+            result => all.push(result),
         }
     }
 }
 
-fn hear_all(bytes: &[u8]) -> Vec<Heard> {
-    hear(&mut GatewayDecoder::default(), bytes)
+fn decode_all(bytes: &[u8]) -> Vec<GatewayDecoded> {
+    decode(&mut GatewayDecoder::default(), bytes)
 }
 
-fn said(sentence: GatewaySentence) -> Heard {
-    Heard::Sentence {
+fn decoded(sentence: GatewaySentence) -> GatewayDecoded {
+    GatewayDecoded::Sentence {
         sentence,
         server_id: None,
     }
 }
 
-/// What a gateway says: `None` is the object that greets.
+/// Anything that a gateway sends; `None` is the `connected` object.
 fn anything() -> impl Strategy<Value = Option<GatewaySentence>> {
     let interval = prop_oneof![Just(0), 10_u64..=3600]
         .prop_map(|seconds| ReportInterval::new(seconds).unwrap())
@@ -50,14 +50,14 @@ fn encoded(
     dialect: Dialect,
     server_id: Uuid,
     out: &mut BytesMut,
-) -> Heard {
+) -> GatewayDecoded {
     let Some(sentence) = said else {
         encode_connected(&server_id, out);
-        return Heard::Connected { server_id };
+        return GatewayDecoded::Connected { server_id };
     };
     encode(sentence, dialect, &server_id, out);
     let names_the_server = dialect == Dialect::Json && sentence.is_command();
-    Heard::Sentence {
+    GatewayDecoded::Sentence {
         sentence,
         server_id: names_the_server.then_some(server_id),
     }
@@ -65,7 +65,7 @@ fn encoded(
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_heard_as_it_was_however_it_is_split(
+    fn encoded_sentences_are_decoded_however_they_are_split(
         talk in vec(anything(), 1..8),
         json in any::<bool>(),
         server_id in any::<u128>(),
@@ -81,21 +81,21 @@ proptest! {
         at.extend([0, bytes.len()]);
         at.sort_unstable();
         let mut decoder = GatewayDecoder::default();
-        let heard: Vec<_> = at
+        let results: Vec<_> = at
             .windows(2)
-            .flat_map(|ends| hear(&mut decoder, &bytes[ends[0]..ends[1]]))
+            .flat_map(|ends| decode(&mut decoder, &bytes[ends[0]..ends[1]]))
             .collect();
-        prop_assert_eq!(heard, expected);
+        prop_assert_eq!(results, expected);
     }
 
     #[test]
-    fn no_input_holds_up_the_line_behind_it(input in vec(any::<u8>(), 0..200)) {
+    fn no_input_hides_the_line_after_it(input in vec(any::<u8>(), 0..200)) {
         // An object may go on over newlines; anything else ends with its line.
         prop_assume!(!input.contains(&b'{'));
         let mut decoder = GatewayDecoder::default();
-        hear(&mut decoder, &input);
-        hear(&mut decoder, b"\n");
-        prop_assert_eq!(hear(&mut decoder, b"PONG.\n"), [said(GatewaySentence::Pong)]);
+        decode(&mut decoder, &input);
+        decode(&mut decoder, b"\n");
+        prop_assert_eq!(decode(&mut decoder, b"PONG.\n"), [decoded(GatewaySentence::Pong)]);
     }
 }
 
@@ -104,18 +104,21 @@ fn objects_need_no_newline_between_them() {
     let bytes =
         br#"{"type":"reply","message":"PONG."}{"message":"SEE YA!","x":[{}],"type":"reply"}"#;
     assert_eq!(
-        hear_all(bytes),
-        [said(GatewaySentence::Pong), said(GatewaySentence::SeeYa)]
+        decode_all(bytes),
+        [
+            decoded(GatewaySentence::Pong),
+            decoded(GatewaySentence::SeeYa)
+        ]
     );
 }
 
 #[test]
 fn a_carriage_return_is_white_space() {
-    assert_eq!(hear_all(b"PONG.\r\n"), [said(GatewaySentence::Pong)]);
+    assert_eq!(decode_all(b"PONG.\r\n"), [decoded(GatewaySentence::Pong)]);
 }
 
 #[test]
-fn what_no_gateway_says_is_told_and_what_follows_is_heard() {
+fn invalid_input_is_reported_and_skipped() {
     for odd in [
         "pong.",
         "KEEP ME POSTED EVERY 5 SECONDS.",
@@ -125,26 +128,26 @@ fn what_no_gateway_says_is_told_and_what_follows_is_heard() {
         r#"{"type":"reply","message":"PING."}"#,
         r#"{"type":"connected","message":"Connected to server"}"#,
     ] {
-        let heard = hear_all(format!("{odd}\nPONG.\n").as_bytes());
-        let [Heard::NotUnderstood(_), pong] = &heard[..] else {
-            panic!("{odd}: {heard:?}");
+        let results = decode_all(format!("{odd}\nPONG.\n").as_bytes());
+        let [GatewayDecoded::Invalid(_), pong] = &results[..] else {
+            panic!("{odd}: {results:?}");
         };
-        assert_eq!(*pong, said(GatewaySentence::Pong));
+        assert_eq!(*pong, decoded(GatewaySentence::Pong));
     }
 }
 
 #[test]
-fn what_never_ends_is_dropped_up_to_the_next_line() {
+fn endless_input_is_dropped_up_to_the_next_line() {
     for first in [b'x', b'{'] {
         let mut decoder = GatewayDecoder::default();
         let mut odd = 0;
         for _ in 0..100 {
-            let heard = hear(&mut decoder, &[&[first][..], &[b' '; 999]].concat());
-            odd += heard.len();
+            let results = decode(&mut decoder, &[&[first][..], &[b' '; 999]].concat());
+            odd += results.len();
             assert!(decoder.buffer.capacity() <= 2 * GatewayDecoder::LONGEST);
         }
         assert!(odd >= 1);
-        let last = hear(&mut decoder, b"\nPONG.\n").pop();
-        assert_eq!(last, Some(said(GatewaySentence::Pong)));
+        let last = decode(&mut decoder, b"\nPONG.\n").pop();
+        assert_eq!(last, Some(decoded(GatewaySentence::Pong)));
     }
 }

@@ -1,4 +1,4 @@
-//! The JSON dialect: where an object ends, what its envelope says and which sentence is in it.
+//! The JSON dialect: the end of an object, its envelope, and the sentence in it.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,49 +9,48 @@ use serde::{
 };
 
 use super::{
-    BadInput, BadReason, Decoded, Limits, Message, blanks,
+    BadInput, BadReason, Decoded, DeviceMessage, Limits, blanks,
     buffer::Buffer,
     is_blank,
     sentence::{Match, match_sentence},
 };
 use crate::domain::{DeviceId, DeviceSentence};
 
-/// How far the pending object was scanned, so that no byte is scanned twice.
+/// The state of the scan for the end of the pending object. No byte is scanned twice.
 #[derive(Default)]
 pub(super) struct JsonFraming {
     scanned: usize,
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// Bytes between objects are being skipped.
+    /// Whether bytes between objects are being skipped.
     garbage: bool,
-    /// The last `clientId`: a device sends the same one in every object, and this way all its
-    /// messages share one allocation.
+    /// The last `clientId`. A device sends the same one in every object: so all its messages share one allocation.
     client_id: Option<DeviceId>,
 }
 
 impl JsonFraming {
-    /// How many of `bytes`, the next ones, need not be kept.
+    /// The number of leading `bytes` that need not be kept.
     pub(super) fn skip(&mut self, bytes: &[u8]) -> usize {
         if self.in_object() {
             return 0;
         }
-        let mut useless = 0;
+        let mut unneeded = 0;
         if self.garbage {
             let Some(end) = bytes.iter().position(|byte| b"{\n".contains(byte)) else {
                 return bytes.len();
             };
             self.garbage = false;
-            useless = end;
+            unneeded = end;
         }
-        useless + blanks(&bytes[useless..])
+        unneeded + blanks(&bytes[unneeded..])
     }
 
     pub(super) fn in_object(&self) -> bool {
         self.scanned > 0
     }
 
-    /// What the first pending byte, which is no blank, and those after it amount to.
+    /// The next result. The first pending byte must not be a blank.
     pub(super) fn next(&mut self, buffer: &mut Buffer, limits: &Limits) -> Decoded {
         let pending = buffer.pending();
         if pending.first() != Some(&b'{') {
@@ -72,7 +71,7 @@ impl JsonFraming {
         }
     }
 
-    /// Goes on to where the braces balance and returns the object's length.
+    /// Scans to the balancing brace. Returns the length of the object, or none if it is incomplete.
     fn scan(&mut self, object: &[u8]) -> Option<usize> {
         for &byte in &object[self.scanned..] {
             self.scanned += 1;
@@ -96,16 +95,16 @@ impl JsonFraming {
         None
     }
 
-    fn object(&mut self, object: &[u8], limits: &Limits) -> Result<Message, BadInput> {
-        // The whole of it, because the parser does not look into the strings that it ignores.
+    fn object(&mut self, object: &[u8], limits: &Limits) -> Result<DeviceMessage, BadInput> {
+        // All of it is checked, because the parser does not check the strings that it ignores.
         let json = str::from_utf8(object)
             .map_err(|error| BadInput::new(BadReason::NotJson(error.to_string()), object))?;
-        let envelope: Envelope = serde_json::from_str(json)
+        let envelope: DeviceEnvelope = serde_json::from_str(json)
             .map_err(|error| BadInput::new(BadReason::NotJson(error.to_string()), object))?;
-        let Value::Text(message) = envelope.message else {
+        let FieldValue::Text(message) = envelope.message else {
             return Err(BadInput::new(BadReason::NoMessage, object));
         };
-        Ok(Message {
+        Ok(DeviceMessage {
             sentence: sentence(&message, limits)
                 .map_err(|reason| BadInput::new(reason, message.as_bytes()))?,
             client_id: self
@@ -115,11 +114,11 @@ impl JsonFraming {
         })
     }
 
-    fn client_id(&mut self, value: &Value) -> Result<Option<DeviceId>, BadReason> {
+    fn client_id(&mut self, value: &FieldValue) -> Result<Option<DeviceId>, BadReason> {
         match value {
-            Value::Null => Ok(None),
-            Value::Other => Err(BadReason::InvalidDeviceId),
-            Value::Text(text) => match &self.client_id {
+            FieldValue::Null => Ok(None),
+            FieldValue::Other => Err(BadReason::InvalidDeviceId),
+            FieldValue::Text(text) => match &self.client_id {
                 Some(known) if known.as_str() == text => Ok(Some(known.clone())),
                 _ => {
                     self.client_id = Some(DeviceId::parse(text)?);
@@ -130,7 +129,7 @@ impl JsonFraming {
     }
 }
 
-/// The one sentence that `message` is, white space around it aside.
+/// Parses `message`, without the white space around it, as one sentence.
 fn sentence(message: &str, limits: &Limits) -> Result<DeviceSentence, BadReason> {
     let text = message.as_bytes();
     let text = &text[blanks(text)..];
@@ -151,12 +150,12 @@ fn sentence(message: &str, limits: &Limits) -> Result<DeviceSentence, BadReason>
     }
 }
 
-/// `size` decimal byte values joined by commas.
+/// Parses `size` decimal byte values joined by commas.
 fn blob(size: u64, values: &[u8], limit: usize) -> Result<Bytes, BadReason> {
     if usize::try_from(size).map_or(true, |size| size > limit) {
         return Err(BadReason::BlobTooLarge { size, limit });
     }
-    // Counted before memory is taken for as many as were announced.
+    // Counted before memory is allocated for the announced number.
     let values = || {
         values
             .split(|byte| *byte == b',')
@@ -176,7 +175,7 @@ fn blob(size: u64, values: &[u8], limit: usize) -> Result<Bytes, BadReason> {
     Ok(blob.into())
 }
 
-/// One to three digits as a byte.
+/// Parses one to three digits as a byte.
 fn byte_value(digits: &[u8]) -> Option<u8> {
     if !(1..=3).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -187,19 +186,19 @@ fn byte_value(digits: &[u8]) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// The keys that matter; the others are ignored. None twice: which one counts would be a guess.
+/// The known keys; others are ignored. A key that occurs twice is an error, because either could be meant.
 #[derive(Deserialize)]
-struct Envelope<'a> {
+struct DeviceEnvelope<'a> {
     #[serde(borrow, default)]
-    message: Value<'a>,
+    message: FieldValue<'a>,
     #[serde(borrow, default, rename = "clientId")]
-    client_id: Value<'a>,
+    client_id: FieldValue<'a>,
     #[serde(borrow, default, rename = "type")]
-    kind: Value<'a>,
+    kind: FieldValue<'a>,
 }
 
-impl Value<'_> {
-    /// Of the value of `type`.
+impl FieldValue<'_> {
+    /// Whether the value of `type` is `reply` or `message`; none for any other.
     fn is_reply(&self) -> Option<bool> {
         match self {
             Self::Text(kind) if kind == "reply" => Some(true),
@@ -209,67 +208,67 @@ impl Value<'_> {
     }
 }
 
-/// A value of any JSON type, of which only text is of use.
+/// A value of any JSON type. Only text is kept.
 #[derive(Default)]
-enum Value<'a> {
-    /// `null`, or no such key.
+enum FieldValue<'a> {
+    /// `null`, or the key is missing.
     #[default]
     Null,
     Text(Cow<'a, str>),
     Other,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Value<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for FieldValue<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
+        deserializer.deserialize_any(FieldValueVisitor)
     }
 }
 
-struct ValueVisitor;
+struct FieldValueVisitor;
 
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value<'de>;
+impl<'de> Visitor<'de> for FieldValueVisitor {
+    type Value = FieldValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Value::Null)
+        Ok(FieldValue::Null)
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Value::Text(Cow::Borrowed(text)))
+        Ok(FieldValue::Text(Cow::Borrowed(text)))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Value::Text(Cow::Owned(text.to_owned())))
+        Ok(FieldValue::Text(Cow::Owned(text.to_owned())))
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
     fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        Ok(FieldValue::Other)
     }
 }
 

@@ -1,13 +1,13 @@
-//! The framing and the envelope of the JSON dialect, PROTOCOL §2.
+//! Unit tests of the JSON dialect: framing and envelope (PROTOCOL §2).
 
 use bytes::Bytes;
 
 use crate::{
     domain::{DeviceId, DeviceSentence as S},
-    protocol::{BadInput, BadReason, Decoded, Decoder, Limits, Message},
+    protocol::{BadInput, BadReason, Decoded, Decoder, DeviceMessage, Limits},
 };
 
-/// Everything that `decoder` makes of `input`.
+/// All results of `decoder` for `input`.
 fn feed(decoder: &mut Decoder, input: &[u8]) -> Vec<Decoded> {
     decoder.push(input);
     std::iter::from_fn(|| match decoder.next() {
@@ -21,15 +21,15 @@ fn decode(input: impl AsRef<[u8]>) -> Vec<Decoded> {
     feed(&mut Decoder::new(Limits::default()), input.as_ref())
 }
 
-/// The one message that `input` is.
-fn message(input: impl AsRef<[u8]>) -> Message {
+/// Decodes `input` as one message.
+fn message(input: impl AsRef<[u8]>) -> DeviceMessage {
     match decode(input).swap_remove(0) {
         Decoded::Message(message) => message,
         other => unreachable!("{other:?}"),
     }
 }
 
-/// Why `input`, one object, is one bad sentence.
+/// The reason why `input`, one object, is a bad sentence.
 fn bad(input: impl AsRef<[u8]>) -> BadReason {
     let input = [input.as_ref(), br#"{"message":"PING."}"#].concat();
     match &decode(input)[..] {
@@ -39,7 +39,7 @@ fn bad(input: impl AsRef<[u8]>) -> BadReason {
 }
 
 #[test]
-fn what_devices_of_the_field_were_seen_to_send_is_understood() {
+fn captured_objects_are_decoded() {
     let vehicle = "b5fb448e-d1b0-40ca-a783-24e127cbf76a";
     let server = "1582521b-27a7-4089-b6be-f70ed9dc800d";
     let client_id = DeviceId::parse(vehicle).unwrap();
@@ -87,7 +87,7 @@ fn what_devices_of_the_field_were_seen_to_send_is_understood() {
 }
 
 #[test]
-fn objects_need_no_delimiter_and_may_have_white_space_around_them() {
+fn objects_need_no_delimiter() {
     for input in [
         r#"{"message":"PING."}{"message":"DONE!"}"#,
         "{\"message\":\"PING.\"}\n{\"message\":\"DONE!\"}\n",
@@ -99,7 +99,7 @@ fn objects_need_no_delimiter_and_may_have_white_space_around_them() {
 }
 
 #[test]
-fn an_object_ends_where_its_braces_balance_strings_minded() {
+fn an_object_ends_at_its_balancing_brace() {
     for object in [
         r#"{"a":{"b":{}},"message":"PING."}"#,
         r#"{"a":"}}{{","message":"PING."}"#,
@@ -111,7 +111,7 @@ fn an_object_ends_where_its_braces_balance_strings_minded() {
 }
 
 #[test]
-fn unknown_keys_server_ids_and_types_of_any_kind_do_not_matter() {
+fn unknown_keys_and_types_are_ignored() {
     for object in [
         r#"{"x":1e400,"serverId":"not a uuid","message":"PING."}"#,
         r#"{"serverId":null,"type":null,"clientId":null,"message":"PING."}"#,
@@ -163,14 +163,14 @@ fn a_message_is_one_sentence_with_white_space_around_it() {
 }
 
 #[test]
-fn an_object_that_cannot_be_read_is_one_bad_sentence() {
+fn an_invalid_object_is_one_bad_sentence() {
     for object in [
         &b"{}}"[..2],
         br#"{"type":"message"}"#,
         br#"{"message":null}"#,
         br#"{"message":1}"#,
         br#"{"message":["PING."]}"#,
-        br#"{"Message":"PING."}"#,
+        br#"{"DeviceMessage":"PING."}"#,
     ] {
         assert_eq!(bad(object), BadReason::NoMessage, "{object:?}");
     }
@@ -202,7 +202,7 @@ fn a_client_id_is_a_device_id_or_absent() {
 }
 
 #[test]
-fn each_message_carries_the_id_of_its_own_object() {
+fn each_message_has_the_client_id_of_its_object() {
     let ids: Vec<_> = decode(
         r#"{"message":"PING.","clientId":"a"}{"message":"PING.","clientId":"a"}
            {"message":"PING.","clientId":"b"}{"message":"PING."}{"message":"PING.","clientId":"a"}"#,
@@ -218,7 +218,7 @@ fn each_message_carries_the_id_of_its_own_object() {
 }
 
 #[test]
-fn bytes_between_objects_are_one_bad_sentence_up_to_a_brace_or_a_newline() {
+fn bytes_between_objects_are_one_bad_sentence() {
     let ping = r#"{"message":"PING."}"#;
     for (garbage, bad) in [
         ("PING.", 1),
@@ -241,7 +241,7 @@ fn bytes_between_objects_are_one_bad_sentence_up_to_a_brace_or_a_newline() {
 }
 
 #[test]
-fn garbage_of_this_dialect_ends_without_quiet_and_takes_no_memory() {
+fn garbage_between_objects_takes_no_memory() {
     let mut decoder = Decoder::new(Limits::default());
     feed(&mut decoder, br#"{"message":"PING."}x"#);
     assert!(!decoder.is_skipping());
@@ -289,7 +289,7 @@ fn a_blob_is_n_decimal_values_joined_by_commas() {
 }
 
 #[test]
-fn the_largest_blob_fits_and_a_larger_one_closes() {
+fn a_blob_above_the_cap_is_too_large() {
     let limits = Limits {
         sentence: 100,
         blob: 1000,
@@ -314,7 +314,7 @@ fn the_largest_blob_fits_and_a_larger_one_closes() {
 }
 
 #[test]
-fn an_object_above_the_cap_closes_as_soon_as_the_cap_is_reached() {
+fn an_object_is_too_large_as_soon_as_it_reaches_the_cap() {
     let limits = Limits {
         sentence: 100,
         blob: 10,
@@ -341,7 +341,7 @@ fn an_object_above_the_cap_closes_as_soon_as_the_cap_is_reached() {
 }
 
 #[test]
-fn an_object_longer_than_any_sentence_is_a_blob_under_way() {
+fn an_object_longer_than_any_sentence_holds_a_blob() {
     let mut decoder = Decoder::new(Limits::default());
     feed(&mut decoder, br#"{"message":"WTF! 2000\n"#);
     assert!(!decoder.in_blob());
@@ -356,7 +356,7 @@ fn an_object_longer_than_any_sentence_is_a_blob_under_way() {
 }
 
 #[test]
-fn an_excerpt_shows_the_sentence_or_else_the_object() {
+fn an_excerpt_is_of_the_sentence_or_else_of_the_object() {
     let excerpt = |input: &str| match decode(input).swap_remove(0) {
         Decoded::Bad(bad) => bad.excerpt,
         other => unreachable!("{other:?}"),

@@ -1,15 +1,13 @@
 //! The device protocol: bytes to sentences and back, in both dialects.
 //!
-//! A [`Decoder`] is fed whatever the socket returned and hands out what it understood, one
-//! [`Decoded`] at a time; [`encode()`] writes what the gateway says. For the other end of the wire,
-//! which simulators and tests are, there are [`GatewayDecoder`] and [`encode_device`]. Everything is synchronous and
-//! pure: there is no socket, no clock, no session state and no log here, and this module imports
-//! `domain`, `std`, `bytes`, `serde`, `serde_json` and `uuid` only. What a sentence *does* (who may
-//! say it, what is stored, what is answered) is the session's business.
+//! A [`Decoder`] takes the bytes of the socket and returns one [`Decoded`] after another; [`encode()`] writes the
+//! sentences of the gateway. Simulators and tests, at the other end of the wire, use [`GatewayDecoder`] and
+//! [`encode_device`]. Everything is synchronous and pure: no socket, no clock, no session and no log. What a sentence
+//! *does* (when it is allowed, what is stored, what is answered) is decided in `device::conversation`.
 //!
-//! Top-down: `decoder` picks the dialect; `text` and `json` find where a sentence begins and ends;
-//! `sentence` is the grammar that both share; `buffer` holds the bytes of what is not complete
-//! yet; `bad_input` says what was wrong with what was not understood.
+//! Top-down: `decoder` picks the dialect; `text` and `json` find the beginning and end of a sentence; `sentence` is the
+//! grammar that both share; `buffer` holds the bytes of an incomplete sentence; `bad_input` has the reasons why input is
+//! refused.
 
 mod bad_input;
 mod buffer;
@@ -26,20 +24,20 @@ mod property_tests;
 pub use bad_input::{BadInput, BadReason};
 pub use decoder::Decoder;
 pub use encode::{encode, encode_connected, encode_device};
-pub use gateway_decoder::{GatewayDecoder, Heard};
+pub use gateway_decoder::{GatewayDecoded, GatewayDecoder};
 
 use crate::domain::{DeviceId, DeviceSentence};
 
-/// How sentences travel on one connection; decided by the first non-blank byte from the device.
+/// The encoding of sentences on one connection. The first non-blank byte from the device decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// The sentences themselves; a terminator is optional.
     Text,
-    /// One JSON object for each sentence, without any delimiter.
+    /// One JSON object for each sentence, without a delimiter.
     Json,
 }
 
-/// What a device may make the gateway hold, per connection. Checked before memory is taken.
+/// The largest input of one connection. Checked before memory is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The longest sentence, in bytes. Only repeated spaces make one longer than about 200 bytes.
@@ -49,12 +47,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Keys, ids and white space of an envelope take about 150 bytes; unknown keys need the rest.
+    /// The size of an envelope, in bytes: keys, ids and white space take about 150, the rest is for unknown keys.
     const ENVELOPE: usize = 1024;
 
-    /// The largest JSON object, in bytes: what the largest blob (or sentence) needs.
-    ///
-    /// A blob byte takes at most four, three digits and a comma.
+    /// The largest JSON object, in bytes: that of the largest blob, each byte of which takes up to three digits and a
+    /// comma.
     #[must_use]
     pub fn json_object(&self) -> usize {
         self.blob
@@ -74,35 +71,34 @@ impl Default for Limits {
     }
 }
 
-/// What a [`Decoder`] makes of the bytes it holds.
+/// The next result of a [`Decoder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decoded {
-    /// Nothing (more) is complete: push more bytes.
+    /// Nothing more is complete: push more bytes.
     Incomplete,
     /// A sentence, whole and in range.
-    Message(Message),
-    /// One bad sentence. The decoder goes on behind it.
+    Message(DeviceMessage),
+    /// One bad sentence. The decoder continues after it.
     Bad(BadInput),
-    /// A debug blob or JSON object above its cap: answer that it was bad, then close.
+    /// A debug blob or JSON object above its cap: reply that it is bad, then close.
     ///
-    /// The decoder drops everything that follows, because bytes of a blob must never be read as
-    /// sentences.
+    /// The decoder drops all further input, because bytes of a blob must never be read as sentences.
     TooLarge(BadInput),
 }
 
-/// A sentence with what its envelope says of it.
+/// A sentence of a device with the fields of its envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// What the device said.
+pub struct DeviceMessage {
+    /// The sentence.
     pub sentence: DeviceSentence,
-    /// JSON: the `clientId`, if there is one. Text: always `None`.
+    /// The `clientId` of a JSON envelope, if there is one.
     pub client_id: Option<DeviceId>,
-    /// JSON: whether the type is `reply` or `message`, which matters for `FINE.` only. Another type, or
-    /// none, does not say, and neither does text: `None`.
+    /// Whether the type of a JSON envelope is `reply` or `message`, which matters for `FINE.` only. None for any other
+    /// type, and in text.
     pub is_reply: Option<bool>,
 }
 
-impl From<DeviceSentence> for Message {
+impl From<DeviceSentence> for DeviceMessage {
     fn from(sentence: DeviceSentence) -> Self {
         Self {
             sentence,
@@ -112,12 +108,12 @@ impl From<DeviceSentence> for Message {
     }
 }
 
-/// White space as it may stand between sentences and objects: ASCII only.
+/// Whether `byte` is white space that may stand between sentences and objects: ASCII only.
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c')
 }
 
-/// How many blanks `bytes` begins with.
+/// The number of blanks that `bytes` begins with.
 fn blanks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_blank(**byte)).count()
 }

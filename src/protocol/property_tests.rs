@@ -1,10 +1,10 @@
-//! What holds for every input, however it comes.
+//! Properties that hold for every input, however it is split.
 
 use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use uuid::Uuid;
 
-use super::{BadReason, Decoded, Decoder, Dialect, Limits, Message, encode_device};
+use super::{BadReason, Decoded, Decoder, DeviceMessage, Dialect, Limits, encode_device};
 use crate::domain::{
     Battery, DeviceId, DeviceSentence, Latitude, Longitude, ReportInterval, VehicleState,
 };
@@ -15,28 +15,28 @@ const LIMITS: Limits = Limits {
     blob: 40,
 };
 
-/// What was decoded, without the excerpts: they may depend on how the input was split.
+/// A result without its excerpt, which may depend on how the input was split.
 #[derive(Debug, Clone, PartialEq)]
-enum Outcome {
-    Message(Message),
+enum DecodedOutcome {
+    Message(DeviceMessage),
     Bad(BadReason),
     TooLarge(BadReason),
 }
 
-fn feed(decoder: &mut Decoder, chunk: &[u8]) -> Vec<Outcome> {
+fn feed(decoder: &mut Decoder, chunk: &[u8]) -> Vec<DecodedOutcome> {
     decoder.push(chunk);
     let mut outcomes = Vec::new();
     loop {
         outcomes.push(match decoder.next() {
             Decoded::Incomplete => return outcomes,
-            Decoded::Message(message) => Outcome::Message(message),
-            Decoded::Bad(bad) => Outcome::Bad(bad.reason),
-            Decoded::TooLarge(bad) => Outcome::TooLarge(bad.reason),
+            Decoded::Message(message) => DecodedOutcome::Message(message),
+            Decoded::Bad(bad) => DecodedOutcome::Bad(bad.reason),
+            Decoded::TooLarge(bad) => DecodedOutcome::TooLarge(bad.reason),
         });
     }
 }
 
-fn decode(input: &[u8]) -> Vec<Outcome> {
+fn decode(input: &[u8]) -> Vec<DecodedOutcome> {
     feed(&mut Decoder::new(LIMITS), input)
 }
 
@@ -75,9 +75,9 @@ fn sentence() -> impl Strategy<Value = DeviceSentence> {
     ]
 }
 
-fn json_message() -> impl Strategy<Value = Message> {
+fn json_message() -> impl Strategy<Value = DeviceMessage> {
     (sentence(), proptest::option::of(device_id()), any::<bool>()).prop_map(
-        |(sentence, client_id, is_reply)| Message {
+        |(sentence, client_id, is_reply)| DeviceMessage {
             sentence,
             client_id,
             is_reply: Some(is_reply),
@@ -85,14 +85,13 @@ fn json_message() -> impl Strategy<Value = Message> {
     )
 }
 
-fn encoded(message: &Message, dialect: Dialect) -> Vec<u8> {
+fn encoded(message: &DeviceMessage, dialect: Dialect) -> Vec<u8> {
     let mut out = BytesMut::new();
     encode_device(message, dialect, Some(&Uuid::nil()), &mut out);
     out.into()
 }
 
-/// Bytes as a device, a broken device or an attacker may send them: whole sentences, parts of
-/// them, what stands between them, and noise.
+/// Input of a device, a broken device or an attacker: sentences, parts of sentences, separators and noise.
 fn input(dialect: Dialect) -> impl Strategy<Value = Vec<u8>> {
     let whole = json_message()
         .prop_map(move |message| encoded(&message, dialect))
@@ -156,30 +155,30 @@ fn in_chunks(input: &[u8], splits: &[Index]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn is_closed(outcomes: &[Outcome]) -> bool {
+fn is_closed(outcomes: &[DecodedOutcome]) -> bool {
     outcomes
         .iter()
-        .any(|outcome| matches!(outcome, Outcome::TooLarge(_)))
+        .any(|outcome| matches!(outcome, DecodedOutcome::TooLarge(_)))
 }
 
 proptest! {
     #[test]
-    fn what_was_encoded_in_text_is_decoded_as_it_was(sentences in vec(sentence(), 1..8)) {
-        let messages: Vec<Message> = sentences.into_iter().map(Message::from).collect();
+    fn encoded_text_is_decoded_unchanged(sentences in vec(sentence(), 1..8)) {
+        let messages: Vec<DeviceMessage> = sentences.into_iter().map(DeviceMessage::from).collect();
         let bytes: Vec<u8> = messages.iter().flat_map(|m| encoded(m, Dialect::Text)).collect();
-        let expected: Vec<_> = messages.into_iter().map(Outcome::Message).collect();
+        let expected: Vec<_> = messages.into_iter().map(DecodedOutcome::Message).collect();
         prop_assert_eq!(decode(&bytes), expected);
     }
 
     #[test]
-    fn what_was_encoded_in_json_is_decoded_as_it_was(messages in vec(json_message(), 1..8)) {
+    fn encoded_json_is_decoded_unchanged(messages in vec(json_message(), 1..8)) {
         let bytes: Vec<u8> = messages.iter().flat_map(|m| encoded(m, Dialect::Json)).collect();
-        let expected: Vec<_> = messages.into_iter().map(Outcome::Message).collect();
+        let expected: Vec<_> = messages.into_iter().map(DecodedOutcome::Message).collect();
         prop_assert_eq!(decode(&bytes), expected);
     }
 
     #[test]
-    fn any_split_of_any_input_decodes_alike(
+    fn any_split_of_any_input_gives_the_same_results(
         input in either_input(),
         splits in vec(any::<Index>(), 0..20),
     ) {
@@ -197,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn no_input_makes_memory_grow_past_the_cap_and_one_chunk(
+    fn no_input_takes_more_memory_than_the_cap_and_one_chunk(
         input in either_input(),
         splits in vec(any::<Index>(), 0..20),
     ) {
@@ -217,31 +216,31 @@ proptest! {
     }
 
     #[test]
-    fn a_sentence_after_a_newline_is_always_found_again(input in input(Dialect::Text)) {
+    fn a_sentence_after_a_newline_is_always_decoded(input in input(Dialect::Text)) {
         let mut decoder = Decoder::new(LIMITS);
         let mut outcomes = feed(&mut decoder, &input);
         prop_assume!(!decoder.in_blob());
         outcomes.extend(feed(&mut decoder, b"\n"));
         // The newline may have been the one that a blob's announcement waited for.
         prop_assume!(!decoder.in_blob() && !is_closed(&outcomes));
-        let ping = Outcome::Message(DeviceSentence::Ping.into());
+        let ping = DecodedOutcome::Message(DeviceSentence::Ping.into());
         prop_assert_eq!(feed(&mut decoder, b"PING."), [ping]);
     }
 
     #[test]
-    fn a_sentence_after_skipped_garbage_and_quiet_is_always_found_again(
+    fn a_sentence_after_garbage_and_quiet_is_always_decoded(
         input in input(Dialect::Text),
     ) {
         let mut decoder = Decoder::new(LIMITS);
         let outcomes = feed(&mut decoder, &[&input, &b"X"[..]].concat());
         prop_assume!(decoder.is_skipping() && !is_closed(&outcomes));
         decoder.quiet();
-        let ping = Outcome::Message(DeviceSentence::Ping.into());
+        let ping = DecodedOutcome::Message(DeviceSentence::Ping.into());
         prop_assert_eq!(feed(&mut decoder, b"PING."), [ping]);
     }
 
     #[test]
-    fn an_object_after_a_bad_one_is_understood(
+    fn an_object_after_a_bad_one_is_decoded(
         garbage in "[^{}\"\\\\]{0,40}",
         message in json_message(),
     ) {
@@ -254,11 +253,11 @@ proptest! {
         ]
         .concat();
         let last = decode(&input).pop();
-        prop_assert_eq!(last, Some(Outcome::Message(message)));
+        prop_assert_eq!(last, Some(DecodedOutcome::Message(message)));
     }
 }
 
-/// Every way to cut a session in two, which no random choice may miss.
+/// Exhaustive, because random splits could miss one.
 #[test]
 fn a_session_may_be_split_at_every_byte() {
     let text = b"HELLO, I'M v1!\r\nPING.REPORT. I'M HERE 1 -2.5, RUNNING AND CHARGED AT 7%.\n\

@@ -1,7 +1,7 @@
-//! The grammar: one sentence at the beginning of some bytes.
+//! The grammar: matches one sentence at the beginning of some bytes.
 //!
-//! Stateless. A sentence that is not complete yet is matched again from its first byte when more
-//! has come; it is at most 4 KiB, and so the answer cannot depend on how the bytes were split.
+//! Matching is stateless: an incomplete sentence is matched again from its first byte when more bytes have come. It is at
+//! most 4 KiB, and so the result cannot depend on how the bytes were split.
 
 use super::BadReason;
 use crate::domain::{
@@ -9,26 +9,25 @@ use crate::domain::{
     VehicleState,
 };
 
-/// What bytes begin with.
+/// The result of matching a sentence at the beginning of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Match {
-    /// Part of a sentence.
+    /// The beginning of a sentence.
     NeedMore { expected: &'static str },
     /// A whole sentence of `len` bytes; never a debug blob.
     Complete {
         len: usize,
         sentence: DeviceSentence,
     },
-    /// No sentence; `at` is the first byte that rules out the last candidate, and no byte before
-    /// it is a newline.
+    /// No sentence. `at` is the first byte that fits no sentence; no byte before it is a newline.
     Impossible { at: usize, reason: BadReason },
-    /// A whole sentence of `len` bytes with a value that cannot be.
+    /// A whole sentence of `len` bytes with an invalid value.
     OutOfRange { len: usize, reason: BadReason },
     /// `WTF! <size>` and its newline, `len` bytes; the blob follows.
     BlobHeader { len: usize, size: u64 },
 }
 
-/// The sentences as a user is told of them.
+/// The shapes of sentences, for error messages.
 mod shape {
     pub(super) const ANY: &str = "a sentence such as PING.";
     pub(super) const HELLO: &str = "HELLO, I'M <device_id>!";
@@ -47,40 +46,40 @@ const WHOLE_DIGITS: usize = 3;
 /// The most digits of a coordinate after its dot.
 const DECIMALS: usize = 32;
 
-/// Matches the one sentence that `bytes` may begin with.
+/// Matches the sentence at the beginning of `bytes`.
 ///
-/// `whole` says that nothing follows `bytes`: the newline behind `WTF! <n>` may then be missing.
+/// `whole` means that nothing follows `bytes`: then the newline after `WTF! <n>` may be missing.
 pub(super) fn match_sentence(bytes: &[u8], whole: bool) -> Match {
-    let mut cursor = Cursor {
+    let mut matcher = Matcher {
         bytes,
         at: 0,
         whole,
         expected: shape::ANY,
     };
-    match cursor.sentence() {
+    match matcher.sentence() {
         Ok(found) => found,
         Err(Stop::NeedMore) => Match::NeedMore {
-            expected: cursor.expected,
+            expected: matcher.expected,
         },
         Err(Stop::Impossible) => Match::Impossible {
-            at: cursor.at,
-            reason: if cursor.at == 0 {
+            at: matcher.at,
+            reason: if matcher.at == 0 {
                 BadReason::UnknownSentence
             } else {
                 BadReason::Malformed {
-                    at: cursor.at,
-                    expected: cursor.expected,
+                    at: matcher.at,
+                    expected: matcher.expected,
                 }
             },
         },
         Err(Stop::OutOfRange(reason)) => Match::OutOfRange {
-            len: cursor.at,
+            len: matcher.at,
             reason,
         },
     }
 }
 
-/// Why a cursor cannot go on from where it stands.
+/// Why matching stops before the end of a sentence.
 enum Stop {
     NeedMore,
     Impossible,
@@ -93,14 +92,14 @@ impl<E: Into<BadReason>> From<E> for Stop {
     }
 }
 
-struct Cursor<'a> {
+struct Matcher<'a> {
     bytes: &'a [u8],
     at: usize,
     whole: bool,
     expected: &'static str,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Matcher<'a> {
     fn sentence(&mut self) -> Result<Match, Stop> {
         match self.peek()? {
             b'H' => self.hello(),
@@ -112,7 +111,7 @@ impl<'a> Cursor<'a> {
             b'K' => self.keep_me_posted(),
             b'D' => self.fixed("DONE!", DeviceSentence::Done),
             b'I' => self.fixed("I CAN'T, SORRY.", DeviceSentence::Cannot),
-            // The only letter that two sentences begin with.
+            // The only letter with which two sentences begin.
             b'S' if self.bytes.get(1) == Some(&b'E') => {
                 self.fixed("SEE YA!", DeviceSentence::SeeYa)
             }
@@ -132,7 +131,7 @@ impl<'a> Cursor<'a> {
         self.literal("HELLO, I'M ")?;
         let id = self.run(DeviceId::MAX_LEN, DeviceId::is_id_byte)?;
         self.literal("!")?;
-        // An id byte is ASCII, so the text is never lost here.
+        // Id bytes are ASCII, so the conversion cannot fail.
         let id = DeviceId::parse(str::from_utf8(id).unwrap_or_default())?;
         Ok(self.complete(DeviceSentence::Hello(id)))
     }
@@ -159,7 +158,7 @@ impl<'a> Cursor<'a> {
         self.literal(" AND CHARGED AT ")?;
         let battery = self.number()?;
         self.literal("%.")?;
-        // Only now: a value out of range makes the whole sentence bad, and it ends here.
+        // Values are checked at the end, so that the whole sentence is consumed if one is out of range.
         Ok(self.complete(sentence(VehicleState {
             latitude: latitude.degrees(Latitude::from_digits)?,
             longitude: longitude.degrees(Longitude::from_digits)?,
@@ -201,7 +200,7 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at).copied().ok_or(Stop::NeedMore)
     }
 
-    /// Exactly `text`; where it has a space, one or more.
+    /// Matches `text`. A space matches one or more spaces.
     fn literal(&mut self, text: &str) -> Result<(), Stop> {
         for wanted in text.bytes() {
             if self.peek()? != wanted {
@@ -215,7 +214,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// One to `max` bytes that `fits`. One more is left standing, where nothing else will fit it.
+    /// Matches one to `max` bytes that pass `fits`. A further one is left for the next match, which fails on it.
     fn run(&mut self, max: usize, fits: fn(u8) -> bool) -> Result<&'a [u8], Stop> {
         let rest = &self.bytes[self.at..];
         let found = rest
@@ -235,7 +234,7 @@ impl<'a> Cursor<'a> {
         self.run(max, |byte| byte.is_ascii_digit())
     }
 
-    /// Digits as a number; what is too large for one is as large as can be, out of every range.
+    /// Matches digits as a number. One that is too large for the type becomes its maximum, which is out of every range.
     fn number(&mut self) -> Result<u64, Stop> {
         let digits = self.digits(NUMBER_DIGITS)?;
         Ok(digits.iter().fold(0_u64, |number, digit| {

@@ -1,4 +1,4 @@
-//! The sentences of PROTOCOL §1 and their field rules.
+//! Unit tests of the grammar: the sentences of PROTOCOL §1 and their fields.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn state(latitude: f64, longitude: f64, running: bool, battery: u64) -> VehicleS
     }
 }
 
-/// The sentence that `text` is, all of it.
+/// Matches all of `text` as one sentence.
 fn understood(text: &str) -> DeviceSentence {
     match match_sentence(text.as_bytes(), false) {
         Match::Complete { len, sentence } if len == text.len() => sentence,
@@ -19,7 +19,7 @@ fn understood(text: &str) -> DeviceSentence {
     }
 }
 
-/// Where `text` stops being any sentence.
+/// The index of the first byte of `text` that fits no sentence.
 fn stops_at(text: &str) -> usize {
     match match_sentence(text.as_bytes(), false) {
         Match::Impossible { at, .. } => at,
@@ -27,7 +27,7 @@ fn stops_at(text: &str) -> usize {
     }
 }
 
-/// Why `text`, which has the right shape, is bad as a whole.
+/// The reason why `text`, whose shape is valid, is out of range.
 fn out_of_range(text: &str) -> String {
     match match_sentence(text.as_bytes(), false) {
         Match::OutOfRange { len, reason } if len == text.len() => reason.to_string(),
@@ -67,7 +67,7 @@ fn every_sentence() -> Vec<(&'static str, DeviceSentence)> {
 }
 
 #[test]
-fn every_sentence_is_understood_the_moment_its_last_character_arrives() {
+fn every_sentence_is_complete_at_its_last_character() {
     for (text, sentence) in every_sentence() {
         assert_eq!(understood(text), sentence);
         for len in 0..text.len() {
@@ -84,7 +84,7 @@ fn every_sentence_is_understood_the_moment_its_last_character_arrives() {
 }
 
 #[test]
-fn one_space_may_be_more_but_never_none_and_nothing_else() {
+fn a_space_may_be_several_spaces_and_nothing_else() {
     for (text, sentence) in every_sentence() {
         assert_eq!(understood(&text.replace(' ', "   ")), sentence);
         for (at, _) in text.match_indices(' ') {
@@ -124,7 +124,7 @@ fn sentences_are_upper_case_and_exact() {
 }
 
 #[test]
-fn a_coordinate_is_an_optional_sign_up_to_three_digits_and_up_to_32_decimals() {
+fn a_coordinate_has_a_sign_three_digits_and_32_decimals_at_most() {
     let report = |latitude: &str| {
         understood(&format!(
             "REPORT. I'M HERE {latitude} 180.000, RESTING AND CHARGED AT 0%."
@@ -180,7 +180,7 @@ fn numbers_have_1_to_20_digits_and_may_have_leading_zeros() {
 }
 
 #[test]
-fn the_right_shape_with_a_value_out_of_range_is_bad_as_a_whole() {
+fn a_value_out_of_range_makes_the_whole_sentence_bad() {
     let report = |place: &str, battery: &str| {
         out_of_range(&format!(
             "REPORT. I'M HERE {place}, RUNNING AND CHARGED AT {battery}%."
@@ -209,7 +209,7 @@ fn the_right_shape_with_a_value_out_of_range_is_bad_as_a_whole() {
 }
 
 #[test]
-fn a_device_id_has_1_to_64_characters_and_a_uuid_is_kept_in_lower_case() {
+fn a_device_id_has_1_to_64_characters() {
     for (said, kept) in [
         ("...", "..."),
         ("__proto__", "__proto__"),
@@ -237,7 +237,7 @@ fn a_device_id_has_1_to_64_characters_and_a_uuid_is_kept_in_lower_case() {
 }
 
 #[test]
-fn a_blob_is_announced_by_its_size_and_a_newline_with_or_without_a_carriage_return() {
+fn a_blob_header_ends_with_a_newline_or_crlf() {
     for (text, len, size) in [
         ("WTF! 13\nHello, world!", 8, 13),
         ("WTF! 13\r\nHello", 9, 13),
@@ -269,7 +269,7 @@ fn a_blob_is_announced_by_its_size_and_a_newline_with_or_without_a_carriage_retu
 }
 
 #[test]
-fn a_reason_says_what_would_be_right() {
+fn a_reason_names_what_would_be_valid() {
     let Match::Impossible { reason, .. } = match_sentence(b"KEEP ME POSTED EVERY TEN", false)
     else {
         unreachable!("TEN is no number");

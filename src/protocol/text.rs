@@ -1,4 +1,4 @@
-//! The plain-text dialect: where a sentence begins and ends when nothing needs to end it.
+//! The plain-text dialect: the beginning and end of sentences that need no terminator.
 
 use super::{
     BadInput, BadReason, Decoded, Limits, blanks,
@@ -7,47 +7,47 @@ use super::{
 };
 use crate::domain::DeviceSentence;
 
-/// What is expected of a device that speaks plain text.
+/// What is expected next from a plain-text device.
 #[derive(Default)]
 pub(super) enum TextFraming {
-    /// A sentence, or the rest of the one that is pending.
+    /// A sentence, or the rest of the pending one.
     #[default]
     Sentence,
-    /// Nothing before the next newline, or quiet.
+    /// Garbage up to the next newline or a pause.
     Garbage,
-    /// A debug blob of `size` bytes, as many of them as are not pending yet.
+    /// The rest of a debug blob of `size` bytes.
     Blob { size: usize },
 }
 
 impl TextFraming {
-    /// How many of `bytes`, the next ones, need not be kept.
+    /// The number of leading `bytes` that need not be kept.
     pub(super) fn skip(&mut self, bytes: &[u8]) -> usize {
-        let mut useless = 0;
+        let mut unneeded = 0;
         if let Self::Garbage = self {
             let Some(newline) = bytes.iter().position(|&byte| byte == b'\n') else {
                 return bytes.len();
             };
             *self = Self::Sentence;
-            useless = newline + 1;
+            unneeded = newline + 1;
         }
         if let Self::Sentence = self {
-            useless += blanks(&bytes[useless..]);
+            unneeded += blanks(&bytes[unneeded..]);
         }
-        useless
+        unneeded
     }
 
-    /// What the first pending byte, which is no blank, and those after it amount to.
+    /// The next result. The first pending byte must not be a blank.
     pub(super) fn next(&mut self, buffer: &mut Buffer, limits: &Limits) -> Decoded {
         if let Self::Blob { size } = *self {
             return self.blob(size, buffer);
         }
         let pending = buffer.pending();
-        let seen = &pending[..pending.len().min(limits.sentence)];
-        match match_sentence(seen, false) {
-            Match::NeedMore { .. } if seen.len() < limits.sentence => Decoded::Incomplete,
+        let sentence_bytes = &pending[..pending.len().min(limits.sentence)];
+        match match_sentence(sentence_bytes, false) {
+            Match::NeedMore { .. } if sentence_bytes.len() < limits.sentence => Decoded::Incomplete,
             Match::NeedMore { .. } => {
                 let limit = limits.sentence;
-                self.garbage(seen.len(), BadReason::TooLong { limit }, buffer)
+                self.garbage(sentence_bytes.len(), BadReason::TooLong { limit }, buffer)
             }
             Match::Impossible { at, reason } => self.garbage(at, reason, buffer),
             Match::OutOfRange { len, reason } => {
@@ -67,9 +67,11 @@ impl TextFraming {
                         *self = Self::Blob { size };
                         self.blob(size, buffer)
                     }
-                    _ => {
-                        BadInput::new(BadReason::BlobTooLarge { size, limit }, &seen[..len]).into()
-                    }
+                    _ => BadInput::new(
+                        BadReason::BlobTooLarge { size, limit },
+                        &sentence_bytes[..len],
+                    )
+                    .into(),
                 }
             }
         }
@@ -83,7 +85,7 @@ impl TextFraming {
         Decoded::Message(DeviceSentence::DebugBlob(buffer.take(size)).into())
     }
 
-    /// One bad sentence, known as such at its byte `at`, from which on garbage is skipped.
+    /// Reports a bad sentence whose byte `at` is the first invalid one, and skips garbage from there.
     fn garbage(&mut self, at: usize, reason: BadReason, buffer: &mut Buffer) -> Decoded {
         let pending = buffer.pending();
         let line = &pending[at..];
@@ -108,7 +110,7 @@ impl TextFraming {
         matches!(self, Self::Blob { .. })
     }
 
-    /// What may come to be pending before a sentence or blob is complete or known to be none.
+    /// The largest number of pending bytes before a sentence or blob is complete or refused.
     pub(super) fn bound(&self, limits: &Limits) -> usize {
         match self {
             Self::Sentence | Self::Garbage => limits.sentence,

@@ -1,11 +1,11 @@
-//! The framing of plain text, PROTOCOL §2.
+//! Unit tests of the plain-text dialect (PROTOCOL §2).
 
 use crate::{
     domain::DeviceSentence as S,
     protocol::{BadInput, BadReason, Decoded, Decoder, Limits},
 };
 
-/// Everything that `decoder` makes of `input`.
+/// All results of `decoder` for `input`.
 fn feed(decoder: &mut Decoder, input: &[u8]) -> Vec<Decoded> {
     decoder.push(input);
     std::iter::from_fn(|| match decoder.next() {
@@ -23,7 +23,7 @@ fn said(sentence: S) -> Decoded {
     Decoded::Message(sentence.into())
 }
 
-/// What was understood, with `None` for each bad sentence.
+/// The decoded sentences, with `None` for each bad one.
 fn sentences(found: Vec<Decoded>) -> Vec<Option<S>> {
     found
         .into_iter()
@@ -35,7 +35,7 @@ fn sentences(found: Vec<Decoded>) -> Vec<Option<S>> {
 }
 
 #[test]
-fn a_sentence_may_end_in_a_newline_in_crlf_or_in_nothing() {
+fn a_sentence_may_end_with_newline_crlf_or_nothing() {
     for input in [
         &b"PING.DONE!PING."[..],
         b"PING.\nDONE!\nPING.\n",
@@ -48,7 +48,7 @@ fn a_sentence_may_end_in_a_newline_in_crlf_or_in_nothing() {
 }
 
 #[test]
-fn a_sentence_without_a_terminator_is_understood_at_its_last_byte() {
+fn a_sentence_without_a_terminator_is_complete_at_its_last_byte() {
     let mut decoder = Decoder::new(Limits::default());
     for byte in b"GOTTA GO" {
         assert_eq!(feed(&mut decoder, &[*byte]), []);
@@ -72,7 +72,7 @@ fn garbage_is_bad_at_once_and_skipped_through_the_newline() {
 }
 
 #[test]
-fn the_byte_that_makes_it_garbage_may_be_the_newline_itself() {
+fn the_first_invalid_byte_may_be_the_newline() {
     let found = decode(b"PIN\nPING.\nHELLO, I'M a\r\nPING.");
     assert_eq!(sentences(found), [None, Some(S::Ping), None, Some(S::Ping)]);
 }
@@ -95,7 +95,7 @@ fn quiet_ends_garbage_but_not_an_unfinished_sentence() {
 }
 
 #[test]
-fn a_value_out_of_range_is_one_bad_sentence_and_nothing_is_skipped() {
+fn nothing_is_skipped_after_a_value_out_of_range() {
     let found = decode(
         b"REPORT. I'M HERE 999 0, RUNNING AND CHARGED AT 5%.PING.\
           KEEP ME POSTED EVERY 5 SECONDS.HELLO, I'M ..!DONE!",
@@ -107,7 +107,7 @@ fn a_value_out_of_range_is_one_bad_sentence_and_nothing_is_skipped() {
 }
 
 #[test]
-fn a_sentence_is_complete_within_the_cap_or_bad() {
+fn a_sentence_above_the_cap_is_bad() {
     let limits = Limits {
         sentence: 40,
         blob: 10,
@@ -153,7 +153,7 @@ fn a_blob_is_exactly_n_bytes_of_anything() {
 }
 
 #[test]
-fn a_blob_is_under_way_from_its_announcement_to_its_last_byte() {
+fn in_blob_lasts_from_the_header_to_the_last_byte() {
     let mut decoder = Decoder::new(Limits::default());
     for (input, in_blob) in [
         (&b"WTF! 2\r"[..], false),
@@ -168,7 +168,7 @@ fn a_blob_is_under_way_from_its_announcement_to_its_last_byte() {
 }
 
 #[test]
-fn a_blob_above_the_cap_is_refused_before_a_byte_of_it_is_kept() {
+fn a_blob_above_the_cap_is_refused_at_its_header() {
     let limits = Limits::default();
     let mut decoder = Decoder::new(limits);
     assert_eq!(feed(&mut decoder, b"WTF! 1048576\n"), []);
@@ -213,7 +213,7 @@ fn a_large_blob_takes_no_more_memory_than_itself_and_one_chunk() {
 }
 
 #[test]
-fn an_excerpt_shows_the_line_up_to_80_bytes() {
+fn an_excerpt_is_the_line_up_to_80_bytes() {
     let excerpt = |input: &[u8]| match decode(input).swap_remove(0) {
         Decoded::Bad(bad) | Decoded::TooLarge(bad) => bad.excerpt,
         other => unreachable!("{other:?}"),

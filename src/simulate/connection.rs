@@ -1,7 +1,6 @@
-//! One connection of a device: login, heartbeats, reports, answers, goodbye.
+//! One connection of a simulated device: login, heartbeats, reports, answers, goodbye.
 //!
-//! A loop around one wait: for the gateway, for the keyboard, for the clock, or for the end of the
-//! simulation. What a sentence makes of the vehicle is told in `vehicle`.
+//! A loop around one wait: for bytes of the gateway, a typed line, a timer, or the end of the simulation.
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
@@ -14,36 +13,39 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    device::{Device, Ended, Lines, next_line},
-    tally::Event,
-    terminal::understand,
+    device::{ConnectionEnd, SimulatedDevice, TypedLines, next_line},
+    tally::Tallied,
+    typed::parse_line,
 };
 use crate::{
     domain::{Action, DeviceSentence, GatewaySentence},
-    protocol::{Dialect, GatewayDecoder, Heard, Message, encode, encode_connected, encode_device},
+    protocol::{
+        DeviceMessage, Dialect, GatewayDecoded, GatewayDecoder, encode, encode_connected,
+        encode_device,
+    },
 };
 
-/// How long a JSON device waits for the `connected` object before it speaks without it.
+/// How long a JSON device waits for the `connected` object before it logs in without it.
 const CONNECTED_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer may take: more than the gateway gives its own database.
+/// The longest time for an answer: longer than the gateway waits for its database.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the gateway may take to accept what is written to it.
+/// The longest time for a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the answer to a goodbye is waited for.
+/// The longest time for the answer to a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What one read may return. The gateway says one short sentence at a time.
+/// The largest read, in bytes. The gateway sends short sentences.
 const CHUNK: usize = 512;
-/// Sentences without an answer at which no more typed ones are said.
+/// The number of unanswered sentences at which typed lines have to wait.
 const PIPELINE: usize = 32;
 
-/// Talks until the connection ends; whether a session began, and why all ended.
+/// Runs the connection until it ends. Returns whether the device was logged in, and how the connection ended.
 pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
-    device: &mut Device,
+    device: &mut SimulatedDevice,
     stream: S,
-    lines: &mut Lines,
+    lines: &mut TypedLines,
     stop: &CancellationToken,
-) -> (bool, Ended) {
-    let mut connection = Connection {
+) -> (bool, ConnectionEnd) {
+    let mut connection = SimulatedConnection {
         phase: Phase::Silent {
             until: Instant::now() + CONNECTED_TIMEOUT,
         },
@@ -60,40 +62,47 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let leaving = matches!(connection.phase, Phase::Leaving { .. });
     let logged_in = connection.logged_in;
     if logged_in {
-        device.tally.count(Event::SessionEnd);
+        device.tally.count(Tallied::SessionEnd);
     }
-    // Whatever ends a connection that was to end is its end.
-    (logged_in, if leaving { Ended::Goodbye } else { ended })
+    // After the goodbye of the device any end is the expected one.
+    (
+        logged_in,
+        if leaving {
+            ConnectionEnd::Goodbye
+        } else {
+            ended
+        },
+    )
 }
 
-/// How far a connection has come.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// A JSON device waits for the `connected` object.
+    /// Waits for the `connected` object, if the device speaks JSON.
     Silent { until: Instant },
-    /// The login was said.
+    /// The login was sent.
     LoggingIn,
     /// The login was answered.
     LoggedIn,
-    /// The goodbye was said.
+    /// The goodbye was sent.
     Leaving { until: Instant },
 }
 
-struct Connection<'a, S> {
-    device: &'a mut Device,
+struct SimulatedConnection<'a, S> {
+    device: &'a mut SimulatedDevice,
     stream: S,
     phase: Phase,
     decoder: GatewayDecoder,
     server_id: Option<Uuid>,
-    /// The answers that are due and since when, oldest first: that is the order they come in.
+    /// The expected answers with the time of their sentences, oldest first: the gateway answers in order.
     unanswered: VecDeque<(GatewaySentence, Instant)>,
     next_heartbeat: Option<Instant>,
     next_report: Option<Instant>,
     logged_in: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
-    async fn run(&mut self, lines: &mut Lines, stop: &CancellationToken) -> Ended {
+impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
+    async fn run(&mut self, lines: &mut TypedLines, stop: &CancellationToken) -> ConnectionEnd {
         loop {
             if let Err(ended) = self.step(lines, stop).await {
                 return ended;
@@ -101,7 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    async fn step(&mut self, lines: &mut Lines, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn step(
+        &mut self,
+        lines: &mut TypedLines,
+        stop: &CancellationToken,
+    ) -> Result<(), ConnectionEnd> {
         let leaving = matches!(self.phase, Phase::Leaving { .. });
         let talking = matches!(self.phase, Phase::LoggedIn) && self.unanswered.len() < PIPELINE;
         let due = self.next_due();
@@ -110,16 +123,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             biased;
             () = stop.cancelled(), if !leaving => self.leave().await,
             read = self.stream.read(&mut chunk) => match read {
-                Ok(0) => Err(Ended::Closed),
-                Ok(read) => self.hear(&chunk[..read]).await,
-                Err(error) => Err(Ended::Broken(error)),
+                Ok(0) => Err(ConnectionEnd::Closed),
+                Ok(read) => self.on_bytes(&chunk[..read]).await,
+                Err(error) => Err(ConnectionEnd::Lost(error)),
             },
-            line = next_line(lines), if talking => self.typed(&line).await,
-            () = sleep_until(due) => self.act().await,
+            line = next_line(lines), if talking => self.on_typed_line(&line).await,
+            () = sleep_until(due) => self.on_timer().await,
         }
     }
 
-    /// When the clock makes something due.
+    /// When the next timed action is due.
     fn next_due(&self) -> Instant {
         match self.phase {
             Phase::Silent { .. } if self.device.dialect == Dialect::Text => Instant::now(),
@@ -137,54 +150,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     /// Does what is due.
-    async fn act(&mut self) -> Result<(), Ended> {
+    async fn on_timer(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
         match self.phase {
             Phase::Silent { .. } => self.log_in().await,
-            Phase::Leaving { .. } => Err(Ended::NoAnswer),
+            Phase::Leaving { .. } => Err(ConnectionEnd::NoAnswer),
             Phase::LoggingIn | Phase::LoggedIn => {
                 let late = |(_, since): &(_, Instant)| *since + ANSWER_TIMEOUT <= now;
                 if self.unanswered.front().is_some_and(late) {
-                    return Err(Ended::NoAnswer);
+                    return Err(ConnectionEnd::NoAnswer);
                 }
                 if self.next_heartbeat.is_some_and(|due| due <= now) {
                     self.next_heartbeat = self.device.heartbeat.map(|every| now + every);
-                    self.say(DeviceSentence::Ping).await?;
+                    self.send(DeviceSentence::Ping).await?;
                 }
                 if self.next_report.is_some_and(|due| due <= now) {
                     self.next_report = self.device.vehicle.report_every().map(|every| now + every);
-                    self.device.move_on();
+                    self.device.catch_up();
                     let state = self.device.vehicle.state();
-                    self.say(DeviceSentence::Report(state)).await?;
+                    self.send(DeviceSentence::Report(state)).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    async fn log_in(&mut self) -> Result<(), Ended> {
+    async fn log_in(&mut self) -> Result<(), ConnectionEnd> {
         self.phase = Phase::LoggingIn;
-        self.say(DeviceSentence::Hello(self.device.id.clone()))
+        self.send(DeviceSentence::Hello(self.device.id.clone()))
             .await
     }
 
-    async fn leave(&mut self) -> Result<(), Ended> {
+    async fn leave(&mut self) -> Result<(), ConnectionEnd> {
         let until = Instant::now() + GOODBYE_TIMEOUT;
         self.phase = Phase::Leaving { until };
-        self.say(DeviceSentence::Goodbye).await
+        self.send(DeviceSentence::Goodbye).await
     }
 
-    async fn typed(&mut self, line: &str) -> Result<(), Ended> {
-        self.device.move_on();
-        match understand(line, &self.device.id, self.device.vehicle.state()) {
+    async fn on_typed_line(&mut self, line: &str) -> Result<(), ConnectionEnd> {
+        self.device.catch_up();
+        match parse_line(line, &self.device.id, self.device.vehicle.state()) {
             Ok(None) => Ok(()),
             Ok(Some(DeviceSentence::Goodbye)) => self.leave().await,
             Ok(Some(sentence)) => {
-                self.device.vehicle.follow(&sentence);
+                self.device.vehicle.take_over(&sentence);
                 if let DeviceSentence::KeepMePosted(_) = sentence {
-                    self.plan_reports();
+                    self.schedule_reports();
                 }
-                self.say(sentence).await
+                self.send(sentence).await
             }
             Err(hint) => {
                 self.device.note(&hint);
@@ -193,109 +206,111 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         }
     }
 
-    async fn hear(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+    async fn on_bytes(&mut self, bytes: &[u8]) -> Result<(), ConnectionEnd> {
         self.decoder.push(bytes);
         loop {
-            let heard = self.decoder.next();
-            self.show(&heard);
-            match heard {
-                Heard::Incomplete => return Ok(()),
-                Heard::Connected { server_id } => {
+            let decoded = self.decoder.next();
+            self.show(&decoded);
+            match decoded {
+                GatewayDecoded::Incomplete => return Ok(()),
+                GatewayDecoded::Connected { server_id } => {
                     self.server_id = Some(server_id);
                     if let Phase::Silent { .. } = self.phase {
                         self.log_in().await?;
                     }
                 }
-                Heard::Sentence {
+                GatewayDecoded::Sentence {
                     sentence,
                     server_id,
                 } => {
                     self.server_id = server_id.or(self.server_id);
                     match sentence {
-                        GatewaySentence::Command(action) => self.obey(action).await?,
-                        reply => self.take(reply)?,
+                        GatewaySentence::Command(action) => self.on_command(action).await?,
+                        reply => self.on_reply(reply)?,
                     }
                 }
-                Heard::NotUnderstood(_) => self.device.tally.count(Event::Odd),
+                GatewayDecoded::Invalid(_) => self.device.tally.count(Tallied::Unexpected),
             }
         }
     }
 
-    /// A command, answered truthfully.
-    async fn obey(&mut self, action: Action) -> Result<(), Ended> {
-        self.device.move_on();
+    /// Executes a command and answers it.
+    async fn on_command(&mut self, action: Action) -> Result<(), ConnectionEnd> {
+        self.device.catch_up();
         let answer = self.device.vehicle.answer(action);
         self.answer(answer).await?;
-        self.device.tally.count(Event::CommandAnswered);
+        self.device.tally.count(Tallied::CommandAnswered);
         match action {
-            Action::KeepMePosted(_) => self.plan_reports(),
+            Action::KeepMePosted(_) => self.schedule_reports(),
             Action::Goodbye => {
-                // Whether it is heard is for the gateway to say, and it will not: it closes.
+                // An error does not matter: the connection is over.
                 let _closed = timeout(WRITE_TIMEOUT, self.stream.shutdown()).await;
-                return Err(Ended::ToldToGo);
+                return Err(ConnectionEnd::DisconnectedByGateway);
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// A reply: it answers the oldest sentence that has no answer yet.
-    fn take(&mut self, reply: GatewaySentence) -> Result<(), Ended> {
+    /// Handles a reply, which answers the oldest unanswered sentence.
+    fn on_reply(&mut self, reply: GatewaySentence) -> Result<(), ConnectionEnd> {
         let tally = Arc::clone(&self.device.tally);
         let expected = self.unanswered.pop_front().map(|(expected, _)| expected);
         let refused = matches!(reply, GatewaySentence::Bad | GatewaySentence::DontKnowYou);
         if refused {
-            tally.count(Event::Bad);
+            tally.count(Tallied::Bad);
             if let Phase::LoggingIn = self.phase {
-                return Err(Ended::Refused);
+                return Err(ConnectionEnd::LoginRefused);
             }
             return Ok(());
         }
         if expected != Some(reply) {
-            tally.count(Event::Odd);
+            tally.count(Tallied::Unexpected);
             return Ok(());
         }
         match reply {
-            GatewaySentence::Greeting if !self.logged_in => self.greeted(),
-            GatewaySentence::Pong => tally.count(Event::PingAnswered),
-            GatewaySentence::Thanks => tally.count(Event::ReportThanked),
-            GatewaySentence::BlobReported => tally.count(Event::BlobStored),
+            GatewaySentence::Greeting if !self.logged_in => self.on_greeting(),
+            GatewaySentence::Pong => tally.count(Tallied::PingAnswered),
+            GatewaySentence::Thanks => tally.count(Tallied::ReportAnswered),
+            GatewaySentence::BlobReported => tally.count(Tallied::BlobAnswered),
             GatewaySentence::SeeYa => {
-                tally.count(Event::GoodbyeAnswered);
-                return Err(Ended::Goodbye);
+                tally.count(Tallied::GoodbyeAnswered);
+                return Err(ConnectionEnd::Goodbye);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn greeted(&mut self) {
+    fn on_greeting(&mut self) {
         self.logged_in = true;
-        self.device.tally.count(Event::Login);
+        self.device.tally.count(Tallied::Login);
         if !std::mem::replace(&mut self.device.known, true) {
-            self.device.tally.count(Event::FirstLogin);
+            self.device.tally.count(Tallied::FirstLogin);
         }
         if let Phase::LoggingIn = self.phase {
             self.phase = Phase::LoggedIn;
             self.next_heartbeat = self.device.first(self.device.heartbeat);
-            self.plan_reports();
+            self.schedule_reports();
         }
     }
 
-    fn plan_reports(&mut self) {
+    fn schedule_reports(&mut self) {
         self.next_report = self.device.first(self.device.vehicle.report_every());
     }
 
-    /// Says what the device opens, and notes what answer is due.
-    async fn say(&mut self, sentence: DeviceSentence) -> Result<(), Ended> {
+    /// Sends a sentence of the device and records the answer that it expects.
+    async fn send(&mut self, sentence: DeviceSentence) -> Result<(), ConnectionEnd> {
         let (event, answer) = match &sentence {
             DeviceSentence::Hello(_) => (None, GatewaySentence::Greeting),
-            DeviceSentence::Ping => (Some(Event::PingSaid), GatewaySentence::Pong),
+            DeviceSentence::Ping => (Some(Tallied::PingSent), GatewaySentence::Pong),
             DeviceSentence::Report(_) | DeviceSentence::Fine(_) => {
-                (Some(Event::ReportSaid), GatewaySentence::Thanks)
+                (Some(Tallied::ReportSent), GatewaySentence::Thanks)
             }
-            DeviceSentence::DebugBlob(_) => (Some(Event::BlobSaid), GatewaySentence::BlobReported),
-            DeviceSentence::Goodbye => (Some(Event::GoodbyeSaid), GatewaySentence::SeeYa),
+            DeviceSentence::DebugBlob(_) => {
+                (Some(Tallied::BlobSent), GatewaySentence::BlobReported)
+            }
+            DeviceSentence::Goodbye => (Some(Tallied::GoodbyeSent), GatewaySentence::SeeYa),
             DeviceSentence::KeepMePosted(_) => (None, GatewaySentence::SureIWill),
             DeviceSentence::Done
             | DeviceSentence::Cannot
@@ -310,13 +325,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
         Ok(())
     }
 
-    /// Says what answers a command.
-    async fn answer(&mut self, sentence: DeviceSentence) -> Result<(), Ended> {
+    /// Sends the answer to a command.
+    async fn answer(&mut self, sentence: DeviceSentence) -> Result<(), ConnectionEnd> {
         self.write(sentence, true).await
     }
 
-    async fn write(&mut self, sentence: DeviceSentence, is_reply: bool) -> Result<(), Ended> {
-        let message = Message {
+    async fn write(
+        &mut self,
+        sentence: DeviceSentence,
+        is_reply: bool,
+    ) -> Result<(), ConnectionEnd> {
+        let message = DeviceMessage {
             sentence,
             client_id: Some(self.device.id.clone()),
             is_reply: Some(is_reply),
@@ -329,33 +348,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
             &mut out,
         );
         if let Some(screen) = &self.device.screen {
-            screen.said(&out);
+            screen.sent(&out);
         }
         match timeout(WRITE_TIMEOUT, self.stream.write_all(&out)).await {
-            Ok(written) => written.map_err(Ended::Broken),
-            Err(_elapsed) => Err(Ended::Broken(io::ErrorKind::TimedOut.into())),
+            Ok(written) => written.map_err(ConnectionEnd::Lost),
+            Err(_elapsed) => Err(ConnectionEnd::Lost(io::ErrorKind::TimedOut.into())),
         }
     }
 
-    /// What was heard, as the gateway writes it.
-    fn show(&self, heard: &Heard) {
+    /// Shows what was decoded, as the gateway encodes it.
+    fn show(&self, decoded: &GatewayDecoded) {
         let Some(screen) = &self.device.screen else {
             return;
         };
         let mut bytes = BytesMut::new();
-        match heard {
-            Heard::Incomplete => return,
-            Heard::Connected { server_id } => encode_connected(server_id, &mut bytes),
-            Heard::Sentence {
+        match decoded {
+            GatewayDecoded::Incomplete => return,
+            GatewayDecoded::Connected { server_id } => encode_connected(server_id, &mut bytes),
+            GatewayDecoded::Sentence {
                 sentence,
                 server_id,
             } => {
                 let server_id = server_id.or(self.server_id).unwrap_or_default();
                 encode(*sentence, self.device.dialect, &server_id, &mut bytes);
             }
-            Heard::NotUnderstood(excerpt) => bytes.extend_from_slice(excerpt),
+            GatewayDecoded::Invalid(excerpt) => bytes.extend_from_slice(excerpt),
         }
-        screen.heard(&bytes);
+        screen.received(&bytes);
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connection over a pipe, with a clock that jumps to what is waited for.
+//! Unit tests of a connection over an in-memory stream, with paused time.
 
 use fastrand::Rng;
 use tokio::io::AsyncBufReadExt;
@@ -11,22 +11,22 @@ use tokio::{
 use super::*;
 use crate::{
     domain::{Battery, DeviceId, VehicleState},
-    simulate::{tally::Tally, vehicle::Vehicle},
+    simulate::{tally::Tally, vehicle::SimulatedVehicle},
 };
 
-const ANSWERED_BY_NOBODY: Duration = Duration::from_hours(1);
+const FOREVER: Duration = Duration::from_hours(1);
 
-/// The other end, which says what the test says.
-struct Gateway {
+/// The gateway's end of the connection, driven by the test.
+struct TestGateway {
     hears: BufReader<ReadHalf<DuplexStream>>,
     says: WriteHalf<DuplexStream>,
-    device: JoinHandle<(bool, Ended)>,
+    device: JoinHandle<(bool, ConnectionEnd)>,
     tally: Arc<Tally>,
     stop: CancellationToken,
     type_line: mpsc::Sender<String>,
 }
 
-impl Gateway {
+impl TestGateway {
     async fn say(&mut self, text: &str) {
         self.says.write_all(text.as_bytes()).await.unwrap();
         self.says.write_all(b"\n").await.unwrap();
@@ -36,7 +36,7 @@ impl Gateway {
     async fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.hears.read_line(&mut line);
-        timeout(ANSWERED_BY_NOBODY, read).await.unwrap().unwrap();
+        timeout(FOREVER, read).await.unwrap().unwrap();
         line.trim_end().to_owned()
     }
 
@@ -44,23 +44,20 @@ impl Gateway {
         assert_eq!(self.line().await, sentence);
     }
 
-    async fn ended(self) -> (bool, Ended) {
-        timeout(ANSWERED_BY_NOBODY, self.device)
-            .await
-            .unwrap()
-            .unwrap()
+    async fn ended(self) -> (bool, ConnectionEnd) {
+        timeout(FOREVER, self.device).await.unwrap().unwrap()
     }
 }
 
-fn device(tally: &Arc<Tally>) -> Device {
-    let mut vehicle = Vehicle::new(None, Rng::with_seed(1));
+fn device(tally: &Arc<Tally>) -> SimulatedDevice {
+    let mut vehicle = SimulatedVehicle::new(None, Rng::with_seed(1));
     let state = VehicleState {
         running: false.into(),
         battery: Battery::new(50).unwrap(),
         ..vehicle.state()
     };
-    vehicle.follow(&DeviceSentence::Report(state));
-    Device {
+    vehicle.take_over(&DeviceSentence::Report(state));
+    SimulatedDevice {
         id: DeviceId::parse("truck").unwrap(),
         dialect: Dialect::Text,
         vehicle,
@@ -74,7 +71,7 @@ fn device(tally: &Arc<Tally>) -> Device {
     }
 }
 
-fn connect(change: impl FnOnce(&mut Device)) -> Gateway {
+fn connect(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
     let (near, far) = duplex(4096);
     let (hears, says) = split(far);
     let (tally, stop) = (Arc::default(), CancellationToken::new());
@@ -82,7 +79,7 @@ fn connect(change: impl FnOnce(&mut Device)) -> Gateway {
     let mut device = device(&tally);
     change(&mut device);
     let ending = stop.clone();
-    Gateway {
+    TestGateway {
         hears: BufReader::new(hears),
         says,
         device: tokio::spawn(async move {
@@ -94,7 +91,7 @@ fn connect(change: impl FnOnce(&mut Device)) -> Gateway {
     }
 }
 
-async fn log_in(change: impl FnOnce(&mut Device)) -> Gateway {
+async fn log_in(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
     let mut gateway = connect(change);
     gateway.expect("HELLO, I'M truck!").await;
     gateway.say("HI, NICE TO MEET YOU!").await;
@@ -102,7 +99,7 @@ async fn log_in(change: impl FnOnce(&mut Device)) -> Gateway {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_pings_every_minute() {
+async fn heartbeats_are_sent_every_minute() {
     let mut gateway = log_in(|_| {}).await;
     let since = Instant::now();
     for minutes in 1..=3 {
@@ -110,11 +107,11 @@ async fn it_pings_every_minute() {
         assert_eq!(since.elapsed().as_secs(), minutes * 60);
         gateway.say("PONG.").await;
     }
-    assert_eq!(gateway.tally.counts().of(Event::PingAnswered), 2);
+    assert_eq!(gateway.tally.counts().of(Tallied::PingAnswered), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_reports_as_often_as_it_was_told_and_not_at_all_when_told_so() {
+async fn reports_follow_the_interval_of_the_gateway() {
     let mut gateway = log_in(|device| device.heartbeat = None).await;
     gateway.say("KEEP ME POSTED EVERY 10 SECONDS.").await;
     gateway.expect("SURE, I WILL!").await;
@@ -131,7 +128,7 @@ async fn it_reports_as_often_as_it_was_told_and_not_at_all_when_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_moves_and_uses_its_battery_while_it_runs() {
+async fn a_running_vehicle_moves_and_discharges() {
     let mut gateway = log_in(|device| device.heartbeat = None).await;
     gateway.say("HOW'S IT GOING?").await;
     let before = gateway.line().await;
@@ -146,7 +143,7 @@ async fn it_moves_and_uses_its_battery_while_it_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_signs_of_life_of_a_fleet_are_spread() {
+async fn the_first_heartbeats_of_a_fleet_are_spread() {
     let mut first = Vec::new();
     for seed in 0..8 {
         let mut gateway = log_in(|device| {
@@ -165,38 +162,50 @@ async fn the_first_signs_of_life_of_a_fleet_are_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gateway_that_does_not_answer_is_given_up() {
+async fn a_missing_answer_ends_the_connection() {
     let mut gateway = connect(|_| {});
     gateway.expect("HELLO, I'M truck!").await;
-    assert!(matches!(gateway.ended().await, (false, Ended::NoAnswer)));
+    assert!(matches!(
+        gateway.ended().await,
+        (false, ConnectionEnd::NoAnswer)
+    ));
 
     let mut gateway = log_in(|_| {}).await;
     gateway.expect("PING.").await;
-    assert!(matches!(gateway.ended().await, (true, Ended::NoAnswer)));
+    assert!(matches!(
+        gateway.ended().await,
+        (true, ConnectionEnd::NoAnswer)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_login_is_told_from_a_lost_connection() {
+async fn a_refused_login_is_not_a_lost_connection() {
     let mut gateway = connect(|_| {});
     gateway.expect("HELLO, I'M truck!").await;
     gateway
         .say("SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.")
         .await;
-    assert!(matches!(gateway.ended().await, (false, Ended::Refused)));
+    assert!(matches!(
+        gateway.ended().await,
+        (false, ConnectionEnd::LoginRefused)
+    ));
 
     let gateway = log_in(|_| {}).await;
-    let Gateway {
+    let TestGateway {
         hears,
         says,
         device,
         ..
     } = gateway;
     drop((hears, says));
-    assert!(matches!(device.await.unwrap(), (true, Ended::Closed)));
+    assert!(matches!(
+        device.await.unwrap(),
+        (true, ConnectionEnd::Closed)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_goodbye_waits_for_what_is_owed_and_for_its_answer_but_not_for_ever() {
+async fn a_goodbye_waits_for_outstanding_answers_with_a_deadline() {
     for answered in [true, false] {
         let mut gateway = log_in(|_| {}).await;
         gateway.expect("PING.").await;
@@ -207,9 +216,12 @@ async fn a_goodbye_waits_for_what_is_owed_and_for_its_answer_but_not_for_ever() 
             gateway.say("PONG.").await;
             gateway.say("SEE YA!").await;
         }
-        assert!(matches!(gateway.ended().await, (true, Ended::Goodbye)));
+        assert!(matches!(
+            gateway.ended().await,
+            (true, ConnectionEnd::Goodbye)
+        ));
         let counts = tally.counts();
-        for event in [Event::PingAnswered, Event::GoodbyeAnswered] {
+        for event in [Tallied::PingAnswered, Tallied::GoodbyeAnswered] {
             assert_eq!(counts.of(event), u64::from(answered));
         }
         assert_eq!(counts.online(), 0);
@@ -217,7 +229,7 @@ async fn a_goodbye_waits_for_what_is_owed_and_for_its_answer_but_not_for_ever() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_device_that_is_greeted_in_json_is_not_confused() {
+async fn a_text_device_accepts_the_json_greeting() {
     let mut gateway = connect(|_| {});
     gateway
         .say(r#"{"type":"connected","message":"Connected to server","serverId":"1582521b-27a7-4089-b6be-f70ed9dc800d"}"#)
@@ -226,23 +238,23 @@ async fn a_text_device_that_is_greeted_in_json_is_not_confused() {
     gateway.say("HI, NICE TO MEET YOU!").await;
     gateway.type_line.send("PING".to_owned()).await.unwrap();
     gateway.expect("PING.").await;
-    assert_eq!(gateway.tally.counts().of(Event::Odd), 0);
+    assert_eq!(gateway.tally.counts().of(Tallied::Unexpected), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_json_device_that_is_not_greeted_speaks_in_the_end() {
+async fn a_json_device_logs_in_without_a_greeting_in_the_end() {
     let gateway = connect(|device| device.dialect = Dialect::Json);
-    let Gateway { mut hears, .. } = gateway;
+    let TestGateway { mut hears, .. } = gateway;
     let mut heard = [0; 12];
     hears.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, br#"{"type":"mes"#);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_gateway_says_is_counted_and_does_no_harm() {
+async fn unexpected_input_is_counted_and_ignored() {
     let mut gateway = log_in(|_| {}).await;
     gateway.say("POTATO").await;
     gateway.say("PONG.").await;
     gateway.expect("PING.").await;
-    assert_eq!(gateway.tally.counts().of(Event::Odd), 2);
+    assert_eq!(gateway.tally.counts().of(Tallied::Unexpected), 2);
 }

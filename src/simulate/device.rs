@@ -1,75 +1,75 @@
-//! One device, and why its connections end.
+//! One simulated device, and the ends of its connections.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use fastrand::Rng;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{screen::Screen, tally::Tally, vehicle::Vehicle};
+use super::{screen::Screen, tally::Tally, vehicle::SimulatedVehicle};
 use crate::{domain::DeviceId, protocol::Dialect};
 
 /// A device across its connections.
-pub(super) struct Device {
+pub(super) struct SimulatedDevice {
     pub(super) id: DeviceId,
     pub(super) dialect: Dialect,
-    pub(super) vehicle: Vehicle,
+    pub(super) vehicle: SimulatedVehicle,
     /// Time between two heartbeats; `None` for none.
     pub(super) heartbeat: Option<Duration>,
-    /// Whether its first heartbeat and report come at a random time within their interval, so
-    /// that those of a fleet do not come at once.
+    /// Whether its first heartbeat and report come at a random time within their interval, so that those of a fleet are
+    /// spread.
     pub(super) staggered: bool,
     pub(super) rng: Rng,
     pub(super) tally: Arc<Tally>,
-    /// Where the talk is shown; a fleet shows none.
+    /// The screen that shows its sentences; none in a fleet.
     pub(super) screen: Option<Arc<Screen>>,
-    /// Whether it was ever greeted.
+    /// Whether it was ever logged in.
     pub(super) known: bool,
-    /// Up to when the vehicle has moved.
+    /// The time up to which the vehicle was moved.
     pub(super) moved: Instant,
 }
 
-/// Lines typed for a device; `None` once there are no more, or never were any.
-pub(super) type Lines = Option<mpsc::Receiver<String>>;
+/// The lines typed for a device; `None` if there are no more.
+pub(super) type TypedLines = Option<mpsc::Receiver<String>>;
 
 /// Why a connection ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     /// The device said goodbye: this was its last connection.
     Goodbye,
     /// The gateway said goodbye.
-    ToldToGo,
-    /// The gateway closed.
+    DisconnectedByGateway,
+    /// The gateway closed the connection.
     Closed,
-    /// The connection broke, or took nothing any more.
-    Broken(io::Error),
+    /// The connection broke, or its write timed out.
+    Lost(io::Error),
     /// The gateway took too long to answer.
     NoAnswer,
-    /// The gateway answered the login otherwise than by a greeting.
-    Refused,
+    /// The gateway refused the login.
+    LoginRefused,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ConnectionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Goodbye => f.write_str("said goodbye"),
-            Self::ToldToGo => f.write_str("the gateway said goodbye"),
+            Self::DisconnectedByGateway => f.write_str("the gateway said goodbye"),
             Self::Closed => f.write_str("the gateway closed the connection"),
-            Self::Broken(error) => write!(f, "the connection is lost: {error}"),
+            Self::Lost(error) => write!(f, "the connection is lost: {error}"),
             Self::NoAnswer => f.write_str("the gateway did not answer in time"),
-            Self::Refused => f.write_str("the gateway refused the login"),
+            Self::LoginRefused => f.write_str("the gateway refused the login"),
         }
     }
 }
 
-impl Device {
-    /// Lets the vehicle move up to now.
-    pub(super) fn move_on(&mut self) {
+impl SimulatedDevice {
+    /// Moves the vehicle up to now.
+    pub(super) fn catch_up(&mut self) {
         let now = Instant::now();
         self.vehicle.advance(now - self.moved);
         self.moved = now;
     }
 
-    /// When the first of what comes `every` so often is due.
+    /// The time of the first event with the interval `every`.
     pub(super) fn first(&mut self, every: Option<Duration>) -> Option<Instant> {
         let every = every?;
         let wait = if self.staggered {
@@ -87,8 +87,8 @@ impl Device {
     }
 }
 
-/// The next typed line; never, once there are no more.
-pub(super) async fn next_line(lines: &mut Lines) -> String {
+/// The next typed line. Pending for ever once there are no more.
+pub(super) async fn next_line(lines: &mut TypedLines) -> String {
     if let Some(open) = lines {
         if let Some(line) = open.recv().await {
             return line;

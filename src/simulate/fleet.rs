@@ -1,4 +1,4 @@
-//! All devices of a simulation: how they begin, how it goes, how it ends.
+//! All devices of a simulation: starts them, shows their progress and the summary.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,39 +12,39 @@ use uuid::Builder;
 
 use super::{
     Options,
-    device::{Device, Lines},
-    life::live,
+    device::{SimulatedDevice, TypedLines},
+    reconnect::run_device,
     screen::Screen,
-    tally::{Counts, Event, Tally},
-    vehicle::Vehicle,
+    tally::{Tallied, Tally, TallySnapshot},
+    vehicle::SimulatedVehicle,
 };
 use crate::domain::DeviceId;
 
-/// How often progress is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How often it is told where lines stay, unless devices logged in since.
-const TELL: Duration = Duration::from_secs(10);
-/// How often a device of a fleet reports unless told otherwise.
+/// The interval at which progress is shown on a terminal.
+const TICK: Duration = Duration::from_secs(1);
+/// The interval at which progress is shown in a pipe, unless devices logged in since.
+const PIPED_INTERVAL: Duration = Duration::from_secs(10);
+/// The default interval between two reports of a device of a fleet.
 const FLEET_REPORTS: Duration = Duration::from_mins(1);
 
-/// A simulation that is under way.
+/// A running simulation.
 pub(super) struct Fleet {
     size: usize,
     tally: Arc<Tally>,
     screen: Arc<Screen>,
     started: Instant,
-    /// What progress told last, and when.
-    told: (Counts, Instant),
+    /// The counts that were shown last, and when.
+    shown: (TallySnapshot, Instant),
     devices: JoinSet<()>,
 }
 
 impl Fleet {
-    /// Starts the devices, `options.ramp` of them a second; `lines` are for the only one.
+    /// Starts `options.ramp` devices a second; `lines` are typed for the only one.
     pub(super) fn start(
         options: &Options,
         seed: u64,
         screen: Arc<Screen>,
-        mut lines: Lines,
+        mut lines: TypedLines,
         stop: &CancellationToken,
     ) -> Self {
         let started = Instant::now();
@@ -53,7 +53,7 @@ impl Fleet {
             tally: Arc::default(),
             screen,
             started,
-            told: (Counts::default(), started),
+            shown: (TallySnapshot::default(), started),
             devices: JoinSet::new(),
         };
         let address: Arc<str> = options.connect.as_str().into();
@@ -64,22 +64,22 @@ impl Fleet {
             let (address, lines, stop) = (Arc::clone(&address), lines.take(), stop.clone());
             fleet.devices.spawn(async move {
                 if stop.run_until_cancelled(sleep_until(begin)).await.is_some() {
-                    live(device, &address, lines, &stop).await;
+                    run_device(device, &address, lines, &stop).await;
                 }
             });
         }
         fleet
     }
 
-    /// The same device for the same `rng`.
-    fn device(&self, options: &Options, mut rng: Rng) -> Device {
+    /// Creates a device; the same `rng` gives the same device.
+    fn device(&self, options: &Options, mut rng: Rng) -> SimulatedDevice {
         let alone = options.devices == 1;
         let by_default = (!alone).then_some(FLEET_REPORTS);
         let report_every = options.report_every.or(by_default);
-        Device {
+        SimulatedDevice {
             id: options.id.clone().unwrap_or_else(|| device_id(&mut rng)),
             dialect: options.dialect,
-            vehicle: Vehicle::new(unless_zero(report_every), rng.fork()),
+            vehicle: SimulatedVehicle::new(unless_zero(report_every), rng.fork()),
             heartbeat: unless_zero(Some(options.heartbeat)),
             staggered: !alone,
             rng,
@@ -90,43 +90,43 @@ impl Fleet {
         }
     }
 
-    /// Waits until every device has said goodbye, and tells meanwhile how it goes.
+    /// Waits until every device has said goodbye, and shows the progress meanwhile.
     pub(super) async fn finish(&mut self) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.tick().await;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
         loop {
             tokio::select! {
                 biased;
                 ended = self.devices.join_next() => match ended {
                     None => return,
                     Some(Ok(())) => {}
-                    Some(Err(error)) => self.screen.note(&format_args!("a device ended badly: {error}")),
+                    Some(Err(error)) => self.screen.note(&format_args!("a device failed: {error}")),
                 },
-                now = looks.tick(), if self.size > 1 => self.look(now),
+                now = ticks.tick(), if self.size > 1 => self.show_progress(now),
             }
         }
     }
 
-    /// Tells how it goes, if that is worth a line.
-    fn look(&mut self, now: Instant) {
+    /// Shows the progress, if it is due.
+    fn show_progress(&mut self, now: Instant) {
         let counts = self.tally.counts();
-        let (earlier, at) = &self.told;
+        let (earlier, at) = &self.shown;
         let ago = now - *at;
-        let connecting = counts.of(Event::FirstLogin) > earlier.of(Event::FirstLogin);
-        if self.screen.is_rewritable() || ago >= TELL || connecting {
-            let trouble = self.tally.last_trouble();
-            let line = counts.progress(self.size, earlier, ago, &trouble);
+        let connecting = counts.of(Tallied::FirstLogin) > earlier.of(Tallied::FirstLogin);
+        if self.screen.is_rewritable() || ago >= PIPED_INTERVAL || connecting {
+            let failure = self.tally.last_failure();
+            let line = counts.progress(self.size, earlier, ago, &failure);
             self.screen.progress(&line);
-            self.told = (counts, now);
+            self.shown = (counts, now);
         }
     }
 
-    /// Tells what came of it.
-    pub(super) fn summarise(&self) {
-        let trouble = self.tally.last_trouble();
+    /// Shows the summary.
+    pub(super) fn show_summary(&self) {
+        let failure = self.tally.last_failure();
         let elapsed = self.started.elapsed();
-        let summary = self.tally.counts().summary(self.size, elapsed, &trouble);
+        let summary = self.tally.counts().summary(self.size, elapsed, &failure);
         self.screen.text(&format!("\n{summary}"));
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_fleet_and_a_smaller_one_is_its_beginning() {
+    fn a_seed_gives_the_same_fleet_of_any_size() {
         let ids = |seed, size| -> Vec<DeviceId> {
             let mut rng = Rng::with_seed(seed);
             (0..size).map(|_| device_id(&mut rng.fork())).collect()

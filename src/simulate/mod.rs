@@ -1,18 +1,16 @@
-//! The device in the box: one simulated vehicle to watch and type for, or a fleet of them.
+//! The `simulate` subcommand: one simulated vehicle to watch and type for, or a fleet of them.
 //!
-//! `fleet` starts the devices and tells how it goes; `life` connects a `device` again and again;
-//! `connection` talks on one of them; `vehicle` is what it talks about; `terminal` understands what is typed;
-//! `tally` counts, `screen` shows, `backoff` waits. Nothing here knows the gateway from inside: it
-//! speaks the protocol and sees what any vehicle sees.
+//! `fleet` starts the devices and shows their progress; `reconnect` keeps a `device` connected; `connection` speaks the
+//! protocol on one connection; `vehicle` is the state that it reports; `typed` parses typed lines; `tally` counts;
+//! `screen` is the output. The module is a client of the device port and uses nothing of the gateway but the protocol.
 
-mod backoff;
 mod connection;
 mod device;
 mod fleet;
-mod life;
+mod reconnect;
 mod screen;
 mod tally;
-mod terminal;
+mod typed;
 mod vehicle;
 
 use std::{
@@ -30,61 +28,65 @@ use crate::signals::Signals;
 
 pub use crate::{domain::DeviceId, protocol::Dialect};
 
-/// Files the process has open beside its connections.
+/// Open files of the process beside its connections.
 const OTHER_FILES: u64 = 64;
-/// The longest duration: far below where adding it to a time overflows.
+/// The longest duration, far below where adding it to a time overflows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
-/// Lines that may wait to be said.
+/// The most typed lines that wait to be sent.
 const TYPED_AHEAD: usize = 16;
 
-/// What is to be simulated.
+/// The options of a simulation.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the gateway listens for devices: host and port.
+    /// Host and port of the device port.
     pub connect: String,
-    /// The id of the only device; otherwise ids are UUIDs that derive from the seed.
+    /// The id of the only device. By default ids are UUIDs derived from the seed.
     pub id: Option<DeviceId>,
-    /// How many devices, at least 1. One shows its talk and takes typed lines; more are a fleet.
+    /// The number of devices, at least 1. One shows its sentences and takes typed lines; more are a fleet.
     pub devices: u32,
-    /// How they speak.
+    /// The dialect that they speak.
     pub dialect: Dialect,
     /// Time between two heartbeats of a device; zero for none.
     pub heartbeat: Duration,
-    /// Time between two reports of a device, until it is told another; zero for none. By default
-    /// none for one device and a minute for a fleet.
+    /// Time between two reports of a device, until the gateway asks for another; zero for none. By default none for one
+    /// device and a minute for a fleet.
     pub report_every: Option<Duration>,
-    /// Devices that connect in a second while the fleet begins, at least 1.
+    /// Devices that connect in each second at the start, at least 1.
     pub ramp: u32,
-    /// After how long to stop; `None` for when told to.
+    /// The duration of the simulation; `None` until a signal.
     pub length: Option<Duration>,
-    /// The same seed is the same fleet: ids, places, jitter. By default a random one.
+    /// The same seed gives the same fleet: ids, positions, jitter. Random by default.
     pub seed: Option<u64>,
 }
 
 /// Why a simulation could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum SimulationError {
     /// One id for several devices.
     #[error("--id names one vehicle, and --devices asks for {0}: leave one of them out")]
     OneIdForMany(u32),
-    /// Signals could not be watched.
-    #[error("cannot watch for signals: {0}")]
+    /// The signal handlers could not be installed.
+    #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
     /// The operating system allows fewer open files than there are devices.
     #[error(
         "--devices {devices} needs {needed} open files, but this process may open {allowed}; ask for fewer or raise the limit (ulimit -n)"
     )]
     OpenFiles {
-        /// As asked for.
+        /// The requested number.
         devices: u32,
-        /// Files for those and the rest.
+        /// The open files that they need.
         needed: u64,
         /// The hard limit.
         allowed: u64,
     },
 }
 
-/// A duration as the command line has it: `90s`, `1m 30s`, or a number of seconds.
+/// Parses a duration of the command line: `90s`, `1m 30s`, or a number of seconds.
+///
+/// # Errors
+///
+/// The text is no duration, or it is longer than a year.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -97,19 +99,23 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Simulates until a signal, a typed goodbye or the end of `options.length`; then every device says
-/// goodbye and the account is given. A second signal ends it at once.
-pub async fn run(options: Options) -> Result<ExitCode, StartError> {
+/// Runs a simulation until a signal, a typed goodbye or the end of `options.length`. Then every device says goodbye and
+/// the summary is shown. A second signal ends it at once.
+///
+/// # Errors
+///
+/// The simulation cannot start.
+pub async fn run(options: Options) -> Result<ExitCode, SimulationError> {
     if options.id.is_some() && options.devices > 1 {
-        return Err(StartError::OneIdForMany(options.devices));
+        return Err(SimulationError::OneIdForMany(options.devices));
     }
-    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let mut signals = Signals::new().map_err(SimulationError::Signals)?;
     raise_open_files(options.devices)?;
     let stop = CancellationToken::new();
     let screen = Arc::new(screen::standard_output(stop.clone()));
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
     let lines = if options.devices == 1 {
-        screen.note(&terminal::HELP);
+        screen.note(&typed::HELP);
         Some(typed_lines())
     } else {
         let Options {
@@ -119,7 +125,7 @@ pub async fn run(options: Options) -> Result<ExitCode, StartError> {
             ..
         } = &options;
         screen.note(&format_args!(
-            "{devices} devices for {connect}, {ramp} a second; --seed {seed} is the same fleet again"
+            "{devices} devices connect to {connect}, {ramp} a second; --seed {seed} gives the same fleet again"
         ));
         None
     };
@@ -127,7 +133,7 @@ pub async fn run(options: Options) -> Result<ExitCode, StartError> {
     let ended = tokio::select! {
         () = fleet.finish() => true,
         _ = signals.next() => false,
-        () = time_is_up(options.length) => false,
+        () = after(options.length) => false,
     };
     if !ended {
         stop.cancel();
@@ -136,19 +142,19 @@ pub async fn run(options: Options) -> Result<ExitCode, StartError> {
             _ = signals.next() => return Ok(ExitCode::FAILURE),
         }
     }
-    fleet.summarise();
+    fleet.show_summary();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn time_is_up(length: Option<Duration>) {
+async fn after(length: Option<Duration>) {
     match length {
         Some(length) => sleep(length).await,
         None => std::future::pending().await,
     }
 }
 
-/// Standard input, line by line. A thread of its own, because reading a terminal cannot be given
-/// up; it ends with the process.
+/// Standard input, line by line. Read by a thread, because a blocking read cannot be cancelled; it ends with the
+/// process.
 fn typed_lines() -> mpsc::Receiver<String> {
     let (typed, lines) = mpsc::channel(TYPED_AHEAD);
     std::thread::spawn(move || {
@@ -162,16 +168,16 @@ fn typed_lines() -> mpsc::Receiver<String> {
     lines
 }
 
-/// Raises the soft limit of open files to the hard one, and checks that it suffices.
-fn raise_open_files(devices: u32) -> Result<(), StartError> {
+/// Raises the soft limit of open files to the hard limit, and checks that it suffices.
+fn raise_open_files(devices: u32) -> Result<(), SimulationError> {
     let needed = u64::from(devices) + OTHER_FILES;
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(allowed) if allowed < needed => Err(StartError::OpenFiles {
+        Ok(allowed) if allowed < needed => Err(SimulationError::OpenFiles {
             devices,
             needed,
             allowed,
         }),
-        // Where the limit cannot be asked for, connections will tell.
+        // Where the limit is unknown, connections fail with an error of their own.
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -181,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_a_number_of_seconds_or_has_units() {
+    fn durations_are_seconds_or_have_units() {
         for (text, millis) in [
             ("60", 60_000),
             ("1500ms", 1500),

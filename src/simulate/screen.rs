@@ -1,4 +1,4 @@
-//! Where lines for people go: with the time, and readable also when they are piped.
+//! The output of a simulation: lines with a time, readable in a terminal and in a pipe.
 
 use std::{
     fmt::Display,
@@ -8,15 +8,15 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// The longest a line shows of what was said, in characters.
+/// The longest excerpt of a sentence that a line shows, in characters.
 const SHOWN: usize = 240;
 
 /// The output of a simulation.
 pub(super) struct Screen {
     out: Mutex<Box<dyn Write + Send>>,
-    /// Whether the last line may be written over.
+    /// Whether the last line can be overwritten.
     rewritable: bool,
-    /// Cancelled when nobody reads any more, as behind `head`.
+    /// Cancelled when the output is closed, as by `head`.
     stop: CancellationToken,
 }
 
@@ -34,37 +34,37 @@ impl Screen {
         }
     }
 
-    /// What the device says.
-    pub(super) fn said(&self, bytes: &[u8]) {
+    /// Shows bytes that the device sent.
+    pub(super) fn sent(&self, bytes: &[u8]) {
         self.line("→ ", &shown(bytes));
     }
 
-    /// What the device hears.
-    pub(super) fn heard(&self, bytes: &[u8]) {
+    /// Shows bytes that the device received.
+    pub(super) fn received(&self, bytes: &[u8]) {
         self.line("← ", &shown(bytes));
     }
 
-    /// What happened.
+    /// Shows a note.
     pub(super) fn note(&self, text: &dyn Display) {
         self.line("  ", text);
     }
 
-    /// How it goes: on a terminal it takes the place of what it last said.
+    /// Shows the progress. On a terminal it overwrites the progress before.
     pub(super) fn progress(&self, text: &str) {
         if self.rewritable {
-            // Without wrapping, because only one row can be written over.
+            // Without wrapping, because only one row can be overwritten.
             self.write(format_args!("\r\x1b[2K\x1b[?7l{text}\x1b[?7h"));
         } else {
             self.note(&text);
         }
     }
 
-    /// What is written as it is, on lines of its own.
+    /// Writes the text as it is.
     pub(super) fn text(&self, text: &str) {
         self.write(format_args!("{text}"));
     }
 
-    /// Whether progress takes the place of what it last said.
+    /// Whether progress overwrites the progress before.
     pub(super) fn is_rewritable(&self) -> bool {
         self.rewritable
     }
@@ -87,14 +87,14 @@ impl Screen {
     }
 }
 
-/// Standard output, which is a terminal or not.
+/// A screen on standard output.
 pub(super) fn standard_output(stop: CancellationToken) -> Screen {
     let out = io::stdout();
     let rewritable = io::IsTerminal::is_terminal(&out);
     Screen::new(out, rewritable, stop)
 }
 
-/// One line for what may be many, or no text at all.
+/// The bytes on one line, with escapes for everything that is not printable ASCII.
 fn shown(bytes: &[u8]) -> String {
     let bytes = bytes.trim_ascii_end();
     let mut text = String::new();
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_said_is_one_line_whatever_is_in_it() {
+    fn any_bytes_are_shown_on_one_line() {
         assert_eq!(shown(b"HELLO, I'M v!\n"), "HELLO, I'M v!");
         assert_eq!(shown(b"WTF! 3\n\r\x00\xff"), r"WTF! 3\n\r\x00\xff");
         assert_eq!(
@@ -130,9 +130,9 @@ mod tests {
         );
     }
 
-    struct Gone;
+    struct ClosedOutput;
 
-    impl Write for Gone {
+    impl Write for ClosedOutput {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::BrokenPipe.into())
         }
@@ -143,9 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_nobody_reads() {
+    fn a_closed_output_stops_the_simulation() {
         let stop = CancellationToken::new();
-        Screen::new(Gone, false, stop.clone()).note(&"hello?");
+        Screen::new(ClosedOutput, false, stop.clone()).note(&"hello?");
         assert!(stop.is_cancelled());
     }
 }

@@ -1,4 +1,4 @@
-//! What happened, counted, and how it is told.
+//! Counts what happens in a simulation, and formats the counts.
 
 use std::{
     fmt::Write as _,
@@ -9,96 +9,99 @@ use std::{
     time::Duration,
 };
 
-/// What is counted.
+/// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum Tallied {
     /// A device was greeted for the first time.
     FirstLogin,
     /// A device was greeted.
     Login,
     /// A session ended, however it did.
     SessionEnd,
-    PingSaid,
+    PingSent,
     PingAnswered,
-    ReportSaid,
-    ReportThanked,
-    BlobSaid,
-    BlobStored,
+    ReportSent,
+    ReportAnswered,
+    BlobSent,
+    BlobAnswered,
     CommandAnswered,
-    GoodbyeSaid,
+    GoodbyeSent,
     GoodbyeAnswered,
-    /// The gateway did not understand.
+    /// The gateway answered that a sentence is bad, or that it does not know the device.
     Bad,
-    /// The gateway said what it does not say, or not now.
-    Odd,
-    /// The gateway told the device to go.
-    ToldToGo,
-    /// A connection ended otherwise than by a goodbye.
+    /// The gateway sent something that it never sends, or not at this point.
+    Unexpected,
+    /// The gateway sent a goodbye.
+    DisconnectedByGateway,
+    /// A connection ended without a goodbye.
     Lost,
     /// An attempt to connect or to log in failed.
     Refused,
 }
 
-const EVENTS: usize = Event::Refused as usize + 1;
+const EVENTS: usize = Tallied::Refused as usize + 1;
 
-/// Counts of all devices together; each device adds to it.
+/// The counters of all devices together; each device adds to them.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     counts: [AtomicU64; EVENTS],
     /// Why the last connection was lost or refused.
-    trouble: Mutex<String>,
+    last_failure: Mutex<String>,
 }
 
 /// The counts at one instant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts([u64; EVENTS]);
+pub(super) struct TallySnapshot([u64; EVENTS]);
 
 impl Tally {
-    pub(super) fn count(&self, event: Event) {
+    pub(super) fn count(&self, event: Tallied) {
         // Only sums are read, and they need no order.
         self.counts[event as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection or an attempt failed, and why.
-    pub(super) fn trouble(&self, event: Event, why: &str) {
+    /// Counts a failed connection or attempt, and keeps the reason.
+    pub(super) fn count_failure(&self, event: Tallied, reason: &str) {
         self.count(event);
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.clear();
-        trouble.push_str(why);
+        let mut last = self
+            .last_failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.clear();
+        last.push_str(reason);
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counts(std::array::from_fn(|event| {
+    pub(super) fn counts(&self) -> TallySnapshot {
+        TallySnapshot(std::array::from_fn(|event| {
             self.counts[event].load(Ordering::Relaxed)
         }))
     }
 
     /// Why the last connection was lost or refused; empty if none was.
-    pub(super) fn last_trouble(&self) -> String {
-        let trouble = self.trouble.lock();
-        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn last_failure(&self) -> String {
+        let last = self.last_failure.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Counts {
-    pub(super) fn of(&self, event: Event) -> u64 {
+impl TallySnapshot {
+    pub(super) fn of(&self, event: Tallied) -> u64 {
         self.0[event as usize]
     }
 
-    /// Devices that have a session.
+    /// The number of devices that have a session.
     pub(super) fn online(&self) -> u64 {
-        self.of(Event::Login)
-            .saturating_sub(self.of(Event::SessionEnd))
+        self.of(Tallied::Login)
+            .saturating_sub(self.of(Tallied::SessionEnd))
     }
 
-    /// One line on how a fleet of `devices` does, with rates of what was
-    /// answered since `earlier`, `elapsed` ago.
+    /// One line of progress for a fleet of `devices`, with the rates of answered sentences since `earlier`, which is
+    /// `elapsed` ago.
     pub(super) fn progress(
         &self,
         devices: usize,
         earlier: &Self,
         elapsed: Duration,
-        last_trouble: &str,
+        last_failure: &str,
     ) -> String {
         let rate = |event| {
             let events = u32::try_from(self.of(event) - earlier.of(event)).unwrap_or(u32::MAX);
@@ -107,22 +110,22 @@ impl Counts {
         let mut line = format!(
             "online {} of {devices} | {:.1} PING/s, {:.1} REPORT/s, {:.1} logins/s | lost {}, refused {}, bad {}",
             self.online(),
-            rate(Event::PingAnswered),
-            rate(Event::ReportThanked),
-            rate(Event::Login),
-            self.of(Event::Lost),
-            self.of(Event::Refused),
-            self.of(Event::Bad) + self.of(Event::Odd),
+            rate(Tallied::PingAnswered),
+            rate(Tallied::ReportAnswered),
+            rate(Tallied::Login),
+            self.of(Tallied::Lost),
+            self.of(Tallied::Refused),
+            self.of(Tallied::Bad) + self.of(Tallied::Unexpected),
         );
-        if !last_trouble.is_empty() {
+        if !last_failure.is_empty() {
             line.push_str(" | last: ");
-            line.push_str(last_trouble);
+            line.push_str(last_failure);
         }
         line
     }
 
-    /// The account at the end, a line for each subject.
-    pub(super) fn summary(&self, devices: usize, elapsed: Duration, last_trouble: &str) -> String {
+    /// The counts at the end, one line for each subject.
+    pub(super) fn summary(&self, devices: usize, elapsed: Duration, last_failure: &str) -> String {
         let mut text = String::new();
         let mut line = |subject: &str, told: String| {
             // Writing to a string cannot fail.
@@ -134,42 +137,42 @@ impl Counts {
         line("time", format!("{:.1} s", elapsed.as_secs_f64()));
         line(
             "devices",
-            format!("{devices}, logged in {}", of(Event::FirstLogin)),
+            format!("{devices}, logged in {}", of(Tallied::FirstLogin)),
         );
-        line("logins", of(Event::Login).to_string());
+        line("logins", of(Tallied::Login).to_string());
         line(
             "heartbeats",
-            pair(Event::PingSaid, "answered", Event::PingAnswered),
+            pair(Tallied::PingSent, "answered", Tallied::PingAnswered),
         );
         line(
             "reports",
-            pair(Event::ReportSaid, "thanked", Event::ReportThanked),
+            pair(Tallied::ReportSent, "thanked", Tallied::ReportAnswered),
         );
         line(
             "debug blobs",
-            pair(Event::BlobSaid, "stored", Event::BlobStored),
+            pair(Tallied::BlobSent, "stored", Tallied::BlobAnswered),
         );
         line(
             "commands",
-            format!("{} answered", of(Event::CommandAnswered)),
+            format!("{} answered", of(Tallied::CommandAnswered)),
         );
         line(
             "goodbyes",
-            pair(Event::GoodbyeSaid, "answered", Event::GoodbyeAnswered),
+            pair(Tallied::GoodbyeSent, "answered", Tallied::GoodbyeAnswered),
         );
-        line("told to go", of(Event::ToldToGo).to_string());
-        line("lost", format!("{} connections", of(Event::Lost)));
-        line("refused", format!("{} attempts", of(Event::Refused)));
+        line("told to go", of(Tallied::DisconnectedByGateway).to_string());
+        line("lost", format!("{} connections", of(Tallied::Lost)));
+        line("refused", format!("{} attempts", of(Tallied::Refused)));
         line(
             "bad",
             format!(
                 "{} not understood by the gateway, {} by the devices",
-                of(Event::Bad),
-                of(Event::Odd)
+                of(Tallied::Bad),
+                of(Tallied::Unexpected)
             ),
         );
-        if !last_trouble.is_empty() {
-            line("last trouble", last_trouble.to_owned());
+        if !last_failure.is_empty() {
+            line("last trouble", last_failure.to_owned());
         }
         text
     }
@@ -179,7 +182,7 @@ impl Counts {
 mod tests {
     use super::*;
 
-    fn tally(events: &[Event]) -> Tally {
+    fn tally(events: &[Tallied]) -> Tally {
         let tally = Tally::default();
         for event in events {
             tally.count(*event);
@@ -188,21 +191,21 @@ mod tests {
     }
 
     #[test]
-    fn who_logged_in_and_did_not_leave_is_online() {
-        let counts = tally(&[Event::Login, Event::Login, Event::SessionEnd]).counts();
+    fn online_is_logins_without_session_ends() {
+        let counts = tally(&[Tallied::Login, Tallied::Login, Tallied::SessionEnd]).counts();
         assert_eq!(counts.online(), 1);
     }
 
     #[test]
-    fn progress_tells_rates_and_the_last_trouble() {
-        let tally = tally(&[Event::Login, Event::PingAnswered]);
+    fn progress_tells_rates_and_the_last_failure() {
+        let tally = tally(&[Tallied::Login, Tallied::PingAnswered]);
         let earlier = tally.counts();
-        tally.count(Event::PingAnswered);
-        tally.trouble(Event::Lost, "it was cut");
+        tally.count(Tallied::PingAnswered);
+        tally.count_failure(Tallied::Lost, "it was cut");
         let line =
             tally
                 .counts()
-                .progress(7, &earlier, Duration::from_secs(2), &tally.last_trouble());
+                .progress(7, &earlier, Duration::from_secs(2), &tally.last_failure());
         assert_eq!(
             line,
             "online 1 of 7 | 0.5 PING/s, 0.0 REPORT/s, 0.0 logins/s | lost 1, refused 0, bad 0 | last: it was cut"
@@ -210,8 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_has_every_subject_and_ends_with_trouble_if_there_was_any() {
-        let tally = tally(&[Event::ReportSaid, Event::ReportSaid, Event::ReportThanked]);
+    fn the_summary_has_every_subject() {
+        let tally = tally(&[
+            Tallied::ReportSent,
+            Tallied::ReportSent,
+            Tallied::ReportAnswered,
+        ]);
         let summary = tally.counts().summary(3, Duration::from_millis(1250), "");
         assert!(summary.starts_with("time         1.2 s\ndevices      3, logged in 0\n"));
         assert!(

@@ -1,4 +1,4 @@
-//! The vehicle itself: what it knows of its state, and what it answers. No clock, no connection.
+//! The simulated vehicle: its state, how it changes over time, and its answers. No clock, no connection.
 
 use std::{f64::consts::PI, time::Duration};
 
@@ -6,34 +6,34 @@ use fastrand::Rng;
 
 use crate::domain::{Action, Battery, DeviceSentence, Latitude, Longitude, Running, VehicleState};
 
-/// Metres a second: about 50 km/h, so that a minute is seen on a map.
+/// Metres a second: about 50 km/h, so that a minute is visible on a map.
 const SPEED: f64 = 14.0;
 const METRES_PER_DEGREE: f64 = 111_320.0;
-/// How far it turns at most between two looks at it, in radians.
+/// The largest change of its heading in one step, in radians.
 const TURN: f64 = 0.5;
-/// Beyond this latitude it turns back: near a pole a metre may be any number of degrees.
+/// The latitude at which it turns back, in degrees: near a pole a metre can be any number of degrees.
 const NORTHERNMOST: f64 = 80.0;
-/// One per cent of the battery lasts a minute of driving: short enough to be watched.
+/// The driving time that one percent of the battery lasts: short enough to be watched.
 const PERCENT_LASTS: Duration = Duration::from_mins(1);
-/// Where it begins, give or take half a degree.
+/// The centre of the square of one degree in which vehicles begin.
 const HOME: (f64, f64) = (43.62, 11.46);
 
 /// A simulated vehicle.
 #[derive(Debug)]
-pub(super) struct Vehicle {
+pub(super) struct SimulatedVehicle {
     latitude: f64,
     longitude: f64,
     /// Clockwise from north, in radians.
     heading: f64,
     running: bool,
-    /// What the battery is good for; at zero it rests and cannot run.
+    /// The driving time that is left; at zero it rests and cannot run.
     driving_left: Duration,
     report_every: Option<Duration>,
     rng: Rng,
 }
 
-impl Vehicle {
-    /// Somewhere, charged to 40 % or more and perhaps running, all as `rng` has it.
+impl SimulatedVehicle {
+    /// A vehicle at a random place, charged to 40 % or more, running or resting.
     pub(super) fn new(report_every: Option<Duration>, mut rng: Rng) -> Self {
         Self {
             latitude: HOME.0 + rng.f64() - 0.5,
@@ -46,43 +46,44 @@ impl Vehicle {
         }
     }
 
-    /// Everything that it would report now.
+    /// The state that it would report now.
     pub(super) fn state(&self) -> VehicleState {
-        // Six decimals are a tenth of a metre; more would only be noise to read.
+        // Six decimals are a tenth of a metre; more would only be noise.
         let rounded = |degrees: f64| (degrees * 1e6).round() / 1e6;
         let percent = self
             .driving_left
             .as_secs()
             .div_ceil(PERCENT_LASTS.as_secs());
         VehicleState {
-            latitude: Latitude::from_f64(rounded(self.latitude)).expect("it turns back before"),
-            longitude: Longitude::from_f64(rounded(self.longitude)).expect("it is wrapped"),
+            latitude: Latitude::from_f64(rounded(self.latitude)).expect("below NORTHERNMOST"),
+            longitude: Longitude::from_f64(rounded(self.longitude))
+                .expect("wrapped at 180 degrees"),
             running: Running::from(self.running),
-            battery: Battery::new(percent).expect("it was charged to 100 % at most"),
+            battery: Battery::new(percent).expect("charged to at most 100 %"),
         }
     }
 
-    /// How long after a report the next one is due; `None` for no reports.
+    /// The interval between two reports; `None` for no reports.
     pub(super) fn report_every(&self) -> Option<Duration> {
         self.report_every
     }
 
-    /// What it says to that, truthfully.
+    /// Executes a command, if it can, and returns its answer.
     pub(super) fn answer(&mut self, action: Action) -> DeviceSentence {
         match action {
             Action::AskState => DeviceSentence::Fine(self.state()),
             Action::Run => self.turn(true),
             Action::Rest => self.turn(false),
             Action::KeepMePosted(interval) => {
-                self.post_every(Duration::from_secs(interval.seconds().into()));
+                self.set_report_interval(Duration::from_secs(interval.seconds().into()));
                 DeviceSentence::SureIWill
             }
             Action::Goodbye => DeviceSentence::SeeYa,
         }
     }
 
-    /// Makes true what somebody says in its name.
-    pub(super) fn follow(&mut self, sentence: &DeviceSentence) {
+    /// Takes over the state that a typed sentence claims.
+    pub(super) fn take_over(&mut self, sentence: &DeviceSentence) {
         match sentence {
             DeviceSentence::Report(state) | DeviceSentence::Fine(state) => {
                 self.latitude = state.latitude.to_f64();
@@ -91,13 +92,13 @@ impl Vehicle {
                 self.running = state.running.is_running();
             }
             DeviceSentence::KeepMePosted(interval) => {
-                self.post_every(Duration::from_secs(interval.seconds().into()));
+                self.set_report_interval(Duration::from_secs(interval.seconds().into()));
             }
             _ => {}
         }
     }
 
-    /// Time goes by: it moves while it runs, and its battery falls until it cannot.
+    /// Lets time pass: a running vehicle moves, and rests once its battery is empty.
     pub(super) fn advance(&mut self, by: Duration) {
         if !self.running {
             return;
@@ -119,7 +120,7 @@ impl Vehicle {
         }
     }
 
-    /// Nothing to turn, or nothing left to run on, is nothing that was done.
+    /// Turns it on or off. It cannot if it is already, or if its battery is empty.
     fn turn(&mut self, on: bool) -> DeviceSentence {
         if self.running == on || (on && self.driving_left.is_zero()) {
             return DeviceSentence::Cannot;
@@ -128,7 +129,7 @@ impl Vehicle {
         DeviceSentence::Done
     }
 
-    fn post_every(&mut self, interval: Duration) {
+    fn set_report_interval(&mut self, interval: Duration) {
         self.report_every = Some(interval).filter(|interval| !interval.is_zero());
     }
 }
@@ -140,12 +141,12 @@ mod tests {
     use fastrand::Rng;
     use proptest::{collection::vec, prelude::*};
 
-    fn vehicle(seed: u64) -> Vehicle {
-        Vehicle::new(None, Rng::with_seed(seed))
+    fn vehicle(seed: u64) -> SimulatedVehicle {
+        SimulatedVehicle::new(None, Rng::with_seed(seed))
     }
 
     #[test]
-    fn it_does_what_can_be_done_and_is_sorry_for_the_rest() {
+    fn it_executes_possible_commands_and_refuses_others() {
         let mut vehicle = vehicle(1);
         vehicle.running = false;
         for (command, answer, running) in [
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reports_as_often_as_it_was_asked_to() {
+    fn it_takes_over_the_report_interval() {
         let mut vehicle = vehicle(1);
         for (seconds, every) in [(10, Some(Duration::from_secs(10))), (0, None)] {
             let interval = ReportInterval::new(seconds).unwrap();
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_battery_brings_it_to_rest_and_keeps_it_there() {
+    fn it_rests_when_its_battery_is_empty() {
         let mut vehicle = vehicle(1);
         vehicle.running = true;
         vehicle.advance(Duration::from_hours(24));
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_where_a_typed_report_says() {
+    fn it_takes_over_the_state_of_a_typed_report() {
         let mut vehicle = vehicle(1);
         let state = VehicleState {
             latitude: Latitude::from_f64(-90.0).unwrap(),
@@ -195,7 +196,7 @@ mod tests {
             running: Running::Running,
             battery: Battery::new(7).unwrap(),
         };
-        vehicle.follow(&DeviceSentence::Report(state));
+        vehicle.take_over(&DeviceSentence::Report(state));
         assert_eq!(
             vehicle.answer(Action::AskState),
             DeviceSentence::Fine(state)
@@ -206,7 +207,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_running_vehicle_moves_as_fast_as_it_drives_and_its_battery_never_rises(
+        fn a_running_vehicle_moves_at_its_speed_and_its_battery_never_rises(
             seed in any::<u64>(),
             steps in vec(1_u64..600_000, 1..50),
         ) {

@@ -1,6 +1,6 @@
 //! What must hold for any input in either dialect; the targets add what is their own.
 
-use vehicle_gateway::protocol::{BadReason, Decoded, Decoder, Limits, Message};
+use vehicle_gateway::protocol::{BadReason, Decoded, Decoder, DeviceMessage, Limits};
 
 /// Small, so that inputs of a few hundred bytes reach every cap.
 pub const LIMITS: Limits = Limits {
@@ -11,7 +11,7 @@ pub const LIMITS: Limits = Limits {
 /// What was decoded. Excerpts are left out: they may depend on how the input was split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    Message(Message),
+    Message(DeviceMessage),
     Bad(BadReason),
     TooLarge(BadReason),
 }

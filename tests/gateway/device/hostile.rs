@@ -33,7 +33,7 @@ fn beyond_the_cap_connections_are_closed_silently_and_others_stay() {
         .map(|index| daemon.log_in(&format!("truck-{index}")))
         .collect();
     daemon.connect().expect_closed();
-    daemon.logged("device refused: device.max_connections are connected");
+    daemon.logged("device refused: device.max_connections is reached");
     for device in &mut held {
         device.ping();
     }
@@ -132,10 +132,10 @@ fn device_text_is_escaped_in_the_log() {
     let mut device = daemon.log_in("truck");
     device.send(b"\x1b[2J\"forged\" \xff\r\nPING.");
     device.expect("SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.");
-    let line = daemon.logged("not understood; more of this connection at debug");
-    let said = line["said"].as_str().unwrap();
-    assert!(said.starts_with(r#""\u{1b}[2J\"forged\""#), "{said}");
-    assert!(!said.contains('\u{1b}'));
+    let line = daemon.logged("bad sentence; further ones of this connection are logged at debug");
+    let excerpt = line["excerpt"].as_str().unwrap();
+    assert!(excerpt.starts_with(r#""\u{1b}[2J\"forged\""#), "{excerpt}");
+    assert!(!excerpt.contains('\u{1b}'));
 }
 
 // Changes a limit of a running process, which only Linux can.

@@ -127,14 +127,23 @@ fn the_greeting_waits_for_the_header() {
 fn without_a_valid_header_a_connection_is_closed_silently() {
     let daemon = gateway();
     for (said, reason) in [
-        (hello("truck").as_bytes(), "it begins with something else"),
-        (b"\x16\x03\x01\x02\0", "it begins with something else"),
+        (
+            hello("truck").as_bytes(),
+            "the connection does not begin with a header",
+        ),
+        (
+            b"\x16\x03\x01\x02\0",
+            "the connection does not begin with a header",
+        ),
         (
             b"PROXY TCP4 203.0.113.7 HELLO, I'M truck!\r\n",
-            "it is malformed",
+            "the header is malformed",
         ),
-        (&binary(0x21, 0x51, IPV4), "it is malformed"),
-        (&binary(0x21, 0x11, &[0; 5000]), "it is longer than 4 KiB"),
+        (&binary(0x21, 0x51, IPV4), "the header is malformed"),
+        (
+            &binary(0x21, 0x11, &[0; 5000]),
+            "the header is longer than 4 KiB",
+        ),
     ] {
         let mut device = daemon.connect();
         device.send(said);
@@ -161,7 +170,7 @@ fn an_incomplete_header_times_out() {
     begun.expect_closed();
     silent.expect_closed();
     let line = daemon.logged(NO_HEADER);
-    assert_eq!(line["reason"], "it was not complete in time");
+    assert_eq!(line["reason"], "the header was not complete in time");
 }
 
 #[test]
@@ -176,7 +185,7 @@ fn connections_without_a_header_count_and_end_at_shutdown() {
         (daemon.connection_count() == 2).then_some(())
     });
     daemon.connect().expect_closed();
-    daemon.logged("device refused: device.max_connections are connected");
+    daemon.logged("device refused: device.max_connections is reached");
     daemon.signal("TERM");
     for device in &mut waiting {
         device.expect_closed();
@@ -198,7 +207,7 @@ fn a_peer_outside_proxy_sources_is_closed_at_once() {
     let own = device.stream().local_addr().unwrap().to_string();
     device.try_send(&[TCP4, hello("truck").as_bytes()].concat());
     device.expect_closed();
-    let line = daemon.logged("device refused: it is none of device.proxy_sources");
+    let line = daemon.logged("device refused: not in device.proxy_sources");
     assert_eq!(line["level"], "WARN");
     assert_eq!(line["remote"], own);
     assert_eq!(daemon.query("SELECT count(*) FROM vehicles"), ["0"]);

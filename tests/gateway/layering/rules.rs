@@ -36,20 +36,9 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cluster", "domain", "fanout", "instance", "pacing", "sessions", "store",
         ],
     ),
-    ("config", &[]),
-    ("device", &["commands", "domain", "protocol", "sessions"]),
-    ("domain", &[]),
-    ("fanout", &["domain", "tls"]),
-    ("health", &[]),
+    ("backoff", &[]),
     (
-        "http",
-        &[
-            "commands", "domain", "instance", "resource", "sessions", "vehicles", "webhooks",
-        ],
-    ),
-    ("instance", &["domain", "fanout", "store"]),
-    (
-        "main",
+        "cli",
         &[
             "app",
             "config",
@@ -60,6 +49,22 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("config", &[]),
+    (
+        "device",
+        &["backoff", "commands", "domain", "protocol", "sessions"],
+    ),
+    ("domain", &[]),
+    ("fanout", &["domain", "tls"]),
+    ("health", &[]),
+    (
+        "http",
+        &[
+            "commands", "domain", "instance", "resource", "sessions", "vehicles", "webhooks",
+        ],
+    ),
+    ("instance", &["domain", "fanout", "store"]),
+    ("main", &["cli"]),
     ("maintenance", &["cluster", "pacing", "sessions", "store"]),
     ("pacing", &[]),
     (
@@ -72,7 +77,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("resource", &["domain"]),
     ("sessions", &["domain", "pacing", "store"]),
     ("signals", &[]),
-    ("simulate", &["domain", "protocol", "signals"]),
+    ("simulate", &["backoff", "domain", "protocol", "signals"]),
     ("store", &["domain", "webhook_payload"]),
     ("telemetry", &["config"]),
     ("tls", &[]),
@@ -86,14 +91,6 @@ pub(super) const KNOWN_CIRCLES: &[(&str, &str)] = &[
     (
         "commands::{elsewhere, journey}",
         "to cut: local and remote delivery should share a file that knows neither",
-    ),
-    (
-        "config::{layers, reader}",
-        "to cut: the description of a mistake and the merged layers belong into files of their own",
-    ),
-    (
-        "config::{settings, webhooks}",
-        "to cut: the conversion of durations belongs into the units",
     ),
     (
         "http::{describe, problem, wire}",

@@ -89,7 +89,7 @@ fn a_typed_sentence_is_sent_and_an_invalid_line_gets_a_hint() {
     let daemon = Daemon::start();
     let mut simulation = Simulation::start(daemon.device, &["--id", "truck"]);
     simulation.type_line("BANANA");
-    simulation.wait_for_line("not said: no sentence begins like this");
+    simulation.wait_for_line("not sent: no sentence begins like this");
     simulation.type_line("REPORT. I'M HERE 1 -2, RUNNING AND CHARGED AT 3%.");
     simulation.wait_for_line("OK, THANKS!");
     assert_eq!(daemon.vehicle("truck")["battery"], 3);

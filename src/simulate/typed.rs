@@ -1,4 +1,4 @@
-//! What a typed line means. No terminal is touched here.
+//! Parses the lines that are typed for a device.
 
 use bytes::Bytes;
 
@@ -7,14 +7,18 @@ use crate::{
     protocol::{Decoded, Decoder, Limits},
 };
 
-/// What can be typed, in one line.
+/// What can be typed, as one line of help.
 pub(super) const HELP: &str = "type PING, REPORT, ERROR, GOTTA GO or any whole sentence of a vehicle; Ctrl-C says goodbye and ends";
 
-/// The sentence that `line` stands for, if it is not blank; else a hint what would be one.
+/// Parses `line` as a sentence; none if it is blank.
 ///
-/// `HELLO`, `REPORT` and `FINE` alone are completed with who and how the vehicle is, `ERROR` is a
-/// debug blob of the text behind it, and a last `.` or `!` may be left out.
-pub(super) fn understand(
+/// `HELLO`, `REPORT` and `FINE` alone are completed with the vehicle's id and state, `ERROR` is a debug blob of the
+/// text after it, and a last `.` or `!` may be left out.
+///
+/// # Errors
+///
+/// A hint for the person who typed it.
+pub(super) fn parse_line(
     line: &str,
     id: &DeviceId,
     state: VehicleState,
@@ -43,34 +47,34 @@ pub(super) fn understand(
         | DeviceSentence::Cannot
         | DeviceSentence::SureIWill
         | DeviceSentence::SeeYa => {
-            Err("not said: the vehicle answers commands by itself, and truthfully".to_owned())
+            Err("not sent: the vehicle answers commands by itself, and truthfully".to_owned())
         }
         sentence => Ok(Some(sentence)),
     }
 }
 
-/// `line` as the gateway will read it, with the end that may have been left out.
+/// Decodes `line` as the gateway will, with the terminator that may have been left out.
 fn whole_sentence(line: &str) -> Result<DeviceSentence, String> {
     let mut reasons = Vec::new();
     for end in ["", ".", "!"] {
         let mut decoder = Decoder::new(Limits::default());
-        // What follows a newline would be the next sentence, and there is none.
+        // The newline completes a debug blob header. After any other sentence it is white space.
         decoder.push(format!("{line}{end}\n").as_bytes());
         match decoder.next() {
             Decoded::Message(message) => {
                 if decoder.next() == Decoded::Incomplete && decoder.is_idle() {
                     return Ok(message.sentence);
                 }
-                return Err("not said: one sentence a line".to_owned());
+                return Err("not sent: one sentence a line".to_owned());
             }
             Decoded::Bad(bad) | Decoded::TooLarge(bad) => reasons.push(bad.reason.to_string()),
-            Decoded::Incomplete => reasons.push("the sentence goes on".to_owned()),
+            Decoded::Incomplete => reasons.push("the sentence is not complete".to_owned()),
         }
     }
-    Err(format!("not said: {}", reasons.swap_remove(0)))
+    Err(format!("not sent: {}", reasons.swap_remove(0)))
 }
 
-/// Looks like a sentence in places, because a blob must never be read as one.
+/// A crash dump that contains sentences, because a blob must never be read as one.
 fn crash_dump(id: &DeviceId) -> Bytes {
     format!("crash dump of {id}, simulated\r\nPING.\nGOTTA GO.\n\0").into()
 }
@@ -79,14 +83,14 @@ fn crash_dump(id: &DeviceId) -> Bytes {
 mod tests {
     use super::*;
     use crate::{
-        protocol::{Dialect, Message, encode_device},
-        simulate::vehicle::Vehicle,
+        protocol::{DeviceMessage, Dialect, encode_device},
+        simulate::vehicle::SimulatedVehicle,
     };
     use bytes::BytesMut;
     use proptest::prelude::*;
 
     fn state() -> VehicleState {
-        Vehicle::new(None, fastrand::Rng::with_seed(1)).state()
+        SimulatedVehicle::new(None, fastrand::Rng::with_seed(1)).state()
     }
 
     fn id() -> DeviceId {
@@ -94,11 +98,11 @@ mod tests {
     }
 
     fn typed(line: &str) -> Result<Option<DeviceSentence>, String> {
-        understand(line, &id(), state())
+        parse_line(line, &id(), state())
     }
 
     #[test]
-    fn what_is_short_is_completed() {
+    fn short_forms_are_completed() {
         for (lines, sentence) in [
             (&["PING", "PING.", " ping "][..], DeviceSentence::Ping),
             (&["REPORT", "report."], DeviceSentence::Report(state())),
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_gets_a_hint() {
+    fn invalid_lines_get_a_hint() {
         for (line, hint) in [
             ("BANANA", "no sentence begins like this"),
             ("POTATO", "taken for: PING."),
@@ -152,11 +156,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sentence_as_the_vehicle_says_it_is_understood_as_it_is(seed in any::<u64>()) {
-            let state = Vehicle::new(None, fastrand::Rng::with_seed(seed)).state();
+        fn an_encoded_sentence_is_parsed_unchanged(seed in any::<u64>()) {
+            let state = SimulatedVehicle::new(None, fastrand::Rng::with_seed(seed)).state();
             let sentence = DeviceSentence::Report(state);
             let mut line = BytesMut::new();
-            encode_device(&Message::from(sentence.clone()), Dialect::Text, None, &mut line);
+            encode_device(&DeviceMessage::from(sentence.clone()), Dialect::Text, None, &mut line);
             let line = String::from_utf8(line.to_vec()).unwrap();
             prop_assert_eq!(typed(&line), Ok(Some(sentence)));
         }

@@ -1,0 +1,88 @@
+//! Logging in: the wait for the commit of a login.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{
+    connection::{DeviceConnection, PendingLogin},
+    conversation::LoginRequest,
+};
+use crate::{
+    domain::{DeviceId, DisconnectReason, GatewaySentence},
+    sessions::{LoggedIn, LoginError},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
+    pub(super) fn begin_login(&mut self, request: LoginRequest) {
+        let LoginRequest {
+            device_id,
+            first_message,
+        } = request;
+        let ticket = self.sessions.begin_login(device_id.clone(), self.remote);
+        self.login = Some(PendingLogin {
+            ticket,
+            device_id,
+            first_message,
+            since: Instant::now(),
+        });
+    }
+
+    /// Finishes the pending login once it is stored. Returns whether it was.
+    pub(super) fn poll_login(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<bool, DisconnectReason> {
+        let Some(login) = &mut self.login else {
+            return Ok(false);
+        };
+        let Poll::Ready(stored) = Pin::new(&mut login.ticket).poll(context) else {
+            return Ok(false);
+        };
+        let Some(PendingLogin {
+            device_id,
+            first_message,
+            ..
+        }) = self.login.take()
+        else {
+            return Ok(false);
+        };
+        let mailbox = Arc::clone(&self.mailbox);
+        let LoggedIn { session, due } = self
+            .sessions
+            .finish_login(device_id.clone(), stored, mailbox)
+            .map_err(|error| login_failed(&device_id, &error))?;
+        tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
+        // These commands arrive as events of this connection, so they are written after the greeting.
+        self.commands.deliver(&session, due);
+        self.session = Some(session);
+        self.conversation.logged_in(device_id);
+        self.last_valid = Instant::now();
+        match first_message {
+            None => self.replies.say(GatewaySentence::Greeting),
+            Some(message) => {
+                let reaction = self.conversation.on_message(message);
+                self.perform(reaction);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn login_failed(device_id: &DeviceId, error: &LoginError) -> DisconnectReason {
+    match error {
+        LoginError::Overtaken(overtaken) => overtaken.0,
+        LoginError::Store(error) => {
+            tracing::warn!(%device_id, %error, "cannot store a login");
+            DisconnectReason::StoreUnavailable
+        }
+    }
+}
