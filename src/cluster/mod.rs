@@ -288,13 +288,15 @@ impl Cluster {
             let SessionKey { device_id, epoch } = &session.key;
             if rows.get(device_id) != Some(epoch) {
                 let reason = DisconnectReason::Superseded;
-                self.registry.end_this(&session, reason);
+                self.registry.end_session(&session, reason);
             }
         }
         let Some(orphans) = orphans else {
             return Ok(());
         };
-        let unheld = rows.into_iter().filter(|(id, _)| !self.registry.knows(id));
+        let unheld = rows
+            .into_iter()
+            .filter(|(id, _)| !self.registry.has_session_or_login(id));
         let unheld: HashSet<SessionKey> = unheld
             .map(|(device_id, epoch)| SessionKey { device_id, epoch })
             .collect();

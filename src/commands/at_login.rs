@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{Action, CommandOrigin, CommandState, ReportInterval},
-    sessions::{DueAtLogin, Refused, Session, Turn},
+    sessions::{LoginBacklog, Session, SlotError, SlotReservation},
     store::StoreError,
 };
 
@@ -29,8 +29,8 @@ fn may_pass(error: &StoreError) -> bool {
 
 impl Commands {
     /// Sends what waited for the login of this session: the desired interval, and queued commands.
-    pub fn deliver(self: &Arc<Self>, session: &Arc<Session>, due: DueAtLogin) {
-        let DueAtLogin { desired, queued } = due;
+    pub fn deliver(self: &Arc<Self>, session: &Arc<Session>, due: LoginBacklog) {
+        let LoginBacklog { desired, queued } = due;
         if desired.is_none() && queued.is_empty() {
             return;
         }
@@ -101,9 +101,9 @@ impl Commands {
     ) {
         let device_id = &session.key.device_id;
         loop {
-            match session.enter_again(action.answer_kind(), self.options.queue, id) {
-                Err(Refused::Closed) => return,
-                Err(Refused::Full | Refused::There) => {}
+            match session.reserve_slot_for(action.answer_kind(), self.options.queue, id) {
+                Err(SlotError::SessionClosed) => return,
+                Err(SlotError::QueueFull | SlotError::Duplicate) => {}
                 Ok(turn) => match self.send_queued(turn, id, action, under_way).await {
                     Ok(()) => return,
                     Err(CommandError::Store(error)) if may_pass(&error) => {
@@ -122,7 +122,7 @@ impl Commands {
     /// One attempt. What the vehicle answers is waited for in `under_way`.
     async fn send_queued(
         self: &Arc<Self>,
-        turn: Turn,
+        turn: SlotReservation,
         id: Uuid,
         action: Action,
         under_way: &mut JoinSet<()>,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{CommandError, CommandRequest, Commands, Outcome, elsewhere::Asked, order::Place};
 use crate::{
     domain::{Action, Command, CommandState, DeviceId, DisconnectReason, Timestamp},
-    sessions::{GaveUp, Session, Turn},
+    sessions::{Abandoned, Session, SlotReservation},
     store::{Claimed, CommandTransition, CommandWatch, StoreError},
 };
 
@@ -65,7 +65,7 @@ impl Commands {
         self: &Arc<Self>,
         mut journey: Journey,
         mut command: Command,
-        mut turn: Option<Turn>,
+        mut turn: Option<SlotReservation>,
         route: &Route,
     ) -> Result<Command, CommandError> {
         let mut pause = LOOK_AGAIN;
@@ -117,7 +117,7 @@ impl Commands {
             }
             turn = session.and_then(|session| {
                 let kind = journey.action.answer_kind();
-                let again = session.enter_again(kind, self.options.queue, journey.id);
+                let again = session.reserve_slot_for(kind, self.options.queue, journey.id);
                 again.ok()
             });
             if turn.is_none() {
@@ -163,9 +163,9 @@ impl Commands {
         self: &Arc<Self>,
         journey: &mut Journey,
         command: &mut Command,
-        mut turn: Turn,
+        mut turn: SlotReservation,
     ) -> Result<Sent, CommandError> {
-        match timeout_at(journey.deadline, turn.come()).await {
+        match timeout_at(journey.deadline, turn.granted()).await {
             Err(_elapsed) => {
                 return self
                     .over(journey, CommandTransition::Expire)
@@ -252,23 +252,23 @@ impl Commands {
         if let Some(ended) = self.ended_before(journey, until).await? {
             return Ok(ended);
         }
-        match session.give_up(journey.id) {
-            GaveUp::Unwritten => self.over(journey, CommandTransition::Unwritten).await,
-            GaveUp::Written if journey.action == Action::Goodbye => {
+        match session.abandon(journey.id) {
+            Abandoned::Unwritten => self.over(journey, CommandTransition::Unwritten).await,
+            Abandoned::Written if journey.action == Action::Goodbye => {
                 // Whoever asked is told that the connection is closed all the same.
                 session.close(DisconnectReason::Operator);
                 self.over(journey, CommandTransition::NoAnswer).await
             }
-            GaveUp::Written => {
+            Abandoned::Written => {
                 let (session, id) = (Arc::clone(session), journey.id);
                 tokio::spawn(async move {
                     sleep(HOLD).await;
-                    session.release(id);
+                    session.release_slot(id);
                 });
                 self.over(journey, CommandTransition::NoAnswer).await
             }
             // Its answer, or the end of its session, is on its way to the store.
-            GaveUp::Settled => {
+            Abandoned::Settled => {
                 let patience = Instant::now() + self.store.commit_wait();
                 let ended = self.ended_before(journey, patience).await?;
                 ended.ok_or(CommandError::Store(StoreError::Unavailable))

@@ -25,7 +25,7 @@ use crate::{
     },
     fanout::Fanout,
     instance::Instance,
-    sessions::{OfflineGrace, Refused, Registry, Session, Turn},
+    sessions::{OfflineGrace, Registry, Session, SlotError, SlotReservation},
     store::{
         IdempotencyKey, NewCommand, PendingWrite, SessionWrite, Store, StoreError, Submitted,
         Written,
@@ -223,7 +223,7 @@ impl Commands {
 
     /// Stores an answer with the command of this session that it answers; `None` if nothing was asked.
     pub fn answer(&self, session: &Session, answer: Answer) -> Option<PendingWrite<Written>> {
-        let credit = session.answered(answer.kind())?;
+        let credit = session.match_answer(answer.kind())?;
         let write = SessionWrite::Answer {
             id: credit.id,
             late: credit.late,
@@ -300,32 +300,32 @@ impl Commands {
         // In line first: what cannot wait leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let entered = session.as_ref().map(|session| match asker.id() {
-            None => session.enter(kind, self.options.queue),
-            Some(id) => session.enter_again(kind, self.options.queue, id),
+            None => session.reserve_slot(kind, self.options.queue),
+            Some(id) => session.reserve_slot_for(kind, self.options.queue, id),
         });
         let is_parting = session.is_some_and(|session| self.is_newest(&session));
-        let repeat_only = matches!(entered, Some(Err(Refused::Full)));
+        let repeat_only = matches!(entered, Some(Err(SlotError::QueueFull)));
         let turn = match entered {
             // What was asked before needs no place.
-            Some(Err(Refused::Full)) if request.key.is_some() => None,
-            Some(Err(Refused::Full)) => return Err(CommandError::TooMany),
+            Some(Err(SlotError::QueueFull)) if request.key.is_some() => None,
+            Some(Err(SlotError::QueueFull)) => return Err(CommandError::TooMany),
             // It is saying goodbye: what need not wait for the next login does not wait for the end.
             // But one that is sent elsewhere is back within moments.
-            Some(Err(Refused::Closed))
+            Some(Err(SlotError::SessionClosed))
                 if is_parting && !keeps(&request) && !self.is_sent_elsewhere(origin) =>
             {
                 return Err(CommandError::Offline);
             }
             // Asked for twice: the store knows which of them is the repetition.
-            Some(Err(Refused::Closed | Refused::There)) | None => None,
+            Some(Err(SlotError::SessionClosed | SlotError::Duplicate)) | None => None,
             Some(Ok(turn)) => Some(turn),
         };
-        let id = turn.as_ref().map(Turn::id).or(asker.id());
+        let id = turn.as_ref().map(SlotReservation::id).or(asker.id());
         let id = id.unwrap_or_else(Uuid::now_v7);
         let place = self.unsent.place(&request.device_id, kind, id);
         let now = turn
             .as_ref()
-            .filter(|turn| turn.has_come() && place.is_first());
+            .filter(|turn| turn.is_granted() && place.is_first());
         let mut new = new_command(&request, origin, id, self.store.now(), now);
         new.repeat_only = repeat_only;
         new.may_exist_since = asker.since(request.timeout);
@@ -460,7 +460,7 @@ fn new_command(
     origin: CommandOrigin,
     id: Uuid,
     at: Timestamp,
-    now: Option<&Turn>,
+    now: Option<&SlotReservation>,
 ) -> NewCommand {
     NewCommand {
         id,

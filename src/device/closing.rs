@@ -13,7 +13,7 @@ use tokio::{
 use super::connection::{DeviceConnection, PendingLogin};
 use crate::{
     domain::{DisconnectReason, SessionKey},
-    sessions::{LoggedIn, Mailbox, PendingWrite, Session, Sessions, Written},
+    sessions::{ConnectionHandle, LoggedIn, PendingWrite, Session, Sessions, Written},
 };
 
 /// The longest wait for the peer to close its side.
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         Cleanup {
             remote: self.remote,
             sessions: Arc::clone(&self.sessions),
-            mailbox: Arc::clone(&self.mailbox),
+            handle: Arc::clone(&self.handle),
             login: self.login.take(),
             end,
         }
@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
 pub(super) struct Cleanup {
     remote: SocketAddr,
     sessions: Arc<Sessions>,
-    mailbox: Arc<Mailbox>,
+    handle: Arc<ConnectionHandle>,
     login: Option<PendingLogin>,
     end: Option<(Arc<Session>, PendingWrite<Written>)>,
 }
@@ -64,7 +64,7 @@ impl Cleanup {
         }) = self.login
         {
             let stored = ticket.await;
-            let login = self.sessions.finish_login(device_id, stored, self.mailbox);
+            let login = self.sessions.finish_login(device_id, stored, self.handle);
             end = login.ok().map(|LoggedIn { session, .. }| {
                 let ticket = self.sessions.begin_end(&session, reason);
                 (session, ticket)

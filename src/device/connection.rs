@@ -28,7 +28,7 @@ use crate::{
     commands::Commands,
     domain::{Answer, DeviceId, DisconnectReason, GatewaySentence},
     protocol::{BadInput, Decoded, Decoder, DeviceMessage, Dialect},
-    sessions::{ConnectionGuard, Login, Mailbox, PendingWrite, Session, Sessions},
+    sessions::{ConnectionGuard, ConnectionHandle, Login, PendingWrite, Session, Sessions},
 };
 
 /// Serves the device on `stream` until the connection is to be closed, then closes it and ends the session.
@@ -40,12 +40,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     sessions: Arc<Sessions>,
     commands: Arc<Commands>,
     options: Arc<DeviceOptions>,
-    mailbox: Arc<Mailbox>,
+    handle: Arc<ConnectionHandle>,
     guard: ConnectionGuard,
 ) {
     // On the heap, so that its memory is freed before the clean-up waits for the store.
     let mut connection = Box::new(DeviceConnection::new(
-        stream, remote, sessions, commands, options, mailbox,
+        stream, remote, sessions, commands, options, handle,
     ));
     let reason = poll_fn(|context| connection.poll(context)).await;
     let cleanup = connection.close(reason).await;
@@ -62,7 +62,7 @@ pub(super) struct DeviceConnection<S> {
     pub(super) sessions: Arc<Sessions>,
     pub(super) commands: Arc<Commands>,
     pub(super) options: Arc<DeviceOptions>,
-    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) handle: Arc<ConnectionHandle>,
     pub(super) decoder: Decoder,
     pub(super) conversation: Conversation,
     pub(super) session: Option<Arc<Session>>,
@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         sessions: Arc<Sessions>,
         commands: Arc<Commands>,
         options: Arc<DeviceOptions>,
-        mailbox: Arc<Mailbox>,
+        handle: Arc<ConnectionHandle>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -119,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             remote,
             sessions,
             commands,
-            mailbox,
+            handle,
             decoder: Decoder::new(options.limits),
             conversation: Conversation::new(options.max_bad_sentences),
             session: None,

@@ -98,13 +98,13 @@ impl TestGateway {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let mailbox = Arc::new(Mailbox::default());
-        let guard = self.parts.sessions.connect(Arc::clone(&mailbox));
+        let handle = Arc::new(ConnectionHandle::default());
+        let guard = self.parts.sessions.connect(Arc::clone(&handle));
         let sessions = Arc::clone(&self.parts.sessions);
         let commands = Arc::clone(&self.parts.commands);
         let options = Arc::clone(&self.options);
         let remote = "192.0.2.1:1".parse().unwrap();
-        serve(stream, remote, sessions, commands, options, mailbox, guard)
+        serve(stream, remote, sessions, commands, options, handle, guard)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 use super::connection::{DeviceConnection, PendingGoodbye};
 use crate::{
     domain::{Action, DisconnectReason, GatewaySentence},
-    sessions::Letter,
+    sessions::ConnectionEvent,
 };
 
 /// The interval at which a pending goodbye checks whether the vehicle still owes answers. An answer is noticed at once;
@@ -29,13 +29,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         if self.replies.is_closing() {
             return Ok(false);
         }
-        let reason = match self.mailbox.poll(context) {
+        let reason = match self.handle.poll(context) {
             Poll::Pending => return Ok(false),
-            Poll::Ready(Letter::Order(order)) => {
-                self.replies.command(order);
+            Poll::Ready(ConnectionEvent::Write(command)) => {
+                self.replies.command(command);
                 return Ok(true);
             }
-            Poll::Ready(Letter::Close(reason)) => reason,
+            Poll::Ready(ConnectionEvent::Close(reason)) => reason,
         };
         let Some(session) = &self.session else {
             return Err(reason);

@@ -14,7 +14,7 @@ use crate::{
     backoff::Backoff,
     commands::Commands,
     domain::DisconnectReason,
-    sessions::{Mailbox, Sessions},
+    sessions::{ConnectionHandle, Sessions},
 };
 
 /// The pauses after a failed accept: a lack of files or memory does not pass within microseconds.
@@ -59,13 +59,13 @@ pub async fn serve(
                     tracing::debug!(%remote, %error, "connection lost before it was served");
                     continue;
                 }
-                let mailbox = Arc::new(Mailbox::default());
-                let guard = sessions.connect(Arc::clone(&mailbox));
+                let handle = Arc::new(ConnectionHandle::default());
+                let guard = sessions.connect(Arc::clone(&handle));
                 let (sessions, commands) = (Arc::clone(&sessions), Arc::clone(&commands));
                 let options = Arc::clone(&options);
                 let Some(balancers) = balancers.clone() else {
                     connections.spawn(connection::serve(
-                        stream, remote, sessions, commands, options, mailbox, guard,
+                        stream, remote, sessions, commands, options, handle, guard,
                     ));
                     continue;
                 };
@@ -74,7 +74,7 @@ pub async fn serve(
                     let mut stream = stream;
                     let device = tokio::select! {
                         biased;
-                        () = close_requested(&mailbox) => {
+                        () = close_requested(&handle) => {
                             tracing::debug!(%remote, "connection closed");
                             None
                         }
@@ -83,7 +83,7 @@ pub async fn serve(
                     // A new task, so that the connection does not keep the memory of this one.
                     if let Some(device) = device {
                         tasks.spawn(connection::serve(
-                            stream, device, sessions, commands, options, mailbox, guard,
+                            stream, device, sessions, commands, options, handle, guard,
                         ));
                     }
                 });
@@ -127,6 +127,6 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Resolves once the connection is to be closed. It has no session yet, so it gets no other events.
-async fn close_requested(mailbox: &Mailbox) {
-    poll_fn(|context| mailbox.poll(context).map(drop)).await;
+async fn close_requested(handle: &ConnectionHandle) {
+    poll_fn(|context| handle.poll(context).map(drop)).await;
 }

@@ -55,14 +55,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         else {
             return Ok(false);
         };
-        let mailbox = Arc::clone(&self.mailbox);
-        let LoggedIn { session, due } = self
+        let handle = Arc::clone(&self.handle);
+        let LoggedIn { session, backlog } = self
             .sessions
-            .finish_login(device_id.clone(), stored, mailbox)
+            .finish_login(device_id.clone(), stored, handle)
             .map_err(|error| login_failed(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
         // These commands arrive as events of this connection, so they are written after the greeting.
-        self.commands.deliver(&session, due);
+        self.commands.deliver(&session, backlog);
         self.session = Some(session);
         self.conversation.logged_in(device_id);
         self.last_valid = Instant::now();

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     domain::{Action, DisconnectReason, GatewaySentence},
     protocol::{Dialect, encode, encode_connected},
-    sessions::{Order, PendingWrite, Session, StoreError, Written},
+    sessions::{CommandWrite, PendingWrite, Session, StoreError, Written},
 };
 
 /// Replies to a text device that are ready share one write up to this size, in bytes.
@@ -34,7 +34,7 @@ enum QueuedReply {
     /// A sentence that is ready.
     Say(GatewaySentence),
     /// A command, which is dropped if its deadline passes before it can be written.
-    Command(Order),
+    Command(CommandWrite),
     /// A sentence that waits for the commit.
     WhenStored {
         ticket: PendingWrite<Written>,
@@ -93,8 +93,8 @@ impl Replies {
     }
 
     /// Queues a command.
-    pub(super) fn command(&mut self, order: Order) {
-        self.queue.push_back(QueuedReply::Command(order));
+    pub(super) fn command(&mut self, command: CommandWrite) {
+        self.queue.push_back(QueuedReply::Command(command));
     }
 
     /// Queues the sentence `say`, to be sent once the write of `size` bytes behind `ticket` is committed.
@@ -237,11 +237,11 @@ impl Replies {
                     None
                 }
                 Some(QueuedReply::Say(sentence)) => Some(*sentence),
-                Some(QueuedReply::Command(order)) => {
-                    let in_time = Instant::now() < order.before;
-                    let written = in_time && session.is_some_and(|s| s.begin_write(order.id));
-                    self.said_goodbye |= written && order.action == Action::Goodbye;
-                    written.then_some(GatewaySentence::Command(order.action))
+                Some(QueuedReply::Command(command)) => {
+                    let in_time = Instant::now() < command.deadline;
+                    let written = in_time && session.is_some_and(|s| s.begin_write(command.id));
+                    self.said_goodbye |= written && command.action == Action::Goodbye;
+                    written.then_some(GatewaySentence::Command(command.action))
                 }
                 Some(QueuedReply::WhenStored {
                     ticket,

@@ -1,4 +1,4 @@
-//! What the rest of the gateway tells a connection.
+//! How the rest of the gateway reaches a device connection.
 
 use std::{
     collections::VecDeque,
@@ -11,75 +11,75 @@ use uuid::Uuid;
 
 use crate::domain::{Action, DisconnectReason};
 
-/// Where a connection is told what to do.
+/// Hands events to one device connection, which polls for them.
 ///
 /// A plain mutex: it is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
-pub struct Mailbox(Mutex<Letters>);
+pub struct ConnectionHandle(Mutex<PendingEvents>);
 
 #[derive(Debug, Default)]
-struct Letters {
+struct PendingEvents {
     close: Option<DisconnectReason>,
-    /// Bounded by the lanes: of each kind of answer there is one, and perhaps some that were given up before
-    /// their place was reached.
-    orders: VecDeque<Order>,
+    /// Bounded by the reply slots: one command of each answer kind, and those that were abandoned before the connection
+    /// took them.
+    writes: VecDeque<CommandWrite>,
     waker: Option<Waker>,
 }
 
-/// A command that is claimed and is to be written.
+/// A command that is claimed in the store and is to be written to the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Order {
-    /// Which command.
+pub struct CommandWrite {
+    /// The command's id.
     pub id: Uuid,
-    /// What to say.
+    /// The sentence to write.
     pub action: Action,
-    /// From when on it must not be written.
-    pub before: Instant,
+    /// The command must not be written at or after this instant.
+    pub deadline: Instant,
 }
 
-/// Something that a connection is told.
+/// What a connection is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Letter {
-    /// Close.
+pub enum ConnectionEvent {
+    /// Close the connection.
     Close(DisconnectReason),
-    /// Write this command, if [`Session::begin_write`](super::Session::begin_write) still allows it then.
-    Order(Order),
+    /// Write this command, if [`Session::begin_write`](super::Session::begin_write) still allows it by then.
+    Write(CommandWrite),
 }
 
-impl Mailbox {
-    /// Asks the connection to close. The first reason stands.
+impl ConnectionHandle {
+    /// Asks the connection to close. The reason of the first call is kept.
     pub fn close(&self, reason: DisconnectReason) {
-        self.post(|letters| {
-            letters.close.get_or_insert(reason);
+        self.update(|events| {
+            events.close.get_or_insert(reason);
         });
     }
 
     /// Asks the connection to write a command.
-    pub(super) fn order(&self, order: Order) {
-        self.post(|letters| letters.orders.push_back(order));
+    pub(super) fn write(&self, command: CommandWrite) {
+        self.update(|events| events.writes.push_back(command));
     }
 
-    fn post(&self, write: impl FnOnce(&mut Letters)) {
+    fn update(&self, change: impl FnOnce(&mut PendingEvents)) {
         let waker = {
-            let mut letters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            write(&mut letters);
-            letters.waker.take()
+            let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut events);
+            events.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    /// The next letter. Closing comes first, and for ever.
-    pub fn poll(&self, context: &Context<'_>) -> Poll<Letter> {
-        let mut letters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reason) = letters.close {
-            return Poll::Ready(Letter::Close(reason));
+    /// Polls for the next event. `Close` takes precedence, and every later call returns it again.
+    pub fn poll(&self, context: &Context<'_>) -> Poll<ConnectionEvent> {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = events.close {
+            return Poll::Ready(ConnectionEvent::Close(reason));
         }
-        if let Some(order) = letters.orders.pop_front() {
-            return Poll::Ready(Letter::Order(order));
+        if let Some(command) = events.writes.pop_front() {
+            return Poll::Ready(ConnectionEvent::Write(command));
         }
-        match &mut letters.waker {
+        match &mut events.waker {
             Some(waker) => waker.clone_from(context.waker()),
             none => *none = Some(context.waker().clone()),
         }

@@ -1,4 +1,4 @@
-//! What devices do: connect, log in, report, leave.
+//! What devices do: connect, log in, report and disconnect.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    connection_handle::Mailbox,
+    connection_handle::ConnectionHandle,
     offline_grace::OfflineGrace,
     registry::{ConnectionGuard, Overtaken, Registry},
     session::Session,
@@ -25,37 +25,37 @@ pub struct Sessions {
     offline_grace: OfflineGrace,
 }
 
-/// What is to be sent because a vehicle logged in.
+/// What waited for a login and is to be sent to the new session.
 #[derive(Debug)]
-pub struct DueAtLogin {
-    /// The report interval that an operator wants.
+pub struct LoginBacklog {
+    /// The report interval that an operator asked for.
     pub desired: Option<ReportInterval>,
     /// Commands that waited for the login, oldest first.
     pub queued: Vec<(Uuid, Action)>,
 }
 
-/// A login that came to nothing.
+/// Why a login failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LoginError {
     /// A newer login or the vehicle's deletion came first.
     #[error("overtaken: {}", .0.0)]
     Overtaken(Overtaken),
-    /// It could not be stored.
+    /// The login could not be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A session that has begun.
+/// A login that succeeded.
 #[derive(Debug)]
 pub struct LoggedIn {
-    /// The session.
+    /// The new session.
     pub session: Arc<Session>,
     /// What is to be sent to it.
-    pub due: DueAtLogin,
+    pub backlog: LoginBacklog,
 }
 
 impl Sessions {
-    /// The sessions in `registry`, stored in `store`. Those that end get `offline_grace`.
+    /// Keeps sessions in `registry` and `store`; `offline_grace` is what vehicles get whose session ends.
     #[must_use]
     pub fn new(store: Arc<Store>, registry: Arc<Registry>, offline_grace: OfflineGrace) -> Self {
         Self {
@@ -71,49 +71,49 @@ impl Sessions {
         *self.store.incarnation().borrow()
     }
 
-    /// Counts a device connection in until the guard is dropped; `mailbox` reaches it.
-    pub fn connect(&self, mailbox: Arc<Mailbox>) -> ConnectionGuard {
-        self.registry.connect(mailbox)
+    /// Registers a device connection, which `handle` reaches, until the guard is dropped.
+    pub fn connect(&self, handle: Arc<ConnectionHandle>) -> ConnectionGuard {
+        self.registry.connect(handle)
     }
 
-    /// How many device connections this instance holds, logged in or not.
+    /// The number of device connections of this instance, logged in or not.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.registry.connections()
     }
 
-    /// Closes every device connection at once. What is not stored never will be.
+    /// Closes all device connections at once. Reports that are not stored yet are lost.
     pub fn close_connections(&self, reason: DisconnectReason) {
-        for mailbox in self.registry.mailboxes() {
-            mailbox.close(reason);
+        for handle in self.registry.handles() {
+            handle.close(reason);
         }
     }
 
-    /// Asks every device connection to close, a few at a time but all of them within `time`: vehicles that
-    /// come back elsewhere at once are a load that nobody needs.
+    /// Closes all device connections, spread over `time`, so that the vehicles do not all reconnect to other instances at
+    /// once.
     pub async fn release_connections(&self, reason: DisconnectReason, time: Duration) {
-        let connections = self.registry.mailboxes();
+        let connections = self.registry.handles();
         let mut ticks = tokio::time::interval(pacing::TICK);
-        for some in connections.chunks(pacing::a_tick(connections.len(), time)) {
+        for batch in connections.chunks(pacing::a_tick(connections.len(), time)) {
             ticks.tick().await;
-            for mailbox in some {
-                mailbox.close(reason);
+            for handle in batch {
+                handle.close(reason);
             }
         }
     }
 
-    /// Sends a login to the store. Whatever becomes of the ticket goes to [`Sessions::finish_login`].
+    /// Sends a login to the store. The result of the pending write must be passed to [`Sessions::finish_login`].
     pub fn begin_login(&self, device_id: DeviceId, remote: SocketAddr) -> PendingWrite<Login> {
         self.registry.begin_login(&device_id);
         self.store.log_in(device_id, remote, self.store.now())
     }
 
-    /// Makes a stored login the vehicle's session on this instance; older sessions are closed.
+    /// Makes a stored login the vehicle's session on this instance, and closes an older session.
     pub fn finish_login(
         &self,
         device_id: DeviceId,
         stored: Result<Login, StoreError>,
-        mailbox: Arc<Mailbox>,
+        handle: Arc<ConnectionHandle>,
     ) -> Result<LoggedIn, LoginError> {
         let login = stored.inspect_err(|_| self.registry.abandon_login(&device_id))?;
         let session = Arc::new(Session::new(
@@ -121,14 +121,14 @@ impl Sessions {
                 device_id,
                 epoch: login.epoch,
             },
-            mailbox,
+            handle,
         ));
         self.registry
             .activate(Arc::clone(&session))
             .map_err(LoginError::Overtaken)?;
         Ok(LoggedIn {
             session,
-            due: DueAtLogin {
+            backlog: LoginBacklog {
                 desired: login.desired,
                 queued: login.queued,
             },
@@ -145,7 +145,7 @@ impl Sessions {
         self.write(session, SessionWrite::DebugBlob(content))
     }
 
-    /// Stores the interval that the vehicle says it keeps.
+    /// Stores the report interval that the vehicle confirmed.
     pub fn acknowledge_interval(
         &self,
         session: &Session,
@@ -154,18 +154,17 @@ impl Sessions {
         self.write(session, SessionWrite::KeepMePosted(interval))
     }
 
-    /// Notes that the vehicle is alive; it reaches the store with the next flush.
+    /// Notes that the vehicle is alive, in memory; the next flush stores it.
     pub fn heartbeat(&self, session: &Session) {
         session.heartbeat(self.store.now());
     }
 
-    /// Takes a session off this instance, before its socket is shut; a newer one stays.
+    /// Removes a session from this instance, before its socket is shut down; a newer one of the vehicle stays.
     pub fn leave(&self, session: &Session) {
         self.registry.remove(session);
     }
 
-    /// Sends the end of a session to the store. Whatever becomes of the ticket goes to
-    /// [`Sessions::finish_end`].
+    /// Sends the end of a session to the store. The pending write must be passed to [`Sessions::finish_end`].
     pub fn begin_end(&self, session: &Session, reason: DisconnectReason) -> PendingWrite<Written> {
         self.leave(session);
         let last_heartbeat = session.last_heartbeat();
@@ -179,24 +178,24 @@ impl Sessions {
         )
     }
 
-    /// Stores that a session is over, however long it takes: while the database is away its vehicle
-    /// would otherwise stay online for ever. Gives up only when the store is closed.
+    /// Waits until the end of a session is stored, and retries while the database is unavailable: otherwise its vehicle
+    /// would stay online. Returns early only when the store is closed.
     pub async fn finish_end(
         &self,
         session: &Session,
         reason: DisconnectReason,
-        mut ticket: PendingWrite<Written>,
+        mut write: PendingWrite<Written>,
     ) {
         loop {
-            match ticket.await {
-                // Stale: the vehicle has a newer session, or is deleted, and that is the truth.
-                // Fenced: whoever may write now has ended it.
+            match write.await {
+                // Stale: the vehicle has a newer session or is deleted. Fenced: the instance that took over ends the
+                // session.
                 Ok(Written::Stored | Written::Stale) | Err(StoreError::Fenced) => return,
-                // The store has tried for its whole time-out; no pause is needed.
-                Err(StoreError::Unavailable) => ticket = self.begin_end(session, reason),
+                // The store has retried for store.commit_timeout, so no pause is needed here.
+                Err(StoreError::Unavailable) => write = self.begin_end(session, reason),
                 Err(error) => {
                     let device_id = &session.key.device_id;
-                    tracing::error!(%device_id, %error, "the end of a session is not stored");
+                    tracing::error!(%device_id, %error, "session end not stored");
                     return;
                 }
             }

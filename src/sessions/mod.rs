@@ -1,5 +1,5 @@
 //! Device connections and sessions of this instance. No sockets: a session is reached through its connection's
-//! [`Mailbox`].
+//! [`ConnectionHandle`].
 //!
 //! `lifecycle` has the use cases: connect, log in, report, leave. `registry` holds the connections and sessions;
 //! `session` is one of them; `reply_slots` has the rules of its outstanding commands, pure; `connection_handle` is how
@@ -14,9 +14,9 @@ mod session;
 
 // What the device port needs of the store: it sees the rest of the gateway through here.
 pub use crate::store::{Login, PendingWrite, StoreError, Written};
-pub use connection_handle::{Letter, Mailbox, Order};
-pub use lifecycle::{DueAtLogin, LoggedIn, LoginError, Sessions};
+pub use connection_handle::{CommandWrite, ConnectionEvent, ConnectionHandle};
+pub use lifecycle::{LoggedIn, LoginBacklog, LoginError, Sessions};
 pub use offline_grace::OfflineGrace;
 pub use registry::{ConnectionGuard, Overtaken, Registry};
-pub use reply_slots::{Credit, GaveUp, Refused};
-pub use session::{Session, Turn};
+pub use reply_slots::{Abandoned, MatchedCommand, SlotError};
+pub use session::{Session, SlotReservation};

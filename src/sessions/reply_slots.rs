@@ -1,8 +1,8 @@
-//! Which commands one session waits for. Answers carry no id, so of each kind one command at a time may
-//! be with the vehicle; the others wait for their turn, in order.
+//! The reply slots of one session. A vehicle's answers carry no command id, so at most one command of each answer kind may
+//! be outstanding; the others wait in a queue, in order.
 //!
-//! Pure: no clock, no channel. `T` is what tells a waiting command that its turn has come; whoever
-//! frees a lane gets back the `T` of the next in line and has to use it.
+//! Pure: no clock, no channel. `T` notifies a queued command that its slot is granted; every method that frees a slot
+//! returns the `T` of the next command in the queue, and the caller must use it.
 
 use std::collections::VecDeque;
 
@@ -10,212 +10,212 @@ use uuid::Uuid;
 
 use crate::domain::AnswerKind;
 
-/// How far the command that holds a lane has come.
+/// How far the command in a slot has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// Its turn has come; it is being claimed in the store.
-    Turn,
-    /// It is claimed and on its way to the socket.
+enum SlotState {
+    /// The slot is granted; the command is being claimed in the store.
+    Granted,
+    /// The command is claimed and handed to the connection.
     Dispatched,
-    /// It is written: the next answer of its kind is its own.
+    /// The command is written: the next answer of its kind belongs to it.
     Written,
-    /// It was given up after it was written. The next answer of its kind is still its own, and until
-    /// then nothing else of its kind may be written.
-    Held,
+    /// The command was abandoned after it was written. The next answer of its kind still belongs to it, and until then
+    /// no other command of its kind may be written.
+    Abandoned,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct ReplySlot {
     kind: AnswerKind,
     id: Uuid,
-    progress: Progress,
+    state: SlotState,
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct QueuedCommand<T> {
     kind: AnswerKind,
     id: Uuid,
-    turn: T,
+    notify: T,
 }
 
-/// What became of a command that wants a lane.
+/// The outcome of reserving a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Entered<T> {
-    /// It has the lane; nobody needs to be told.
-    Turn(T),
-    /// It waits.
-    Waiting,
+pub(super) enum Admission<T> {
+    /// The slot was free and is granted; there is nobody to notify.
+    Granted(T),
+    /// The slot is taken, and the command is queued for it.
+    Queued,
 }
 
-/// Why a command cannot even wait.
+/// Why a command cannot be queued for a reply slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// As many wait as may.
+pub enum SlotError {
+    /// The queue of the session is full.
     #[error("too many commands wait for this vehicle")]
-    Full,
-    /// The session is over, or about to be.
+    QueueFull,
+    /// The session has ended or is about to end.
     #[error("the session takes no more commands")]
-    Closed,
-    /// The command is in line already: whoever asked for it asked twice.
-    #[error("the command is in line already")]
-    There,
+    SessionClosed,
+    /// A command with this id has a slot or is queued already.
+    #[error("the command is queued already")]
+    Duplicate,
 }
 
-/// Whose answer an answer is.
+/// The command that an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Credit {
-    /// The command that it answers.
+pub struct MatchedCommand {
+    /// The command's id.
     pub id: Uuid,
-    /// The command was given up before.
+    /// Whether the command was abandoned before the answer came.
     pub late: bool,
 }
 
-/// What giving up a command means.
+/// The state in which a command was abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GaveUp {
-    /// It was never written and never will be.
+pub enum Abandoned {
+    /// The command was not written and never will be.
     Unwritten,
-    /// It was written. Its kind is held until the late answer comes or is no longer expected.
+    /// The command was written. Its slot stays taken until the late answer comes or [`ReplySlots::release`] is called.
     Written,
-    /// It is not here any more: it was answered, or the session ended.
+    /// The command has no slot any more: it was answered, or the session ended.
     Settled,
 }
 
-/// The commands of one session. Takes no memory of its own while there are none.
+/// The reply slots of one session and the commands that wait for them. Allocates nothing while there are no commands.
 #[derive(Debug)]
-pub(super) struct Lanes<T> {
-    /// The lanes that are taken, at most one of each kind.
-    taken: Vec<Lane>,
-    waiting: VecDeque<Waiting<T>>,
+pub(super) struct ReplySlots<T> {
+    /// The slots that are taken, at most one of each kind.
+    taken: Vec<ReplySlot>,
+    queue: VecDeque<QueuedCommand<T>>,
     closed: bool,
 }
 
-impl<T> Default for Lanes<T> {
+impl<T> Default for ReplySlots<T> {
     fn default() -> Self {
         Self {
             taken: Vec::new(),
-            waiting: VecDeque::new(),
+            queue: VecDeque::new(),
             closed: false,
         }
     }
 }
 
-impl<T> Lanes<T> {
-    /// Takes the lane of `kind`, or waits for it behind at most `limit - 1` others.
-    pub(super) fn enter(
+impl<T> ReplySlots<T> {
+    /// Takes the slot of `kind`, or queues for it unless `queue_limit` commands are queued already.
+    pub(super) fn reserve(
         &mut self,
         kind: AnswerKind,
         id: Uuid,
-        turn: T,
-        limit: usize,
-    ) -> Result<Entered<T>, Refused> {
+        notify: T,
+        queue_limit: usize,
+    ) -> Result<Admission<T>, SlotError> {
         if self.closed {
-            return Err(Refused::Closed);
+            return Err(SlotError::SessionClosed);
         }
-        // Whoever leaves the line takes back what has this id: the place of the first must be its alone.
-        let is_in_line = self.taken.iter().any(|lane| lane.id == id)
-            || self.waiting.iter().any(|waiting| waiting.id == id);
-        if is_in_line {
-            return Err(Refused::There);
+        // A reservation is cancelled by its id: a second one of the same id would cancel the first.
+        let is_known = self.taken.iter().any(|slot| slot.id == id)
+            || self.queue.iter().any(|queued| queued.id == id);
+        if is_known {
+            return Err(SlotError::Duplicate);
         }
-        // A free lane has nobody waiting for it: whoever frees one hands it on.
-        if !self.taken.iter().any(|lane| lane.kind == kind) {
+        // No command is queued for a free slot: freeing a slot grants it to the next command in the queue.
+        if !self.taken.iter().any(|slot| slot.kind == kind) {
             self.take(kind, id);
-            return Ok(Entered::Turn(turn));
+            return Ok(Admission::Granted(notify));
         }
-        if self.waiting.len() >= limit {
-            return Err(Refused::Full);
+        if self.queue.len() >= queue_limit {
+            return Err(SlotError::QueueFull);
         }
-        self.waiting.push_back(Waiting { kind, id, turn });
-        Ok(Entered::Waiting)
+        self.queue.push_back(QueuedCommand { kind, id, notify });
+        Ok(Admission::Queued)
     }
 
     fn take(&mut self, kind: AnswerKind, id: Uuid) {
-        self.taken.push(Lane {
+        self.taken.push(ReplySlot {
             kind,
             id,
-            progress: Progress::Turn,
+            state: SlotState::Granted,
         });
     }
 
-    /// Takes back a command that was not handed to the connection, waiting or with its turn.
-    pub(super) fn leave(&mut self, id: Uuid) -> Option<T> {
-        self.waiting.retain(|waiting| waiting.id != id);
-        self.free(|lane| lane.id == id && lane.progress == Progress::Turn)
+    /// Cancels the reservation of a command that was not dispatched, whether it is queued or granted.
+    pub(super) fn cancel(&mut self, id: Uuid) -> Option<T> {
+        self.queue.retain(|queued| queued.id != id);
+        self.free(|slot| slot.id == id && slot.state == SlotState::Granted)
     }
 
-    /// The command is claimed and goes to the connection. False if the session is over.
+    /// Notes that a claimed command is handed to the connection; false if the session has ended.
     pub(super) fn dispatch(&mut self, id: Uuid) -> bool {
-        self.advance(id, Progress::Turn, Progress::Dispatched)
+        self.advance(id, SlotState::Granted, SlotState::Dispatched)
     }
 
-    /// Whether the command may be written now. From then on the next answer of its kind is its own.
+    /// Whether a dispatched command may be written now. If so, the next answer of its kind belongs to it.
     pub(super) fn begin_write(&mut self, id: Uuid) -> bool {
-        // After GOTTA GO. nothing else is asked.
-        if self.closed || !self.advance(id, Progress::Dispatched, Progress::Written) {
+        if self.closed || !self.advance(id, SlotState::Dispatched, SlotState::Written) {
             return false;
         }
-        let parting = |lane: &Lane| lane.id == id && lane.kind == AnswerKind::SeeYa;
-        if self.taken.iter().any(parting) {
+        // Nothing is written after GOTTA GO.
+        let is_goodbye = |slot: &ReplySlot| slot.id == id && slot.kind == AnswerKind::SeeYa;
+        if self.taken.iter().any(is_goodbye) {
             self.stop();
         }
         true
     }
 
-    /// Nothing more is written; what is written may still be answered.
+    /// Lets no further command be written. Those that are written may still be answered.
     pub(super) fn stop(&mut self) {
         self.closed = true;
-        self.waiting.clear();
+        self.queue.clear();
     }
 
-    /// Whether a command is written that was neither answered nor given up.
+    /// Whether a command is written that was neither answered nor abandoned.
     pub(super) fn awaits_answers(&self) -> bool {
         self.taken
             .iter()
-            .any(|lane| lane.progress == Progress::Written)
+            .any(|slot| slot.state == SlotState::Written)
     }
 
-    fn advance(&mut self, id: Uuid, from: Progress, to: Progress) -> bool {
-        let lane = self.taken.iter_mut().find(|lane| lane.id == id);
-        let lane = lane.filter(|lane| lane.progress == from);
-        lane.map(|lane| lane.progress = to).is_some()
+    fn advance(&mut self, id: Uuid, from: SlotState, to: SlotState) -> bool {
+        let slot = self.taken.iter_mut().find(|slot| slot.id == id);
+        let slot = slot.filter(|slot| slot.state == from);
+        slot.map(|slot| slot.state = to).is_some()
     }
 
-    /// An answer of `kind` came: whose it is, if anybody's, and whose turn it is next.
-    pub(super) fn answer(&mut self, kind: AnswerKind) -> Option<(Credit, Option<T>)> {
-        let asked = |lane: &Lane| {
-            lane.kind == kind && matches!(lane.progress, Progress::Written | Progress::Held)
+    /// Frees the slot of the command that an answer of `kind` belongs to; `None` if no such command is outstanding.
+    pub(super) fn answer(&mut self, kind: AnswerKind) -> Option<(MatchedCommand, Option<T>)> {
+        let is_outstanding = |slot: &ReplySlot| {
+            slot.kind == kind && matches!(slot.state, SlotState::Written | SlotState::Abandoned)
         };
-        let lane = self.taken.iter().find(|lane| asked(lane))?;
-        let credit = Credit {
-            id: lane.id,
-            late: lane.progress == Progress::Held,
+        let slot = self.taken.iter().find(|slot| is_outstanding(slot))?;
+        let matched = MatchedCommand {
+            id: slot.id,
+            late: slot.state == SlotState::Abandoned,
         };
-        Some((credit, self.free(asked)))
+        Some((matched, self.free(is_outstanding)))
     }
 
-    /// The command is waited for no longer, and whose turn it is next.
-    pub(super) fn give_up(&mut self, id: Uuid) -> (GaveUp, Option<T>) {
-        let Some(lane) = self.taken.iter_mut().find(|lane| lane.id == id) else {
-            return (GaveUp::Settled, None);
+    /// Abandons a command: nobody waits for its answer any more.
+    pub(super) fn abandon(&mut self, id: Uuid) -> (Abandoned, Option<T>) {
+        let Some(slot) = self.taken.iter_mut().find(|slot| slot.id == id) else {
+            return (Abandoned::Settled, None);
         };
-        match lane.progress {
-            Progress::Turn | Progress::Dispatched => {
-                (GaveUp::Unwritten, self.free(|lane| lane.id == id))
+        match slot.state {
+            SlotState::Granted | SlotState::Dispatched => {
+                (Abandoned::Unwritten, self.free(|slot| slot.id == id))
             }
-            Progress::Written | Progress::Held => {
-                lane.progress = Progress::Held;
-                (GaveUp::Written, None)
+            SlotState::Written | SlotState::Abandoned => {
+                slot.state = SlotState::Abandoned;
+                (Abandoned::Written, None)
             }
         }
     }
 
-    /// The late answer of a command that was given up is expected no longer.
+    /// Frees the slot of an abandoned command whose late answer is no longer expected.
     pub(super) fn release(&mut self, id: Uuid) -> Option<T> {
-        self.free(|lane| lane.id == id && lane.progress == Progress::Held)
+        self.free(|slot| slot.id == id && slot.state == SlotState::Abandoned)
     }
 
-    /// The session is over: nothing is written, answered or waited for any more.
+    /// Ends the session: frees all slots, drops the queue and refuses further commands.
     pub(super) fn close(&mut self) {
         *self = Self {
             closed: true,
@@ -223,14 +223,14 @@ impl<T> Lanes<T> {
         };
     }
 
-    /// Frees a lane and hands it to the next in line for it.
-    fn free(&mut self, which: impl Fn(&Lane) -> bool) -> Option<T> {
+    /// Frees a slot and grants it to the next command that is queued for it.
+    fn free(&mut self, which: impl Fn(&ReplySlot) -> bool) -> Option<T> {
         let index = self.taken.iter().position(which)?;
         let kind = self.taken.swap_remove(index).kind;
-        let next = self.waiting.iter().position(|next| next.kind == kind)?;
-        let next = self.waiting.remove(next)?;
+        let next = self.queue.iter().position(|queued| queued.kind == kind)?;
+        let next = self.queue.remove(next)?;
         self.take(kind, next.id);
-        Some(next.turn)
+        Some(next.notify)
     }
 }
 

@@ -9,43 +9,42 @@ use tokio::{sync::oneshot, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    connection_handle::{Mailbox, Order},
-    reply_slots::{Credit, Entered, GaveUp, Lanes, Refused},
+    connection_handle::{CommandWrite, ConnectionHandle},
+    reply_slots::{Abandoned, Admission, MatchedCommand, ReplySlots, SlotError},
 };
 use crate::domain::{Action, AnswerKind, DisconnectReason, SessionKey, Timestamp};
 
-/// Tells a command that its turn has come; dropped, that it never will.
-type TurnSender = oneshot::Sender<()>;
+/// Notifies a queued command that its slot is granted; dropped if the session ends first.
+type GrantSender = oneshot::Sender<()>;
 
 /// A session that this instance holds.
 #[derive(Debug)]
 pub struct Session {
-    /// Which session of which vehicle.
+    /// The vehicle and the session's epoch.
     pub key: SessionKey,
-    mailbox: Arc<Mailbox>,
-    /// Held for a few instructions, never across an await. Written by the commands of the session and
-    /// by its connection.
-    lanes: Mutex<Lanes<TurnSender>>,
-    /// Milliseconds since 1970, 0 before the first. Written by the session's connection.
+    handle: Arc<ConnectionHandle>,
+    /// Held for a few instructions, never across an await. Written by the commands of the session and by its connection.
+    slots: Mutex<ReplySlots<GrantSender>>,
+    /// The last heartbeat in milliseconds since 1970, 0 before the first. Written by the session's connection.
     heartbeat: AtomicI64,
     /// The heartbeat that the last flush took. Written by the flush.
     flushed: AtomicI64,
 }
 
 impl Session {
-    /// A session of the connection behind `mailbox`.
+    /// A session whose connection is reached through `handle`.
     #[must_use]
-    pub fn new(key: SessionKey, mailbox: Arc<Mailbox>) -> Self {
+    pub fn new(key: SessionKey, handle: Arc<ConnectionHandle>) -> Self {
         Self {
             key,
-            mailbox,
-            lanes: Mutex::default(),
+            handle,
+            slots: Mutex::default(),
             heartbeat: AtomicI64::new(0),
             flushed: AtomicI64::new(0),
         }
     }
 
-    /// Notes a heartbeat: one store to memory.
+    /// Notes a heartbeat, in memory only.
     pub fn heartbeat(&self, at: Timestamp) {
         self.heartbeat.store(at.as_millis(), Ordering::Relaxed);
     }
@@ -57,161 +56,167 @@ impl Session {
         (millis != 0).then(|| Timestamp::from_millis(millis))
     }
 
-    /// The last heartbeat, if it was not taken before.
+    /// The last heartbeat, unless an earlier call returned it.
     pub(super) fn take_heartbeat(&self) -> Option<Timestamp> {
         let last = self.last_heartbeat()?;
         (self.flushed.swap(last.as_millis(), Ordering::Relaxed) != last.as_millis()).then_some(last)
     }
 
-    /// Gets in line for the lane of `kind` with a new command, behind at most `limit - 1` others that
-    /// wait. Ids ascend in the order of the line.
-    pub fn enter(self: &Arc<Self>, kind: AnswerKind, limit: usize) -> Result<Turn, Refused> {
-        self.enter_as(kind, limit, Uuid::now_v7)
-    }
-
-    /// Gets in line with a command that was made before.
-    pub fn enter_again(
+    /// Reserves the reply slot of `kind` for a new command; at most `queue_limit` commands wait for slots of the session.
+    /// The ids of new commands ascend in the order of their reservations.
+    pub fn reserve_slot(
         self: &Arc<Self>,
         kind: AnswerKind,
-        limit: usize,
+        queue_limit: usize,
+    ) -> Result<SlotReservation, SlotError> {
+        self.reserve(kind, queue_limit, Uuid::now_v7)
+    }
+
+    /// Reserves the reply slot of `kind` for a command that has an id already.
+    pub fn reserve_slot_for(
+        self: &Arc<Self>,
+        kind: AnswerKind,
+        queue_limit: usize,
         id: Uuid,
-    ) -> Result<Turn, Refused> {
-        self.enter_as(kind, limit, || id)
+    ) -> Result<SlotReservation, SlotError> {
+        self.reserve(kind, queue_limit, || id)
     }
 
-    fn enter_as(
+    fn reserve(
         self: &Arc<Self>,
         kind: AnswerKind,
-        limit: usize,
+        queue_limit: usize,
         id: impl FnOnce() -> Uuid,
-    ) -> Result<Turn, Refused> {
+    ) -> Result<SlotReservation, SlotError> {
         let (sender, receiver) = oneshot::channel();
-        let (id, entered) = self.with_lanes(|lanes| {
+        let (id, admission) = self.with_slots(|slots| {
+            // Under the lock, so that ids are ordered as the queue is.
             let id = id();
-            (id, lanes.enter(kind, id, sender, limit))
+            (id, slots.reserve(kind, id, sender, queue_limit))
         });
-        Ok(Turn {
+        Ok(SlotReservation {
             id,
             session: Arc::clone(self),
-            waiting: match entered? {
-                Entered::Turn(_) => None,
-                Entered::Waiting => Some(receiver),
+            grant: match admission? {
+                Admission::Granted(_) => None,
+                Admission::Queued => Some(receiver),
             },
         })
     }
 
-    /// Whether the command may be written now. From then on the next answer of its kind is its own.
+    /// Whether a dispatched command may be written now. If so, the next answer of its kind belongs to it.
     #[must_use]
     pub fn begin_write(&self, id: Uuid) -> bool {
-        self.with_lanes(|lanes| lanes.begin_write(id))
+        self.with_slots(|slots| slots.begin_write(id))
     }
 
-    /// An answer of `kind` came: whose it is, if anybody's.
-    pub fn answered(&self, kind: AnswerKind) -> Option<Credit> {
-        let (credit, next) = self.with_lanes(|lanes| lanes.answer(kind))?;
-        tell(next);
-        Some(credit)
+    /// The command that an answer of `kind` belongs to; `None` if the answer is unsolicited.
+    pub fn match_answer(&self, kind: AnswerKind) -> Option<MatchedCommand> {
+        let (matched, next) = self.with_slots(|slots| slots.answer(kind))?;
+        notify(next);
+        Some(matched)
     }
 
-    /// Stops waiting for the answer to a command.
-    pub fn give_up(&self, id: Uuid) -> GaveUp {
-        let (gave_up, next) = self.with_lanes(|lanes| lanes.give_up(id));
-        tell(next);
-        gave_up
+    /// Abandons a command: nobody waits for its answer any more.
+    pub fn abandon(&self, id: Uuid) -> Abandoned {
+        let (abandoned, next) = self.with_slots(|slots| slots.abandon(id));
+        notify(next);
+        abandoned
     }
 
-    /// The late answer to a command that was given up is expected no longer.
-    pub fn release(&self, id: Uuid) {
-        tell(self.with_lanes(|lanes| lanes.release(id)));
+    /// Frees the slot of an abandoned command whose late answer is no longer expected.
+    pub fn release_slot(&self, id: Uuid) {
+        notify(self.with_slots(|slots| slots.release(id)));
     }
 
-    /// Writes no more commands: the gateway says goodbye. What is written may still be answered.
+    /// Lets no further command be written, because the gateway is about to say goodbye. Those that are written may still
+    /// be answered.
     pub fn stop_commands(&self) {
-        self.with_lanes(Lanes::stop);
+        self.with_slots(ReplySlots::stop);
     }
 
-    /// Whether the vehicle was asked something that it may still answer in time.
+    /// Whether a command is written that was neither answered nor abandoned.
     #[must_use]
     pub fn awaits_answers(&self) -> bool {
-        self.with_lanes(|lanes| lanes.awaits_answers())
+        self.with_slots(|slots| slots.awaits_answers())
     }
 
-    /// Takes no more commands and forgets those it has; whoever waits for a turn is told.
-    pub(super) fn close_lanes(&self) {
-        self.with_lanes(Lanes::close);
+    /// Frees all slots and refuses further commands; queued reservations fail with [`SlotError::SessionClosed`].
+    pub(super) fn close_slots(&self) {
+        self.with_slots(ReplySlots::close);
     }
 
-    /// Asks the session's connection to close, without a word.
+    /// Asks the session's connection to close without a goodbye.
     pub fn close(&self, reason: DisconnectReason) {
-        self.close_lanes();
-        self.mailbox.close(reason);
+        self.close_slots();
+        self.handle.close(reason);
     }
 
-    fn with_lanes<R>(&self, work: impl FnOnce(&mut Lanes<TurnSender>) -> R) -> R {
-        work(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// Tells the next in line. One that has gone meanwhile gives the lane back by itself.
-fn tell(next: Option<TurnSender>) {
-    if let Some(turn) = next {
-        let _gone = turn.send(());
+    fn with_slots<R>(&self, work: impl FnOnce(&mut ReplySlots<GrantSender>) -> R) -> R {
+        work(&mut self.slots.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A command's place in the line of its session. Given back when dropped, unless it was dispatched.
+/// Notifies the command that was granted a slot. If its reservation was dropped meanwhile, the drop frees the slot.
+fn notify(next: Option<GrantSender>) {
+    if let Some(grant) = next {
+        let _dropped = grant.send(());
+    }
+}
+
+/// A command's place in the queue for a reply slot, or the slot itself. Dropping it cancels the reservation, unless the
+/// command was dispatched.
 #[derive(Debug)]
-pub struct Turn {
+pub struct SlotReservation {
     id: Uuid,
     session: Arc<Session>,
-    /// `None` once the turn has come.
-    waiting: Option<oneshot::Receiver<()>>,
+    /// `None` once the slot is known to be granted.
+    grant: Option<oneshot::Receiver<()>>,
 }
 
-impl Turn {
+impl SlotReservation {
     /// The command's id.
     #[must_use]
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// The session whose turn it is.
+    /// The session that the slot belongs to.
     #[must_use]
     pub fn session(&self) -> &Arc<Session> {
         &self.session
     }
 
-    /// Whether the turn has come, as far as is known here.
+    /// Whether the slot was granted at once, or [`SlotReservation::granted`] has returned.
     #[must_use]
-    pub fn has_come(&self) -> bool {
-        self.waiting.is_none()
+    pub fn is_granted(&self) -> bool {
+        self.grant.is_none()
     }
 
-    /// Waits for the turn; an error if the session takes no more commands.
-    pub async fn come(&mut self) -> Result<(), Refused> {
-        if let Some(waiting) = &mut self.waiting {
-            waiting.await.map_err(|_| Refused::Closed)?;
-            self.waiting = None;
+    /// Waits until the slot is granted; fails if the session takes no more commands.
+    pub async fn granted(&mut self) -> Result<(), SlotError> {
+        if let Some(grant) = &mut self.grant {
+            grant.await.map_err(|_| SlotError::SessionClosed)?;
+            self.grant = None;
         }
         Ok(())
     }
 
-    /// Hands the command, which is claimed, to the connection, to be written before that instant or
-    /// never. From here on it ends by its answer, by [`Session::give_up`] or with the session.
-    pub fn dispatch(self, action: Action, before: Instant) {
-        if self.session.with_lanes(|lanes| lanes.dispatch(self.id)) {
-            let order = Order {
+    /// Hands a claimed command to the connection, which writes it before `deadline` or never. From here on the command
+    /// ends with its answer, by [`Session::abandon`] or with the session.
+    pub fn dispatch(self, action: Action, deadline: Instant) {
+        if self.session.with_slots(|slots| slots.dispatch(self.id)) {
+            self.session.handle.write(CommandWrite {
                 id: self.id,
                 action,
-                before,
-            };
-            self.session.mailbox.order(order);
+                deadline,
+            });
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for SlotReservation {
     fn drop(&mut self) {
-        tell(self.session.with_lanes(|lanes| lanes.leave(self.id)));
+        notify(self.session.with_slots(|slots| slots.cancel(self.id)));
     }
 }

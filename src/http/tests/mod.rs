@@ -27,7 +27,7 @@ use crate::{
     commands::CommandOptions,
     domain::DeviceId,
     fanout::Fanout,
-    sessions::Mailbox,
+    sessions::ConnectionHandle,
     store::{DatabaseAddress, Store, StoreOptions},
     webhooks::{Counts, Rules},
 };
@@ -194,8 +194,8 @@ impl Api {
             .sessions
             .begin_login(device_id.clone(), remote)
             .await;
-        let mailbox = Arc::new(Mailbox::default());
-        let session = self.parts.sessions.finish_login(device_id, login, mailbox);
+        let handle = Arc::new(ConnectionHandle::default());
+        let session = self.parts.sessions.finish_login(device_id, login, handle);
         let blob = Bytes::from_static(content);
         self.parts
             .sessions
