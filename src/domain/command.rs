@@ -1,4 +1,4 @@
-//! What operators ask of a vehicle, and what becomes of it.
+//! Commands to vehicles: actions, answers, and how far a command has come.
 
 use std::{fmt, str::FromStr};
 
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::{DeviceId, OutOfRange, ReportInterval, Timestamp, VehicleState};
 
-/// What the gateway asks a vehicle to do. Its text is the sentence that travels.
+/// What a command asks a vehicle to do. Its text is the sentence of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// `HOW'S IT GOING?`: tell the state now.
+    /// `HOW'S IT GOING?`: send the state now.
     AskState,
     /// `KEEP ME POSTED EVERY <s> SECONDS.`: report at this interval.
     KeepMePosted(ReportInterval),
@@ -23,7 +23,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// How a vehicle answers it.
+    /// The kind of answer that it expects.
     #[must_use]
     pub fn answer_kind(self) -> AnswerKind {
         match self {
@@ -49,15 +49,15 @@ impl fmt::Display for Action {
     }
 }
 
-/// Text that is no [`Action`].
+/// Text that is not an [`Action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAction {
-    /// Not a sentence with which the gateway opens an exchange.
+    /// The text is none of the sentences.
     #[error(
         "must be one of 'HOW'S IT GOING?', 'KEEP ME POSTED EVERY <s> SECONDS.', 'HEY YOU, RUN!', 'HEY YOU, REST!', 'GOTTA GO.'"
     )]
     Unknown,
-    /// The right words around an interval that is none.
+    /// The interval is out of its range.
     #[error("the report interval must be {}", .0.allowed)]
     Interval(OutOfRange),
 }
@@ -76,15 +76,15 @@ impl FromStr for Action {
             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
             .filter(|digits| (1..=20).contains(&digits.len()))
             .ok_or(InvalidAction::Unknown)?;
-        // More than 64 bits hold is as much out of range as 3601.
+        // A number that does not fit into 64 bits is out of range, too.
         ReportInterval::new(seconds.parse().unwrap_or(u64::MAX))
             .map(Self::KeepMePosted)
             .map_err(InvalidAction::Interval)
     }
 }
 
-/// Which answers answer which actions. Answers carry no id, so of each kind one command at a time
-/// waits for its answer.
+/// A kind of answer, which a set of actions expects. Answers carry no id, so at most one command of each kind may be
+/// unanswered at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum AnswerKind {
     /// `FINE. …`
@@ -97,23 +97,23 @@ pub enum AnswerKind {
     SeeYa,
 }
 
-/// What a vehicle answers to an [`Action`]. Its text is the sentence.
+/// The answer of a vehicle to an [`Action`]. Its text is the sentence of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// `FINE. …`: this is the state.
+    /// `FINE. …`: the current state.
     Fine(VehicleState),
-    /// `SURE, I WILL!`: the interval is taken over.
+    /// `SURE, I WILL!`: the interval is accepted.
     Sure,
     /// `DONE!`: turned on or off.
     Done,
     /// `I CAN'T, SORRY.`: not turned on or off.
     Cannot,
-    /// `SEE YA!`: agreed to part.
+    /// `SEE YA!`: the session may end.
     SeeYa,
 }
 
 impl Answer {
-    /// Which actions it answers.
+    /// The kind of the answer.
     #[must_use]
     pub fn kind(self) -> AnswerKind {
         match self {
@@ -230,30 +230,30 @@ impl CommandOrigin {
     }
 }
 
-/// A command and what became of it so far.
+/// A command and its progress so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Ascending in the order in which commands were made (a UUID of version 7).
+    /// Its id, a UUID of version 7: ascending in the order of creation.
     pub id: Uuid,
-    /// Of which vehicle.
+    /// The vehicle that it is for.
     pub device_id: DeviceId,
-    /// What was asked.
+    /// What the vehicle is asked to do.
     pub action: Action,
-    /// Who asked.
+    /// Where it comes from.
     pub origin: CommandOrigin,
     /// How far it has come.
     pub state: CommandState,
-    /// When it was asked.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// From when on it is never written.
+    /// The time from which on it is never written.
     pub expires_at: Timestamp,
     /// When the session claimed it, right before it was written.
     pub sent_at: Option<Timestamp>,
-    /// When it came to its final state.
+    /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
-    /// What the vehicle answered in time.
+    /// The answer of the vehicle, if it came in time.
     pub reply: Option<String>,
-    /// What the vehicle answered after the end.
+    /// The answer of the vehicle, if it came after the final state.
     pub late_reply: Option<String>,
 }
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_an_action_is_its_sentence_and_nothing_else_is_one() {
+    fn an_action_is_parsed_from_its_sentence_only() {
         let every = |seconds| Action::KeepMePosted(ReportInterval::new(seconds).unwrap());
         for action in [
             Action::AskState,

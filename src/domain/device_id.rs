@@ -1,13 +1,13 @@
-//! The name a vehicle goes by.
+//! The id of a vehicle.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use uuid::Uuid;
 
-/// A vehicle's name: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`, but not `.` or `..`.
+/// The id of a vehicle: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`, but not `.` or `..`.
 ///
-/// A UUID names the same vehicle in upper and lower case and is kept in lower case; every other
-/// id is case-sensitive. Cloning costs a reference count.
+/// A UUID is the same id in upper and lower case and is stored in lower case; every other id is case-sensitive. A clone
+/// shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(Arc<str>);
 
@@ -20,7 +20,7 @@ impl DeviceId {
     /// The longest id, in characters (all of them ASCII).
     pub const MAX_LEN: usize = 64;
 
-    /// Checks `text` and puts a UUID into its canonical lower case.
+    /// Parses `text`. A UUID is converted to lower case.
     pub fn parse(text: &str) -> Result<Self, InvalidDeviceId> {
         if text.is_empty()
             || text.len() > Self::MAX_LEN
@@ -30,7 +30,7 @@ impl DeviceId {
         {
             return Err(InvalidDeviceId);
         }
-        // Only the hyphenated form is what devices call a UUID; 32 bare hex digits stay as they are.
+        // Devices write UUIDs with hyphens; 32 bare hex digits are an id of another kind and stay as they are.
         if text.len() == 36
             && text.bytes().any(|byte| byte.is_ascii_uppercase())
             && Uuid::try_parse(text).is_ok()
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_1_to_64_characters_of_the_allowed_set() {
+    fn an_id_is_1_to_64_allowed_characters() {
         for good in ["a", "A.b_c:d-9", "__proto__", "...", &"x".repeat(64)] {
             assert_eq!(DeviceId::parse(good).unwrap().as_str(), good);
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_is_kept_in_lower_case_and_other_ids_are_case_sensitive() {
+    fn only_uuids_are_case_insensitive() {
         let upper = DeviceId::parse("9180AF05-0219-4C88-8A95-3DA86B130D43").unwrap();
         assert_eq!(upper.as_str(), "9180af05-0219-4c88-8a95-3da86b130d43");
         assert_ne!(DeviceId::parse("Truck-1"), DeviceId::parse("truck-1"));

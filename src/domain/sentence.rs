@@ -1,10 +1,10 @@
-//! What vehicles and the gateway say to each other.
+//! The sentences of the protocol, in both directions.
 
 use bytes::Bytes;
 
 use super::{Action, DeviceId, ReportInterval, VehicleState};
 
-/// A sentence that a device says, whole and in range.
+/// A valid sentence of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceSentence {
     /// `HELLO, I'M <device_id>!`: login.
@@ -13,25 +13,25 @@ pub enum DeviceSentence {
     Ping,
     /// `REPORT. I'M HERE …`: the periodic report.
     Report(VehicleState),
-    /// `FINE. I'M HERE …`: the answer to [`Action::AskState`], or a report when unasked.
+    /// `FINE. I'M HERE …`: the answer to [`Action::AskState`], or an unsolicited report.
     Fine(VehicleState),
     /// `WTF! <n>` and n bytes: a firmware crash dump.
     DebugBlob(Bytes),
     /// `GOTTA GO.`: the device ends the session.
     Goodbye,
-    /// `KEEP ME POSTED EVERY <s> SECONDS.`: the interval at which the device reports.
+    /// `KEEP ME POSTED EVERY <s> SECONDS.`: the interval at which the device will report.
     KeepMePosted(ReportInterval),
-    /// `DONE!`: turned on or off as asked.
+    /// `DONE!`: turned on or off.
     Done,
     /// `I CAN'T, SORRY.`: not turned on or off.
     Cannot,
-    /// `SURE, I WILL!`: the interval was taken over.
+    /// `SURE, I WILL!`: the interval is accepted.
     SureIWill,
     /// `SEE YA!`: the answer to [`Action::Goodbye`].
     SeeYa,
 }
 
-/// A sentence that the gateway says.
+/// A sentence of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewaySentence {
     /// `HI, NICE TO MEET YOU!`: the login is stored.
@@ -44,18 +44,18 @@ pub enum GatewaySentence {
     BlobReported,
     /// `SEE YA!`: the answer to the device's goodbye.
     SeeYa,
-    /// `SURE, I WILL!`: the interval that the device named is recorded.
+    /// `SURE, I WILL!`: the interval of the device is stored.
     SureIWill,
-    /// `SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.`
+    /// `SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.`: the sentence was bad.
     Bad,
-    /// `I DON'T KNOW YOU!`: something other than a login came before the login.
+    /// `I DON'T KNOW YOU!`: another sentence came before the login.
     DontKnowYou,
-    /// The gateway opens an exchange; everything above answers in one.
+    /// A command, which the device answers. All others are replies.
     Command(Action),
 }
 
 impl GatewaySentence {
-    /// Whether the gateway opens this exchange (a command) rather than answers in one (a reply).
+    /// Whether it is a command, not a reply.
     #[must_use]
     pub fn is_command(self) -> bool {
         matches!(self, Self::Command(_))

@@ -1,4 +1,4 @@
-//! Instants as the gateway stores and shows them.
+//! Timestamps as the gateway stores and shows them.
 
 use std::{fmt, time::Duration};
 
@@ -9,9 +9,9 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The wall clock of this host, in UTC.
     ///
-    /// It stamps what is stored in an `SQLite` file, and there it also decides when a command expires, an offline grace ends or
-    /// a webhook is due. On a database server the store uses the database's clock for that. Deadlines of connections
-    /// and of membership never use it: they are monotonic.
+    /// With a database in a file it stamps what is stored, and so decides when a command expires, when a webhook message is
+    /// due and when a row is old enough to be removed. With a database on a server the store uses that server's clock
+    /// instead. The deadlines of connections and of the failure detector use monotonic clocks only.
     #[must_use]
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
@@ -29,21 +29,21 @@ impl Timestamp {
         self.0
     }
 
-    /// This instant and `time` more.
+    /// The instant `time` later.
     #[must_use]
     pub fn after(self, time: Duration) -> Self {
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(time))
     }
 
-    /// How long after `earlier` this is; nothing if it is before.
+    /// The time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    /// This instant less `age`, at the earliest 1970.
+    /// The instant `age` earlier, but not before 1970.
     #[must_use]
     pub fn before(self, age: Duration) -> Self {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_rfc_3339_with_milliseconds() {
+    fn a_timestamp_is_shown_as_rfc_3339_with_milliseconds() {
         let timestamp = Timestamp::from_millis(1_795_402_499_050);
         assert_eq!(timestamp.to_string(), "2026-11-23T02:54:59.050Z");
     }

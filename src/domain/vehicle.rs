@@ -1,4 +1,4 @@
-//! What is known of a vehicle.
+//! A vehicle and its history, as stored.
 
 use std::net::SocketAddr;
 
@@ -7,51 +7,52 @@ use super::{
     VehicleState,
 };
 
-/// A session, named so that a stale one cannot be taken for a newer one.
+/// The key of a session.
 ///
-/// Every login of a vehicle gets the next epoch, so `(device_id, epoch)` never names two sessions.
+/// Every login of a vehicle gets the next epoch, so no two sessions have the same key, and a stale session cannot be
+/// taken for a newer one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionKey {
-    /// Whose session it is.
+    /// The vehicle.
     pub device_id: DeviceId,
-    /// 1 for the vehicle's first login ever, then up by 1.
+    /// The number of the login: 1 for the vehicle's first, then increasing by 1.
     pub epoch: i64,
 }
 
-/// A vehicle as the store knows it. What was never learned is `None`.
+/// A vehicle as stored. Values that were never received are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vehicle {
-    /// Its name.
+    /// Its id.
     pub device_id: DeviceId,
     /// Whether it has a session now.
     pub online: bool,
-    /// Degrees north, as last reported.
+    /// Degrees north of the equator, as last reported.
     pub latitude: Option<Latitude>,
-    /// Degrees east, as last reported.
+    /// Degrees east of Greenwich, as last reported.
     pub longitude: Option<Longitude>,
-    /// State of charge, as last reported.
+    /// State of charge in percent, as last reported.
     pub battery: Option<Battery>,
     /// On or off, as last reported.
     pub running: Option<Running>,
     /// When the last report came.
     pub reported_at: Option<Timestamp>,
-    /// When the last `PING.` came; up to one flush interval old in the database.
+    /// When the last `PING.` came. The database has it with a delay of up to `store.heartbeat_flush`.
     pub last_heartbeat: Option<Timestamp>,
     /// The report interval that an operator wants.
     pub update_frequency: Option<ReportInterval>,
-    /// The report interval that the vehicle said it keeps.
+    /// The report interval that the vehicle has acknowledged.
     pub acknowledged_update_frequency: Option<ReportInterval>,
     /// When the newest session began.
     pub connected_at: Option<Timestamp>,
     /// When the newest ended session ended.
     pub disconnected_at: Option<Timestamp>,
-    /// Why it ended.
+    /// Why that session ended.
     pub disconnect_reason: Option<DisconnectReason>,
-    /// Where the newest session came from.
+    /// The address from which the newest session was opened.
     pub remote_address: Option<SocketAddr>,
-    /// The instance that holds the session, while there is one.
+    /// The id of the incarnation that holds the session, while there is one.
     pub instance_id: Option<String>,
-    /// When the vehicle was first heard of.
+    /// When the vehicle was first seen.
     pub created_at: Timestamp,
     /// When the last event was stored, heartbeats aside.
     pub updated_at: Timestamp,
@@ -60,20 +61,20 @@ pub struct Vehicle {
 /// One stored report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Ascending in the order in which reports were stored.
+    /// Its id, ascending in the order of storing.
     pub id: i64,
     /// When the gateway received it.
     pub received_at: Timestamp,
-    /// What it told.
+    /// The reported state.
     pub state: VehicleState,
 }
 
 /// One stored debug blob, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebugBlobInfo {
-    /// Ascending in the order in which blobs were stored.
+    /// Its id, ascending in the order of storing.
     pub id: i64,
-    /// Which vehicle sent it.
+    /// The vehicle that sent it.
     pub device_id: DeviceId,
     /// When the gateway received it.
     pub received_at: Timestamp,

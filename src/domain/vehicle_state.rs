@@ -1,12 +1,12 @@
-//! What a vehicle says of itself, in values that cannot be out of range.
+//! The state of a vehicle, in types that cannot be out of range.
 
 use std::fmt;
 
-/// A value of the right shape that is outside its range.
+/// A value that is out of its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must be {allowed}")]
 pub struct OutOfRange {
-    /// What the value stands for, as a noun.
+    /// The name of the value.
     pub what: &'static str,
     /// The range, in words.
     pub allowed: &'static str,
@@ -14,8 +14,8 @@ pub struct OutOfRange {
 
 /// Decimal degrees from `-LIMIT` to `LIMIT`, rounded to 9 decimals (0.1 mm on the equator).
 ///
-/// Held as whole billionths, so that equality is exact, `-0` is 0, and what is read back from a
-/// double-precision column is what was written.
+/// Stored as whole billionths, so that equality is exact, `-0` is 0, and a double-precision column gives back the written
+/// value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Degrees<const LIMIT: i64>(i64);
 
@@ -41,7 +41,7 @@ impl<const LIMIT: i64> Degrees<LIMIT> {
 
     /// From a sign, whole degrees and the digits after the dot (ASCII, any number of them).
     ///
-    /// The value as written must be in range; then it is rounded, halves away from zero.
+    /// The value must be in range before it is rounded, halves away from zero.
     pub fn from_digits(negative: bool, whole: u16, fraction: &[u8]) -> Result<Self, OutOfRange> {
         let mut billionths = i64::from(whole) * BILLION;
         let mut unit = BILLION;
@@ -60,7 +60,7 @@ impl<const LIMIT: i64> Degrees<LIMIT> {
         Ok(Self(if negative { -billionths } else { billionths }))
     }
 
-    /// From a floating-point number, as JSON and SQL have them.
+    /// From a floating-point number of JSON or SQL.
     pub fn from_f64(degrees: f64) -> Result<Self, OutOfRange> {
         #[expect(clippy::cast_precision_loss, reason = "LIMIT is 90 or 180")]
         if degrees.is_nan() || degrees.abs() > LIMIT as f64 {
@@ -73,7 +73,7 @@ impl<const LIMIT: i64> Degrees<LIMIT> {
         Ok(Self((degrees * 1e9).round() as i64))
     }
 
-    /// The nearest double, which prints with the 9 decimals it was made from.
+    /// The nearest double, which prints with the same 9 decimals.
     #[must_use]
     pub fn to_f64(self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "at most 180e9, below 2^53")]
@@ -167,7 +167,7 @@ impl From<bool> for Running {
     }
 }
 
-/// Everything a report tells, all at one instant.
+/// The state in a report, all of one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VehicleState {
     /// Degrees north.
@@ -180,7 +180,7 @@ pub struct VehicleState {
     pub battery: Battery,
 }
 
-/// As vehicles say it: `I'M HERE <lat> <lon>, <RESTING|RUNNING> AND CHARGED AT <battery>%.`
+/// As in the sentences of vehicles: `I'M HERE <lat> <lon>, <RESTING|RUNNING> AND CHARGED AT <battery>%.`
 impl fmt::Display for VehicleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn degrees_are_rounded_to_nine_decimals_halves_away_from_zero() {
+    fn degrees_are_rounded_to_nine_decimals() {
         assert_eq!(latitude(43, "62152"), Ok(43.62152));
         assert_eq!(latitude(1, "0000000004999"), Ok(1.0));
         assert_eq!(latitude(1, "0000000005"), Ok(1.000_000_001));
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn degrees_as_written_must_be_in_range_and_minus_zero_is_zero() {
+    fn degrees_must_be_in_range_before_rounding() {
         assert_eq!(latitude(90, ""), Ok(90.0));
         assert!(latitude(90, "00000000001").is_err());
         assert!(latitude(999, "").is_err());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn battery_and_interval_know_their_ranges() {
+    fn battery_and_interval_check_their_ranges() {
         assert_eq!(Battery::new(100).unwrap().percent(), 100);
         assert!(Battery::new(101).is_err());
         assert!(Battery::new(256).is_err());
@@ -245,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn degrees_survive_a_double_column_and_their_own_text(billionths in -180_000_000_000_i64..=180_000_000_000) {
+        fn degrees_survive_a_double_column_and_their_text(billionths in -180_000_000_000_i64..=180_000_000_000) {
             let value = Degrees::<180>(billionths);
             prop_assert_eq!(Longitude::from_f64(value.to_f64()), Ok(value));
             let text = value.to_string();
