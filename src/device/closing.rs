@@ -29,8 +29,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         }
         let shut = shut_down(&mut self.stream).await;
         let end = session.map(|session| {
-            let ticket = self.sessions.begin_end(&session, reason);
-            (session, ticket)
+            let pending_write = self.sessions.begin_end(&session, reason);
+            (session, pending_write)
         });
         if shut && sends_last_reply(reason) {
             linger(&mut self.stream).await;
@@ -60,24 +60,28 @@ impl Cleanup {
         let mut end = self.end;
         // A login that is still pending may yet be stored: then its session is ended right after.
         if let Some(PendingLogin {
-            ticket, device_id, ..
+            pending_write,
+            device_id,
+            ..
         }) = self.login
         {
-            let stored = ticket.await;
+            let stored = pending_write.await;
             let login = self.sessions.finish_login(device_id, stored, self.handle);
             end = login.ok().map(|LoggedIn { session, .. }| {
-                let ticket = self.sessions.begin_end(&session, reason);
-                (session, ticket)
+                let pending_write = self.sessions.begin_end(&session, reason);
+                (session, pending_write)
             });
         }
         let remote = self.remote;
-        let Some((session, ticket)) = end else {
+        let Some((session, pending_write)) = end else {
             tracing::debug!(%remote, %reason, "connection closed");
             return;
         };
         let SessionKey { device_id, epoch } = &session.key;
         tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
-        self.sessions.finish_end(&session, reason, ticket).await;
+        self.sessions
+            .finish_end(&session, reason, pending_write)
+            .await;
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) struct DeviceConnection<S> {
 /// A login that is being stored.
 #[derive(Debug)]
 pub(super) struct PendingLogin {
-    pub(super) ticket: PendingWrite<Login>,
+    pub(super) pending_write: PendingWrite<Login>,
     pub(super) device_id: DeviceId,
     /// The message to handle after the login, instead of a greeting.
     pub(super) first_message: Option<DeviceMessage>,
@@ -276,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             return;
         };
         match (self.commands.answer(session, answer), answer) {
-            (Some(ticket), _) => self.replies.when_stored(ticket, None, 0),
+            (Some(pending_write), _) => self.replies.when_stored(pending_write, None, 0),
             (None, Answer::Fine(state)) => {
                 let thanks = thank_if_unsolicited.then_some(GatewaySentence::Thanks);
                 self.store(Record::Report(state), thanks);
@@ -295,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             return;
         };
         let mut blob_size = 0;
-        let ticket = match record {
+        let pending_write = match record {
             Record::Report(state) => self.sessions.report(session, state),
             Record::DebugBlob(content) => {
                 blob_size = content.len();
@@ -303,7 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             }
             Record::KeepMePosted(interval) => self.sessions.acknowledge_interval(session, interval),
         };
-        self.replies.when_stored(ticket, say, blob_size);
+        self.replies.when_stored(pending_write, say, blob_size);
     }
 }
 

@@ -27,9 +27,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             device_id,
             first_message,
         } = request;
-        let ticket = self.sessions.begin_login(device_id.clone(), self.remote);
+        let pending_write = self.sessions.begin_login(device_id.clone(), self.remote);
         self.login = Some(PendingLogin {
-            ticket,
+            pending_write,
             device_id,
             first_message,
             since: Instant::now(),
@@ -44,7 +44,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         let Some(login) = &mut self.login else {
             return Ok(false);
         };
-        let Poll::Ready(stored) = Pin::new(&mut login.ticket).poll(context) else {
+        let Poll::Ready(stored) = Pin::new(&mut login.pending_write).poll(context) else {
             return Ok(false);
         };
         let Some(PendingLogin {

@@ -37,7 +37,7 @@ enum QueuedReply {
     Command(CommandWrite),
     /// A sentence that waits for the commit.
     WhenStored {
-        ticket: PendingWrite<Written>,
+        pending_write: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         since: Instant,
         /// The write waits for room in the queue of the store.
@@ -97,20 +97,20 @@ impl Replies {
         self.queue.push_back(QueuedReply::Command(command));
     }
 
-    /// Queues the sentence `say`, to be sent once the write of `size` bytes behind `ticket` is committed.
+    /// Queues the sentence `say`, to be sent once the write of `size` bytes behind `pending_write` is committed.
     pub(super) fn when_stored(
         &mut self,
-        ticket: PendingWrite<Written>,
+        pending_write: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         size: usize,
     ) {
-        let held_up = !ticket.is_queued();
+        let held_up = !pending_write.is_queued();
         if held_up {
             self.held_up = Some(size);
         }
         let since = Instant::now();
         self.queue.push_back(QueuedReply::WhenStored {
-            ticket,
+            pending_write,
             say,
             since,
             held_up,
@@ -244,13 +244,13 @@ impl Replies {
                     written.then_some(GatewaySentence::Command(command.action))
                 }
                 Some(QueuedReply::WhenStored {
-                    ticket,
+                    pending_write,
                     say,
                     held_up,
                     ..
                 }) => {
-                    let polled = Pin::new(&mut *ticket).poll(context);
-                    if *held_up && ticket.is_queued() {
+                    let polled = Pin::new(&mut *pending_write).poll(context);
+                    if *held_up && pending_write.is_queued() {
                         *held_up = false;
                         self.held_up = None;
                     }

@@ -66,6 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             consider(since + options.blob_timeout, DueAction::CheckSlowBlob);
         }
         match self.replies.wait() {
+            // By hand instead of by tokio-io-timeout: that would be two more timers in each idle connection.
             Some(ReplyWait::Device(since)) => consider(
                 since + options.write_timeout,
                 DueAction::Close(DisconnectReason::SlowReader),
