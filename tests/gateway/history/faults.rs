@@ -7,12 +7,12 @@ use std::{
 
 use fastrand::Rng;
 
-use super::record::{Clock, Fault, Trouble};
+use crate::history::record::{Clock, Fault, Trouble};
 use crate::support::{Cluster, LEASE};
 
 /// A fault that begins this long after the run, and how long it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     at: Duration,
     fault: Fault,
     length: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Planned {
 
 /// Faults for a run of this length. What happens to Redis may coincide with anything; of the rest, only two
 /// instances fail at the same time, and only where a third is left.
-pub(super) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Planned> {
+pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Planned> {
     let mut plan = Vec::new();
     let millis = |rng: &mut Rng, from: u64, to: u64| Duration::from_millis(rng.u64(from..to));
     let lease = u64::try_from(LEASE.as_millis()).unwrap();
@@ -80,7 +80,7 @@ pub(super) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Pla
 }
 
 /// Does it. All is as before when this returns.
-pub(super) fn cause(cluster: &mut Cluster, plan: &[Planned], clock: Clock) -> Vec<Trouble> {
+pub(crate) fn cause(cluster: &mut Cluster, plan: &[Planned], clock: Clock) -> Vec<Trouble> {
     let start = Instant::now();
     let mut under_way: Vec<(Duration, Trouble)> = Vec::new();
     let mut over = Vec::new();

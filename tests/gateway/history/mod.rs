@@ -5,18 +5,13 @@
 //! is wrong: `VEHICLE_GATEWAY_SEED` makes the same run again, as far as the machine does. `VEHICLE_GATEWAY_CHAOS_SECONDS` makes it longer, `VEHICLE_GATEWAY_CHAOS_INSTANCES`
 //! larger, and `VEHICLE_GATEWAY_CHAOS_DATABASE` may be `postgres`.
 
-mod check;
-mod clerks;
-mod content;
-mod conversation;
-mod excerpt;
+mod checker;
 mod faults;
-mod fleet;
-mod forgotten;
 mod observer;
-mod operators;
+mod payload;
 mod record;
-mod witness;
+mod violation_report;
+mod workload;
 
 use std::{
     fs,
@@ -29,13 +24,13 @@ use fastrand::Rng;
 use tokio::runtime::Runtime;
 
 use crate::support::{Cluster, Daemon, Database, LEASE, Receiver};
-use excerpt::{moment_of, tell};
-use fleet::{Fleet, Places};
 use observer::Observer;
+use observer::commit_clock::Witness;
 pub(crate) use observer::watch;
-use operators::Operators;
 use record::{Change, Clock, Delivery, Event, Fault, History, Kind, Moment, Told, Wish};
-use witness::Witness;
+use violation_report::{moment_of, tell};
+use workload::fleet::{Fleet, Places};
+use workload::http_clients::Operators;
 
 /// How long it may take until all is quiet once nothing is wrong any more. What is not quiet then is for the checks.
 const QUIET: Duration = Duration::from_mins(1);
@@ -213,7 +208,7 @@ impl Run {
                 && deletions > 2,
             "so little happened that nothing is proved"
         );
-        let violations = check::violations(history);
+        let violations = checker::violations(history);
         let Some(first) = violations.first() else {
             return;
         };
