@@ -12,7 +12,7 @@ use tokio::{
 
 use super::audited_with;
 use crate::{
-    history::seeded,
+    history::seeded_rng,
     support::{
         AsyncDevice, Cluster, Daemon, Database, Dialect, GatewayMessage, PATIENCE, hello,
         on_every_server, wait_until,
@@ -123,7 +123,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
     let addresses = (0..INSTANCES).map(|index| cluster.addresses(index)[0]);
     let instances: Vec<SocketAddr> = addresses.collect();
     let runtime = Runtime::new().unwrap();
-    let mut rng = seeded();
+    let mut rng = seeded_rng();
     let storms: Vec<_> = (0..VEHICLES)
         .map(|number| runtime.spawn(storm(number, instances.clone(), rng.fork())))
         .collect();

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    history::watch,
+    history::audit_writes,
     support::{Cluster, Database, Device, wait_until},
 };
 
@@ -31,7 +31,7 @@ fn audited(database: &Database, size: usize) -> Cluster {
 /// The same with further settings for each instance.
 fn audited_with(database: &Database, size: usize, settings: &[&str]) -> Cluster {
     let cluster = Cluster::start_with(database, size, settings);
-    watch(cluster.database_url());
+    audit_writes(cluster.database_url());
     cluster
 }
 

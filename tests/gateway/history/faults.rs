@@ -1,4 +1,4 @@
-//! What is done to the servers during a run: made from the seed alone, and done one after the other.
+//! The faults of a run: a plan that follows from the seed alone, and the thread that carries it out.
 
 use std::{
     thread,
@@ -7,20 +7,21 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::history::record::{Clock, Fault, Trouble};
+use super::record::{Fault, FaultWindow, RunClock};
 use crate::support::{Cluster, LEASE};
 
-/// A fault that begins this long after the run, and how long it lasts.
+/// A fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Planned {
+pub(super) struct PlannedFault {
+    /// How long after the start of the run it begins.
     at: Duration,
     fault: Fault,
     length: Duration,
 }
 
-/// Faults for a run of this length. What happens to Redis may coincide with anything; of the rest, only two
+/// Plans faults for a run of this length. Faults of Redis may overlap with any other. Of the others, at most two
 /// instances fail at the same time, and only where a third is left.
-pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Planned> {
+pub(super) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<PlannedFault> {
     let mut plan = Vec::new();
     let millis = |rng: &mut Rng, from: u64, to: u64| Duration::from_millis(rng.u64(from..to));
     let lease = u64::try_from(LEASE.as_millis()).unwrap();
@@ -34,7 +35,7 @@ pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Pla
             72..86 => (Fault::DatabaseDown, millis(rng, 0, 3_000)),
             _ => (Fault::DatabasePause, millis(rng, 500, 3 * lease)),
         };
-        plan.push(Planned {
+        plan.push(PlannedFault {
             at,
             fault,
             length: lasts,
@@ -42,16 +43,16 @@ pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Pla
         let is_instance = matches!(fault, Fault::Kill(_) | Fault::Pause(_));
         if is_instance && instances > 2 && rng.f32() < 0.3 {
             let second = (index + rng.usize(1..instances)) % instances;
-            plan.push(Planned {
+            plan.push(PlannedFault {
                 at: at + millis(rng, 0, 1_000),
                 fault: Fault::Kill(second),
                 length: millis(rng, 300, 3_000),
             });
         }
         if fault == Fault::Restart(index) && rng.f32() < 0.5 {
-            // All of them, one after the other.
+            // A rolling restart: every other instance after this one.
             for next in 1..instances {
-                plan.push(Planned {
+                plan.push(PlannedFault {
                     at,
                     fault: Fault::Restart((index + next) % instances),
                     length: Duration::ZERO,
@@ -68,7 +69,7 @@ pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Pla
             Fault::RedisPause
         };
         let lasts = millis(rng, 200, 6_000);
-        plan.push(Planned {
+        plan.push(PlannedFault {
             at,
             fault,
             length: lasts,
@@ -79,51 +80,54 @@ pub(crate) fn plan(rng: &mut Rng, length: Duration, instances: usize) -> Vec<Pla
     plan
 }
 
-/// Does it. All is as before when this returns.
-pub(crate) fn cause(cluster: &mut Cluster, plan: &[Planned], clock: Clock) -> Vec<Trouble> {
+/// Carries the plan out and returns when every fault is over, with the times at which they really lasted.
+pub(super) fn inject(
+    cluster: &mut Cluster,
+    plan: &[PlannedFault],
+    clock: RunClock,
+) -> Vec<FaultWindow> {
     let start = Instant::now();
-    let mut under_way: Vec<(Duration, Trouble)> = Vec::new();
+    let mut lasting: Vec<(Duration, FaultWindow)> = Vec::new();
     let mut over = Vec::new();
     let mut plan = plan.iter().peekable();
     loop {
-        // What ends first, or begins first.
-        let end = under_way.iter().map(|(until, _)| *until).min();
-        let begin = plan.peek().map(|planned| planned.at);
-        let Some(next) = end.into_iter().chain(begin).min() else {
+        let next_end = lasting.iter().map(|(until, _)| *until).min();
+        let next_begin = plan.peek().map(|planned| planned.at);
+        let Some(next) = next_end.into_iter().chain(next_begin).min() else {
             return over;
         };
         thread::sleep(next.saturating_sub(start.elapsed()));
-        if end == Some(next) {
-            let index = under_way.iter().position(|(until, _)| *until == next);
-            let (_, mut trouble) = under_way.swap_remove(index.unwrap());
-            undo(cluster, trouble.what);
-            trouble.until = clock.now();
-            over.push(trouble);
+        if next_end == Some(next) {
+            let index = lasting.iter().position(|(until, _)| *until == next);
+            let (_, mut window) = lasting.swap_remove(index.unwrap());
+            end(cluster, window.fault);
+            window.until = clock.now();
+            over.push(window);
         } else if let Some(planned) = plan.next() {
-            let busy = under_way
+            let conflicts = lasting
                 .iter()
-                .any(|(_, trouble)| clash(trouble.what, planned.fault));
-            if busy {
+                .any(|(_, window)| conflict(window.fault, planned.fault));
+            if conflicts {
                 continue;
             }
             let from = clock.now();
-            inflict(cluster, planned.fault);
-            let trouble = Trouble {
+            begin(cluster, planned.fault);
+            let window = FaultWindow {
                 from,
                 until: clock.now(),
-                what: planned.fault,
+                fault: planned.fault,
             };
             if matches!(planned.fault, Fault::Restart(_)) {
-                over.push(trouble);
+                over.push(window);
             } else {
-                under_way.push((start.elapsed() + planned.length, trouble));
+                lasting.push((start.elapsed() + planned.length, window));
             }
         }
     }
 }
 
-/// Whether a fault cannot begin while another lasts: what was planned may come later than planned.
-fn clash(lasting: Fault, new: Fault) -> bool {
+/// Whether a fault cannot begin while another lasts. Faults may begin later than planned, because restarts take time.
+fn conflict(lasting: Fault, new: Fault) -> bool {
     let is_redis = |fault| matches!(fault, Fault::RedisDown | Fault::RedisPause);
     let instance = |fault| match fault {
         Fault::Kill(index) | Fault::Pause(index) | Fault::Restart(index) => Some(index),
@@ -135,12 +139,12 @@ fn clash(lasting: Fault, new: Fault) -> bool {
     }
 }
 
-fn inflict(cluster: &mut Cluster, fault: Fault) {
+fn begin(cluster: &mut Cluster, fault: Fault) {
     match fault {
         Fault::Kill(index) => cluster.kill(index),
         Fault::Pause(index) => cluster.pause(index),
         Fault::Restart(index) => {
-            // One that cannot store what it has ends with a failure: what then holds is checked by the history.
+            // An instance that cannot store what it holds exits with a failure. The checker judges what that did.
             let _status = cluster.stop(index);
             cluster.start_instance(index);
         }
@@ -151,7 +155,7 @@ fn inflict(cluster: &mut Cluster, fault: Fault) {
     }
 }
 
-fn undo(cluster: &mut Cluster, fault: Fault) {
+fn end(cluster: &mut Cluster, fault: Fault) {
     match fault {
         Fault::Kill(index) => cluster.start_instance(index),
         Fault::Pause(index) => cluster.resume(index),
@@ -167,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_makes_one_plan_and_another_seed_another() {
+    fn a_plan_follows_from_its_seed() {
         let plan = |seed| plan(&mut Rng::with_seed(seed), Duration::from_mins(5), 3);
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));

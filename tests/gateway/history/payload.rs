@@ -1,25 +1,25 @@
-//! What is stored of a vehicle during a run, made from a number that is used once, and the number that it stands for.
+//! Payloads that encode a marker: what is stored for a vehicle is recognised by its values alone.
 
 use serde_json::{Value, json};
 
-use crate::history::record::Marker;
+use super::record::Marker;
 
-/// Whoever reports over HTTP for vehicles has numbers of its own, from here on.
-pub(crate) const OVER_HTTP: Marker = 500_000_000;
-/// The length of what a debug blob begins with.
-pub(crate) const TITLE: usize = 23;
+/// The first marker of reports over HTTP. Devices use smaller ones.
+pub(super) const FIRST_HTTP_MARKER: Marker = 500_000_000;
+/// The length of the header with which each debug blob begins, in bytes.
+pub(super) const BLOB_HEADER: usize = 23;
 
-/// The id of a vehicle by its number.
-pub(crate) fn id_of(vehicle: usize) -> String {
+/// The device id of the vehicle with this number.
+pub(super) fn device_id(vehicle: usize) -> String {
     format!("truck-{vehicle}")
 }
 
-fn number_of(device_id: &str) -> Option<usize> {
+fn vehicle_number(device_id: &str) -> Option<usize> {
     device_id.strip_prefix("truck-")?.parse().ok()
 }
 
-/// The values of a report that stand for this number. They are told apart by nine decimals.
-pub(crate) fn values(vehicle: usize, marker: Marker) -> String {
+/// The values of a report as a device sends them. The nine decimals of the longitude are the marker.
+pub(super) fn report_values(vehicle: usize, marker: Marker) -> String {
     format!(
         "I'M HERE {}.{:03} {}.{:09}, {} AND CHARGED AT {}%.",
         vehicle / 1000,
@@ -35,11 +35,11 @@ pub(crate) fn values(vehicle: usize, marker: Marker) -> String {
     )
 }
 
-/// The same, to be told over HTTP.
-pub(crate) fn state(vehicle: usize, marker: Marker) -> Value {
+/// The same values as the body of a report over HTTP.
+pub(super) fn report_body(vehicle: usize, marker: Marker) -> Value {
     let degrees = |text: String| -> f64 { text.parse().unwrap() };
     json!({
-        "deviceId": id_of(vehicle),
+        "deviceId": device_id(vehicle),
         "latitude": degrees(format!("{}.{:03}", vehicle / 1000, vehicle % 1000)),
         "longitude": degrees(format!("{}.{marker:09}", marker % 180)),
         "battery": marker % 101,
@@ -47,13 +47,13 @@ pub(crate) fn state(vehicle: usize, marker: Marker) -> Value {
     })
 }
 
-/// The number for which these values stand; `None` if there are none, or if they do not fit together.
-pub(crate) fn marker_of_state(
+/// The marker of these stored values; `None` if a value is missing, or if they are not those of one report.
+pub(super) fn marker_of_report(
     device_id: &str,
     (latitude, longitude): (Option<f64>, Option<f64>),
     (battery, running): (Option<i16>, Option<bool>),
 ) -> Option<Marker> {
-    let vehicle = number_of(device_id)?;
+    let vehicle = vehicle_number(device_id)?;
     #[expect(clippy::cast_possible_truncation, reason = "they have nine decimals")]
     let billionths = |degrees: f64| (degrees * 1e9).round() as i64;
     let marker = billionths(longitude?).rem_euclid(1_000_000_000);
@@ -72,8 +72,8 @@ pub(crate) fn marker_of_state(
     is_whole.then_some(marker)
 }
 
-/// The debug blob that stands for this number: of any bytes, mostly small.
-pub(crate) fn dump(vehicle: usize, marker: Marker) -> Vec<u8> {
+/// The debug blob with this marker: a header, and arbitrary bytes after it. One in 16 is large.
+pub(super) fn blob(vehicle: usize, marker: Marker) -> Vec<u8> {
     let mut content = format!("dump {marker:09} of {vehicle:05}").into_bytes();
     let more = if marker % 16 == 0 {
         20_000
@@ -84,19 +84,19 @@ pub(crate) fn dump(vehicle: usize, marker: Marker) -> Vec<u8> {
     content
 }
 
-/// The number for which a debug blob of this vehicle stands.
-pub(crate) fn marker_of_dump(device_id: &str, content: &[u8]) -> Option<Marker> {
-    let title = std::str::from_utf8(content.get(..TITLE)?).ok()?;
-    let marker = marker_of_title(device_id, title, content.len().try_into().ok()?)?;
-    (content == dump(number_of(device_id)?, marker)).then_some(marker)
+/// The marker of this blob, if every byte of it is as that vehicle's device sent it.
+pub(super) fn marker_of_blob(device_id: &str, content: &[u8]) -> Option<Marker> {
+    let header = std::str::from_utf8(content.get(..BLOB_HEADER)?).ok()?;
+    let marker = marker_of_blob_header(device_id, header, content.len().try_into().ok()?)?;
+    (content == blob(vehicle_number(device_id)?, marker)).then_some(marker)
 }
 
-/// The same by what it begins with and its length.
-pub(crate) fn marker_of_title(device_id: &str, title: &str, size: i64) -> Option<Marker> {
-    let marker: Marker = title.get(5..14)?.parse().ok()?;
-    let expected = dump(number_of(device_id)?, marker);
+/// The marker of a blob with this header and length.
+pub(super) fn marker_of_blob_header(device_id: &str, header: &str, length: i64) -> Option<Marker> {
+    let marker: Marker = header.get(5..14)?.parse().ok()?;
+    let expected = blob(vehicle_number(device_id)?, marker);
     let is_it =
-        expected.starts_with(title.as_bytes()) && usize::try_from(size) == Ok(expected.len());
+        expected.starts_with(header.as_bytes()) && usize::try_from(length) == Ok(expected.len());
     is_it.then_some(marker)
 }
 
@@ -104,13 +104,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dump_stands_for_its_number_alone() {
-        for marker in [1, 16, OVER_HTTP] {
-            let mut content = dump(7, marker);
-            assert_eq!(marker_of_dump("truck-7", &content), Some(marker));
-            assert_eq!(marker_of_dump("truck-8", &content), None);
+    fn only_the_whole_blob_of_this_vehicle_has_its_marker() {
+        for marker in [1, 16, FIRST_HTTP_MARKER] {
+            let mut content = blob(7, marker);
+            assert_eq!(marker_of_blob("truck-7", &content), Some(marker));
+            assert_eq!(marker_of_blob("truck-8", &content), None);
             content.push(0);
-            assert_eq!(marker_of_dump("truck-7", &content), None);
+            assert_eq!(marker_of_blob("truck-7", &content), None);
         }
+    }
+
+    #[test]
+    fn only_the_whole_values_of_this_vehicle_have_their_marker() {
+        let place = (Some(0.007), Some(16.000_000_016));
+        let state = (Some(16), Some(true));
+        assert_eq!(marker_of_report("truck-7", place, state), Some(16));
+        assert_eq!(marker_of_report("truck-8", place, state), None);
+        assert_eq!(
+            marker_of_report("truck-7", place, (Some(17), state.1)),
+            None
+        );
+        assert_eq!(marker_of_report("truck-7", place, (None, state.1)), None);
     }
 }

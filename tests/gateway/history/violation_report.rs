@@ -1,27 +1,65 @@
-//! A violation for people: what happened to that vehicle at about that time, in order, from all who noted it.
+//! The report of a violation: what devices, clients, the database, the faults and the gateways' logs say about its
+//! vehicle at about that time, in one list by time.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::history::checker::{Violation, title};
-use crate::history::record::{Change, Clock, History, Moment};
+use super::{
+    checker::Violation,
+    record::{Change, History, Moment, RunClock},
+};
 
-/// How long before and after the violation.
+/// How long before and after the violation the report begins and ends, in milliseconds.
 const BEFORE: Moment = 8_000;
 const AFTER: Moment = 2_000;
-/// The most lines of it.
-const MOST: usize = 150;
+/// The report leaves earlier lines out beyond this number.
+const MAX_LINES: usize = 150;
 
-/// All that was noted about this vehicle, and about the servers, in order.
-fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Moment, String)> {
-    let mut lines = Vec::new();
-    for seen in history.seen.get(device_id).into_iter().flatten() {
-        let line = format!("device       #{} {:?}", seen.connection, seen.event);
-        lines.push((seen.at, line));
+/// The lines of a gateway's log, with their times.
+type Log = [(Moment, Value)];
+/// A line of a report. Rows at the end of the run have the time `Moment::MAX`.
+type Line = (Moment, String);
+
+/// Describes a violation and what happened around it.
+pub(super) fn describe(history: &History, log: &Log, violation: &Violation) -> String {
+    let invariant = violation.invariant;
+    let mut report = format!(
+        "{} is violated for {}: {}\n  ({})\n",
+        invariant.id(),
+        violation.subject,
+        violation.what,
+        invariant.statement()
+    );
+    let mut lines = lines(history, log, &violation.subject);
+    if let Some(at) = violation.at {
+        lines.retain(|(moment, _)| (at - BEFORE..at + AFTER).contains(moment));
     }
-    for audit in &history.audit {
-        let is_about = match &audit.change {
+    lines.extend(final_rows(history, &violation.subject, &lines));
+    let skipped = lines.len().saturating_sub(MAX_LINES);
+    if skipped > 0 {
+        let _infallible = writeln!(report, "  … {skipped} earlier lines");
+    }
+    for (at, line) in &lines[skipped..] {
+        let _infallible = if *at == Moment::MAX {
+            writeln!(report, "            {line}")
+        } else {
+            writeln!(report, "  {at:>8}  {line}")
+        };
+    }
+    report
+}
+
+/// Everything about this vehicle and about the servers, by time.
+fn lines(history: &History, log: &Log, device_id: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for observation in history.observations.get(device_id).into_iter().flatten() {
+        let (connection, event) = (observation.connection, &observation.event);
+        let line = format!("device       #{connection} {event:?}");
+        lines.push((observation.at, line));
+    }
+    for entry in &history.audit {
+        let is_about = match &entry.change {
             Change::Session { device_id: id, .. }
             | Change::Stored { device_id: id, .. }
             | Change::Message { device_id: id, .. }
@@ -29,54 +67,18 @@ fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Mo
             Change::Instance { .. } => true,
         };
         if is_about {
-            let writer = &audit.writer;
+            let batch = &entry.batch;
             let line = format!(
                 "database     {:?} (batch {} of {})",
-                audit.change, writer.batch, writer.instance
+                entry.change, batch.number, batch.incarnation
             );
-            lines.push((audit.at, line));
+            lines.push((entry.at, line));
         }
     }
-    for request in history
-        .requests
-        .iter()
-        .filter(|request| request.device_id == device_id)
-    {
-        let line = format!(
-            "http client  {:?} key {:?}: {:?} after {} ms",
-            request.sentence,
-            request.key,
-            request.told,
-            request.until - request.from
-        );
-        lines.push((request.until, line));
-    }
-    for errand in history
-        .errands
-        .iter()
-        .filter(|errand| errand.device_id == device_id)
-    {
-        let line = format!(
-            "http client  {:?}: {:?} after {} ms",
-            errand.wish,
-            errand.told,
-            errand.until - errand.from
-        );
-        lines.push((errand.until, line));
-    }
-    for polled in history
-        .polled
-        .iter()
-        .filter(|polled| polled.device_id == device_id)
-    {
-        lines.push((
-            polled.until,
-            format!("http client  online is {}", polled.online),
-        ));
-    }
-    for trouble in &history.troubles {
-        lines.push((trouble.from, format!("trouble      {}", trouble.what)));
-        lines.push((trouble.until, format!("trouble over {}", trouble.what)));
+    lines.extend(client_lines(history, device_id));
+    for window in &history.faults {
+        lines.push((window.from, format!("fault        {}", window.fault)));
+        lines.push((window.until, format!("end of fault {}", window.fault)));
     }
     for (at, line) in log {
         let is_about = line["device_id"] == device_id
@@ -89,47 +91,99 @@ fn lines(history: &History, log: &[(Moment, Value)], device_id: &str) -> Vec<(Mo
     lines
 }
 
-/// Tells of a violation and what led to it.
-pub(crate) fn tell(history: &History, log: &[(Moment, Value)], violation: &Violation) -> String {
-    let mut told = format!(
-        "invariant {} ({}) does not hold for {}: {}\n",
-        violation.invariant,
-        title(violation.invariant),
-        violation.device_id,
-        violation.what
-    );
-    let mut lines = lines(history, log, &violation.device_id);
-    if let Some(at) = violation.at {
-        lines.retain(|(moment, _)| (at - BEFORE..at + AFTER).contains(moment));
-    }
-    for row in &history.commands {
-        let is_about = row.device_id == violation.device_id
-            && lines.iter().any(|(_, line)| line.contains(&row.id));
-        if is_about {
-            lines.push((Moment::MAX, format!("in the end   {row:?}")));
-        }
-    }
-    for row in &history.vehicles {
-        if row.device_id == violation.device_id {
-            lines.push((Moment::MAX, format!("in the end   {row:?}")));
-        }
-    }
-    let skipped = lines.len().saturating_sub(MOST);
-    if skipped > 0 {
-        let _infallible = writeln!(told, "  … {skipped} lines before");
-    }
-    for (at, line) in &lines[skipped..] {
-        let _infallible = if *at == Moment::MAX {
-            writeln!(told, "            {line}")
-        } else {
-            writeln!(told, "  {at:>8}  {line}")
-        };
-    }
-    told
+/// What HTTP clients sent and received about this vehicle.
+fn client_lines(history: &History, device_id: &str) -> Vec<Line> {
+    let commands = history.command_requests.iter();
+    let commands = commands
+        .filter(|request| request.device_id == device_id)
+        .map(|request| {
+            let line = format!(
+                "http client  {:?} key {:?}: {:?} after {} ms",
+                request.sentence,
+                request.idempotency_key,
+                request.result,
+                request.until - request.from
+            );
+            (request.until, line)
+        });
+    let others = history.vehicle_requests.iter();
+    let others = others
+        .filter(|request| request.device_id == device_id)
+        .map(|request| {
+            let line = format!(
+                "http client  {:?}: {:?} after {} ms",
+                request.action,
+                request.result,
+                request.until - request.from
+            );
+            (request.until, line)
+        });
+    let readings = history.presence_readings.iter();
+    let readings = readings
+        .filter(|reading| reading.device_id == device_id)
+        .map(|reading| {
+            let line = format!("http client  online is {}", reading.online);
+            (reading.until, line)
+        });
+    commands.chain(others).chain(readings).collect()
 }
 
-/// When a line of a gateway's log was written.
-pub(crate) fn moment_of(clock: Clock, line: &Value) -> Option<Moment> {
+/// The rows at the end of the run: those of the commands that these lines name, and the vehicle's.
+fn final_rows(history: &History, device_id: &str, lines: &[Line]) -> Vec<Line> {
+    let commands = history.command_rows.iter();
+    let commands = commands
+        .filter(|row| {
+            row.device_id == device_id && lines.iter().any(|(_, line)| line.contains(&row.id))
+        })
+        .map(|row| (Moment::MAX, format!("at the end   {row:?}")));
+    let vehicles = history.vehicle_rows.iter();
+    let vehicles = vehicles
+        .filter(|row| row.device_id == device_id)
+        .map(|row| (Moment::MAX, format!("at the end   {row:?}")));
+    commands.chain(vehicles).collect()
+}
+
+/// The time of a line of a gateway's log.
+pub(super) fn log_moment(clock: RunClock, line: &Value) -> Option<Moment> {
     let at: jiff::Timestamp = line["timestamp"].as_str()?.parse().ok()?;
-    Some(clock.at(at.as_millisecond()))
+    Some(clock.moment(at.as_millisecond()))
+}
+
+mod tests {
+    use super::{
+        super::{
+            checker::{Invariant, Violation},
+            record::{DeviceEvent, History, Observation},
+        },
+        describe,
+    };
+
+    #[test]
+    fn a_report_names_the_invariant_and_what_happened_around_it() {
+        let observation = |at| Observation {
+            at,
+            connection: 3,
+            event: DeviceEvent::SentReport(at),
+        };
+        let history = History {
+            observations: [(
+                "truck-0".to_owned(),
+                vec![observation(1_000), observation(9_500)],
+            )]
+            .into(),
+            ..History::default()
+        };
+        let violation = Violation {
+            invariant: Invariant::AcknowledgedData,
+            subject: "truck-0".to_owned(),
+            at: Some(10_000),
+            what: "report 9500 is stored 2 times".to_owned(),
+        };
+        assert_eq!(
+            describe(&history, &[], &violation),
+            "acknowledged-data is violated for truck-0: report 9500 is stored 2 times\n  \
+             (What a gateway acknowledged was committed before the acknowledgement, as exactly one row.)\n      \
+             9500  device       #3 SentReport(9500)\n"
+        );
+    }
 }

@@ -14,7 +14,7 @@ use self::{
 };
 use super::audited_with;
 use crate::{
-    history::seeded,
+    history::seeded_rng,
     support::{Cluster, Database, change, migrate_as_later, on_every_server, wait_until},
 };
 
@@ -46,7 +46,7 @@ impl Run {
     fn start(database: &Database) -> Self {
         let cluster = audited_with(database, 3, &[DRAIN]);
         let runtime = Runtime::new().unwrap();
-        let mut rng: Rng = seeded();
+        let mut rng: Rng = seeded_rng();
         let within = runtime.enter();
         let fleet = Fleet::start(cluster.device(), &mut rng);
         wait_for_all(&cluster);

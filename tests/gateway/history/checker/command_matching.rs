@@ -1,90 +1,83 @@
-//! Which row each command that a device heard belongs to. Sentences carry no ids, but a session writes those of one
-//! kind of answer in the order in which it claims them, and the next only after the answer to the last.
+//! Finds the row of each command that a device received. Sentences carry no ids, but a session writes its commands of
+//! one reply kind in the order in which it claims them, and each only after the reply to the one before.
 
 use std::collections::BTreeMap;
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::{READING, ROUNDING, WAY, kind};
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::{Connection, Event, Fault, History, Moment};
+use super::{
+    command_model::reply_kind,
+    tolerances::{CLOCK_ROUNDING, READ_DELAY, TRANSIT_DELAY},
+    vehicle_history::VehicleHistory,
+};
+use crate::history::record::{ConnectionNumber, DeviceEvent, Fault, History, Moment};
 
-/// A command that a device heard.
+/// A command that a device received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct ReceivedCommand {
     pub(crate) at: Moment,
-    pub(crate) connection: Connection,
-    /// It was the nth on its connection, counted from 0.
+    pub(crate) connection: ConnectionNumber,
+    /// Its place among the commands of its connection, counted from 0.
     pub(crate) nth: usize,
     pub(crate) late: bool,
     pub(crate) sentence: String,
 }
 
-/// What was heard of each row, and what belongs to none.
+/// The commands that a vehicle's device received.
 #[derive(Debug, Default)]
-pub(crate) struct Matched {
-    pub(crate) heard: BTreeMap<String, Heard>,
-    pub(crate) violations: Vec<Violation>,
+pub(crate) struct MatchedCommands {
+    /// By the id of their row.
+    pub(crate) received: BTreeMap<String, ReceivedCommand>,
+    /// Those that no row accounts for.
+    pub(crate) unmatched: Vec<ReceivedCommand>,
 }
 
-/// What a session has claimed and not said yet, as far as that is known.
+/// Claimed commands that are not matched yet.
 #[derive(Default)]
 struct Claims<'a> {
-    /// By epoch and kind of answer, in the order of the claims.
+    /// By epoch and reply kind, in the order of the claims.
     by_session: BTreeMap<(i64, &'static str), Vec<&'a str>>,
-    /// Claimed and ended in one batch: of which session is not noted.
-    loose: Vec<&'a str>,
+    /// Claimed and ended in one batch, so that the session is not known.
+    without_session: Vec<&'a str>,
 }
 
-pub(crate) fn matched(history: &History, view: &View<'_>) -> Matched {
-    let mut claims = claims(view);
-    let mut matched = Matched::default();
-    for heard in heard(view) {
-        match find(view, &mut claims, &heard) {
-            Some(id) => {
-                matched.heard.insert(id.to_owned(), heard);
-            }
-            // A gateway that stops says goodbye by itself.
-            None if heard.sentence == "GOTTA GO." && stops(history, &heard) => {}
-            None => matched.violations.push(Violation::new(
-                6,
-                view.device_id,
-                Some(heard.at),
-                format!(
-                    "connection {} heard {:?}, which no row accounts for",
-                    heard.connection, heard.sentence
-                ),
-            )),
+pub(crate) fn match_commands(vehicle: &VehicleHistory<'_>) -> MatchedCommands {
+    let mut claims = claims(vehicle);
+    let mut matched = MatchedCommands::default();
+    for received in received_commands(vehicle) {
+        if let Some(id) = take_claim(vehicle, &mut claims, &received) {
+            matched.received.insert(id.to_owned(), received);
+        } else if !is_shutdown_goodbye(vehicle.run, &received) {
+            matched.unmatched.push(received);
         }
     }
     matched
 }
 
-fn claims<'a>(view: &View<'a>) -> Claims<'a> {
+fn claims<'a>(vehicle: &VehicleHistory<'a>) -> Claims<'a> {
     let mut claims = Claims::default();
-    for step in &view.moves {
-        if step.state == "sent" {
-            let key = (step.epoch, kind(step.sentence));
-            claims.by_session.entry(key).or_default().push(step.id);
+    for change in &vehicle.command_changes {
+        if change.state == "sent" {
+            let key = (change.epoch, reply_kind(change.sentence));
+            claims.by_session.entry(key).or_default().push(change.id);
         }
     }
     let claimed: Vec<&str> = claims.by_session.values().flatten().copied().collect();
-    let loose = view
-        .moves
+    let without_session = vehicle
+        .command_changes
         .iter()
-        .filter(|step| step.sent && !claimed.contains(&step.id));
-    claims.loose = loose.map(|step| step.id).collect();
+        .filter(|change| change.sent && !claimed.contains(&change.id));
+    claims.without_session = without_session.map(|change| change.id).collect();
     claims
 }
 
-fn heard(view: &View<'_>) -> Vec<Heard> {
-    let mut counts: BTreeMap<Connection, usize> = BTreeMap::new();
+fn received_commands(vehicle: &VehicleHistory<'_>) -> Vec<ReceivedCommand> {
+    let mut counts: BTreeMap<ConnectionNumber, usize> = BTreeMap::new();
     let mut all = Vec::new();
-    for seen in view.seen {
-        if let Event::Heard { sentence, late } = &seen.event {
-            let count = counts.entry(seen.connection).or_default();
-            all.push(Heard {
-                at: seen.at,
-                connection: seen.connection,
+    for observation in vehicle.observations {
+        if let DeviceEvent::ReceivedCommand { sentence, late } = &observation.event {
+            let count = counts.entry(observation.connection).or_default();
+            all.push(ReceivedCommand {
+                at: observation.at,
+                connection: observation.connection,
                 nth: *count,
                 late: *late,
                 sentence: sentence.clone(),
@@ -95,122 +88,159 @@ fn heard(view: &View<'_>) -> Vec<Heard> {
     all
 }
 
-/// Takes the row of this command, and those before it, from what its session has claimed.
-fn find<'a>(view: &View<'a>, claims: &mut Claims<'a>, heard: &Heard) -> Option<&'a str> {
+/// Removes the claim that belongs to a received command, and the claims of its session before it: those were lost.
+fn take_claim<'a>(
+    vehicle: &VehicleHistory<'a>,
+    claims: &mut Claims<'a>,
+    received: &ReceivedCommand,
+) -> Option<&'a str> {
     let fits = |id: &&'a str| {
-        view.commands.get(id).is_some_and(|row| {
-            let was_sent = row.sent_at.is_some_and(|sent| sent <= heard.at + ROUNDING);
-            row.sentence == heard.sentence && was_sent
+        vehicle.command_rows.get(id).is_some_and(|row| {
+            let was_sent = row
+                .sent_at
+                .is_some_and(|sent| sent <= received.at + CLOCK_ROUNDING);
+            row.sentence == received.sentence && was_sent
         })
     };
-    let epoch = view.epochs.get(&heard.connection).copied().unwrap_or(-1);
-    if let Some(list) = claims.by_session.get_mut(&(epoch, kind(&heard.sentence))) {
-        // Of two that may be meant, it is the one that was not given up before it could be written.
+    let epoch = vehicle.epochs.get(&received.connection);
+    let key = (epoch.copied().unwrap_or(-1), reply_kind(&received.sentence));
+    if let Some(claimed) = claims.by_session.get_mut(&key) {
+        // A command that expired after its claim was probably not written, so another one that fits goes first.
         let was_written = |id: &&'a str| {
-            let row = view.commands.get(id);
+            let row = vehicle.command_rows.get(id);
             row.is_some_and(|row| row.state != "expired")
         };
-        let place = if heard.late {
-            let mut all = list.iter();
-            let written = all.position(|id| fits(id) && was_written(id));
-            written.or_else(|| list.iter().position(fits))
+        let index = if received.late {
+            let written = claimed.iter().position(|id| fits(id) && was_written(id));
+            written.or_else(|| claimed.iter().position(fits))
         } else {
-            list.iter().rposition(fits)
+            claimed.iter().rposition(fits)
         };
-        if let Some(place) = place {
-            return list.drain(..=place).next_back();
+        if let Some(index) = index {
+            return claimed.drain(..=index).next_back();
         }
     }
-    // Its session ended when it did, so only who reads late can hear it later.
+    // Such a command ended together with its session, so only a late read can come long after its end.
     let is_in_time = |id: &&'a str| {
-        let ended = view.commands.get(id).and_then(|row| row.finished_at);
-        heard.late || ended.is_none_or(|ended| heard.at <= ended + WAY)
+        let row = vehicle.command_rows.get(id);
+        let finished = row.and_then(|row| row.finished_at);
+        received.late || finished.is_none_or(|finished| received.at <= finished + TRANSIT_DELAY)
     };
-    let mut loose = claims.loose.iter();
-    let place = loose.position(|id| fits(id) && is_in_time(id))?;
-    Some(claims.loose.remove(place))
+    let index = claims
+        .without_session
+        .iter()
+        .position(|id| fits(id) && is_in_time(id))?;
+    Some(claims.without_session.remove(index))
 }
 
-/// Whether some instance was told to stop at about that time.
-fn stops(history: &History, heard: &Heard) -> bool {
-    history.troubles.iter().any(|trouble| {
-        let is_near =
-            trouble.from <= heard.at && (heard.late || heard.at <= trouble.until + READING);
-        matches!(trouble.what, Fault::Restart(_)) && is_near
-    })
+/// Whether this is the goodbye that an instance sends without a command when it stops: some instance was stopped about
+/// then.
+fn is_shutdown_goodbye(history: &History, received: &ReceivedCommand) -> bool {
+    let is_near = |from: Moment, until: Moment| {
+        from <= received.at && (received.late || received.at <= until + READ_DELAY)
+    };
+    received.sentence == "GOTTA GO."
+        && history.faults.iter().any(|window| {
+            matches!(window.fault, Fault::Restart(_)) && is_near(window.from, window.until)
+        })
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of};
-    use crate::history::record::Fault;
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings},
+        },
+        record::Fault,
+    };
 
     const RUN: &str = "HEY YOU, RUN!";
     const REST: &str = "HEY YOU, REST!";
 
     #[test]
-    fn commands_that_were_claimed_are_well_also_one_that_was_lost_and_a_goodbye_at_a_stop() {
-        let mut story = Story::new();
-        story.log_in(0, 1).runs("a", 0, 0);
-        story.asked("b", RUN, "sent").becomes("b", "disconnected");
-        story
-            .asked("c", RUN, "sent")
-            .heard(0, RUN)
-            .becomes("c", "disconnected");
+    fn claimed_lost_and_shutdown_commands_are_matched() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).run_command("a", 0, 0);
+        timeline
+            .create_command("b", RUN, "sent")
+            .set_command_state("b", "disconnected");
+        timeline
+            .create_command("c", RUN, "sent")
+            .receive_command(0, RUN)
+            .set_command_state("c", "disconnected");
         // Claimed and ended in one batch.
-        story.asked("d", REST, "created");
-        story.command("d").sent_at = Some(0);
-        story.becomes("d", "disconnected").heard(0, REST);
-        story.trouble(Fault::Restart(0), 0).heard(0, "GOTTA GO.");
-        assert_eq!(story.violations(), []);
+        timeline.create_command("d", REST, "created");
+        timeline.command_row("d").sent_at = Some(0);
+        timeline
+            .set_command_state("d", "disconnected")
+            .receive_command(0, REST);
+        timeline
+            .fault(Fault::Restart(0), 0)
+            .receive_command(0, "GOTTA GO.");
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn a_goodbye_at_a_stop_is_not_that_of_a_command_that_ended_long_before() {
-        let mut story = Story::new();
-        story.log_in(0, 1).asked("a", "GOTTA GO.", "created");
-        story.command("a").sent_at = Some(0);
-        story.becomes("a", "disconnected").passes(9_000);
-        story.log_in(1, 2).trouble(Fault::Restart(0), 9_000);
-        story.heard(1, "GOTTA GO.");
-        assert_eq!(story.violations(), []);
+    fn a_shutdown_goodbye_is_not_an_older_command() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .create_command("a", "GOTTA GO.", "created");
+        timeline.command_row("a").sent_at = Some(0);
+        timeline.set_command_state("a", "disconnected").wait(9_000);
+        timeline.log_in(1, 2).fault(Fault::Restart(0), 9_000);
+        timeline.receive_command(1, "GOTTA GO.");
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn what_is_read_late_is_the_command_that_was_written_and_not_the_one_before_it_that_expired() {
-        let mut story = Story::new();
-        story.log_in(0, 1);
-        story.asked("a", RUN, "sent").becomes("a", "expired");
-        story.asked("b", RUN, "sent").becomes("b", "disconnected");
-        story.heard_late(0, RUN);
-        assert_eq!(story.violations(), []);
-        story.heard_late(0, RUN);
-        assert_eq!(faults_of(&story, 6).len(), 1);
+    fn a_late_read_matches_the_written_command_not_the_expired() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
+        timeline
+            .create_command("a", RUN, "sent")
+            .set_command_state("a", "expired");
+        timeline
+            .create_command("b", RUN, "sent")
+            .set_command_state("b", "disconnected");
+        timeline.receive_command_late(0, RUN);
+        assert_eq!(timeline.violations(), []);
+        timeline.receive_command_late(0, RUN);
+        assert_eq!(findings(&timeline, Invariant::CommandLifecycle).len(), 1);
     }
 
     #[test]
-    fn a_command_that_is_heard_twice_is_found_on_whatever_connection() {
-        let mut story = Story::new();
-        story.log_in(0, 1);
-        story.asked("a", RUN, "sent").heard(0, RUN).heard(0, RUN);
-        story.becomes("a", "disconnected");
-        story.log_in(1, 2).heard(1, RUN);
+    fn a_command_that_is_received_twice_is_unmatched() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
+        timeline
+            .create_command("a", RUN, "sent")
+            .receive_command(0, RUN)
+            .receive_command(0, RUN);
+        timeline.set_command_state("a", "disconnected");
+        timeline.log_in(1, 2).receive_command(1, RUN);
         assert_eq!(
-            faults_of(&story, 6),
+            findings(&timeline, Invariant::CommandLifecycle),
             [
-                "connection 0 heard \"HEY YOU, RUN!\", which no row accounts for",
-                "connection 1 heard \"HEY YOU, RUN!\", which no row accounts for",
+                "connection 0 received \"HEY YOU, RUN!\", which no row accounts for",
+                "connection 1 received \"HEY YOU, RUN!\", which no row accounts for",
             ]
         );
     }
 
     #[test]
-    fn a_command_that_nobody_claimed_or_that_another_session_claimed_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).asked("a", RUN, "created").heard(0, RUN);
-        story.becomes("a", "expired");
-        story.asked("b", RUN, "sent").becomes("b", "disconnected");
-        story.log_in(1, 2).heard(1, RUN);
-        story.heard(1, "GOTTA GO.");
-        assert_eq!(faults_of(&story, 6).len(), 3);
+    fn a_command_that_its_session_did_not_claim_is_unmatched() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .create_command("a", RUN, "created")
+            .receive_command(0, RUN);
+        timeline.set_command_state("a", "expired");
+        timeline
+            .create_command("b", RUN, "sent")
+            .set_command_state("b", "disconnected");
+        timeline.log_in(1, 2).receive_command(1, RUN);
+        timeline.receive_command(1, "GOTTA GO.");
+        assert_eq!(findings(&timeline, Invariant::CommandLifecycle).len(), 3);
     }
 }

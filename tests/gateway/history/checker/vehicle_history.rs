@@ -1,31 +1,32 @@
-//! What a history says of one vehicle.
+//! The history of one vehicle: what its device observed, and what was written about it, in order.
 
 use std::collections::BTreeMap;
 
-use crate::history::checker::fault_windows::{COMMIT, READING, ROUNDING};
+use super::tolerances::{CLOCK_ROUNDING, COMMIT_DELAY, READ_DELAY};
 use crate::history::record::{
-    Audit, Change, CommandRow, Connection, Event, History, Kind, Marker, Moment, Seen, Session,
-    StoredRow, VehicleRow, Writer,
+    AuditEntry, BatchId, Change, CommandRequest, CommandRow, ConnectionNumber, DeviceEvent,
+    History, Marker, Moment, Observation, SessionRow, StoredKind, StoredRow, VehicleRequest,
+    VehicleRow,
 };
 
-/// A change of a vehicle's session, with its place among all that was noted.
+/// A change of a vehicle's session. `position` is the index of its audit entry.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Step<'a> {
-    pub(crate) place: usize,
+pub(crate) struct SessionChange<'a> {
+    pub(crate) position: usize,
     pub(crate) at: Moment,
     pub(crate) committed_after: Moment,
-    pub(crate) writer: &'a Writer,
-    pub(crate) session: &'a Session,
-    /// The vehicle was deleted, and perhaps made anew in the same batch.
+    pub(crate) batch: &'a BatchId,
+    pub(crate) session: &'a SessionRow,
+    /// The vehicle was deleted, and possibly created again in the same batch.
     pub(crate) deletes: bool,
 }
 
-/// A change of a command.
+/// A change of a command's state.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Move<'a> {
-    pub(crate) place: usize,
+pub(crate) struct CommandChange<'a> {
+    pub(crate) position: usize,
     pub(crate) committed_after: Moment,
-    pub(crate) writer: &'a Writer,
+    pub(crate) batch: &'a BatchId,
     pub(crate) id: &'a str,
     pub(crate) sentence: &'a str,
     pub(crate) state: &'a str,
@@ -33,239 +34,323 @@ pub(crate) struct Move<'a> {
     pub(crate) epoch: i64,
 }
 
-/// A report or a debug blob as it was written.
+/// A report or a debug blob that was stored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stored<'a> {
-    pub(crate) place: usize,
+pub(crate) struct StoredChange<'a> {
+    pub(crate) position: usize,
     pub(crate) at: Moment,
     pub(crate) committed_after: Moment,
-    pub(crate) kind: Kind,
+    pub(crate) batch: &'a BatchId,
+    pub(crate) kind: StoredKind,
     pub(crate) id: i64,
     pub(crate) marker: Option<Marker>,
     pub(crate) epoch: i64,
-    pub(crate) writer: &'a Writer,
 }
 
-/// A message as it was written.
+/// A webhook message that was stored.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
-    pub(crate) place: usize,
+pub(crate) struct MessageChange<'a> {
+    pub(crate) position: usize,
     pub(crate) at: Moment,
-    pub(crate) writer: &'a Writer,
+    pub(crate) batch: &'a BatchId,
     pub(crate) id: &'a str,
     pub(crate) sequence: i64,
     pub(crate) kind: &'a str,
 }
 
-/// All about one vehicle.
-#[derive(Debug, Default)]
-pub(crate) struct View<'a> {
+/// Everything that is known of one vehicle.
+#[derive(Debug)]
+pub(crate) struct VehicleHistory<'a> {
     pub(crate) device_id: &'a str,
-    pub(crate) seen: &'a [Seen],
-    pub(crate) steps: Vec<Step<'a>>,
-    pub(crate) moves: Vec<Move<'a>>,
-    pub(crate) stored: Vec<Stored<'a>>,
-    pub(crate) messages: Vec<Message<'a>>,
-    /// What of that is there in the end.
-    pub(crate) kept: Vec<&'a StoredRow>,
-    pub(crate) commands: BTreeMap<&'a str, &'a CommandRow>,
+    /// The record of the whole run.
+    pub(crate) run: &'a History,
+    pub(crate) observations: &'a [Observation],
+    pub(crate) session_changes: Vec<SessionChange<'a>>,
+    pub(crate) command_changes: Vec<CommandChange<'a>>,
+    pub(crate) stored_changes: Vec<StoredChange<'a>>,
+    pub(crate) message_changes: Vec<MessageChange<'a>>,
+    /// The reports and debug blobs that are still there at the end.
+    pub(crate) stored_rows: Vec<&'a StoredRow>,
+    pub(crate) command_rows: BTreeMap<&'a str, &'a CommandRow>,
     pub(crate) row: Option<&'a VehicleRow>,
-    /// Where instances died, as it was noted.
+    /// The position and the time at which each dead incarnation was declared dead.
     pub(crate) deaths: BTreeMap<&'a str, (usize, Moment)>,
-    /// The epoch of each connection whose login was noted.
-    pub(crate) epochs: BTreeMap<Connection, i64>,
+    /// The epoch of each connection whose login has an audit entry of its own.
+    pub(crate) epochs: BTreeMap<ConnectionNumber, i64>,
 }
 
-impl View<'_> {
-    /// The login that began this epoch, if it was the last of its batch.
-    pub(crate) fn login(&self, epoch: i64) -> Option<Step<'_>> {
-        let mut steps = self.steps.iter();
-        steps.find(|step| step.session.epoch == epoch).copied()
+impl<'a> VehicleHistory<'a> {
+    fn new(run: &'a History, device_id: &'a str) -> Self {
+        Self {
+            device_id,
+            run,
+            observations: run.observations.get(device_id).map_or(&[], Vec::as_slice),
+            session_changes: Vec::new(),
+            command_changes: Vec::new(),
+            stored_changes: Vec::new(),
+            message_changes: Vec::new(),
+            stored_rows: Vec::new(),
+            command_rows: BTreeMap::new(),
+            row: None,
+            deaths: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+        }
+    }
+}
+
+impl VehicleHistory<'_> {
+    /// The login that began this epoch, if it was the last login of its batch.
+    pub(crate) fn login(&self, epoch: i64) -> Option<SessionChange<'_>> {
+        let mut changes = self.session_changes.iter();
+        changes
+            .find(|change| change.session.epoch == epoch)
+            .copied()
     }
 
-    /// Whether a vehicle existed all the time between these moments, for all that is known.
+    /// The login of this connection, if it has an audit entry of its own.
+    pub(crate) fn login_of(&self, connection: ConnectionNumber) -> Option<SessionChange<'_>> {
+        self.login(*self.epochs.get(&connection)?)
+    }
+
+    /// Whether the vehicle certainly existed at every moment between these.
     pub(crate) fn existed(&self, from: Moment, until: Moment) -> bool {
-        let before = self.steps.iter().take_while(|step| step.at < from - COMMIT);
-        let is_there = before.last().is_some_and(|step| !step.session.deleted);
-        let mut meanwhile = self.steps.iter();
-        is_there
-            && !meanwhile
-                .any(|step| step.deletes && (from - COMMIT..=until + READING).contains(&step.at))
+        let from = from - COMMIT_DELAY;
+        let until = until + READ_DELAY;
+        let before = self
+            .session_changes
+            .iter()
+            .take_while(|change| change.at < from);
+        let existed_before = before.last().is_some_and(|last| !last.session.deleted);
+        existed_before
+            && !self
+                .deletions()
+                .any(|deletion| (from..=until).contains(&deletion.at))
     }
 
-    pub(crate) fn deletions(&self) -> impl DoubleEndedIterator<Item = Step<'_>> {
-        self.steps.iter().copied().filter(|step| step.deletes)
+    /// The requests to send a command to this vehicle.
+    pub(crate) fn command_requests(&self) -> impl Iterator<Item = &CommandRequest> {
+        let requests = self.run.command_requests.iter();
+        requests.filter(|request| request.device_id == self.device_id)
     }
 
-    /// Each change with what was before it.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = (Session, Step<'_>)> {
-        let before = self.steps.iter().map(|step| step.session.clone());
-        std::iter::once(Session::default())
+    /// The other requests about this vehicle.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &VehicleRequest> {
+        let requests = self.run.vehicle_requests.iter();
+        requests.filter(|request| request.device_id == self.device_id)
+    }
+
+    pub(crate) fn deletions(&self) -> impl DoubleEndedIterator<Item = SessionChange<'_>> {
+        self.session_changes
+            .iter()
+            .copied()
+            .filter(|change| change.deletes)
+    }
+
+    /// Each change of the session, with the session before it.
+    pub(crate) fn session_transitions(
+        &self,
+    ) -> impl Iterator<Item = (SessionRow, SessionChange<'_>)> {
+        let sessions = self.session_changes.iter();
+        let before = sessions.map(|change| change.session.clone());
+        std::iter::once(SessionRow::default())
             .chain(before)
-            .zip(self.steps.iter().copied())
+            .zip(self.session_changes.iter().copied())
+    }
+
+    /// Each change of the session, with the moment until which it lasted.
+    pub(crate) fn session_periods(&self) -> impl Iterator<Item = (SessionChange<'_>, Moment)> {
+        let ends = self.session_changes.iter().skip(1).map(|next| next.at);
+        self.session_changes
+            .iter()
+            .copied()
+            .zip(ends.chain(std::iter::once(self.run.end)))
     }
 }
 
-/// The view of this vehicle.
-fn of<'v, 'a>(views: &'v mut BTreeMap<&'a str, View<'a>>, id: &'a str) -> &'v mut View<'a> {
-    let view = views.entry(id).or_default();
-    view.device_id = id;
-    view
+type VehicleHistories<'a> = BTreeMap<&'a str, VehicleHistory<'a>>;
+
+fn of<'h, 'a>(
+    vehicles: &'h mut VehicleHistories<'a>,
+    run: &'a History,
+    device_id: &'a str,
+) -> &'h mut VehicleHistory<'a> {
+    vehicles
+        .entry(device_id)
+        .or_insert_with(|| VehicleHistory::new(run, device_id))
 }
 
-/// A view of every vehicle that somebody saw.
-pub(crate) fn views(history: &History) -> BTreeMap<&str, View<'_>> {
-    let mut views: BTreeMap<&str, View<'_>> = BTreeMap::new();
-    for (id, seen) in &history.seen {
-        let view = views.entry(id.as_str()).or_default();
-        view.device_id = id;
-        view.seen = seen;
+/// Returns the history of each vehicle that a device observed or that the database knows, by device id.
+pub(crate) fn vehicle_histories(history: &History) -> VehicleHistories<'_> {
+    let mut vehicles = BTreeMap::new();
+    for id in history.observations.keys() {
+        of(&mut vehicles, history, id);
     }
     let mut deaths = BTreeMap::new();
-    for (place, audit) in history.audit.iter().enumerate() {
-        let Audit {
-            at,
-            committed_after,
-            writer,
-            change,
-        } = audit;
-        let (at, committed_after) = (*at, *committed_after);
-        match change {
-            Change::Session { device_id, session } => {
-                let steps = &mut of(&mut views, device_id).steps;
-                let before = steps.last().and_then(|step: &Step<'_>| step.session.forget);
-                steps.push(Step {
-                    place,
-                    at,
-                    committed_after,
-                    writer,
-                    session,
-                    deletes: session.forget.is_some() && session.forget != before,
-                });
+    for (position, entry) in history.audit.iter().enumerate() {
+        if let Change::Instance { id, state, .. } = &entry.change {
+            if state == "dead" {
+                deaths.entry(id.as_str()).or_insert((position, entry.at));
             }
-            Change::Stored {
-                device_id,
-                kind,
-                id,
-                epoch,
-                marker,
-            } => of(&mut views, device_id).stored.push(Stored {
-                place,
+        } else {
+            add_entry(&mut vehicles, history, position, entry);
+        }
+    }
+    add_rows(&mut vehicles, history);
+    for vehicle in vehicles.values_mut() {
+        vehicle.epochs = epochs(vehicle.observations, &vehicle.session_changes);
+        vehicle.deaths.clone_from(&deaths);
+    }
+    vehicles
+}
+
+/// Adds what an audit entry says about a vehicle.
+fn add_entry<'a>(
+    vehicles: &mut VehicleHistories<'a>,
+    history: &'a History,
+    position: usize,
+    entry: &'a AuditEntry,
+) {
+    let AuditEntry {
+        at,
+        committed_after,
+        batch,
+        change,
+    } = entry;
+    let (at, committed_after) = (*at, *committed_after);
+    match change {
+        Change::Session { device_id, session } => {
+            let changes = &mut of(vehicles, history, device_id).session_changes;
+            let before = changes.last().and_then(|last| last.session.forget_through);
+            changes.push(SessionChange {
+                position,
                 at,
                 committed_after,
+                batch,
+                session,
+                deletes: session.forget_through.is_some() && session.forget_through != before,
+            });
+        }
+        Change::Stored {
+            device_id,
+            kind,
+            id,
+            epoch,
+            marker,
+        } => of(vehicles, history, device_id)
+            .stored_changes
+            .push(StoredChange {
+                position,
+                at,
+                committed_after,
+                batch,
                 kind: *kind,
                 id: *id,
                 marker: *marker,
                 epoch: *epoch,
-                writer,
             }),
-            Change::Command {
-                device_id,
-                id,
-                sentence,
-                state,
-                sent,
-                epoch,
-            } => {
-                let moves = &mut of(&mut views, device_id).moves;
-                let mut before = moves.iter().rev().filter(|step| step.id == id);
-                // Or it was a late answer.
-                if before.next().is_none_or(|step| step.state != state) {
-                    moves.push(Move {
-                        place,
-                        committed_after,
-                        writer,
-                        id,
-                        sentence,
-                        state,
-                        sent: *sent,
-                        epoch: *epoch,
-                    });
-                }
+        Change::Command {
+            device_id,
+            id,
+            sentence,
+            state,
+            sent,
+            epoch,
+        } => {
+            let changes = &mut of(vehicles, history, device_id).command_changes;
+            let last = changes.iter().rev().find(|change| change.id == id);
+            // An entry with the same state notes a late reply.
+            if last.is_none_or(|last| last.state != state) {
+                changes.push(CommandChange {
+                    position,
+                    committed_after,
+                    batch,
+                    id,
+                    sentence,
+                    state,
+                    sent: *sent,
+                    epoch: *epoch,
+                });
             }
-            Change::Message {
-                device_id,
-                id,
-                sequence,
-                kind,
-            } => of(&mut views, device_id).messages.push(Message {
-                place,
+        }
+        Change::Message {
+            device_id,
+            id,
+            sequence,
+            kind,
+        } => of(vehicles, history, device_id)
+            .message_changes
+            .push(MessageChange {
+                position,
                 at,
-                writer,
+                batch,
                 id,
                 sequence: *sequence,
                 kind,
             }),
-            Change::Instance { id, state, .. } => {
-                if state == "dead" {
-                    deaths.entry(id.as_str()).or_insert((place, at));
-                }
-            }
-        }
-    }
-    add_rows(&mut views, history);
-    for view in views.values_mut() {
-        view.epochs = epochs(view.seen, &view.steps);
-        view.deaths.clone_from(&deaths);
-    }
-    views
-}
-
-/// Adds what is there in the end.
-fn add_rows<'a>(views: &mut BTreeMap<&'a str, View<'a>>, history: &'a History) {
-    for row in &history.stored {
-        of(views, &row.device_id).kept.push(row);
-    }
-    for command in &history.commands {
-        of(views, &command.device_id)
-            .commands
-            .insert(&command.id, command);
-    }
-    for row in &history.vehicles {
-        of(views, &row.device_id).row = Some(row);
+        Change::Instance { .. } => {}
     }
 }
 
-/// Which login was which connection's: told by the device's address, which the gateway notes. A port is used again,
-/// but not by two connections at one time: so it is the last one before.
-fn epochs(seen: &[Seen], steps: &[Step<'_>]) -> BTreeMap<Connection, i64> {
+/// Adds the rows that are there at the end.
+fn add_rows<'a>(vehicles: &mut VehicleHistories<'a>, history: &'a History) {
+    for row in &history.stored_rows {
+        of(vehicles, history, &row.device_id).stored_rows.push(row);
+    }
+    for row in &history.command_rows {
+        of(vehicles, history, &row.device_id)
+            .command_rows
+            .insert(&row.id, row);
+    }
+    for row in &history.vehicle_rows {
+        of(vehicles, history, &row.device_id).row = Some(row);
+    }
+}
+
+/// Finds the connection of each login by the device's address, which the gateway stores. A port may be used again, but
+/// not by two connections at one time, so the connection is the last one from this address.
+fn epochs(
+    observations: &[Observation],
+    changes: &[SessionChange<'_>],
+) -> BTreeMap<ConnectionNumber, i64> {
     let mut epochs = BTreeMap::new();
     let mut before = 0;
-    for step in steps {
-        let is_login = step.session.epoch > before;
-        before = step.session.epoch;
-        let Some(remote) = step.session.remote.as_ref().filter(|_| is_login) else {
+    for change in changes {
+        let is_login = change.session.epoch > before;
+        before = change.session.epoch;
+        let Some(remote) = change.session.remote_addr.as_ref().filter(|_| is_login) else {
             continue;
         };
-        let connected = seen.iter().rev().find(|seen| {
-            let is_it = matches!(&seen.event, Event::Connected { address } if address == remote);
-            is_it && seen.at <= step.at + ROUNDING
+        let connected = observations.iter().rev().find(|observation| {
+            let is_it = matches!(&observation.event, DeviceEvent::Connected { address } if address == remote);
+            is_it && observation.at <= change.at + CLOCK_ROUNDING
         });
         if let Some(connected) = connected {
-            epochs.insert(connected.connection, step.session.epoch);
+            epochs.insert(connected.connection, change.session.epoch);
         }
     }
     epochs
 }
 
 mod tests {
-    use super::views;
-    use crate::history::checker::timeline::{Story, address};
-    use crate::history::record::Event;
+    use super::vehicle_histories;
+    use crate::history::{
+        checker::timeline::{Timeline, address},
+        record::DeviceEvent,
+    };
 
     #[test]
-    fn a_login_is_of_the_last_connection_from_its_address() {
-        let mut story = Story::new();
-        // It was refused; later somebody got its port.
-        story.hello(0).leaves(0).log_in(1, 1);
-        let mut history = story.over();
-        for seen in history.seen.values_mut().flatten() {
-            if let Event::Connected { address: of } = &mut seen.event {
-                *of = address(1);
+    fn a_login_belongs_to_the_last_connection_from_its_address() {
+        let mut timeline = Timeline::new();
+        // Connection 0 is refused, and connection 1 gets its port later.
+        timeline.send_hello(0).disconnect(0).log_in(1, 1);
+        let mut history = timeline.finish();
+        for observation in history.observations.values_mut().flatten() {
+            if let DeviceEvent::Connected { address: used } = &mut observation.event {
+                *used = address(1);
             }
         }
-        let views = views(&history);
-        let epochs = views.values().next().map(|view| view.epochs.clone());
-        assert_eq!(epochs, Some([(1, 1)].into()));
+        let vehicles = vehicle_histories(&history);
+        let epochs = vehicles.values().next().map(|vehicle| &vehicle.epochs);
+        assert_eq!(epochs, Some(&[(1, 1)].into()));
     }
 }

@@ -1,6 +1,8 @@
-//! When what the database notes was committed, at the earliest. A trigger reads the clock before the commit, which may be
-//! long after it; so somebody looks again and again what can be seen, on the clock of the devices and clients: what he did
-//! not see was committed after he began to look.
+//! The commit clock: a lower bound of the commit time of each audit entry.
+//!
+//! A trigger runs before the commit, and possibly long before it, so its time does not show that something was
+//! committed by then. A second connection therefore polls for the committed entries, on the clock of the devices and
+//! clients: an entry that a poll did not return was committed after that poll began.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,81 +11,82 @@ use std::{
 
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
-use crate::history::observer::Observer;
-use crate::history::record::{Clock, Moment};
+use super::Observer;
+use crate::history::record::{Moment, RunClock};
 
-/// How often he looks, beside the time that it takes.
-const PAUSE: Duration = Duration::from_millis(15);
-/// After so long a number that nobody has seen is taken for one of a transaction that was rolled back.
-const GIVEN_UP: Moment = 30_000;
+/// The pause between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
+/// After this many milliseconds, a missing sequence number is taken for one of a transaction that was rolled back.
+const ROLLED_BACK_AFTER: Moment = 30_000;
 
-/// By the number of an entry: it was committed after this.
-pub(crate) type Commits = BTreeMap<i64, Moment>;
+/// The lower bounds of the commit times, by sequence number of the entry.
+pub(super) type CommitTimes = BTreeMap<i64, Moment>;
 
-/// Somebody who looks what is committed.
-pub(crate) struct Witness {
-    looking: JoinHandle<Commits>,
-    over: watch::Sender<bool>,
+/// A task that polls for committed entries.
+pub(crate) struct CommitClock {
+    polling: JoinHandle<CommitTimes>,
+    stop: watch::Sender<bool>,
 }
 
-impl Witness {
-    pub(crate) fn start(observer: Observer, clock: Clock) -> Self {
-        let (over, mut receiver) = watch::channel(false);
-        let looking = tokio::spawn(async move {
-            let mut view = View::default();
-            while !*receiver.borrow_and_update() {
+impl CommitClock {
+    pub(crate) fn start(observer: Observer, clock: RunClock) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let polling = tokio::spawn(async move {
+            let mut polls = Polls::default();
+            while !*stopped.borrow_and_update() {
                 let began = clock.now();
-                // The database may be away.
-                if let Ok(seen) = observer.entries_after(view.through).await {
-                    view.sees(began, seen);
+                // The database may be down.
+                if let Ok(entries) = observer.committed_entries_after(polls.complete_to).await {
+                    polls.add(began, entries);
                 }
-                sleep(PAUSE).await;
+                sleep(POLL_INTERVAL).await;
             }
-            view.commits
+            polls.commit_times
         });
-        Self { looking, over }
+        Self { polling, stop }
     }
 
-    pub(crate) async fn stop(self) -> Commits {
-        self.over.send_replace(true);
-        self.looking.await.unwrap()
+    pub(crate) async fn stop(self) -> CommitTimes {
+        self.stop.send_replace(true);
+        self.polling.await.unwrap()
     }
 }
 
+/// What the polls returned until now.
 #[derive(Default)]
-struct View {
-    commits: Commits,
-    /// When he began to look the last time.
+struct Polls {
+    commit_times: CommitTimes,
+    /// When the last poll began.
     last: Moment,
-    /// All up to this are seen, or given up.
-    through: i64,
-    /// What was seen beyond that.
+    /// Every entry up to this number was seen, or was rolled back.
+    complete_to: i64,
+    /// The entries beyond `complete_to` that were seen.
     beyond: BTreeSet<i64>,
-    /// Since when the next one is missing while later ones are there.
-    missing: Option<Moment>,
+    /// Since when the next entry is missing although later ones were seen.
+    gap_since: Option<Moment>,
 }
 
-impl View {
-    /// Of what is beyond `through` this is all that could be seen by somebody who began to look then.
-    fn sees(&mut self, began: Moment, seen: Vec<i64>) {
-        for number in seen {
+impl Polls {
+    /// Adds the result of a poll that began at this moment: all committed entries beyond `complete_to`.
+    fn add(&mut self, began: Moment, entries: Vec<i64>) {
+        for number in entries {
             if self.beyond.insert(number) {
-                self.commits.insert(number, self.last);
+                self.commit_times.insert(number, self.last);
             }
         }
         self.last = began;
-        let before = self.through;
-        while self.beyond.remove(&(self.through + 1)) {
-            self.through += 1;
+        let before = self.complete_to;
+        while self.beyond.remove(&(self.complete_to + 1)) {
+            self.complete_to += 1;
         }
-        if self.through > before || self.beyond.is_empty() {
-            self.missing = None;
+        if self.complete_to > before || self.beyond.is_empty() {
+            self.gap_since = None;
         }
         if let Some(&next) = self.beyond.first()
-            && began - *self.missing.get_or_insert(began) > GIVEN_UP
+            && began - *self.gap_since.get_or_insert(began) > ROLLED_BACK_AFTER
         {
-            self.through = next - 1;
-            self.missing = None;
+            self.complete_to = next - 1;
+            self.gap_since = None;
         }
     }
 }
@@ -92,24 +95,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_seen_was_committed_after_that_also_out_of_turn() {
-        let mut view = View::default();
-        view.sees(10, vec![1, 3]);
-        assert_eq!((view.through, view.commits[&3]), (1, 0));
-        view.sees(20, vec![3]);
-        view.sees(30, vec![2, 3, 4]);
-        assert_eq!(view.commits, [(1, 0), (2, 20), (3, 0), (4, 20)].into());
-        assert_eq!(view.through, 4);
+    fn an_entry_is_committed_after_the_last_poll_without_it() {
+        let mut polls = Polls::default();
+        polls.add(10, vec![1, 3]);
+        assert_eq!((polls.complete_to, polls.commit_times[&3]), (1, 0));
+        polls.add(20, vec![3]);
+        polls.add(30, vec![2, 3, 4]);
+        assert_eq!(
+            polls.commit_times,
+            [(1, 0), (2, 20), (3, 0), (4, 20)].into()
+        );
+        assert_eq!(polls.complete_to, 4);
     }
 
     #[test]
-    fn what_was_rolled_back_is_not_looked_for_for_ever() {
-        let mut view = View::default();
-        view.sees(10, vec![2, 3]);
-        view.sees(GIVEN_UP, vec![2, 3, 5]);
-        assert_eq!(view.through, 0);
-        view.sees(GIVEN_UP + 11, vec![2, 3, 5]);
-        view.sees(GIVEN_UP + 12, vec![2, 3, 5]);
-        assert_eq!(view.through, 3);
+    fn a_number_that_stays_missing_counts_as_rolled_back() {
+        let mut polls = Polls::default();
+        polls.add(10, vec![2, 3]);
+        polls.add(ROLLED_BACK_AFTER, vec![2, 3, 5]);
+        assert_eq!(polls.complete_to, 0);
+        polls.add(ROLLED_BACK_AFTER + 11, vec![2, 3, 5]);
+        polls.add(ROLLED_BACK_AFTER + 12, vec![2, 3, 5]);
+        assert_eq!(polls.complete_to, 3);
     }
 }

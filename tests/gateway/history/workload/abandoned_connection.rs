@@ -1,43 +1,44 @@
-//! A connection that its device left open without listening: the gateway has to close it.
+//! A connection whose device stopped reading and left it open: the gateway has to close it.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::history::record::{Connection, Event};
-use crate::history::workload::fleet::{Phase, Vehicle};
-use crate::support::{AsyncDevice, GatewayMessage};
+use super::fleet::{FleetVehicle, Phase};
+use crate::{
+    history::record::{ConnectionNumber, DeviceEvent},
+    support::{AsyncDevice, GatewayMessage},
+};
 
-/// How long the gateway has to close a connection on which nobody listens, once all is quiet.
-const CLOSE: Duration = Duration::from_secs(5);
+/// How long the read at the end waits for the close. The run is quiet by then, so the gateway has closed already.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection on which nobody listens.
-pub(crate) struct Forgotten {
-    pub(crate) line: AsyncDevice,
-    pub(crate) connection: Connection,
+pub(super) struct AbandonedConnection {
+    pub(super) device: AsyncDevice,
+    pub(super) connection: ConnectionNumber,
 }
 
-impl Forgotten {
-    /// At the end of the run: what came meanwhile, and whether the gateway has closed it.
-    pub(crate) async fn wait_for_the_close(mut self, vehicle: Arc<Vehicle>) {
+impl AbandonedConnection {
+    /// Waits for the end of the run; then records the commands that arrived meanwhile, and whether the gateway has
+    /// closed the connection.
+    pub(super) async fn read_at_end(mut self, vehicle: Arc<FleetVehicle>) {
         let mut phase = vehicle.phase.clone();
-        // The run is over when nobody is left who could tell.
-        let over = phase.wait_for(|phase| *phase == Phase::Count).await;
-        drop(over);
-        let until = Instant::now() + CLOSE;
+        // An error means that the fleet was dropped, which also ends the run.
+        let counted = phase.wait_for(|phase| *phase == Phase::Count).await;
+        drop(counted);
+        let until = Instant::now() + CLOSE_TIMEOUT;
         loop {
-            let heard = timeout_at(until, self.line.hear()).await;
-            let event = match heard {
-                Err(_elapsed) => Event::StillOpen,
-                Ok(None) => Event::Closed,
-                Ok(Some(GatewayMessage::Command(sentence))) => Event::Heard {
+            let event = match timeout_at(until, self.device.hear()).await {
+                Err(_elapsed) => DeviceEvent::OpenAtEnd,
+                Ok(None) => DeviceEvent::ClosedByPeer,
+                Ok(Some(GatewayMessage::Command(sentence))) => DeviceEvent::ReceivedCommand {
                     sentence,
                     late: true,
                 },
                 Ok(Some(_)) => continue,
             };
-            let is_last = matches!(event, Event::StillOpen | Event::Closed);
-            vehicle.note(self.connection, event);
+            let is_last = matches!(event, DeviceEvent::OpenAtEnd | DeviceEvent::ClosedByPeer);
+            vehicle.observe(self.connection, event);
             if is_last {
                 return;
             }

@@ -1,4 +1,4 @@
-//! What a device says and does on one connection.
+//! One connection of a device: its login, its loop of reading and acting, and the replies that it expects.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,347 +8,211 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::history::payload::{dump, values};
-use crate::history::record::{Connection, Event, Marker};
-use crate::history::workload::abandoned_connection::Forgotten;
-use crate::history::workload::fleet::{Phase, Vehicle};
-use crate::support::{AsyncDevice, GatewayMessage, hello};
+use super::{abandoned_connection::AbandonedConnection, fleet::FleetVehicle};
+use crate::{
+    history::record::{ConnectionNumber, DeviceEvent, Marker},
+    support::{AsyncDevice, GatewayMessage, hello},
+};
 
-/// How long a device waits for what it is owed before it connects anew.
-const IMPATIENCE: Duration = Duration::from_secs(12);
+/// How long a device waits for a reply before it closes the connection. It is longer than the gateway may take, so that
+/// the `response-time` invariant sees every reply that is late.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How a conversation ended.
-pub(crate) enum End {
-    /// The connection is closed, or never was.
-    Over,
-    /// Nobody listens any more.
-    Forgot(Forgotten),
-    /// It was alive at the end of the run, and is open.
+/// How a connection ended for its device.
+pub(super) enum ConnectionEnd {
+    /// It is closed, or could not be opened.
+    Closed,
+    /// The device stopped reading.
+    Abandoned(AbandonedConnection),
+    /// It was alive at the end of the run, and is still open.
     Alive(TcpStream),
 }
 
-/// What the device waits for.
-enum Owed {
-    Thanks(Marker, &'static str),
-    Noted(u32),
-    Pong { last: bool },
-    SeeYou,
+/// A reply that the device expects from the gateway.
+pub(super) enum ExpectedReply {
+    /// The acknowledgement of a report or of a debug blob, with its text.
+    Acknowledgement(Marker, &'static str),
+    IntervalAcknowledgement(u32),
+    Pong {
+        last: bool,
+    },
+    Goodbye,
 }
 
-/// An answer that the device is about to give.
-struct Answer {
-    due: Instant,
-    nth: usize,
-    sentence: String,
-    marker: Option<Marker>,
+/// A reply to a command that the device is about to send.
+pub(super) struct ScheduledReply {
+    pub(super) due: Instant,
+    pub(super) nth: usize,
+    pub(super) sentence: String,
+    pub(super) marker: Option<Marker>,
 }
 
-struct Conversation {
-    vehicle: Arc<Vehicle>,
-    connection: Connection,
-    line: AsyncDevice,
-    rng: Rng,
-    owed: VecDeque<(Owed, Instant)>,
-    answers: VecDeque<Answer>,
-    /// How many commands it has heard.
-    heard: usize,
-    /// When it does something by itself.
-    next: Instant,
-}
-
-/// Whether the conversation goes on.
-enum Then {
-    GoOn,
-    End(Event),
-    Forget,
+/// What the connection does after an event.
+pub(super) enum Next {
+    Continue,
+    /// It ends, for the reason that this event states.
+    End(DeviceEvent),
+    Abandon,
+    /// It is alive at the end of the run.
     Alive,
 }
 
-impl Vehicle {
-    /// Connects, logs in, and talks until one of the two has enough.
-    pub(crate) async fn converse(self: Arc<Self>, mut rng: Rng) -> End {
-        let (to, is_direct) = self.places.choose(&mut rng);
-        let connection = self.next_connection();
-        let pretend = is_direct.then(|| made_up(self.number, connection));
-        let line = AsyncDevice::connect(to, pretend, self.dialect, &self.id).await;
-        let Ok(mut line) = line else {
-            return End::Over;
+pub(super) struct DeviceConnection {
+    pub(super) vehicle: Arc<FleetVehicle>,
+    number: ConnectionNumber,
+    pub(super) device: AsyncDevice,
+    pub(super) rng: Rng,
+    /// In the order of the messages that they answer, with the times at which those were sent.
+    pub(super) expected: VecDeque<(ExpectedReply, Instant)>,
+    pub(super) scheduled: VecDeque<ScheduledReply>,
+    /// How many commands it has received.
+    pub(super) commands: usize,
+    /// When it acts next on its own.
+    pub(super) next_action: Instant,
+}
+
+impl FleetVehicle {
+    /// Connects, logs in, and runs the connection until one of the two sides ends it.
+    pub(super) async fn connect(self: Arc<Self>, mut rng: Rng) -> ConnectionEnd {
+        let (to, is_direct) = self.addresses.choose(&mut rng);
+        let number = self.next_connection();
+        let proxied = is_direct.then(|| unique_address(self.number, number));
+        let Ok(mut device) = AsyncDevice::connect(to, proxied, self.dialect, &self.id).await else {
+            return ConnectionEnd::Closed;
         };
-        let address = line.address.to_string();
-        self.note(connection, Event::Connected { address });
-        self.note(connection, Event::Hello);
-        if line.say(&hello(&self.id)).await.is_err() {
-            self.note(connection, Event::Closed);
-            return End::Over;
+        let address = device.address.to_string();
+        self.observe(number, DeviceEvent::Connected { address });
+        self.observe(number, DeviceEvent::SentHello);
+        if device.say(&hello(&self.id)).await.is_err() {
+            self.observe(number, DeviceEvent::ClosedByPeer);
+            return ConnectionEnd::Closed;
         }
-        if let Err(event) = greeted(&mut line, Instant::now()).await {
-            self.note(connection, event);
-            return End::Over;
+        if let Err(event) = receive_greeting(&mut device, Instant::now()).await {
+            self.observe(number, event);
+            return ConnectionEnd::Closed;
         }
-        self.note(connection, Event::Greeted);
-        let conversation = Conversation {
+        self.observe(number, DeviceEvent::Greeted);
+        let connection = DeviceConnection {
             vehicle: Arc::clone(&self),
-            connection,
-            line,
+            number,
+            device,
             rng,
-            owed: VecDeque::new(),
-            answers: VecDeque::new(),
-            heard: 0,
-            next: Instant::now(),
+            expected: VecDeque::new(),
+            scheduled: VecDeque::new(),
+            commands: 0,
+            next_action: Instant::now(),
         };
-        conversation.run().await
+        connection.run().await
     }
 }
 
-/// Gives up what is owed since this time.
-fn hung(since: Instant) -> Event {
+/// The event of a device that gives up a reply which it expects since then.
+pub(super) fn timed_out(since: Instant) -> DeviceEvent {
     let waited = since.elapsed().as_millis().try_into().unwrap();
-    Event::Hung { waited }
+    DeviceEvent::TimedOut { waited }
 }
 
 /// An address that no other connection of a run has.
-fn made_up(vehicle: usize, connection: Connection) -> SocketAddr {
+fn unique_address(vehicle: usize, connection: ConnectionNumber) -> SocketAddr {
     let byte = |number: usize| u8::try_from(number % 256).unwrap();
     let address = [10, byte(vehicle), byte(connection / 256), byte(connection)];
     SocketAddr::from((address, 1024))
 }
 
-/// Waits for the greeting, which is owed since this time.
-async fn greeted(line: &mut AsyncDevice, since: Instant) -> Result<(), Event> {
+/// Waits for the greeting, which the device expects since then.
+async fn receive_greeting(device: &mut AsyncDevice, since: Instant) -> Result<(), DeviceEvent> {
     loop {
-        match timeout_at(since + IMPATIENCE, line.hear()).await {
-            Err(_elapsed) => return Err(hung(since)),
-            Ok(None) => return Err(Event::Closed),
+        match timeout_at(since + REPLY_TIMEOUT, device.hear()).await {
+            Err(_elapsed) => return Err(timed_out(since)),
+            Ok(None) => return Err(DeviceEvent::ClosedByPeer),
             Ok(Some(GatewayMessage::Greeting)) => {}
             Ok(Some(GatewayMessage::Reply(reply))) if reply == "HI, NICE TO MEET YOU!" => {
                 return Ok(());
             }
-            Ok(Some(said)) => return Err(Event::Unexpected(format!("{said:?}"))),
+            Ok(Some(other)) => return Err(DeviceEvent::UnexpectedSentence(format!("{other:?}"))),
         }
     }
 }
 
-impl Conversation {
-    async fn run(mut self) -> End {
+impl DeviceConnection {
+    async fn run(mut self) -> ConnectionEnd {
         let mut phase = self.vehicle.phase.clone();
         phase.mark_unchanged();
         loop {
-            let due = self.answers.front().map_or(self.next, |answer| answer.due);
-            let then = tokio::select! {
-                said = self.line.hear() => match said {
-                    None => Then::End(Event::Closed),
-                    Some(said) => self.hears(said),
+            let reply_due = self.scheduled.front().map(|reply| reply.due);
+            let due = reply_due.unwrap_or(self.next_action).min(self.next_action);
+            let next = tokio::select! {
+                message = self.device.hear() => match message {
+                    None => Next::End(DeviceEvent::ClosedByPeer),
+                    Some(message) => self.receive(message),
                 },
-                () = sleep_until(due.min(self.next)) => self.acts().await,
-                // As soon as all are to settle or to count, it looks at what is next.
+                () = sleep_until(due) => self.act().await,
+                // It acts at once when the phase changes.
                 Ok(()) = phase.changed() => {
-                    self.next = Instant::now();
-                    Then::GoOn
+                    self.next_action = Instant::now();
+                    Next::Continue
                 }
             };
-            match then {
-                Then::GoOn => {}
-                Then::End(event) => {
-                    self.note(event);
-                    return End::Over;
+            match next {
+                Next::Continue => {}
+                Next::End(event) => {
+                    self.observe(event);
+                    return ConnectionEnd::Closed;
                 }
-                Then::Forget => {
-                    self.note(Event::Forgot);
-                    return End::Forgot(Forgotten {
-                        line: self.line,
-                        connection: self.connection,
+                Next::Abandon => {
+                    self.observe(DeviceEvent::StoppedReading);
+                    return ConnectionEnd::Abandoned(AbandonedConnection {
+                        device: self.device,
+                        connection: self.number,
                     });
                 }
-                Then::Alive => {
-                    self.note(Event::Alive);
-                    return End::Alive(self.line.into_stream());
+                Next::Alive => {
+                    self.observe(DeviceEvent::AliveAtEnd);
+                    return ConnectionEnd::Alive(self.device.into_stream());
                 }
             }
         }
     }
 
-    fn note(&self, event: Event) {
-        self.vehicle.note(self.connection, event);
+    pub(super) fn observe(&self, event: DeviceEvent) {
+        self.vehicle.observe(self.number, event);
     }
 
-    fn hears(&mut self, said: GatewayMessage) -> Then {
-        match said {
+    fn receive(&mut self, message: GatewayMessage) -> Next {
+        match message {
             GatewayMessage::Command(sentence) => {
-                self.note(Event::Heard {
+                self.observe(DeviceEvent::ReceivedCommand {
                     sentence: sentence.clone(),
                     late: false,
                 });
-                self.heard += 1;
-                self.is_asked(&sentence);
-                Then::GoOn
+                self.commands += 1;
+                self.schedule_reply(&sentence);
+                Next::Continue
             }
-            GatewayMessage::Reply(reply) => match (reply.as_str(), self.owed.pop_front()) {
-                (said, Some((Owed::Thanks(marker, thanks), _))) if said == thanks => {
-                    self.note(Event::Thanked(marker));
-                    Then::GoOn
-                }
-                ("SURE, I WILL!", Some((Owed::Noted(seconds), _))) => {
-                    self.note(Event::Noted(seconds));
-                    Then::GoOn
-                }
-                ("PONG.", Some((Owed::Pong { last: true }, _))) => Then::Alive,
-                // What follows a goodbye is the close.
-                ("PONG.", Some((Owed::Pong { last: false }, _)))
-                | ("SEE YA!", Some((Owed::SeeYou, _))) => Then::GoOn,
-                _ => Then::End(Event::Unexpected(reply)),
-            },
-            GatewayMessage::Greeting => Then::End(Event::Unexpected("connected".to_owned())),
-        }
-    }
-
-    /// Makes up its mind about a command.
-    fn is_asked(&mut self, sentence: &str) {
-        let may_err = self.vehicle.now_in() == Phase::Run;
-        let luck = self.rng.f32();
-        if may_err && luck < 0.04 {
-            return;
-        }
-        let delay = if may_err && luck < 0.1 {
-            self.rng.u64(1_000..2_500)
-        } else {
-            self.rng.u64(20..100)
-        };
-        let mut marker = None;
-        let answer = match sentence {
-            "HOW'S IT GOING?" => {
-                let number = self.vehicle.next_marker();
-                marker = Some(number);
-                format!("FINE. {}", values(self.vehicle.number, number))
+            GatewayMessage::Reply(reply) => self.receive_reply(reply),
+            GatewayMessage::Greeting => {
+                Next::End(DeviceEvent::UnexpectedSentence("connected".to_owned()))
             }
-            "GOTTA GO." => "SEE YA!".to_owned(),
-            "HEY YOU, RUN!" | "HEY YOU, REST!" if self.rng.f32() < 0.15 => {
-                "I CAN'T, SORRY.".to_owned()
+        }
+    }
+
+    fn receive_reply(&mut self, reply: String) -> Next {
+        match (reply.as_str(), self.expected.pop_front()) {
+            (text, Some((ExpectedReply::Acknowledgement(marker, expected), _)))
+                if text == expected =>
+            {
+                self.observe(DeviceEvent::Acknowledged(marker));
+                Next::Continue
             }
-            "HEY YOU, RUN!" | "HEY YOU, REST!" => "DONE!".to_owned(),
-            _ => "SURE, I WILL!".to_owned(),
-        };
-        // In the order in which it was asked.
-        let before = self.answers.back().map(|last| last.due);
-        let due = Instant::now() + Duration::from_millis(delay);
-        self.answers.push_back(Answer {
-            due: before.map_or(due, |before| before.max(due)),
-            nth: self.heard - 1,
-            sentence: answer,
-            marker,
-        });
-    }
-
-    /// Answers what is due, or does something by itself.
-    async fn acts(&mut self) -> Then {
-        let now = Instant::now();
-        if self.answers.front().is_some_and(|answer| answer.due <= now) {
-            let answer = self.answers.pop_front().unwrap();
-            return self.gives(answer).await;
-        }
-        if now < self.next {
-            return Then::GoOn;
-        }
-        if let Some((_, since)) = self.owed.front()
-            && now - *since > IMPATIENCE
-        {
-            return Then::End(hung(*since));
-        }
-        let pause = self.rng.u64(100..1_200);
-        self.next = now + Duration::from_millis(pause);
-        let is_parting = matches!(self.owed.back(), Some((Owed::SeeYou, _)));
-        match self.vehicle.now_in() {
-            _ if is_parting => Then::GoOn,
-            Phase::Count => self.shows_that_it_is_there().await,
-            Phase::Settle if self.rng.f32() < 0.2 => self.states_its_interval().await,
-            Phase::Settle => self.reports().await,
-            Phase::Run => match self.rng.u32(..100) {
-                0..60 => self.reports().await,
-                60..68 => self.dumps().await,
-                68..72 => self.states_its_interval().await,
-                72..84 => self.pings(false).await,
-                84..87 => {
-                    self.note(Event::Goodbye);
-                    self.owed.push_back((Owed::SeeYou, now));
-                    self.says("GOTTA GO.").await
-                }
-                87..91 => Then::End(Event::Left),
-                91..94 => Then::Forget,
-                _ => Then::GoOn,
-            },
-        }
-    }
-
-    async fn says(&mut self, sentence: &str) -> Then {
-        match self.line.say(sentence).await {
-            Ok(()) => Then::GoOn,
-            Err(_) => Then::End(Event::Closed),
-        }
-    }
-
-    async fn reports(&mut self) -> Then {
-        // No more at once than a device keeps.
-        if self.owed.len() >= 3 {
-            return Then::GoOn;
-        }
-        let marker = self.vehicle.next_marker();
-        self.note(Event::Reported(marker));
-        let thanks = Owed::Thanks(marker, "OK, THANKS!");
-        self.owed.push_back((thanks, Instant::now()));
-        let sentence = format!("REPORT. {}", values(self.vehicle.number, marker));
-        self.says(&sentence).await
-    }
-
-    async fn dumps(&mut self) -> Then {
-        if self.owed.len() >= 3 {
-            return Then::GoOn;
-        }
-        let marker = self.vehicle.next_marker();
-        self.note(Event::Dumped(marker));
-        let thanks = Owed::Thanks(marker, "DAAAMN! ISSUE REPORTED ON JIRA");
-        self.owed.push_back((thanks, Instant::now()));
-        let content = dump(self.vehicle.number, marker);
-        match self.line.dump(&content).await {
-            Ok(()) => Then::GoOn,
-            Err(_) => Then::End(Event::Closed),
-        }
-    }
-
-    async fn states_its_interval(&mut self) -> Then {
-        let seconds = self.rng.u32(10..=3600);
-        self.note(Event::Stated(seconds));
-        self.owed.push_back((Owed::Noted(seconds), Instant::now()));
-        self.says(&format!("KEEP ME POSTED EVERY {seconds} SECONDS."))
-            .await
-    }
-
-    async fn pings(&mut self, last: bool) -> Then {
-        self.owed.push_back((Owed::Pong { last }, Instant::now()));
-        self.says("PING.").await
-    }
-
-    async fn shows_that_it_is_there(&mut self) -> Then {
-        let has_shown = self
-            .owed
-            .iter()
-            .any(|(owed, _)| matches!(owed, Owed::Pong { last: true }));
-        if has_shown {
-            Then::GoOn
-        } else {
-            self.pings(true).await
-        }
-    }
-
-    async fn gives(&mut self, answer: Answer) -> Then {
-        self.note(Event::Answered {
-            nth: answer.nth,
-            sentence: answer.sentence.clone(),
-            marker: answer.marker,
-        });
-        let is_last = answer.sentence == "SEE YA!";
-        match self.line.answer(&answer.sentence).await {
-            Err(_) => Then::End(Event::Closed),
-            Ok(()) if is_last => Then::End(Event::Left),
-            Ok(()) => Then::GoOn,
+            ("SURE, I WILL!", Some((ExpectedReply::IntervalAcknowledgement(seconds), _))) => {
+                self.observe(DeviceEvent::IntervalAcknowledged(seconds));
+                Next::Continue
+            }
+            ("PONG.", Some((ExpectedReply::Pong { last: true }, _))) => Next::Alive,
+            // The close follows the reply to a goodbye.
+            ("PONG.", Some((ExpectedReply::Pong { last: false }, _)))
+            | ("SEE YA!", Some((ExpectedReply::Goodbye, _))) => Next::Continue,
+            _ => Next::End(DeviceEvent::UnexpectedSentence(reply)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The vehicles of a run: devices that report, answer, leave, come back, and note what they see.
+//! The devices of a run: they connect, work, leave and come back, and record what they see.
 
 use std::{
     collections::BTreeMap,
@@ -18,33 +18,38 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::history::payload::id_of;
-use crate::history::record::{Clock, Connection, Event, Marker, Seen};
-use crate::history::workload::device_connection::End;
-use crate::support::Dialect;
+use super::device_connection::ConnectionEnd;
+use crate::{
+    history::{
+        payload::device_id,
+        record::{ConnectionNumber, DeviceEvent, Marker, Observation, RunClock},
+    },
+    support::Dialect,
+};
 
-/// What all devices are about. It only goes forward.
+/// What the whole fleet does at present. Phases only go forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// As devices in the field.
-    Run,
-    /// They come back and stay, and answer what they are asked.
+pub(super) enum Phase {
+    /// Devices behave as in the field: they disconnect, stop reading, and leave commands without a reply.
+    Active,
+    /// Devices reconnect, stay connected, and reply to every command.
     Settle,
-    /// They say once more that they are there, and nothing else.
+    /// Devices send one last `PING.` to find out whether their connection is alive, and nothing else.
     Count,
 }
 
-/// Where to connect.
+/// The addresses to which devices connect.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct DeviceAddresses {
     pub(crate) balancer: SocketAddr,
     /// The device ports of the instances.
     pub(crate) instances: Vec<SocketAddr>,
 }
 
-impl Places {
-    /// Mostly the balancer. Instances are told a made-up address, as if one was in between.
-    pub(crate) fn choose(&self, rng: &mut Rng) -> (SocketAddr, bool) {
+impl DeviceAddresses {
+    /// Chooses an address, and whether it is an instance's own. There the device sends a PROXY header with an address
+    /// that it makes up, as a balancer would.
+    pub(super) fn choose(&self, rng: &mut Rng) -> (SocketAddr, bool) {
         if self.instances.is_empty() || rng.f32() < 0.7 {
             (self.balancer, false)
         } else {
@@ -53,140 +58,149 @@ impl Places {
     }
 }
 
-/// One vehicle.
-pub(crate) struct Vehicle {
-    pub(crate) number: usize,
-    pub(crate) id: String,
-    pub(crate) dialect: Dialect,
-    pub(crate) places: Places,
-    pub(crate) phase: watch::Receiver<Phase>,
-    clock: Clock,
-    seen: Mutex<Vec<Seen>>,
+/// One vehicle of the fleet, shared by its connections.
+pub(super) struct FleetVehicle {
+    pub(super) number: usize,
+    pub(super) id: String,
+    pub(super) dialect: Dialect,
+    pub(super) addresses: DeviceAddresses,
+    pub(super) phase: watch::Receiver<Phase>,
+    clock: RunClock,
+    observations: Mutex<Vec<Observation>>,
     connections: AtomicUsize,
     markers: AtomicI64,
 }
 
-impl Vehicle {
-    pub(crate) fn now_in(&self) -> Phase {
+impl FleetVehicle {
+    pub(super) fn current_phase(&self) -> Phase {
         *self.phase.borrow()
     }
 
-    pub(crate) fn next_connection(&self) -> Connection {
+    pub(super) fn next_connection(&self) -> ConnectionNumber {
         self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn next_marker(&self) -> Marker {
+    pub(super) fn next_marker(&self) -> Marker {
         self.markers.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn note(&self, connection: Connection, event: Event) {
+    pub(super) fn observe(&self, connection: ConnectionNumber, event: DeviceEvent) {
         let at = self.clock.now();
-        self.seen.lock().unwrap().push(Seen {
+        self.observations.lock().unwrap().push(Observation {
             at,
             connection,
             event,
         });
     }
 
-    /// Until the end of the run. Returns the connections that are alive then, still open.
-    async fn live(self: Arc<Self>, mut rng: Rng) -> Vec<TcpStream> {
-        let mut forgotten = JoinSet::new();
+    /// Runs until the fleet is counted. Returns the connections that are alive then, still open.
+    async fn run(self: Arc<Self>, mut rng: Rng) -> Vec<TcpStream> {
+        let mut abandoned = JoinSet::new();
         let mut alive = Vec::new();
         loop {
-            let mut ends = JoinSet::new();
+            let mut connections = JoinSet::new();
             // A device whose network changes may have two connections at once.
-            let twice = self.now_in() == Phase::Run && rng.f32() < 0.08;
+            let twice = self.current_phase() == Phase::Active && rng.f32() < 0.08;
             for _ in 0..=usize::from(twice) {
-                ends.spawn(Arc::clone(&self).converse(rng.fork()));
+                connections.spawn(Arc::clone(&self).connect(rng.fork()));
             }
-            while let Some(end) = ends.join_next().await {
+            while let Some(end) = connections.join_next().await {
                 match end.unwrap() {
-                    End::Alive(stream) => alive.push(stream),
-                    End::Forgot(line) => {
-                        forgotten.spawn(line.wait_for_the_close(Arc::clone(&self)));
+                    ConnectionEnd::Alive(stream) => alive.push(stream),
+                    ConnectionEnd::Abandoned(connection) => {
+                        abandoned.spawn(connection.read_at_end(Arc::clone(&self)));
                     }
-                    End::Over => {}
+                    ConnectionEnd::Closed => {}
                 }
             }
-            match self.now_in() {
+            match self.current_phase() {
                 Phase::Count => break,
                 Phase::Settle => sleep(Duration::from_millis(rng.u64(20..200))).await,
-                Phase::Run => {
-                    let away = if rng.f32() < 0.1 {
-                        1_000..5_000
-                    } else {
-                        5..400
-                    };
-                    // Whoever is away when the run is over is back before all counts as quiet: a connection that it has
-                    // forgotten may stand for it until then.
-                    let mut phase = self.phase.clone();
-                    let over = phase.wait_for(|phase| *phase != Phase::Run);
-                    let away = Duration::from_millis(rng.u64(away));
-                    let _back = timeout(away, over).await;
-                }
+                Phase::Active => self.stay_away(&mut rng).await,
             }
         }
-        while forgotten.join_next().await.is_some() {}
+        while abandoned.join_next().await.is_some() {}
         alive
+    }
+
+    /// Waits before the next connection, at most until the fleet settles. A vehicle that stayed away longer could count
+    /// as online by a connection that it has abandoned, and then reconnect after the run was taken for quiet.
+    async fn stay_away(&self, rng: &mut Rng) {
+        let millis = if rng.f32() < 0.1 {
+            1_000..5_000
+        } else {
+            5..400
+        };
+        let mut phase = self.phase.clone();
+        let settled = phase.wait_for(|phase| *phase != Phase::Active);
+        let _either = timeout(Duration::from_millis(rng.u64(millis)), settled).await;
     }
 }
 
 /// All vehicles of a run.
 pub(crate) struct Fleet {
-    vehicles: Vec<Arc<Vehicle>>,
-    lives: JoinSet<Vec<TcpStream>>,
+    vehicles: Vec<Arc<FleetVehicle>>,
+    tasks: JoinSet<Vec<TcpStream>>,
     phase: watch::Sender<Phase>,
 }
 
 impl Fleet {
-    /// So many vehicles, of both dialects.
-    pub(crate) fn start(size: usize, places: &Places, clock: Clock, rng: &mut Rng) -> Self {
-        let (phase, receiver) = watch::channel(Phase::Run);
-        let mut lives = JoinSet::new();
+    /// Starts `size` vehicles, alternating between the two dialects.
+    pub(crate) fn start(
+        size: usize,
+        addresses: &DeviceAddresses,
+        clock: RunClock,
+        rng: &mut Rng,
+    ) -> Self {
+        let (phase, receiver) = watch::channel(Phase::Active);
+        let mut tasks = JoinSet::new();
         let vehicles = (0..size)
             .map(|number| {
-                let vehicle = Arc::new(Vehicle {
+                let vehicle = Arc::new(FleetVehicle {
                     number,
-                    id: id_of(number),
+                    id: device_id(number),
                     dialect: Dialect::BOTH[number % 2],
-                    places: places.clone(),
+                    addresses: addresses.clone(),
                     phase: receiver.clone(),
                     clock,
-                    seen: Mutex::default(),
+                    observations: Mutex::default(),
                     connections: AtomicUsize::new(0),
                     markers: AtomicI64::new(1),
                 });
-                lives.spawn(Arc::clone(&vehicle).live(rng.fork()));
+                tasks.spawn(Arc::clone(&vehicle).run(rng.fork()));
                 vehicle
             })
             .collect();
         Self {
             vehicles,
-            lives,
+            tasks,
             phase,
         }
     }
 
-    /// Everybody comes back and stays.
+    /// Makes all vehicles reconnect and stay connected.
     pub(crate) fn settle(&self) {
         self.phase.send_replace(Phase::Settle);
     }
 
-    /// Everybody says whether it is there. The connections that are alive stay open.
+    /// Counts the connections that are alive, and returns them still open.
     pub(crate) async fn count(&mut self) -> Vec<TcpStream> {
         self.phase.send_replace(Phase::Count);
         let mut alive = Vec::new();
-        while let Some(life) = self.lives.join_next().await {
-            alive.extend(life.unwrap());
+        while let Some(connections) = self.tasks.join_next().await {
+            alive.extend(connections.unwrap());
         }
         alive
     }
 
-    /// What all of them saw.
-    pub(crate) fn seen(&self) -> BTreeMap<String, Vec<Seen>> {
+    /// Returns the observations of each vehicle, by device id.
+    pub(crate) fn observations(&self) -> BTreeMap<String, Vec<Observation>> {
         let vehicles = self.vehicles.iter();
         vehicles
-            .map(|vehicle| (vehicle.id.clone(), vehicle.seen.lock().unwrap().clone()))
+            .map(|vehicle| {
+                let observations = vehicle.observations.lock().unwrap();
+                (vehicle.id.clone(), observations.clone())
+            })
             .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP clients of a run: they ask things of vehicles, repeat requests, look, and note what they are told.
+//! The HTTP clients of a run, what they share, and how they read a response.
 
 use std::{
     collections::VecDeque,
@@ -12,223 +12,135 @@ use std::{
 
 use fastrand::Rng;
 use reqwest::{Client, RequestBuilder};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use crate::history::payload::{OVER_HTTP, id_of};
-use crate::history::record::{Clock, Errand, History, Marker, Polled, Request, Told};
+use super::command_requests::CommandSpec;
+use crate::history::{
+    payload::{FIRST_HTTP_MARKER, device_id},
+    record::{
+        CommandRequest, History, HttpResult, Marker, PresenceReading, RunClock, VehicleRequest,
+    },
+};
 
-/// How many requests with a key are remembered, to be repeated.
-const REMEMBERED: usize = 20;
+/// The addresses to which HTTP clients and the publisher connect.
+pub(crate) struct HttpAddresses {
+    /// The HTTP port of the balancer, followed by those of the instances.
+    pub(crate) http: Vec<SocketAddr>,
+    pub(crate) redis: SocketAddr,
+}
 
-/// What all clients share.
-pub(crate) struct Office {
+/// What all clients of a run share.
+pub(super) struct ClientContext {
     vehicles: usize,
-    /// The balancer first, and then every instance.
-    places: Vec<SocketAddr>,
-    pub(crate) client: Client,
-    pub(crate) clock: Clock,
-    over: watch::Receiver<bool>,
+    pub(super) addresses: HttpAddresses,
+    pub(super) client: Client,
+    pub(super) clock: RunClock,
+    stopped: watch::Receiver<bool>,
     markers: AtomicI64,
-    requests: Mutex<Vec<Request>>,
-    pub(crate) errands: Mutex<Vec<Errand>>,
-    polled: Mutex<Vec<Polled>>,
-    /// Requests that had a key.
-    repeatable: Mutex<VecDeque<Order>>,
+    pub(super) command_requests: Mutex<Vec<CommandRequest>>,
+    pub(super) vehicle_requests: Mutex<Vec<VehicleRequest>>,
+    presence_readings: Mutex<Vec<PresenceReading>>,
+    /// Recent commands with an idempotency key, to be requested again.
+    pub(super) repeatable: Mutex<VecDeque<CommandSpec>>,
 }
 
-/// What a client wants of a vehicle.
-#[derive(Debug, Clone)]
-struct Order {
-    device_id: String,
-    /// What the vehicle is to hear.
-    sentence: String,
-    /// Below `/service/{deviceId}/`.
-    path: &'static str,
-    body: Value,
-    key: Option<String>,
-}
-
-/// All HTTP clients of a run.
-pub(crate) struct Operators {
-    office: Arc<Office>,
+/// The tasks of all clients.
+pub(crate) struct HttpClients {
+    context: Arc<ClientContext>,
     tasks: JoinSet<()>,
-    over: watch::Sender<bool>,
+    stop: watch::Sender<bool>,
 }
 
-impl Operators {
-    /// So many clients that ask, one that looks, and some that do other things.
+impl HttpClients {
+    /// Starts `size` clients that request commands, and one each that reads presence, reports for vehicles, deletes
+    /// vehicles, and publishes commands.
     pub(crate) fn start(
         size: usize,
         vehicles: usize,
-        places: Vec<SocketAddr>,
-        redis: SocketAddr,
-        clock: Clock,
+        addresses: HttpAddresses,
+        clock: RunClock,
         rng: &mut Rng,
     ) -> Self {
-        let (over, receiver) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let client = Client::builder()
             .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
-        let office = Arc::new(Office {
+        let context = Arc::new(ClientContext {
             vehicles,
-            places,
+            addresses,
             client,
             clock,
-            over: receiver,
-            markers: AtomicI64::new(OVER_HTTP),
-            requests: Mutex::default(),
-            errands: Mutex::default(),
-            polled: Mutex::default(),
+            stopped,
+            markers: AtomicI64::new(FIRST_HTTP_MARKER),
+            command_requests: Mutex::default(),
+            vehicle_requests: Mutex::default(),
+            presence_readings: Mutex::default(),
             repeatable: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         for _ in 0..size {
-            tasks.spawn(Arc::clone(&office).ask_on_and_on(rng.fork()));
+            tasks.spawn(Arc::clone(&context).request_commands(rng.fork()));
         }
-        tasks.spawn(Arc::clone(&office).look_on_and_on(rng.fork()));
-        tasks.spawn(Arc::clone(&office).report_on_and_on(rng.fork()));
-        tasks.spawn(Arc::clone(&office).delete_on_and_on(rng.fork()));
-        tasks.spawn(Arc::clone(&office).publish_on_and_on(redis, rng.fork()));
+        tasks.spawn(Arc::clone(&context).read_presence(rng.fork()));
+        tasks.spawn(Arc::clone(&context).report(rng.fork()));
+        tasks.spawn(Arc::clone(&context).delete_vehicles(rng.fork()));
+        tasks.spawn(Arc::clone(&context).publish_commands(rng.fork()));
         Self {
-            office,
+            context,
             tasks,
-            over,
+            stop,
         }
     }
 
-    /// Waits until the last request is answered, and adds what all were told to the history.
+    /// Waits for the last response, and adds the record of all clients to the history.
     pub(crate) async fn stop(mut self, history: &mut History) {
-        self.over.send_replace(true);
+        self.stop.send_replace(true);
         while let Some(done) = self.tasks.join_next().await {
             done.unwrap();
         }
-        history.requests = std::mem::take(&mut *self.office.requests.lock().unwrap());
-        history.errands = std::mem::take(&mut *self.office.errands.lock().unwrap());
-        history.polled = std::mem::take(&mut *self.office.polled.lock().unwrap());
+        let context = &self.context;
+        history.command_requests = std::mem::take(&mut *context.command_requests.lock().unwrap());
+        history.vehicle_requests = std::mem::take(&mut *context.vehicle_requests.lock().unwrap());
+        history.presence_readings = std::mem::take(&mut *context.presence_readings.lock().unwrap());
     }
 }
 
-impl Office {
-    pub(crate) fn is_over(&self) -> bool {
-        *self.over.borrow()
+impl ClientContext {
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
     }
 
-    pub(crate) fn next_marker(&self) -> Marker {
+    pub(super) fn next_marker(&self) -> Marker {
         self.markers.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn some_place(&self, rng: &mut Rng) -> SocketAddr {
+    /// The balancer for most requests, else any of the addresses.
+    pub(super) fn choose_address(&self, rng: &mut Rng) -> SocketAddr {
+        let addresses = &self.addresses.http;
         if rng.f32() < 0.6 {
-            self.places[0]
+            addresses[0]
         } else {
-            self.places[rng.usize(..self.places.len())]
+            addresses[rng.usize(..addresses.len())]
         }
     }
 
-    /// Some vehicles are asked more than others, so that commands meet.
-    pub(crate) fn some_vehicle(&self, rng: &mut Rng) -> usize {
-        let hot = rng.f32() < 0.5;
-        if hot {
+    /// An eighth of the vehicles gets half of the requests, so that commands overlap.
+    pub(super) fn choose_vehicle(&self, rng: &mut Rng) -> usize {
+        let is_hot = rng.f32() < 0.5;
+        if is_hot {
             rng.usize(..self.vehicles.div_ceil(8))
         } else {
             rng.usize(..self.vehicles)
         }
     }
 
-    async fn ask_on_and_on(self: Arc<Self>, mut rng: Rng) {
-        while !self.is_over() {
-            let order = self.some_order(&mut rng);
-            self.ask(&order, self.some_place(&mut rng)).await;
-            sleep(Duration::from_millis(rng.u64(5..250))).await;
-        }
-    }
-
-    fn some_order(&self, rng: &mut Rng) -> Order {
-        if rng.f32() < 0.12 {
-            let known = self.repeatable.lock().unwrap();
-            if !known.is_empty() {
-                return known[rng.usize(..known.len())].clone();
-            }
-        }
-        let mut body = json!({"timeoutSeconds": rng.u32(1..4)});
-        if rng.f32() < 0.35 {
-            body["queue"] = json!(true);
-            body["ttlSeconds"] = json!(rng.u32(1..15));
-        }
-        let (path, sentence) = match rng.u32(..100) {
-            0..25 => ("turnOn", "HEY YOU, RUN!".to_owned()),
-            25..50 => ("turnOff", "HEY YOU, REST!".to_owned()),
-            50..65 => {
-                let seconds = rng.u32(10..=3600);
-                body["seconds"] = json!(seconds);
-                (
-                    "frequency",
-                    format!("KEEP ME POSTED EVERY {seconds} SECONDS."),
-                )
-            }
-            65..78 => ("fetch-info", "HOW'S IT GOING?".to_owned()),
-            78..88 => {
-                body["message"] = json!("HOW'S IT GOING?");
-                ("command", "HOW'S IT GOING?".to_owned())
-            }
-            88..97 => {
-                body["message"] = json!("HEY YOU, RUN!");
-                ("command", "HEY YOU, RUN!".to_owned())
-            }
-            _ => ("disconnect", "GOTTA GO.".to_owned()),
-        };
-        let has_key = path != "fetch-info" && rng.f32() < 0.25;
-        let order = Order {
-            device_id: id_of(self.some_vehicle(rng)),
-            sentence,
-            path,
-            body,
-            key: has_key.then(|| format!("key-{:016x}", rng.u64(..))),
-        };
-        if order.key.is_some() {
-            let mut known = self.repeatable.lock().unwrap();
-            known.push_back(order.clone());
-            if known.len() > REMEMBERED {
-                known.pop_front();
-            }
-        }
-        order
-    }
-
-    async fn ask(&self, order: &Order, place: SocketAddr) {
-        let url = format!("http://{place}/service/{}/{}", order.device_id, order.path);
-        let mut request = if order.path == "fetch-info" {
-            let seconds = &order.body["timeoutSeconds"];
-            self.client.get(format!("{url}?timeoutSeconds={seconds}"))
-        } else {
-            self.client.post(url).json(&order.body)
-        };
-        if let Some(key) = &order.key {
-            request = request.header("Idempotency-Key", key);
-        }
-        let from = self.clock.now();
-        let told = told(request).await;
-        let until = self.clock.now();
-        let pause = matches!(told, Told::Nothing(_));
-        self.requests.lock().unwrap().push(Request {
-            from,
-            until,
-            device_id: order.device_id.clone(),
-            sentence: order.sentence.clone(),
-            key: order.key.clone(),
-            told,
-        });
-        if pause {
-            sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    async fn look_on_and_on(self: Arc<Self>, mut rng: Rng) {
-        while !self.is_over() {
-            let device_id = id_of(self.some_vehicle(&mut rng));
-            let url = format!("http://{}/vehicles/{device_id}", self.some_place(&mut rng));
+    async fn read_presence(self: Arc<Self>, mut rng: Rng) {
+        while !self.is_stopped() {
+            let device_id = device_id(self.choose_vehicle(&mut rng));
+            let address = self.choose_address(&mut rng);
+            let url = format!("http://{address}/vehicles/{device_id}");
             let from = self.clock.now();
             if let Ok(response) = self.client.get(url).send().await
                 && response.status() == 200
@@ -236,25 +148,29 @@ impl Office {
                 && let Some(online) = vehicle["online"].as_bool()
             {
                 let until = self.clock.now();
-                self.polled.lock().unwrap().push(Polled {
-                    from,
-                    until,
-                    device_id,
-                    online,
-                });
+                self.presence_readings
+                    .lock()
+                    .unwrap()
+                    .push(PresenceReading {
+                        from,
+                        until,
+                        device_id,
+                        online,
+                    });
             }
             sleep(Duration::from_millis(rng.u64(10..60))).await;
         }
     }
 }
 
-/// Sends it and understands the answer.
-pub(crate) async fn told(request: RequestBuilder) -> Told {
+/// Sends a request and reads what the checker needs of its response.
+pub(super) async fn send(request: RequestBuilder) -> HttpResult {
     let response = match request.send().await {
         Ok(response) => response,
-        Err(error) => return Told::Nothing(error.to_string()),
+        Err(error) => return HttpResult::NoResponse(error.to_string()),
     };
     let status = response.status().as_u16();
+    // The balancer's own errors are no JSON.
     let body = response.json::<Value>().await.unwrap_or_default();
     let text = |key: &str| body[key].as_str().map(str::to_owned);
     let problem = text("type");
@@ -262,11 +178,10 @@ pub(crate) async fn told(request: RequestBuilder) -> Told {
         let name = name.strip_prefix("urn:vehicle-gateway:problem:");
         name.map(str::to_owned)
     });
-    Told::Answer {
+    HttpResult::Response {
         status,
-        // The balancer's own errors are no JSON.
         name: problem.or_else(|| text("status")).unwrap_or_default(),
-        command: text("commandId"),
+        command_id: text("commandId"),
         reply: text("reply"),
     }
 }

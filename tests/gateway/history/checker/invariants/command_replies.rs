@@ -1,64 +1,77 @@
-//! Invariant 7: `done` ⇒ the answer was matched in the order in which that kind was written on that session. What a
-//! row has as its answer is what the device answered to that command, and to no other.
+//! Command replies: the reply and the late reply in a command's row are those that the device sent to this command.
+//! Replies carry no ids; the gateway matches them in the order in which it wrote the commands of one kind.
 
 use std::collections::BTreeMap;
 
-use crate::history::checker::Violation;
-use crate::history::checker::command_matching::Matched;
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::{Connection, Event, Marker};
+use super::Finding;
+use crate::history::{
+    checker::{command_matching::match_commands, vehicle_history::VehicleHistory},
+    record::{ConnectionNumber, DeviceEvent, Marker},
+};
 
-/// An answer as a device gave it.
-struct Given<'a> {
+/// A reply as the device sent it.
+struct SentReply<'a> {
     sentence: &'a str,
     marker: Option<Marker>,
 }
 
-pub(crate) fn check(view: &View<'_>, matched: &Matched) -> Vec<Violation> {
-    let mut given: BTreeMap<(Connection, usize), Given<'_>> = BTreeMap::new();
-    for seen in view.seen {
-        if let Event::Answered {
-            nth,
-            sentence,
-            marker,
-        } = &seen.event
-        {
-            let marker = *marker;
-            given.insert((seen.connection, *nth), Given { sentence, marker });
-        }
-    }
-    let mut violations = Vec::new();
-    for row in view.commands.values() {
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let matched = match_commands(vehicle);
+    let replies = sent_replies(vehicle);
+    let mut findings = Vec::new();
+    for row in vehicle.command_rows.values() {
         for reply in [&row.reply, &row.late_reply].into_iter().flatten() {
-            let heard = matched.heard.get(&row.id);
-            let answer = heard.and_then(|heard| given.get(&(heard.connection, heard.nth)));
-            let what = match (heard, answer) {
-                (None, _) => format!("{} was answered {reply:?}, and nobody heard it", row.id),
-                (_, None) => format!(
-                    "{} was answered {reply:?}, and the vehicle did not answer",
-                    row.id
-                ),
-                (_, Some(answer)) if !is_same(reply, answer) => format!(
-                    "{} was answered {reply:?}, and the vehicle answered {:?} to it",
-                    row.id, answer.sentence
+            let id = &row.id;
+            let received = matched.received.get(id);
+            let sent =
+                received.and_then(|received| replies.get(&(received.connection, received.nth)));
+            let what = match (received, sent) {
+                (None, _) => format!("{id} has the reply {reply:?}, and no device received it"),
+                (_, None) => format!("{id} has the reply {reply:?}, and the device sent none"),
+                (_, Some(sent)) if !is_same(reply, sent) => format!(
+                    "{id} has the reply {reply:?}, and the device sent {:?}",
+                    sent.sentence
                 ),
                 _ => continue,
             };
-            violations.push(Violation::new(7, view.device_id, row.finished_at, what));
+            findings.push(Finding::new(row.finished_at, what));
         }
     }
-    violations
+    findings
 }
 
-/// Values are stored as numbers: what is the same number may be written in another way.
-fn is_same(reply: &str, answer: &Given<'_>) -> bool {
-    match answer.marker {
+/// The replies of the device, by connection and by the place of their command on it.
+fn sent_replies<'v>(
+    vehicle: &'v VehicleHistory<'_>,
+) -> BTreeMap<(ConnectionNumber, usize), SentReply<'v>> {
+    let observations = vehicle.observations.iter();
+    observations
+        .filter_map(|observation| match &observation.event {
+            DeviceEvent::SentReply {
+                nth,
+                sentence,
+                marker,
+            } => Some((
+                (observation.connection, *nth),
+                SentReply {
+                    sentence,
+                    marker: *marker,
+                },
+            )),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Compares values by their marker: the gateway stores numbers, and may format them in another way.
+fn is_same(reply: &str, sent: &SentReply<'_>) -> bool {
+    match sent.marker {
         Some(marker) => marker_of(reply) == Some(marker),
-        None => reply == answer.sentence,
+        None => reply == sent.sentence,
     }
 }
 
-/// The number that the longitude of `FINE. I'M HERE <lat> <lon>, …` encodes.
+/// The marker in the longitude of `FINE. I'M HERE <lat> <lon>, …`.
 fn marker_of(reply: &str) -> Option<Marker> {
     let (_, rest) = reply.split_once("I'M HERE ")?;
     let (place, _) = rest.split_once(',')?;
@@ -71,55 +84,69 @@ fn marker_of(reply: &str) -> Option<Marker> {
 
 mod tests {
     use super::marker_of;
-    use crate::history::checker::timeline::{Story, faults_of};
+    use crate::history::checker::{
+        Invariant,
+        timeline::{Timeline, findings},
+    };
 
     const RUN: &str = "HEY YOU, RUN!";
 
     #[test]
-    fn answers_that_are_credited_to_their_commands_are_well_late_ones_too() {
-        let mut story = Story::new();
-        story.log_in(0, 1).runs("a", 0, 0).runs("b", 0, 1);
-        story
-            .asked("c", RUN, "sent")
-            .heard(0, RUN)
-            .becomes("c", "no-answer");
-        story.answers(0, 2, "I CAN'T, SORRY.");
-        story.command("c").late_reply = Some("I CAN'T, SORRY.".to_owned());
-        story
-            .asked("d", RUN, "sent")
-            .heard(0, RUN)
-            .becomes("d", "no-answer");
-        assert_eq!(story.violations(), []);
+    fn replies_in_the_row_of_their_command_hold_also_late_ones() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .run_command("a", 0, 0)
+            .run_command("b", 0, 1);
+        timeline
+            .create_command("c", RUN, "sent")
+            .receive_command(0, RUN)
+            .set_command_state("c", "no-answer");
+        timeline.send_reply(0, 2, "I CAN'T, SORRY.");
+        timeline.command_row("c").late_reply = Some("I CAN'T, SORRY.".to_owned());
+        timeline
+            .create_command("d", RUN, "sent")
+            .receive_command(0, RUN)
+            .set_command_state("d", "no-answer");
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn an_answer_that_is_credited_to_the_next_command_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1);
-        story
-            .asked("a", RUN, "sent")
-            .heard(0, RUN)
-            .becomes("a", "no-answer");
-        story.asked("b", RUN, "sent").heard(0, RUN);
-        story.answers(0, 0, "DONE!").ends("b", "done", "DONE!");
-        story.answers(0, 1, "I CAN'T, SORRY.");
-        story.asked("c", RUN, "sent").heard(0, RUN);
-        story
-            .answers(0, 2, "I CAN'T, SORRY.")
-            .ends("c", "done", "DONE!");
-        story.asked("d", RUN, "sent").ends("d", "done", "DONE!");
-        story
-            .asked("e", RUN, "sent")
-            .heard(0, RUN)
-            .ends("e", "done", "DONE!");
-        let found = faults_of(&story, 7);
+    fn a_reply_in_the_row_of_another_command_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
+        timeline
+            .create_command("a", RUN, "sent")
+            .receive_command(0, RUN)
+            .set_command_state("a", "no-answer");
+        timeline
+            .create_command("b", RUN, "sent")
+            .receive_command(0, RUN);
+        timeline
+            .send_reply(0, 0, "DONE!")
+            .end_command("b", "done", "DONE!");
+        timeline.send_reply(0, 1, "I CAN'T, SORRY.");
+        timeline
+            .create_command("c", RUN, "sent")
+            .receive_command(0, RUN);
+        timeline
+            .send_reply(0, 2, "I CAN'T, SORRY.")
+            .end_command("c", "done", "DONE!");
+        timeline
+            .create_command("d", RUN, "sent")
+            .end_command("d", "done", "DONE!");
+        timeline
+            .create_command("e", RUN, "sent")
+            .receive_command(0, RUN)
+            .end_command("e", "done", "DONE!");
+        let found = findings(&timeline, Invariant::CommandReplies);
         assert_eq!(
             found,
             [
-                "b was answered \"DONE!\", and the vehicle answered \"I CAN'T, SORRY.\" to it",
-                "c was answered \"DONE!\", and the vehicle answered \"I CAN'T, SORRY.\" to it",
-                "d was answered \"DONE!\", and nobody heard it",
-                "e was answered \"DONE!\", and the vehicle did not answer",
+                "b has the reply \"DONE!\", and the device sent \"I CAN'T, SORRY.\"",
+                "c has the reply \"DONE!\", and the device sent \"I CAN'T, SORRY.\"",
+                "d has the reply \"DONE!\", and no device received it",
+                "e has the reply \"DONE!\", and the device sent none",
             ]
         );
     }

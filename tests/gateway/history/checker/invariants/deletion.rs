@@ -1,174 +1,174 @@
-//! Invariants 2 and 6 over deletions: a vehicle is deleted if and only if somebody asked for it, its commands end with it,
-//! and its epoch stays. That the epochs go on from there, and that nothing is stored for the session of before, is
-//! judged where epochs and owners are.
+//! Deletion: a vehicle is deleted if and only if a client asked for it, the responses say so, and the vehicle's open
+//! commands end in the same batch. (That its epochs go on, and that nothing more is stored for the session from before,
+//! is checked with the epochs and the fenced writes.)
 
 use std::collections::BTreeMap;
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::{COMMIT, READING, is_final};
-use crate::history::checker::vehicle_history::{Step, View};
-use crate::history::record::{Errand, History, Moment, Told, Wish};
+use super::Finding;
+use crate::history::{
+    checker::{
+        command_model::is_end_state,
+        tolerances::{COMMIT_DELAY, READ_DELAY},
+        vehicle_history::{SessionChange, VehicleHistory},
+    },
+    record::{HttpResult, VehicleAction, VehicleRequest},
+};
 
-pub(crate) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut wrong = |invariant, at: Moment, what| {
-        violations.push(Violation::new(invariant, view.device_id, Some(at), what));
-    };
-    for (before, step) in view.changes() {
-        if step.deletes && step.session.epoch < before.epoch {
-            wrong(2, step.at, "its epoch is lost by its deletion".to_owned());
-        }
-    }
-    let errands = history.errands.iter();
-    let asked: Vec<&Errand> = errands
-        .filter(|errand| errand.device_id == view.device_id && errand.wish == Wish::Delete)
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let requests: Vec<&VehicleRequest> = vehicle
+        .requests()
+        .filter(|request| request.action == VehicleAction::Delete)
         .collect();
-    for step in view.deletions() {
-        // What nobody waits for any more may still be done.
-        let is_asked = asked.iter().any(|errand| errand.from <= step.at + READING);
-        if !is_asked {
-            wrong(
-                0,
-                step.at,
-                "it was deleted, and nobody asked for it".to_owned(),
-            );
+    for deletion in vehicle.deletions() {
+        // A request that its client gave up may still be carried out.
+        let is_requested = requests
+            .iter()
+            .any(|request| request.from <= deletion.at + READ_DELAY);
+        if !is_requested {
+            let what = "it was deleted, and no client asked for it".to_owned();
+            findings.push(Finding::new(deletion.at, what));
         }
-        for what in open_commands(view, &step) {
-            wrong(6, step.at, what);
+        for what in open_commands(vehicle, &deletion) {
+            findings.push(Finding::new(deletion.at, what));
         }
     }
-    let deleted = view.deletions().count();
-    let told = |wanted| {
-        let told = asked.iter().filter(
-            move |errand| matches!(errand.told, Told::Answer { status, .. } if status == wanted),
-        );
-        told.count()
+    let deleted = vehicle.deletions().count();
+    let count = |status| {
+        let requests = requests.iter();
+        requests
+            .filter(|request| has_status(request, status))
+            .count()
     };
-    if !(told(204)..=asked.len() - told(404)).contains(&deleted) {
+    let (confirmed, unknown) = (count(204), count(404));
+    if !(confirmed..=requests.len() - unknown).contains(&deleted) {
         let what = format!(
-            "it was deleted {deleted} times, and of {} who asked for it {} were told so",
-            asked.len(),
-            told(204)
+            "it was deleted {deleted} times: {} requests, {confirmed} got 204, {unknown} got 404",
+            requests.len()
         );
-        wrong(0, history.end, what);
+        findings.push(Finding::new(vehicle.run.end, what));
     }
-    for errand in asked {
-        if matches!(errand.told, Told::Answer { status: 204, .. }) && !is_done(view, errand) {
-            let what = "somebody was told that it is deleted, and it was not".to_owned();
-            wrong(0, errand.until, what);
+    for request in requests {
+        if has_status(request, 204) && !is_done(vehicle, request) {
+            let what = "a request to delete it got 204, and it was not deleted".to_owned();
+            findings.push(Finding::new(request.until, what));
         }
     }
-    violations
+    findings
 }
 
-fn is_done(view: &View<'_>, errand: &Errand) -> bool {
-    let when = errand.from - COMMIT..=errand.until + READING;
-    view.deletions().any(|step| when.contains(&step.at))
+fn has_status(request: &VehicleRequest, expected: u16) -> bool {
+    matches!(request.result, HttpResult::Response { status, .. } if status == expected)
 }
 
-/// Commands that are open when the batch of a deletion is done.
-fn open_commands(view: &View<'_>, deletion: &Step<'_>) -> Vec<String> {
+fn is_done(vehicle: &VehicleHistory<'_>, request: &VehicleRequest) -> bool {
+    let when = request.from - COMMIT_DELAY..=request.until + READ_DELAY;
+    vehicle
+        .deletions()
+        .any(|deletion| when.contains(&deletion.at))
+}
+
+/// Commands that are still open after the batch of a deletion.
+fn open_commands(vehicle: &VehicleHistory<'_>, deletion: &SessionChange<'_>) -> Vec<String> {
     let mut states: BTreeMap<&str, &str> = BTreeMap::new();
-    for step in &view.moves {
-        let is_of_batch = step.writer == deletion.writer;
-        // One that is made in this batch is of the vehicle that was made anew.
-        if step.place < deletion.place && !is_of_batch
-            || is_of_batch && states.contains_key(step.id)
+    for change in &vehicle.command_changes {
+        let is_of_batch = change.batch == deletion.batch;
+        // A command that this batch created belongs to the vehicle that was created again.
+        if change.position < deletion.position && !is_of_batch
+            || is_of_batch && states.contains_key(change.id)
         {
-            states.insert(step.id, step.state);
+            states.insert(change.id, change.state);
         }
     }
-    let open = states.into_iter().filter(|(_, state)| !is_final(state));
+    let open = states.into_iter().filter(|(_, state)| !is_end_state(state));
     open.map(|(id, state)| format!("{id} was {state} and its vehicle was deleted"))
         .collect()
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of, held};
-    use crate::history::record::{Session, Wish};
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings, held},
+        },
+        record::VehicleAction,
+    };
 
     const RUN: &str = "HEY YOU, RUN!";
 
     #[test]
-    fn a_vehicle_that_is_deleted_and_comes_back_is_well() {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1).stored(1, 1).thanked(0, 1);
-        story.asked("a", RUN, "queued");
-        story.is_deleted().becomes_too("B", "a", "cancelled");
-        story.wished(Wish::Delete, 204, "").leaves(0).is_purged();
-        story.told(RUN, 404, "unknown-vehicle", None);
-        story.told_again(Some("key"), RUN, 409, "vehicle-offline", Some("a"));
-        story.wished(Wish::Delete, 404, "unknown-vehicle");
-        story.log_in(1, 2).asked("b", RUN, "cancelled");
-        story.told_again(Some("key"), RUN, 409, "vehicle-offline", Some("b"));
-        assert_eq!(story.violations(), []);
+    fn a_vehicle_that_is_deleted_and_returns_holds() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .send_report(0, 1)
+            .store_report(1, 1)
+            .acknowledge(0, 1);
+        timeline.create_command("a", RUN, "queued");
+        timeline
+            .delete()
+            .set_command_state_in_batch("B", "a", "cancelled");
+        timeline
+            .respond_to_action(VehicleAction::Delete, 204, "")
+            .disconnect(0)
+            .purge();
+        timeline.respond(RUN, 404, "unknown-vehicle", None);
+        timeline.respond_with_key(Some("key"), RUN, 409, "vehicle-offline", Some("a"));
+        timeline.respond_to_action(VehicleAction::Delete, 404, "unknown-vehicle");
+        timeline.log_in(1, 2).create_command("b", RUN, "cancelled");
+        timeline.respond_with_key(Some("key"), RUN, 409, "vehicle-offline", Some("b"));
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn a_deletion_that_takes_the_epoch_back_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).log_in(1, 2).leaves(1);
-        story.session.epoch = 0;
-        story.is_deleted().wished(Wish::Delete, 204, "");
-        story.log_in(2, 1);
-        let found = faults_of(&story, 2);
-        assert!(found.contains(&"its epoch is lost by its deletion".to_owned()));
-        assert!(found.contains(&"the epoch goes back from 2 to 0".to_owned()));
-    }
-
-    #[test]
-    fn a_deletion_that_leaves_a_command_open_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).asked("a", RUN, "queued");
-        story.is_deleted().wished(Wish::Delete, 204, "").leaves(0);
-        story.log_in(1, 2).becomes("a", "sent").heard(1, RUN);
-        story.becomes("a", "disconnected");
+    fn a_deletion_that_leaves_a_command_open_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).create_command("a", RUN, "queued");
+        timeline
+            .delete()
+            .respond_to_action(VehicleAction::Delete, 204, "")
+            .disconnect(0);
+        timeline
+            .log_in(1, 2)
+            .set_command_state("a", "sent")
+            .receive_command(1, RUN);
+        timeline.set_command_state("a", "disconnected");
         assert_eq!(
-            faults_of(&story, 6),
+            findings(&timeline, Invariant::Deletion),
             ["a was queued and its vehicle was deleted"]
         );
     }
 
     #[test]
-    fn a_deletion_that_nobody_asked_for_is_found_and_one_that_was_told_and_not_done() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).is_deleted().log_in(1, 2);
-        assert_eq!(faults_of(&story, 0).len(), 2);
-        let mut story = Story::new();
-        story.log_in(0, 1).wished(Wish::Delete, 204, "");
-        assert_eq!(faults_of(&story, 0).len(), 2);
+    fn a_deletion_without_a_request_or_the_reverse_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0).delete().log_in(1, 2);
+        assert_eq!(findings(&timeline, Invariant::Deletion).len(), 2);
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .respond_to_action(VehicleAction::Delete, 204, "");
+        assert_eq!(findings(&timeline, Invariant::Deletion).len(), 2);
     }
 
     #[test]
-    fn a_vehicle_that_is_back_in_the_batch_of_its_deletion_is_well() {
-        let mut story = Story::new();
-        story.log_in(0, 1).hello(1);
-        let mut reborn = held("B", 1, 2);
-        reborn.forget = Some(90);
-        story.step("B", reborn).tells("B", "vehicle.offline");
-        story.tells("B", "vehicle.online").leaves(0).greeted(1);
-        story.wished(Wish::Delete, 204, "");
-        story.report(1, 1).stored_by("B", 1, 2).thanked(1, 1);
-        assert_eq!(story.violations(), []);
-    }
-
-    #[test]
-    fn a_report_of_the_session_that_was_deleted_is_found_when_it_is_stored() {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1).is_deleted();
-        story.wished(Wish::Delete, 204, "").stored(1, 1).leaves(0);
-        // Made anew by a report for it, which says nothing of a session.
-        story.step(
-            "A",
-            Session {
-                epoch: 1,
-                ..Session::default()
-            },
-        );
-        story.log_in(1, 2);
-        assert_eq!(
-            faults_of(&story, 3),
-            ["report 1 of epoch 1 was written after its vehicle was deleted"]
-        );
+    fn a_deletion_and_a_login_in_one_batch_hold() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).send_hello(1);
+        let mut recreated = held("B", 1, 2);
+        recreated.forget_through = Some(90);
+        timeline
+            .write_session("B", recreated)
+            .publish("B", "vehicle.offline");
+        timeline
+            .publish("B", "vehicle.online")
+            .disconnect(0)
+            .receive_greeting(1);
+        timeline.respond_to_action(VehicleAction::Delete, 204, "");
+        timeline
+            .send_report(1, 1)
+            .store_report_by("B", 1, 2)
+            .acknowledge(1, 1);
+        assert_eq!(timeline.violations(), []);
     }
 }

@@ -1,162 +1,164 @@
-//! Answers that say that something is wrong are true: 502, 503 and 504 of the balancer and of the gateway come only while a
-//! fault explains them, or shortly after it; so do requests that are not answered at all.
+//! Error responses: a request gets 502, 503 or 504 from the balancer, an error of the gateway, or no response at all
+//! only during a fault that explains it, or shortly after. Reports and deletions get no responses other than these and
+//! those of their routes.
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::{READING, is_of_database};
-use crate::history::checker::lease;
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::{Errand, Fault, History, Moment, Told, Wish};
+use super::Finding;
+use crate::history::{
+    checker::{
+        fault_windows::{is_of_any_instance, is_of_database, is_of_redis},
+        tolerances::{READ_DELAY, lease},
+        vehicle_history::VehicleHistory,
+    },
+    record::{Fault, History, HttpResult, Moment, VehicleAction, VehicleRequest},
+};
 
-/// How long the balancer takes at most to see that a gateway that was killed or cut off is back.
-const NOTICED: Moment = 5_000;
-/// How long a gateway takes at most to reach Redis when that is back: it waits up to three seconds between attempts, and
-/// an attempt takes up to three.
-const REDIS: Moment = 8_000;
+/// How long the balancer may take to notice that a gateway is back, in milliseconds.
+const BALANCER_RECOVERY: Moment = 5_000;
+/// How long a gateway may take to reach Redis again, in milliseconds: it waits for up to three seconds between
+/// attempts, and an attempt takes up to three.
+const REDIS_RECOVERY: Moment = 8_000;
 
-/// Whether the answer is one of those that need a fault: then it is judged here, as far as it says so.
-pub(crate) fn is_of_balancer(told: &Told) -> bool {
-    matches!(told, Told::Answer { status: 502..=504, name, .. } if name.is_empty())
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let run = vehicle.run;
+    let commands = vehicle.command_requests().filter_map(|request| {
+        let what = unexplained(run, &request.result, request.from, request.until)?;
+        let what = format!("{what}, of {:?}", request.result);
+        Some(Finding::new(request.until, what))
+    });
+    let others = vehicle.requests().filter_map(|request| {
+        let what = unexpected(vehicle, request)
+            .or_else(|| unexplained(run, &request.result, request.from, request.until))?;
+        let what = format!("{what}, of {:?} to {:?}", request.result, request.action);
+        Some(Finding::new(request.until, what))
+    });
+    commands.chain(others).collect()
 }
 
-/// What is wrong with an answer that only a fault explains.
-pub(crate) fn unexplained(
+/// Finds a result that only a fault explains, without such a fault.
+fn unexplained(
     history: &History,
-    told: &Told,
+    result: &HttpResult,
     from: Moment,
     until: Moment,
 ) -> Option<String> {
-    let happened = |is_such: fn(Fault) -> bool, recovery: Moment| {
-        history.troubles.iter().any(|trouble| {
-            is_such(trouble.what)
-                && trouble.from <= until + READING
-                && trouble.until + recovery >= from
+    let had_fault = |is_such: fn(Fault) -> bool, recovery: Moment| {
+        history.faults.iter().any(|window| {
+            is_such(window.fault)
+                && window.from <= until + READ_DELAY
+                && window.until + recovery >= from
         })
     };
     let recovery = 2 * lease();
-    let is_explained = match told {
-        Told::Nothing(_) => {
-            happened(is_of_instances, NOTICED) || happened(is_of_database, recovery)
+    let is_explained = match result {
+        HttpResult::NoResponse(_) => {
+            had_fault(is_of_any_instance, BALANCER_RECOVERY) || had_fault(is_of_database, recovery)
         }
-        Told::Answer { .. } if is_of_balancer(told) => happened(is_of_instances, NOTICED),
-        Told::Answer { status, name, .. } => match (status, name.as_str()) {
-            // Also one that stood still and is declared dead cannot store anything.
+        HttpResult::Response { .. } if result.is_from_balancer() => {
+            had_fault(is_of_any_instance, BALANCER_RECOVERY)
+        }
+        HttpResult::Response { status, name, .. } => match (status, name.as_str()) {
+            // An instance that was suspended and declared dead cannot store anything either.
             (503, "store-unavailable" | "request-timeout") => {
-                happened(is_of_database, recovery) || happened(is_of_instances, recovery)
+                had_fault(is_of_database, recovery) || had_fault(is_of_any_instance, recovery)
             }
             (503, "owner-unreachable") => {
-                happened(is_of_database, recovery)
-                    || happened(is_of_instances, recovery)
-                    || happened(is_of_redis, REDIS)
+                had_fault(is_of_database, recovery)
+                    || had_fault(is_of_any_instance, recovery)
+                    || had_fault(is_of_redis, REDIS_RECOVERY)
             }
-            (503, "fan-out-unavailable") => happened(is_of_redis, REDIS),
+            (503, "fan-out-unavailable") => had_fault(is_of_redis, REDIS_RECOVERY),
             _ => true,
         },
     };
-    (!is_explained).then(|| "nothing was wrong".to_owned())
+    (!is_explained).then(|| "no fault explains this".to_owned())
 }
 
-fn is_of_instances(fault: Fault) -> bool {
-    matches!(fault, Fault::Kill(_) | Fault::Pause(_) | Fault::Restart(_))
-}
-
-fn is_of_redis(fault: Fault) -> bool {
-    matches!(fault, Fault::RedisDown | Fault::RedisPause)
-}
-
-/// What whoever reported for this vehicle or wanted it deleted was told.
-pub(crate) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let errands = history.errands.iter();
-    let wrong = errands
-        .filter(|errand| errand.device_id == view.device_id)
-        .filter_map(|errand| {
-            let what = wrong_answer(view, errand)
-                .or_else(|| unexplained(history, &errand.told, errand.from, errand.until))?;
-            Some(Violation::new(
-                0,
-                view.device_id,
-                Some(errand.until),
-                format!("{what}, of {:?} to {:?}", errand.told, errand.wish),
-            ))
-        });
-    wrong.collect()
-}
-
-fn wrong_answer(view: &View<'_>, errand: &Errand) -> Option<String> {
-    let Told::Answer { status, name, .. } = &errand.told else {
+/// Finds a response that the route of a report or of a deletion does not give.
+fn unexpected(vehicle: &VehicleHistory<'_>, request: &VehicleRequest) -> Option<String> {
+    let HttpResult::Response { status, name, .. } = &request.result else {
         return None;
     };
-    match (&errand.wish, status, name.as_str()) {
-        (Wish::Report(_), 200, _)
-        | (Wish::Delete, 204, _)
+    match (&request.action, status, name.as_str()) {
+        (VehicleAction::Report(_), 200, _)
+        | (VehicleAction::Delete, 204, _)
         | (_, 503, "store-unavailable" | "request-timeout") => None,
-        (Wish::Delete, 404, "unknown-vehicle") => view
-            .existed(errand.from, errand.until)
-            .then(|| "the vehicle was known".to_owned()),
-        _ if is_of_balancer(&errand.told) => None,
-        _ => Some("nobody expects this answer".to_owned()),
+        (VehicleAction::Delete, 404, "unknown-vehicle") => vehicle
+            .existed(request.from, request.until)
+            .then(|| "the vehicle existed".to_owned()),
+        _ if request.result.is_from_balancer() => None,
+        _ => Some("the route has no such response".to_owned()),
     }
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of};
-    use crate::history::record::{Fault, Told, Wish};
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings},
+        },
+        record::{Fault, HttpResult, Moment, VehicleAction},
+    };
 
     const RUN: &str = "HEY YOU, RUN!";
 
-    /// How many of the answers that need a fault are found after this one, so much later.
-    fn found_after(fault: Option<Fault>, then: i64) -> usize {
-        let mut story = Story::new();
-        story.log_in(0, 1);
+    /// How many of seven errors violate, some time after this fault.
+    fn violations_after(fault: Option<Fault>, millis: Moment) -> usize {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
         if let Some(fault) = fault {
-            story.trouble(fault, 1_000);
+            timeline.fault(fault, 1_000);
         }
-        story.passes(then);
+        timeline.wait(millis);
         for name in [
             "store-unavailable",
             "request-timeout",
             "fan-out-unavailable",
         ] {
-            story.told(RUN, 503, name, None);
+            timeline.respond(RUN, 503, name, None);
         }
-        story.told(RUN, 503, "", None);
-        story.told(RUN, 502, "", None);
-        story.wished(Wish::Report(1), 503, "store-unavailable");
-        story.wished(Wish::Delete, 503, "");
-        faults_of(&story, 0).len() + faults_of(&story, 6).len()
+        timeline.respond(RUN, 503, "", None);
+        timeline.respond(RUN, 502, "", None);
+        timeline.respond_to_action(VehicleAction::Report(1), 503, "store-unavailable");
+        timeline.respond_to_action(VehicleAction::Delete, 503, "");
+        findings(&timeline, Invariant::ErrorResponses).len()
     }
 
     #[test]
-    fn answers_that_something_is_wrong_are_found_when_nothing_is() {
-        assert_eq!(found_after(None, 0), 7);
+    fn errors_violate_without_a_fault() {
+        assert_eq!(violations_after(None, 0), 7);
         for fault in [Fault::Kill(0), Fault::Pause(0), Fault::Restart(0)] {
-            assert_eq!(found_after(Some(fault), 0), 1, "Redis was well");
-            assert_eq!(found_after(Some(fault), 9_000), 7);
+            assert_eq!(
+                violations_after(Some(fault), 0),
+                1,
+                "that of the fan-out needs a fault of Redis"
+            );
+            assert_eq!(violations_after(Some(fault), 9_000), 7);
         }
     }
 
     #[test]
-    fn each_of_them_needs_a_fault_of_its_own() {
-        assert_eq!(found_after(Some(Fault::DatabaseDown), 0), 4);
-        assert_eq!(found_after(Some(Fault::RedisPause), 0), 6);
-        assert_eq!(found_after(Some(Fault::RedisPause), 9_000), 7);
+    fn each_error_needs_a_fault_that_explains_it() {
+        assert_eq!(violations_after(Some(Fault::DatabaseDown), 0), 4);
+        assert_eq!(violations_after(Some(Fault::RedisPause), 0), 6);
+        assert_eq!(violations_after(Some(Fault::RedisPause), 9_000), 7);
     }
 
     #[test]
-    fn a_request_that_is_not_answered_is_found_when_all_is_well() {
-        let mut story = Story::new();
-        story.log_in(0, 1).told(RUN, 200, "", None);
-        story.history.requests[0].told = Told::Nothing("reset".to_owned());
-        assert_eq!(faults_of(&story, 6).len(), 1);
-        story.trouble(Fault::Kill(0), 300);
-        assert_eq!(story.violations(), []);
+    fn a_lost_response_violates_without_a_fault() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).respond(RUN, 200, "", None);
+        timeline.history.command_requests[0].result = HttpResult::NoResponse("reset".to_owned());
+        assert_eq!(findings(&timeline, Invariant::ErrorResponses).len(), 1);
+        timeline.fault(Fault::Kill(0), 300);
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn a_vehicle_that_is_unknown_to_whoever_deletes_it_is_found_if_it_was_there() {
-        let mut story = Story::new();
-        story.log_in(0, 1).passes(20_000);
-        story.wished(Wish::Delete, 404, "unknown-vehicle");
-        story.wished(Wish::Delete, 500, "internal");
-        assert_eq!(faults_of(&story, 0).len(), 2);
+    fn a_404_for_a_vehicle_that_existed_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).wait(20_000);
+        timeline.respond_to_action(VehicleAction::Delete, 404, "unknown-vehicle");
+        timeline.respond_to_action(VehicleAction::Delete, 500, "internal");
+        assert_eq!(findings(&timeline, Invariant::ErrorResponses).len(), 2);
     }
 }

@@ -1,73 +1,78 @@
-//! Invariant 3: A session's write commits only if the row still names this instance and this epoch at that commit;
-//! nothing of a dead instance commits after its death was recorded.
+//! Fenced writes: the writes of a session commit only while the vehicle's row names its incarnation and its epoch.
 
 use std::collections::BTreeMap;
 
-use crate::history::checker::Violation;
-use crate::history::checker::vehicle_history::{Step, Stored, View};
-use crate::history::record::{Change, Connection, Event, History, Marker, Session};
+use super::Finding;
+use crate::history::{
+    checker::vehicle_history::{SessionChange, StoredChange, VehicleHistory},
+    record::{ConnectionNumber, DeviceEvent, Marker, SessionRow},
+};
 
-/// What one vehicle's rows tell.
-pub(crate) fn check(view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (before, step) in view.changes() {
-        if let Some(what) = wrong_step(view, &before, step) {
-            violations.push(Violation::new(3, view.device_id, Some(step.at), what));
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (before, change) in vehicle.session_transitions() {
+        if let Some(what) = wrong_owner(vehicle, &before, change) {
+            findings.push(Finding::new(change.at, what));
         }
     }
-    let connections = connections(view);
-    for stored in &view.stored {
+    let connections = connections_by_marker(vehicle);
+    for stored in &vehicle.stored_changes {
         let connection = stored.marker.and_then(|marker| connections.get(&marker));
-        let epoch = connection.and_then(|connection| view.epochs.get(connection));
+        let epoch = connection.and_then(|connection| vehicle.epochs.get(connection));
         if let (Some(marker), Some(&epoch)) = (stored.marker, epoch)
-            && let Some(what) = wrong_report(view, stored, marker, epoch)
+            && let Some(what) = wrong_report(vehicle, stored, marker, epoch)
         {
-            violations.push(Violation::new(3, view.device_id, Some(stored.at), what));
+            findings.push(Finding::new(stored.at, what));
         }
     }
-    violations
+    findings
 }
 
-/// On which connection each report, each answer that holds one, and each debug blob was sent.
-fn connections(view: &View<'_>) -> BTreeMap<Marker, Connection> {
-    let seen = view.seen.iter();
-    seen.filter_map(|seen| match seen.event {
-        Event::Reported(marker)
-        | Event::Dumped(marker)
-        | Event::Answered {
-            marker: Some(marker),
-            ..
-        } => Some((marker, seen.connection)),
-        _ => None,
-    })
-    .collect()
+/// The connection on which each report, debug blob and reply with values was sent.
+fn connections_by_marker(vehicle: &VehicleHistory<'_>) -> BTreeMap<Marker, ConnectionNumber> {
+    let observations = vehicle.observations.iter();
+    observations
+        .filter_map(|observation| match observation.event {
+            DeviceEvent::SentReport(marker)
+            | DeviceEvent::SentBlob(marker)
+            | DeviceEvent::SentReply {
+                marker: Some(marker),
+                ..
+            } => Some((marker, observation.connection)),
+            _ => None,
+        })
+        .collect()
 }
 
-/// What is wrong with a change of a session.
-fn wrong_step(view: &View<'_>, before: &Session, step: Step<'_>) -> Option<String> {
-    let (after, writer) = (step.session, step.writer.instance.as_str());
+/// Finds a change of a session by an incarnation that may not make it.
+fn wrong_owner(
+    vehicle: &VehicleHistory<'_>,
+    before: &SessionRow,
+    change: SessionChange<'_>,
+) -> Option<String> {
+    let (after, writer) = (change.session, change.batch.incarnation.as_str());
     if after.epoch > before.epoch {
-        let owner = after.instance.as_deref();
-        // Whoever logs in and is gone within one batch leaves no owner.
+        let owner = after.incarnation.as_deref();
+        // A login whose connection is gone in the same batch leaves no owner.
         let is_own = owner.is_none_or(|owner| owner == writer);
-        return (!is_own).then(|| format!("{writer} wrote a login to {owner:?}"));
+        return (!is_own).then(|| format!("{writer} wrote a login with the owner {owner:?}"));
     }
-    match (before.instance.as_deref(), after.instance.as_deref()) {
+    match (before.incarnation.as_deref(), after.incarnation.as_deref()) {
         (one, other) if one == other => None,
         (_, Some(other)) => Some(format!(
             "the session of epoch {} got the owner {other} without a login",
             after.epoch
         )),
-        // Whoever was asked to delete it writes that.
-        (Some(_), None) if step.deletes => None,
+        // Any instance may delete a vehicle.
+        (Some(_), None) if change.deletes => None,
         (Some(owner), None) => {
-            let is_dead = view
+            let is_dead = vehicle
                 .deaths
                 .get(owner)
-                .is_some_and(|(place, _)| *place < step.place);
+                .is_some_and(|(position, _)| *position < change.position);
             (owner != writer && !is_dead).then(|| {
                 format!(
-                    "{writer} ended the session of epoch {}, which {owner} held and was live",
+                    "{writer} ended the session of epoch {}, whose owner {owner} was live",
                     after.epoch
                 )
             })
@@ -76,155 +81,163 @@ fn wrong_step(view: &View<'_>, before: &Session, step: Step<'_>) -> Option<Strin
     }
 }
 
-/// What is wrong with a report of the session of this epoch.
+/// Finds out whether a report or debug blob of the session with this epoch was stored by another incarnation, or too
+/// late.
 fn wrong_report(
-    view: &View<'_>,
-    stored: &Stored<'_>,
+    vehicle: &VehicleHistory<'_>,
+    stored: &StoredChange<'_>,
     marker: Marker,
     epoch: i64,
 ) -> Option<String> {
-    let owner = view.login(epoch)?.session.instance.as_deref()?;
-    if stored.writer.instance != owner {
+    let owner = vehicle.login(epoch)?.session.incarnation.as_deref()?;
+    if stored.batch.incarnation != owner {
         return Some(format!(
-            "report {marker} of epoch {epoch} was written by {} and received by {owner}",
-            stored.writer.instance
+            "report {marker} of epoch {epoch} was stored by {} and received by {owner}",
+            stored.batch.incarnation
         ));
     }
-    // In one batch what was first in line is written with what came after it; but what is deleted takes it along.
-    let mut deletions = view.deletions();
-    let is_deleted = deletions.any(|step| {
-        // Its row may show the login that made the vehicle anew at once.
-        let is_reborn = step.session.instance.is_some();
-        let last = step.session.epoch - i64::from(is_reborn);
-        epoch <= last && step.place < stored.place && step.writer != stored.writer
+    // A batch stores a report together with a deletion or a login that came after it.
+    let mut deletions = vehicle.deletions();
+    let is_deleted = deletions.any(|deletion| {
+        // The row may already show the login that created the vehicle again in this batch.
+        let is_recreated = deletion.session.incarnation.is_some();
+        let last_epoch = deletion.session.epoch - i64::from(is_recreated);
+        epoch <= last_epoch && deletion.position < stored.position && deletion.batch != stored.batch
     });
     if is_deleted {
         return Some(format!(
-            "report {marker} of epoch {epoch} was written after its vehicle was deleted"
+            "report {marker} of epoch {epoch} was stored after its vehicle was deleted"
         ));
     }
-    let overtaken = view
-        .steps
+    let newer = vehicle
+        .session_changes
         .iter()
-        .find(|step| step.session.epoch > epoch)
-        .filter(|next| stored.epoch >= next.session.epoch && next.writer != stored.writer);
-    overtaken.map(|next| {
+        .find(|change| change.session.epoch > epoch)
+        .filter(|newer| stored.epoch >= newer.session.epoch && newer.batch != stored.batch);
+    newer.map(|newer| {
         format!(
-            "report {marker} of epoch {epoch} was written after the login of epoch {}",
-            next.session.epoch
+            "report {marker} of epoch {epoch} was stored after the login of epoch {}",
+            newer.session.epoch
         )
     })
 }
 
-/// Nothing of a dead instance is written, whatever it is about.
-pub(crate) fn check_instances(history: &History) -> Vec<Violation> {
-    let mut dead = BTreeMap::new();
-    let mut violations = Vec::new();
-    for audit in &history.audit {
-        if let Some(since) = dead.get(audit.writer.instance.as_str()) {
-            let device_id = match &audit.change {
-                Change::Session { device_id, .. }
-                | Change::Stored { device_id, .. }
-                | Change::Message { device_id, .. }
-                | Change::Command { device_id, .. } => device_id,
-                Change::Instance { id, .. } => id,
-            };
-            violations.push(Violation::new(
-                3,
-                device_id,
-                Some(audit.at),
-                format!(
-                    "{} wrote {:?} and was dead since {since}",
-                    audit.writer.instance, audit.change
-                ),
-            ));
-        }
-        if let Change::Instance { id, state, .. } = &audit.change
-            && state == "dead"
-        {
-            dead.insert(id.as_str(), audit.at);
-        }
-    }
-    violations
-}
-
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of, held};
-    use crate::history::record::Session;
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings, held},
+        },
+        record::{SessionRow, VehicleAction},
+    };
 
     #[test]
-    fn what_the_owner_writes_is_well_and_what_others_do_for_a_dead_one() {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1).stored(1, 1).thanked(0, 1);
-        story.leaves(0).goes_offline("A", "connection-closed");
-        story.log_in(1, 2).report(1, 2);
-        // First in line, and in the same batch as the login that ends it.
-        story
-            .hello(2)
-            .step("A", held("A", 2, 3))
-            .stored_too("A", 2, 3);
-        story.leaves(1).greeted(2);
-        story.is("A", "dead").is_given("B", 2_000).leaves(2);
-        story.log_in_at("B", 3, 4);
-        assert_eq!(story.violations(), []);
-    }
-
-    #[test]
-    fn a_report_that_is_written_after_the_newer_login_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1);
-        story.log_in_at("B", 1, 2);
-        story.stored(1, 2);
+    fn a_report_of_a_deleted_session_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).send_report(0, 1).delete();
+        timeline
+            .respond_to_action(VehicleAction::Delete, 204, "")
+            .store_report(1, 1)
+            .disconnect(0);
+        // Made anew by a report for it, which says nothing of a session.
+        timeline.write_session(
+            "A",
+            SessionRow {
+                epoch: 1,
+                ..SessionRow::default()
+            },
+        );
+        timeline.log_in(1, 2);
         assert_eq!(
-            faults_of(&story, 3),
-            ["report 1 of epoch 1 was written after the login of epoch 2"]
+            findings(&timeline, Invariant::FencedWrites),
+            ["report 1 of epoch 1 was stored after its vehicle was deleted"]
         );
     }
 
     #[test]
-    fn a_report_that_another_instance_writes_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1).stored_by("B", 1, 1);
+    fn writes_of_the_owner_and_for_a_dead_owner_hold() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .send_report(0, 1)
+            .store_report(1, 1)
+            .acknowledge(0, 1);
+        timeline.disconnect(0).go_offline("A", "connection-closed");
+        timeline.log_in(1, 2).send_report(1, 2);
+        // The report of epoch 2 is stored in the batch of the login that ends it.
+        timeline
+            .send_hello(2)
+            .write_session("A", held("A", 2, 3))
+            .store_report_in_batch("A", 2, 3);
+        timeline.disconnect(1).receive_greeting(2);
+        timeline
+            .set_instance_state("A", "dead")
+            .start_grace("B", 2_000)
+            .disconnect(2);
+        timeline.log_in_at("B", 3, 4);
+        assert_eq!(timeline.violations(), []);
+    }
+
+    #[test]
+    fn a_report_after_a_newer_login_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).send_report(0, 1);
+        timeline.log_in_at("B", 1, 2);
+        timeline.store_report(1, 2);
         assert_eq!(
-            faults_of(&story, 3),
-            ["report 1 of epoch 1 was written by B and received by A"]
+            findings(&timeline, Invariant::FencedWrites),
+            ["report 1 of epoch 1 was stored after the login of epoch 2"]
         );
     }
 
     #[test]
-    fn an_end_that_another_instance_writes_is_found_while_the_owner_lives() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).is_given("B", 2_000);
-        story.log_in(1, 2);
+    fn a_report_that_another_incarnation_stores_violates() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .send_report(0, 1)
+            .store_report_by("B", 1, 1);
         assert_eq!(
-            faults_of(&story, 3),
-            ["B ended the session of epoch 1, which A held and was live"]
+            findings(&timeline, Invariant::FencedWrites),
+            ["report 1 of epoch 1 was stored by B and received by A"]
         );
     }
 
     #[test]
-    fn an_owner_that_comes_without_a_login_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).goes_offline("A", "goodbye");
-        let session = Session {
+    fn an_end_by_another_incarnation_of_a_live_owner_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0).start_grace("B", 2_000);
+        timeline.log_in(1, 2);
+        assert_eq!(
+            findings(&timeline, Invariant::FencedWrites),
+            ["B ended the session of epoch 1, whose owner A was live"]
+        );
+    }
+
+    #[test]
+    fn a_login_that_names_another_owner_violates() {
+        let mut timeline = Timeline::new();
+        timeline.send_hello(0).write_session("B", held("A", 0, 1));
+        timeline.receive_greeting(0);
+        assert_eq!(
+            findings(&timeline, Invariant::FencedWrites),
+            ["B wrote a login with the owner Some(\"A\")"]
+        );
+    }
+
+    #[test]
+    fn an_owner_without_a_login_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).go_offline("A", "goodbye");
+        let session = SessionRow {
             online: true,
-            instance: Some("B".to_owned()),
-            ..story.session.clone()
+            incarnation: Some("B".to_owned()),
+            ..timeline.session.clone()
         };
-        story.step("B", session);
+        timeline.write_session("B", session);
         assert_eq!(
-            faults_of(&story, 3),
+            findings(&timeline, Invariant::FencedWrites),
             ["the session of epoch 1 got the owner B without a login"]
         );
-    }
-
-    #[test]
-    fn what_a_dead_instance_writes_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).is("A", "dead");
-        story.goes_offline("A", "goodbye");
-        let found = faults_of(&story, 3);
-        assert!(found[0].starts_with("A wrote Session"), "{found:?}");
-        assert_eq!(found.len(), 2, "and what it told of that");
     }
 }

@@ -1,82 +1,81 @@
-//! Invariant 5: Online and offline of a vehicle alternate, and a login within grace of a session that its instance
-//! ended makes no flip. What REST says of it is what the database has.
+//! Grace period: a session that ends because its instance stops or dies leaves its vehicle online, due to be offline
+//! after the grace period. Each row is in a state that this allows.
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::{COMMIT, READING, had_calm};
-use crate::history::checker::grace;
-use crate::history::checker::vehicle_history::{Step, View};
-use crate::history::record::{History, Moment, Session};
+use super::Finding;
+use crate::history::{
+    checker::{
+        fault_windows::was_operational,
+        tolerances::{COMMIT_DELAY, READ_DELAY, grace},
+        vehicle_history::{SessionChange, VehicleHistory},
+    },
+    record::{History, Moment, SessionRow},
+};
 
-/// How much sooner or later than grace a vehicle may be due: the transaction takes its time.
-const SOON: Moment = 1_500;
+/// How much sooner or later than the grace period a vehicle may be due, in milliseconds: its transaction takes time.
+const DUE_TOLERANCE: Moment = 1_500;
 
-pub(crate) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (before, step) in view.changes() {
-        if let Some(what) = wrong_step(history, &before, step) {
-            violations.push(Violation::new(5, view.device_id, Some(step.at), what));
-        }
-    }
-    let polled = history.polled.iter();
-    for polled in polled.filter(|polled| polled.device_id == view.device_id) {
-        let state_at = |moment: Moment| {
-            let steps = view.steps.iter();
-            let last = steps.take_while(|step| step.at <= moment).last();
-            last.is_some_and(|step| step.session.online)
-        };
-        let (from, until) = (polled.from - COMMIT, polled.until + READING);
-        let changed = view
-            .steps
-            .iter()
-            .any(|step| (from..=until).contains(&step.at) && step.session.online == polled.online);
-        if state_at(from) != polled.online && !changed {
-            violations.push(Violation::new(
-                5,
-                view.device_id,
-                Some(polled.until),
-                format!(
-                    "REST said that online is {}, which it was not",
-                    polled.online
-                ),
-            ));
-        }
-    }
-    violations
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    vehicle
+        .session_transitions()
+        .filter_map(|(before, change)| {
+            let what = wrong_state(change.session)
+                .or_else(|| wrong_transition(vehicle.run, &before, change))?;
+            Some(Finding::new(change.at, what))
+        })
+        .collect()
 }
 
-fn wrong_step(history: &History, before: &Session, step: Step<'_>) -> Option<String> {
-    let after = step.session;
+fn wrong_state(session: &SessionRow) -> Option<String> {
+    let wrong = match (
+        session.online,
+        session.incarnation.is_some(),
+        session.offline_due.is_some(),
+    ) {
+        (false, true, _) | (false, _, true) => "it is offline, and has an owner or is due to be",
+        (true, false, false) => "it is online, and has neither an owner nor a due time",
+        (true, true, true) => "it has an owner, and is due to be offline",
+        (true, true, false) | (true, false, true) | (false, false, false) => return None,
+    };
+    Some(wrong.to_owned())
+}
+
+fn wrong_transition(
+    history: &History,
+    before: &SessionRow,
+    change: SessionChange<'_>,
+) -> Option<String> {
+    let after = change.session;
     let is_login = after.epoch > before.epoch;
-    if !after.online && (after.instance.is_some() || after.offline_due.is_some()) {
-        return Some("it is offline, and has an owner or is due to be".to_owned());
-    }
-    if after.online && after.instance.is_none() && after.offline_due.is_none() {
-        return Some("it is online, and nobody holds it or will end it".to_owned());
-    }
-    if after.instance.is_some() && after.offline_due.is_some() {
-        return Some("it is held, and due to be offline".to_owned());
-    }
-    let reason = after.reason.as_deref().unwrap_or_default();
-    let by_instance = matches!(reason, "shutdown" | "instance-lost");
+    let reason = after.disconnect_reason.as_deref().unwrap_or_default();
+    let is_by_instance = matches!(reason, "shutdown" | "instance-lost");
     match (before.online, after.online) {
-        // Whoever is deleted has no grace.
-        (true, false) if step.deletes => None,
+        // A deletion grants no grace.
+        (true, false) if change.deletes => None,
         (true, false) if before.offline_due.is_some() => {
             let due = before.offline_due?;
-            (step.at + READING < due)
+            (change.at + READ_DELAY < due)
                 .then(|| format!("it went offline, and was not due to be until {due}"))
         }
-        (true, false) if by_instance && !is_login => Some(format!(
+        (true, false) if is_by_instance && !is_login => Some(format!(
             "its session was ended by its instance ({reason}), and it had no grace"
         )),
         (true, true) if before.offline_due != after.offline_due => {
             let due = after.offline_due?;
-            // What waits for a server takes the time that it had before.
-            let held_up = !had_calm(history, step.at - COMMIT, step.at, COMMIT - 1);
-            let tolerance = if held_up { COMMIT } else { SOON };
-            let early = due < step.at + grace() - tolerance;
-            let late = due > step.at + grace() + tolerance;
-            (early || late)
+            // A transaction that waits for the database uses the time of its statement.
+            let was_held_up = !was_operational(
+                history,
+                change.at - COMMIT_DELAY,
+                change.at,
+                COMMIT_DELAY - 1,
+            );
+            let tolerance = if was_held_up {
+                COMMIT_DELAY
+            } else {
+                DUE_TOLERANCE
+            };
+            let is_early = due < change.at + grace() - tolerance;
+            let is_late = due > change.at + grace() + tolerance;
+            (is_early || is_late)
                 .then(|| format!("it is due to be offline at {due}, which is not after its grace"))
         }
         _ => None,
@@ -84,36 +83,50 @@ fn wrong_step(history: &History, before: &Session, step: Step<'_>) -> Option<Str
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of};
-    use crate::history::record::Session;
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings},
+        },
+        record::SessionRow,
+    };
 
     #[test]
-    fn a_vehicle_that_comes_back_within_its_grace_is_well_and_one_that_does_not_goes_offline() {
-        let mut story = Story::new();
-        story
+    fn a_return_within_grace_and_an_end_after_it_hold() {
+        let mut timeline = Timeline::new();
+        timeline
             .log_in(0, 1)
-            .leaves(0)
-            .is("A", "dead")
-            .is_given("B", 2_000);
-        story.polled(true).log_in_at("B", 1, 2).leaves(1);
-        story
-            .goes_offline("B", "goodbye")
-            .passes(7_000)
-            .polled(false);
-        story.log_in_at("B", 2, 3).is_given("B", 2_000).leaves(2);
-        story.passes(2_000).goes_offline("B", "shutdown");
-        story.passes(50).log_in_at("B", 3, 4);
-        assert_eq!(story.violations(), []);
+            .disconnect(0)
+            .set_instance_state("A", "dead")
+            .start_grace("B", 2_000);
+        timeline
+            .read_presence(true)
+            .log_in_at("B", 1, 2)
+            .disconnect(1);
+        timeline
+            .go_offline("B", "goodbye")
+            .wait(7_000)
+            .read_presence(false);
+        timeline
+            .log_in_at("B", 2, 3)
+            .start_grace("B", 2_000)
+            .disconnect(2);
+        timeline.wait(2_000).go_offline("B", "shutdown");
+        timeline.wait(50).log_in_at("B", 3, 4);
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn an_end_by_the_instance_without_grace_is_found_and_one_that_comes_too_early() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).goes_offline("A", "shutdown");
-        story.log_in(1, 2).leaves(1).is_given("A", 2_000);
-        story.goes_offline("A", "shutdown").log_in(2, 3);
+    fn an_end_without_grace_or_before_its_end_violates() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .disconnect(0)
+            .go_offline("A", "shutdown");
+        timeline.log_in(1, 2).disconnect(1).start_grace("A", 2_000);
+        timeline.go_offline("A", "shutdown").log_in(2, 3);
         assert_eq!(
-            faults_of(&story, 5),
+            findings(&timeline, Invariant::GracePeriod),
             [
                 "its session was ended by its instance (shutdown), and it had no grace",
                 "it went offline, and was not due to be until 2140",
@@ -122,52 +135,57 @@ mod tests {
     }
 
     #[test]
-    fn a_grace_of_another_length_is_found() {
-        let mut story = Story::new();
-        story
+    fn a_grace_of_another_length_violates() {
+        let mut timeline = Timeline::new();
+        timeline
             .log_in(0, 1)
-            .leaves(0)
-            .is_given("A", 9_000)
+            .disconnect(0)
+            .start_grace("A", 9_000)
             .log_in(1, 2);
         assert_eq!(
-            faults_of(&story, 5),
+            findings(&timeline, Invariant::GracePeriod),
             ["it is due to be offline at 9080, which is not after its grace"]
         );
     }
 
     #[test]
-    fn sessions_that_are_neither_held_nor_due_are_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1);
-        let nobodys = Session {
-            instance: None,
-            ..story.session.clone()
+    fn a_session_with_both_owner_and_due_time_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
+        let session = SessionRow {
+            offline_due: Some(2_000),
+            ..timeline.session.clone()
         };
-        story.step("A", nobodys.clone());
-        story.step(
-            "A",
-            Session {
-                online: false,
-                offline_due: Some(9),
-                ..nobodys
-            },
-        );
+        timeline.write_session("A", session);
         assert_eq!(
-            faults_of(&story, 5),
-            [
-                "it is online, and nobody holds it or will end it",
-                "it is offline, and has an owner or is due to be",
-            ]
+            findings(&timeline, Invariant::GracePeriod),
+            ["it has an owner, and is due to be offline"]
         );
     }
 
     #[test]
-    fn an_answer_over_rest_that_the_database_never_had_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).passes(20_000).polled(false);
+    fn a_session_with_neither_owner_nor_due_time_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1);
+        let without_owner = SessionRow {
+            incarnation: None,
+            ..timeline.session.clone()
+        };
+        timeline.write_session("A", without_owner.clone());
+        timeline.write_session(
+            "A",
+            SessionRow {
+                online: false,
+                offline_due: Some(9),
+                ..without_owner
+            },
+        );
         assert_eq!(
-            faults_of(&story, 5),
-            ["REST said that online is false, which it was not"]
+            findings(&timeline, Invariant::GracePeriod),
+            [
+                "it is online, and has neither an owner nor a due time",
+                "it is offline, and has an owner or is due to be",
+            ]
         );
     }
 }

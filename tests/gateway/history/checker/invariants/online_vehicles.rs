@@ -1,259 +1,256 @@
-//! Invariant 4: `online` ⇒ its instance is live, or dead and not yet reaped, or `offline_due` is set. Quiescent for one
-//! sweep: live sockets ⇔ online rows, one per vehicle.
+//! Online vehicles: at the end, a vehicle is online exactly if one connection of its device is alive, and that is the
+//! session of its row. During the run, no vehicle stays with an incarnation that is dead or killed, or online beyond
+//! its grace.
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::had_calm;
-use crate::history::checker::lease;
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::{Connection, Event, History, Moment, Seen};
+use super::Finding;
+use crate::history::{
+    checker::{fault_windows::was_operational, tolerances::lease, vehicle_history::VehicleHistory},
+    record::{ConnectionNumber, DeviceEvent, Moment},
+};
 
-/// What instances may take beyond a lease on a busy machine.
+/// What instances may take beyond a lease on a busy machine, in milliseconds.
 const SLACK: Moment = 5_000;
 
-pub(crate) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = at_the_end(view);
-    violations.extend(meanwhile(history, view));
-    violations
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = at_the_end(vehicle)
+        .into_iter()
+        .map(|what| Finding::new(None, what))
+        .collect();
+    findings.extend(during_the_run(vehicle));
+    findings.extend(with_killed_incarnations(vehicle));
+    findings
 }
 
-/// The one connection that is alive at the end is the session that the row has.
-fn at_the_end(view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut wrong = |what| violations.push(Violation::new(4, view.device_id, None, what));
-    let of = |event: &Event| -> Vec<Connection> {
-        let seen: Vec<&Seen> = view
-            .seen
-            .iter()
-            .filter(|seen| seen.event == *event)
-            .collect();
-        seen.iter().map(|seen| seen.connection).collect()
+fn at_the_end(vehicle: &VehicleHistory<'_>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let with = |event: &DeviceEvent| -> Vec<ConnectionNumber> {
+        let observations = vehicle.observations.iter();
+        let matching = observations.filter(|observation| observation.event == *event);
+        matching.map(|observation| observation.connection).collect()
     };
-    let alive = of(&Event::Alive);
-    for connection in of(&Event::StillOpen) {
-        wrong(format!(
-            "connection {connection} is forgotten, and the gateway has not closed it"
+    let alive = with(&DeviceEvent::AliveAtEnd);
+    for connection in with(&DeviceEvent::OpenAtEnd) {
+        wrong.push(format!(
+            "connection {connection} is abandoned, and the gateway has not closed it"
         ));
     }
-    let Some(row) = view.row else {
+    let Some(row) = vehicle.row else {
         if !alive.is_empty() {
-            wrong(format!(
+            wrong.push(format!(
                 "connections {alive:?} are alive, and there is no such vehicle"
             ));
         }
-        return violations;
+        return wrong;
     };
     let session = &row.session;
     if alive.len() > 1 {
-        wrong(format!("connections {alive:?} are alive at once"));
+        wrong.push(format!("connections {alive:?} are alive at once"));
     }
     if session.online != (alive.len() == 1) {
-        wrong(format!(
+        wrong.push(format!(
             "online is {} and connections {alive:?} are alive",
             session.online
         ));
     }
     if let Some(due) = session.offline_due {
-        wrong(format!(
-            "it is due to be offline at {due}, when all is quiet"
+        wrong.push(format!(
+            "it is due to be offline at {due}, although the run is quiet"
         ));
     }
-    if session.online != session.instance.is_some() {
-        wrong(format!(
+    if session.online != session.incarnation.is_some() {
+        wrong.push(format!(
             "online is {} and the owner {:?}",
-            session.online, session.instance
+            session.online, session.incarnation
         ));
     }
-    if let Some(owner) = &session.instance
-        && view.deaths.contains_key(owner.as_str())
+    if let Some(owner) = &session.incarnation
+        && vehicle.deaths.contains_key(owner.as_str())
     {
-        wrong(format!("its owner {owner} is dead"));
+        wrong.push(format!("its owner {owner} is dead"));
     }
     if let [connection] = alive[..]
-        && let Some(&epoch) = view.epochs.get(&connection)
+        && let Some(&epoch) = vehicle.epochs.get(&connection)
         && epoch != session.epoch
     {
-        wrong(format!(
+        wrong.push(format!(
             "connection {connection} of epoch {epoch} is alive, and the row has epoch {}",
             session.epoch
         ));
     }
-    violations
+    wrong
 }
 
-/// Nobody stays online with a dead instance, or beyond its grace.
-fn meanwhile(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (index, step) in view.steps.iter().enumerate() {
-        let next = view
-            .steps
-            .get(index + 1)
-            .map_or(history.end, |next| next.at);
-        let session = step.session;
-        if let Some(owner) = &session.instance
-            && let Some((_, died)) = view.deaths.get(owner.as_str())
+/// Finds times at which a vehicle stayed with a dead incarnation, or online beyond its grace, although some instance
+/// could have ended that.
+fn during_the_run(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let run = vehicle.run;
+    let mut findings = Vec::new();
+    for (change, until) in vehicle.session_periods() {
+        let session = change.session;
+        if let Some(owner) = &session.incarnation
+            && let Some((_, died)) = vehicle.deaths.get(owner.as_str())
         {
-            let since = step.at.max(*died);
-            if had_calm(history, since, next, lease() + SLACK) {
-                violations.push(Violation::new(
-                    4,
-                    view.device_id,
-                    Some(since),
-                    format!("it stayed with {owner}, which was dead, until {next}"),
-                ));
+            let since = change.at.max(*died);
+            if was_operational(run, since, until, lease() + SLACK) {
+                let what = format!("it stayed with {owner}, which was dead, until {until}");
+                findings.push(Finding::new(since, what));
             }
         }
         if let (true, Some(due)) = (session.online, session.offline_due)
-            && had_calm(history, due, next, lease() + SLACK)
+            && was_operational(run, due, until, lease() + SLACK)
         {
-            violations.push(Violation::new(
-                4,
-                view.device_id,
-                Some(due),
-                format!("it was due to be offline, and stayed online until {next}"),
-            ));
+            let what = format!("it was due to be offline, and stayed online until {until}");
+            findings.push(Finding::new(due, what));
         }
     }
-    violations.extend(with_the_killed(history, view));
-    violations
+    findings
 }
 
-/// Whoever was killed is taken for dead in time. Those that were killed are known by the sessions that stay with them.
-fn with_the_killed(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (id, killed) in &history.killed {
-        for (index, step) in view.steps.iter().enumerate() {
-            let next = view
-                .steps
-                .get(index + 1)
-                .map_or(history.end, |next| next.at);
-            if step.session.instance.as_deref() == Some(id)
-                && next > *killed
-                && had_calm(history, step.at.max(*killed), next, lease() + SLACK)
+/// Finds sessions that stayed with a killed incarnation for so long that it should have been declared dead.
+fn with_killed_incarnations(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let run = vehicle.run;
+    let mut findings = Vec::new();
+    for (id, killed) in &run.killed {
+        for (change, until) in vehicle.session_periods() {
+            if change.session.incarnation.as_deref() == Some(id)
+                && until > *killed
+                && was_operational(run, change.at.max(*killed), until, lease() + SLACK)
             {
-                violations.push(Violation::new(
-                    4,
-                    view.device_id,
-                    Some(*killed),
-                    format!("it stayed with {id}, which was killed, until {next}"),
-                ));
+                let what = format!("it stayed with {id}, which was killed, until {until}");
+                findings.push(Finding::new(*killed, what));
             }
         }
     }
-    violations
-}
-
-/// The instances hold the connections that are alive, and no others.
-pub(crate) fn check_held(history: &History) -> Vec<Violation> {
-    let alive = history
-        .seen
-        .values()
-        .flatten()
-        .filter(|seen| seen.event == Event::Alive)
-        .count() as u64;
-    if history.held == alive {
-        return Vec::new();
-    }
-    let what = format!(
-        "the instances hold {} connections, and {alive} are alive",
-        history.held
-    );
-    vec![Violation::new(4, "all", None, what)]
+    findings
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, TRUCK, faults_of};
-    use crate::history::record::{Event, Fault, Seen};
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings},
+        },
+        record::{DeviceEvent, Fault, Observation},
+    };
 
     #[test]
-    fn one_live_connection_of_the_session_that_the_row_has_is_well() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).log_in_at("B", 1, 2);
-        assert_eq!(story.violations(), []);
+    fn one_live_connection_that_the_row_names_holds() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0).log_in_at("B", 1, 2);
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn a_vehicle_that_is_online_without_a_connection_is_found_and_one_that_is_offline_with_one() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0);
+    fn a_presence_that_differs_from_the_connections_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0);
         assert_eq!(
-            faults_of(&story, 4),
+            findings(&timeline, Invariant::OnlineVehicles),
             ["online is true and connections [] are alive"]
         );
-        let mut story = Story::new();
-        story.log_in(0, 1).goes_offline("A", "silent");
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).go_offline("A", "silent");
         assert_eq!(
-            faults_of(&story, 4),
+            findings(&timeline, Invariant::OnlineVehicles),
             ["online is false and connections [0] are alive"]
         );
     }
 
     #[test]
-    fn an_older_connection_that_is_alive_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).log_in(1, 2).leaves(1).alive(Some(0));
+    fn an_older_connection_that_is_alive_violates() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .log_in(1, 2)
+            .disconnect(1)
+            .set_alive(Some(0));
         assert_eq!(
-            faults_of(&story, 4),
+            findings(&timeline, Invariant::OnlineVehicles),
             ["connection 0 of epoch 1 is alive, and the row has epoch 2"]
         );
     }
 
     #[test]
-    fn connections_that_nobody_closes_are_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).log_in(1, 2);
-        let still_open = Seen {
+    fn two_connections_that_are_alive_violate() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).log_in(1, 2);
+        timeline.observe(0, DeviceEvent::AliveAtEnd);
+        assert_eq!(
+            findings(&timeline, Invariant::OnlineVehicles)[0],
+            "connections [0, 1] are alive at once"
+        );
+    }
+
+    #[test]
+    fn an_owner_that_is_dead_at_the_end_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).set_instance_state("A", "dead");
+        assert_eq!(
+            findings(&timeline, Invariant::OnlineVehicles),
+            ["its owner A is dead"]
+        );
+    }
+
+    #[test]
+    fn an_abandoned_connection_that_stays_open_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).log_in(1, 2);
+        let still_open = Observation {
             at: 900,
             connection: 0,
-            event: Event::StillOpen,
+            event: DeviceEvent::OpenAtEnd,
         };
-        story.history.seen.get_mut(TRUCK).unwrap().push(still_open);
-        story.history.held = 1;
+        let observations = timeline.history.observations.values_mut();
+        observations.last().unwrap().push(still_open);
         assert_eq!(
-            faults_of(&story, 4),
-            [
-                "connection 0 is forgotten, and the gateway has not closed it",
-                "the instances hold 2 connections, and 1 are alive",
-            ]
+            findings(&timeline, Invariant::OnlineVehicles),
+            ["connection 0 is abandoned, and the gateway has not closed it"]
         );
     }
 
     #[test]
-    fn an_end_that_is_due_when_all_is_quiet_is_found_and_one_that_is_overdue() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).is_given("A", 2_000);
-        story.passes(12_000).goes_offline("B", "instance-lost");
+    fn an_offline_due_time_that_is_missed_or_left_violates() {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0).start_grace("A", 2_000);
+        timeline.wait(12_000).go_offline("B", "instance-lost");
         assert_eq!(
-            faults_of(&story, 4),
+            findings(&timeline, Invariant::OnlineVehicles),
             ["it was due to be offline, and stayed online until 12090"]
         );
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).is_given("A", 2_000);
-        assert_eq!(faults_of(&story, 4).len(), 3);
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).disconnect(0).start_grace("A", 2_000);
+        assert_eq!(findings(&timeline, Invariant::OnlineVehicles).len(), 3);
     }
 
     #[test]
-    fn a_vehicle_that_stays_with_a_dead_or_a_killed_instance_is_found_unless_nobody_could_help() {
+    fn a_stay_with_a_dead_owner_violates_if_any_could_end_it() {
         let stays = |fault| {
-            let mut story = Story::new();
-            story.log_in(0, 1);
-            story.history.killed.push(("A".to_owned(), 70));
-            story.leaves(0).trouble(fault, 20_000);
-            story
-                .is("A", "dead")
-                .is_given("B", 2_000)
+            let mut timeline = Timeline::new();
+            timeline.log_in(0, 1);
+            timeline.history.killed.push(("A".to_owned(), 70));
+            timeline.disconnect(0).fault(fault, 20_000);
+            timeline
+                .set_instance_state("A", "dead")
+                .start_grace("B", 2_000)
                 .log_in_at("B", 1, 2);
-            faults_of(&story, 4)
+            findings(&timeline, Invariant::OnlineVehicles)
         };
         assert_eq!(
             stays(Fault::RedisDown),
             ["it stayed with A, which was killed, until 20090"]
         );
         assert_eq!(stays(Fault::DatabaseDown), [""; 0]);
-        let mut story = Story::new();
-        story.log_in(0, 1).is("A", "dead").passes(9_000);
-        story.leaves(0).is_given("B", 2_000).log_in_at("B", 1, 2);
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .set_instance_state("A", "dead")
+            .wait(9_000);
+        timeline
+            .disconnect(0)
+            .start_grace("B", 2_000)
+            .log_in_at("B", 1, 2);
         assert_eq!(
-            faults_of(&story, 4),
+            findings(&timeline, Invariant::OnlineVehicles),
             ["it stayed with A, which was dead, until 9090"]
         );
     }

@@ -1,88 +1,103 @@
-//! Invariant 8: A queued command is never written after a newer one of its kind exists.
+//! Queued commands: a queued command is never written to its device after a newer one of its kind exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::kind;
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::Writer;
+use super::Finding;
+use crate::history::{
+    checker::{command_model::reply_kind, vehicle_history::VehicleHistory},
+    record::BatchId,
+};
 
-/// A command that waits, and the first that came after it.
-struct Waiting<'a> {
-    since: &'a Writer,
+/// A queued command.
+struct QueuedCommand<'a> {
+    queued_by: &'a BatchId,
+    /// The first command of its kind that was created after it.
     newer: Option<&'a str>,
 }
 
-pub(crate) fn check(view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    let mut waiting: BTreeMap<&str, Waiting<'_>> = BTreeMap::new();
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut queue: BTreeMap<&str, QueuedCommand<'_>> = BTreeMap::new();
     let mut known = BTreeSet::new();
-    for step in &view.moves {
-        if known.insert(step.id) {
-            for (id, waiting) in &mut waiting {
-                let row = view.commands.get(id);
-                let is_rival = row.is_some_and(|row| kind(&row.sentence) == kind(step.sentence));
-                // Which of two was first in one batch is not noted.
-                if is_rival && waiting.since != step.writer {
-                    waiting.newer.get_or_insert(step.id);
+    for change in &vehicle.command_changes {
+        if known.insert(change.id) {
+            for (id, queued) in &mut queue {
+                let row = vehicle.command_rows.get(id);
+                let is_of_kind =
+                    row.is_some_and(|row| reply_kind(&row.sentence) == reply_kind(change.sentence));
+                // Entries do not show which of two commands of one batch was first.
+                if is_of_kind && queued.queued_by != change.batch {
+                    queued.newer.get_or_insert(change.id);
                 }
             }
         }
-        if step.state == "queued" {
-            let since = step.writer;
-            waiting.insert(step.id, Waiting { since, newer: None });
-        } else if let Some(Waiting {
+        if change.state == "queued" {
+            let queued = QueuedCommand {
+                queued_by: change.batch,
+                newer: None,
+            };
+            queue.insert(change.id, queued);
+        } else if let Some(QueuedCommand {
             newer: Some(newer), ..
-        }) = waiting.remove(step.id)
-            && step.sent
+        }) = queue.remove(change.id)
+            && change.sent
         {
-            let at = view.commands.get(step.id).and_then(|row| row.sent_at);
-            let what = format!("{} was queued and sent, and {newer} is newer", step.id);
-            violations.push(Violation::new(8, view.device_id, at, what));
+            let row = vehicle.command_rows.get(change.id);
+            let what = format!("{} was queued and sent, and {newer} is newer", change.id);
+            findings.push(Finding::new(row.and_then(|row| row.sent_at), what));
         }
     }
-    violations
+    findings
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of};
+    use crate::history::checker::{
+        Invariant,
+        timeline::{Timeline, findings},
+    };
 
     const RUN: &str = "HEY YOU, RUN!";
     const REST: &str = "HEY YOU, REST!";
 
     #[test]
-    fn a_queued_command_that_gives_way_is_well_and_one_of_another_kind_does_not() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).goes_offline("A", "goodbye");
-        story
-            .asked("a", RUN, "queued")
-            .asked("b", REST, "queued")
-            .becomes("a", "superseded");
-        story.asked("c", "HOW'S IT GOING?", "queued");
-        story
+    fn a_superseded_command_and_one_of_another_kind_hold() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .disconnect(0)
+            .go_offline("A", "goodbye");
+        timeline
+            .create_command("a", RUN, "queued")
+            .create_command("b", REST, "queued")
+            .set_command_state("a", "superseded");
+        timeline.create_command("c", "HOW'S IT GOING?", "queued");
+        timeline
             .log_in(1, 2)
-            .becomes("b", "sent")
-            .heard(1, REST)
-            .becomes("b", "no-answer");
-        story.becomes("c", "expired");
-        assert_eq!(story.violations(), []);
+            .set_command_state("b", "sent")
+            .receive_command(1, REST)
+            .set_command_state("b", "no-answer");
+        timeline.set_command_state("c", "expired");
+        assert_eq!(timeline.violations(), []);
     }
 
     #[test]
-    fn a_queued_command_that_is_written_though_a_newer_one_exists_is_found() {
-        let mut story = Story::new();
-        story.log_in(0, 1).leaves(0).goes_offline("A", "goodbye");
-        story.asked("a", RUN, "queued").log_in(1, 2);
-        story
-            .asked("b", REST, "sent")
-            .heard(1, REST)
-            .becomes("b", "no-answer");
-        story
-            .becomes("a", "sent")
-            .heard(1, RUN)
-            .becomes("a", "no-answer");
+    fn a_queued_command_written_after_a_newer_one_violates() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .disconnect(0)
+            .go_offline("A", "goodbye");
+        timeline.create_command("a", RUN, "queued").log_in(1, 2);
+        timeline
+            .create_command("b", REST, "sent")
+            .receive_command(1, REST)
+            .set_command_state("b", "no-answer");
+        timeline
+            .set_command_state("a", "sent")
+            .receive_command(1, RUN)
+            .set_command_state("a", "no-answer");
         assert_eq!(
-            faults_of(&story, 8),
+            findings(&timeline, Invariant::QueuedCommands),
             ["a was queued and sent, and b is newer"]
         );
     }

@@ -1,103 +1,107 @@
-//! A device is answered or closed in time: within `store.commit_timeout` whatever the database does, and soon if that is
-//! well. Only its instance can leave it without either, by standing still; Redis cannot.
+//! Response time: a device gets its reply, or a close, within `store.commit_timeout` in any case, and soon if the
+//! database is available. Only a fault of its instance excuses more; one of Redis excuses nothing.
 
-use crate::history::checker::Violation;
-use crate::history::checker::fault_windows::{
-    instance_of, is_of_database, is_of_instance, longest_without,
+use super::Finding;
+use crate::history::{
+    checker::{
+        fault_windows::{instance_of, is_of_database, is_of_instance, longest_period_without},
+        tolerances::lease,
+        vehicle_history::VehicleHistory,
+    },
+    record::{DeviceEvent, Fault, Moment},
 };
-use crate::history::checker::lease;
-use crate::history::checker::vehicle_history::View;
-use crate::history::record::{Event, Fault, History, Moment};
 
-/// `store.commit_timeout`, the second that a connection gives the store beyond it, and what a busy machine takes. Whoever
-/// gives up has waited for longer.
-const CLOSES: Moment = 11_500;
+/// `store.commit_timeout`, the second that a connection waits beyond it, and what a busy machine takes, in
+/// milliseconds. A device waits longer than this before it gives up.
+const CLOSE_DELAY: Moment = 11_500;
 
-pub(crate) fn check(history: &History, view: &View<'_>) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for seen in view.seen {
-        let Event::Hung { waited } = seen.event else {
+pub(super) fn check(vehicle: &VehicleHistory<'_>) -> Vec<Finding> {
+    let run = vehicle.run;
+    let mut findings = Vec::new();
+    for observation in vehicle.observations {
+        let DeviceEvent::TimedOut { waited } = observation.event else {
             continue;
         };
-        let from = seen.at - waited;
-        let epoch = view.epochs.get(&seen.connection);
-        let login = epoch.and_then(|epoch| view.login(*epoch));
-        let owner = login.and_then(|login| login.session.instance.as_deref());
-        // Whose login was not stored may be with any of them.
-        let may_have_it = match owner.and_then(|life| instance_of(history, life)) {
+        let (from, until) = (observation.at - waited, observation.at);
+        let login = vehicle.login_of(observation.connection);
+        let owner = login.and_then(|login| login.session.incarnation.as_deref());
+        // Without a stored login, the connection may be with any instance.
+        let instances = match owner.and_then(|owner| instance_of(run, owner)) {
             Some(index) => index..index + 1,
-            None => 0..history.instances.max(1),
+            None => 0..run.instances.max(1),
         };
-        let has_no_excuse = |index| {
-            let stands_still = |fault: Fault| is_of_instance(fault, index);
-            let is_stuck = |fault: Fault| stands_still(fault) || is_of_database(fault);
-            longest_without(history, stands_still, from, seen.at) > CLOSES
-                || longest_without(history, is_stuck, from, seen.at) > recovery()
+        let is_late = |index| {
+            let is_down = |fault: Fault| is_of_instance(fault, index);
+            let is_stuck = |fault: Fault| is_down(fault) || is_of_database(fault);
+            longest_period_without(run, is_down, from, until) > CLOSE_DELAY
+                || longest_period_without(run, is_stuck, from, until) > recovery()
         };
-        if may_have_it.into_iter().all(has_no_excuse) {
-            violations.push(Violation::new(
-                0,
-                view.device_id,
-                Some(seen.at),
-                format!(
-                    "connection {} was neither answered nor closed for {waited} ms, which nothing explains",
-                    seen.connection
-                ),
-            ));
+        if instances.into_iter().all(is_late) {
+            let what = format!(
+                "connection {} got neither a reply nor a close for {waited} ms, which no fault explains",
+                observation.connection
+            );
+            findings.push(Finding::new(until, what));
         }
     }
-    violations
+    findings
 }
 
-/// How long a gateway may take to go on once its database is back: it tries again every second or two, and the server ends
-/// what others have left half done within a third of a lease.
+/// How long a gateway may take to continue once its database is back, in milliseconds: it tries again every second or
+/// two, and the server ends unfinished transactions of others within a third of a lease.
 fn recovery() -> Moment {
     2 * lease()
 }
 
 mod tests {
-    use crate::history::checker::timeline::{Story, faults_of};
-    use crate::history::record::Fault;
+    use crate::history::{
+        checker::{
+            Invariant,
+            timeline::{Timeline, findings},
+        },
+        record::{Fault, Moment},
+    };
 
-    fn waits_over(fault: Fault, length: i64, then: i64) -> Vec<String> {
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1);
-        story.trouble(fault, length).passes(then);
-        story.hangs(0, length + then).log_in(1, 2);
-        faults_of(&story, 0)
+    /// The findings about a device that gives up so many milliseconds after a fault, and has waited since its beginning.
+    fn findings_after(fault: Fault, millis: Moment, more: Moment) -> Vec<String> {
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).send_report(0, 1);
+        timeline.fault(fault, millis).wait(more);
+        timeline.time_out(0, millis + more).log_in(1, 2);
+        findings(&timeline, Invariant::ResponseTime)
     }
 
     #[test]
-    fn a_device_whose_instance_stands_still_may_wait_and_no_longer_than_it_has_to() {
-        assert_eq!(waits_over(Fault::Pause(0), 6_500, 5_500), [""; 0]);
-        assert_eq!(waits_over(Fault::Pause(0), 5_500, 6_500).len(), 1);
+    fn a_suspended_instance_excuses_its_own_delay_only() {
+        assert_eq!(findings_after(Fault::Pause(0), 6_500, 5_500), [""; 0]);
+        assert_eq!(findings_after(Fault::Pause(0), 5_500, 6_500).len(), 1);
     }
 
     #[test]
-    fn a_database_that_is_away_explains_no_wait_beyond_the_close() {
+    fn a_database_or_redis_that_is_down_excuses_no_missing_close() {
         assert_eq!(
-            waits_over(Fault::DatabaseDown, 12_000, 0),
-            ["connection 0 was neither answered nor closed for 12000 ms, which nothing explains"]
+            findings_after(Fault::DatabaseDown, 12_000, 0),
+            ["connection 0 got neither a reply nor a close for 12000 ms, which no fault explains"]
         );
-        assert_eq!(waits_over(Fault::RedisDown, 12_000, 0).len(), 1);
-        // It goes on, and then cannot store what it has read.
-        let mut story = Story::new();
-        story.log_in(0, 1).report(0, 1);
-        story.trouble(Fault::Pause(0), 2_000);
-        story.trouble(Fault::DatabasePause, 10_000);
-        story.hangs(0, 12_000).log_in(1, 2);
-        assert_eq!(faults_of(&story, 0), [""; 0]);
+        assert_eq!(findings_after(Fault::RedisDown, 12_000, 0).len(), 1);
+        // The instance is suspended first, so the database holds up what it has read then.
+        let mut timeline = Timeline::new();
+        timeline.log_in(0, 1).send_report(0, 1);
+        timeline.fault(Fault::Pause(0), 2_000);
+        timeline.fault(Fault::DatabasePause, 10_000);
+        timeline.time_out(0, 12_000).log_in(1, 2);
+        assert_eq!(findings(&timeline, Invariant::ResponseTime), [""; 0]);
     }
 
     #[test]
-    fn a_device_that_was_not_greeted_may_be_with_any_instance() {
-        let mut story = Story::new();
-        story.history.instances = 2;
-        story.hello(0).trouble(Fault::Pause(1), 12_000);
-        story.hangs(0, 12_000).log_in(1, 1);
-        assert_eq!(faults_of(&story, 0), [""; 0]);
-        story.hello(2).hangs(2, 12_000).log_in(3, 2);
-        story.history.troubles.clear();
-        assert_eq!(faults_of(&story, 0).len(), 2);
+    fn any_instance_may_have_a_connection_without_a_login() {
+        let mut timeline = Timeline::new();
+        timeline.history.instances = 2;
+        timeline.send_hello(0).fault(Fault::Pause(1), 12_000);
+        timeline.time_out(0, 12_000).log_in(1, 1);
+        assert_eq!(findings(&timeline, Invariant::ResponseTime), [""; 0]);
+        timeline.send_hello(2).time_out(2, 12_000).log_in(3, 2);
+        timeline.history.faults.clear();
+        assert_eq!(findings(&timeline, Invariant::ResponseTime).len(), 2);
     }
 }

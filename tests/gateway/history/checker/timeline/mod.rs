@@ -1,95 +1,102 @@
-//! Histories written by hand, of one vehicle: a checker that finds nothing in a wrong one is worth nothing.
+//! Hand-written histories of one vehicle, to test the checker: each invariant has timelines that keep it and timelines
+//! that violate it. The vehicle's messages and deliveries follow from the rest, unless a test takes one away.
 
+mod commands;
+mod data;
 mod http;
 mod webhooks;
 
-use crate::history::checker::{Violation, fault_windows::is_final, violations};
+use super::{Invariant, Violation};
 use crate::history::record::{
-    Audit, Change, CommandRow, Connection, Event, Fault, History, Kind, Marker, Moment, Polled,
-    Seen, Session, Trouble, VehicleRow, Writer,
+    AuditEntry, BatchId, Change, ConnectionNumber, DeviceEvent, Fault, FaultWindow, History,
+    Marker, Moment, Observation, SessionRow, VehicleRow,
 };
 
-pub(crate) const TRUCK: &str = "truck-0";
+/// The device id of the vehicle.
+pub(super) const DEVICE: &str = "truck-0";
 
-/// What happened so far. Each thing takes ten milliseconds.
+/// A history under construction. Each event and each write takes ten milliseconds.
 #[derive(Clone)]
-pub(crate) struct Story {
-    pub(crate) history: History,
-    pub(crate) session: Session,
-    pub(crate) now: Moment,
+pub(super) struct Timeline {
+    pub(super) history: History,
+    /// The session of the vehicle's row.
+    pub(super) session: SessionRow,
+    now: Moment,
     batch: i64,
-    alive: Option<Connection>,
-    pub(crate) marker: Option<Marker>,
-    pub(crate) acknowledged: Option<i64>,
+    alive: Option<ConnectionNumber>,
+    /// The last report in the vehicle's row.
+    marker: Option<Marker>,
+    acknowledged_interval: Option<i64>,
 }
 
-impl Story {
-    /// Two instances, A and B, are live, and nobody is there.
-    pub(crate) fn new() -> Self {
-        let mut story = Self {
+impl Timeline {
+    /// Begins with two live instances, A and B, and no vehicle.
+    pub(super) fn new() -> Self {
+        let mut timeline = Self {
             history: History::default(),
-            session: Session::default(),
+            session: SessionRow::default(),
             now: 0,
             batch: 0,
             alive: None,
             marker: None,
-            acknowledged: None,
+            acknowledged_interval: None,
         };
         for id in ["A", "B"] {
-            story.is(id, "live");
+            timeline.set_instance_state(id, "live");
         }
-        story
+        timeline
     }
 
-    pub(crate) fn passes(&mut self, time: Moment) -> &mut Self {
-        self.now += time;
+    pub(super) fn wait(&mut self, millis: Moment) -> &mut Self {
+        self.now += millis;
         self
     }
 
-    pub(crate) fn see(&mut self, connection: Connection, event: Event) -> &mut Self {
+    pub(super) fn observe(
+        &mut self,
+        connection: ConnectionNumber,
+        event: DeviceEvent,
+    ) -> &mut Self {
         self.now += 10;
-        let seen = Seen {
+        let observation = Observation {
             at: self.now,
             connection,
             event,
         };
-        self.history
-            .seen
-            .entry(TRUCK.to_owned())
-            .or_default()
-            .push(seen);
+        let observations = self.history.observations.entry(DEVICE.to_owned());
+        observations.or_default().push(observation);
         self
     }
 
-    /// Written by this instance in a batch of its own.
-    fn note(&mut self, writer: &str, change: Change) -> &mut Self {
+    /// Writes a change in a batch of its own.
+    fn write(&mut self, incarnation: &str, change: Change) -> &mut Self {
         self.batch += 1;
-        self.note_too(writer, change)
+        self.write_in_batch(incarnation, change)
     }
 
-    /// Written in the same batch as what was before.
-    pub(crate) fn note_too(&mut self, writer: &str, change: Change) -> &mut Self {
+    /// Writes a change in the batch of the write before.
+    fn write_in_batch(&mut self, incarnation: &str, change: Change) -> &mut Self {
         self.now += 10;
-        self.note_now(writer, change)
+        self.write_at_once(incarnation, change)
     }
 
-    /// The same, and takes no time.
-    pub(crate) fn note_now(&mut self, writer: &str, change: Change) -> &mut Self {
-        self.history.audit.push(Audit {
+    /// Writes a change in the batch and at the time of the write before.
+    fn write_at_once(&mut self, incarnation: &str, change: Change) -> &mut Self {
+        self.history.audit.push(AuditEntry {
             at: self.now,
             committed_after: self.now,
-            writer: Writer {
-                instance: writer.to_owned(),
-                batch: self.batch,
+            batch: BatchId {
+                incarnation: incarnation.to_owned(),
+                number: self.batch,
             },
             change,
         });
         self
     }
 
-    /// An instance is `live` or `dead` from now on.
-    pub(crate) fn is(&mut self, id: &str, state: &str) -> &mut Self {
-        self.note(
+    /// Writes that an incarnation is `live` or `dead`.
+    pub(super) fn set_instance_state(&mut self, id: &str, state: &str) -> &mut Self {
+        self.write(
             "",
             Change::Instance {
                 id: id.to_owned(),
@@ -99,270 +106,153 @@ impl Story {
         )
     }
 
-    /// Something is wrong with a server for so long.
-    pub(crate) fn trouble(&mut self, what: Fault, length: Moment) -> &mut Self {
+    /// A fault lasts for so many milliseconds.
+    pub(super) fn fault(&mut self, fault: Fault, millis: Moment) -> &mut Self {
         let from = self.now;
-        let until = from + length;
-        self.history.troubles.push(Trouble { from, until, what });
-        self.passes(length)
+        let until = from + millis;
+        self.history.faults.push(FaultWindow { from, until, fault });
+        self.wait(millis)
     }
 
-    /// Says hello on a new connection.
-    pub(crate) fn hello(&mut self, connection: Connection) -> &mut Self {
+    /// The device connects and sends its login.
+    pub(super) fn send_hello(&mut self, connection: ConnectionNumber) -> &mut Self {
         let address = address(connection);
-        self.see(connection, Event::Connected { address });
-        self.see(connection, Event::Hello)
+        self.observe(connection, DeviceEvent::Connected { address });
+        self.observe(connection, DeviceEvent::SentHello)
     }
 
-    /// Writes this session.
-    pub(crate) fn step(&mut self, writer: &str, session: Session) -> &mut Self {
-        let flips = self.session.online != session.online;
+    /// Writes the session of the vehicle, and the message about its presence if that changes.
+    pub(super) fn write_session(&mut self, incarnation: &str, session: SessionRow) -> &mut Self {
+        let changes_presence = self.session.online != session.online;
         self.session = session.clone();
-        let device_id = TRUCK.to_owned();
-        self.note(writer, Change::Session { device_id, session });
-        if flips {
+        let device_id = DEVICE.to_owned();
+        self.write(incarnation, Change::Session { device_id, session });
+        if changes_presence {
             let kind = ["vehicle.offline", "vehicle.online"][usize::from(self.session.online)];
-            self.tells(writer, kind);
+            self.publish(incarnation, kind);
         }
         self
     }
 
-    /// Connects and is greeted by A.
-    pub(crate) fn log_in(&mut self, connection: Connection, epoch: i64) -> &mut Self {
+    /// The device logs in at A.
+    pub(super) fn log_in(&mut self, connection: ConnectionNumber, epoch: i64) -> &mut Self {
         self.log_in_at("A", connection, epoch)
     }
 
-    pub(crate) fn log_in_at(
+    pub(super) fn log_in_at(
         &mut self,
-        instance: &str,
-        connection: Connection,
+        incarnation: &str,
+        connection: ConnectionNumber,
         epoch: i64,
     ) -> &mut Self {
-        self.hello(connection);
-        self.step(instance, held(instance, connection, epoch));
-        self.greeted(connection)
+        self.send_hello(connection);
+        self.write_session(incarnation, held(incarnation, connection, epoch));
+        self.receive_greeting(connection)
     }
 
-    pub(crate) fn greeted(&mut self, connection: Connection) -> &mut Self {
+    pub(super) fn receive_greeting(&mut self, connection: ConnectionNumber) -> &mut Self {
         self.alive = Some(connection);
-        self.see(connection, Event::Greeted)
+        self.observe(connection, DeviceEvent::Greeted)
     }
 
-    /// Has waited so long, and gives up.
-    pub(crate) fn hangs(&mut self, connection: Connection, waited: Moment) -> &mut Self {
+    /// The device gives up a reply after so many milliseconds.
+    pub(super) fn time_out(&mut self, connection: ConnectionNumber, waited: Moment) -> &mut Self {
         self.alive = None;
-        self.see(connection, Event::Hung { waited })
+        self.observe(connection, DeviceEvent::TimedOut { waited })
     }
 
-    /// The device closes, or is closed.
-    pub(crate) fn leaves(&mut self, connection: Connection) -> &mut Self {
+    pub(super) fn disconnect(&mut self, connection: ConnectionNumber) -> &mut Self {
         if self.alive == Some(connection) {
             self.alive = None;
         }
-        self.see(connection, Event::Left)
+        self.observe(connection, DeviceEvent::ClosedByDevice)
     }
 
-    /// Its session is over and it is offline.
-    pub(crate) fn goes_offline(&mut self, writer: &str, reason: &str) -> &mut Self {
-        let session = Session {
+    /// Writes that the session is over and the vehicle offline.
+    pub(super) fn go_offline(&mut self, incarnation: &str, reason: &str) -> &mut Self {
+        let session = SessionRow {
             online: false,
-            instance: None,
+            incarnation: None,
             offline_due: None,
-            reason: Some(reason.to_owned()),
+            disconnect_reason: Some(reason.to_owned()),
             ..self.session.clone()
         };
-        self.step(writer, session)
+        self.write_session(incarnation, session)
     }
 
-    /// Its session is over, and it is offline if it is not back in so many milliseconds.
-    pub(crate) fn is_given(&mut self, writer: &str, grace: Moment) -> &mut Self {
-        let session = Session {
-            instance: None,
-            offline_due: Some(self.now + 10 + grace),
-            reason: Some("instance-lost".to_owned()),
+    /// Writes that the session is over, and that the vehicle is due to be offline in so many milliseconds.
+    pub(super) fn start_grace(&mut self, incarnation: &str, millis: Moment) -> &mut Self {
+        let session = SessionRow {
+            incarnation: None,
+            offline_due: Some(self.now + 10 + millis),
+            disconnect_reason: Some("instance-lost".to_owned()),
             ..self.session.clone()
         };
-        self.step(writer, session)
+        self.write_session(incarnation, session)
     }
 
-    pub(crate) fn polled(&mut self, online: bool) -> &mut Self {
-        self.history.polled.push(Polled {
-            from: self.now,
-            until: self.now,
-            device_id: TRUCK.to_owned(),
-            online,
-        });
-        self
-    }
-
-    pub(crate) fn report(&mut self, connection: Connection, marker: Marker) -> &mut Self {
-        self.see(connection, Event::Reported(marker))
-    }
-
-    pub(crate) fn thanked(&mut self, connection: Connection, marker: Marker) -> &mut Self {
-        self.see(connection, Event::Thanked(marker))
-    }
-
-    /// A stores a report while the vehicle's row has this epoch.
-    pub(crate) fn stored(&mut self, marker: Marker, epoch: i64) -> &mut Self {
-        self.stored_by("A", marker, epoch)
-    }
-
-    pub(crate) fn stored_by(&mut self, writer: &str, marker: Marker, epoch: i64) -> &mut Self {
-        self.batch += 1;
-        self.stored_too(writer, marker, epoch)
-    }
-
-    /// In the batch of what was before.
-    pub(crate) fn stored_too(&mut self, writer: &str, marker: Marker, epoch: i64) -> &mut Self {
-        self.marker = Some(marker);
-        self.stored_as(Kind::Report, writer, marker, epoch)
-    }
-
-    /// The vehicle's row has the values of this report.
-    pub(crate) fn row_has_report(&mut self, marker: Marker) -> &mut Self {
-        self.marker = Some(marker);
-        self
-    }
-
-    /// A command is made in this state, to be written within two seconds.
-    pub(crate) fn asked(&mut self, id: &str, sentence: &str, state: &str) -> &mut Self {
-        self.history.commands.push(CommandRow {
-            id: id.to_owned(),
-            device_id: TRUCK.to_owned(),
-            sentence: sentence.to_owned(),
-            state: String::new(),
-            created_at: self.now,
-            expires_at: self.now + 2_000,
-            sent_at: None,
-            finished_at: None,
-            reply: None,
-            late_reply: None,
-        });
-        self.becomes(id, state)
-    }
-
-    /// A command comes to this state.
-    pub(crate) fn becomes(&mut self, id: &str, state: &str) -> &mut Self {
-        self.batch += 1;
-        self.becomes_too("A", id, state)
-    }
-
-    /// The same in the batch of what was before.
-    pub(crate) fn becomes_too(&mut self, writer: &str, id: &str, state: &str) -> &mut Self {
-        let now = self.now + 10;
-        let row = self.command(id);
-        state.clone_into(&mut row.state);
-        if state == "sent" {
-            row.sent_at = Some(now);
-        }
-        if is_final(state) {
-            row.finished_at = Some(now);
-        }
-        let change = Change::Command {
-            device_id: TRUCK.to_owned(),
-            id: id.to_owned(),
-            sentence: row.sentence.clone(),
-            state: state.to_owned(),
-            sent: row.sent_at.is_some(),
+    /// B deletes the vehicle.
+    pub(super) fn delete(&mut self) -> &mut Self {
+        self.marker = None;
+        self.acknowledged_interval = None;
+        let session = SessionRow {
             epoch: self.session.epoch,
+            deleted: true,
+            forget_through: Some(self.now + 10),
+            ..SessionRow::default()
         };
-        self.note_too(writer, change);
-        if is_final(state) {
-            self.tells(writer, "vehicle.command");
-        }
-        self
+        self.write_session("B", session)
     }
 
-    pub(crate) fn command(&mut self, id: &str) -> &mut CommandRow {
-        let mut rows = self.history.commands.iter_mut();
-        rows.find(|row| row.id == id).unwrap()
-    }
-
-    /// A command ends with this answer in its row.
-    pub(crate) fn ends(&mut self, id: &str, state: &str, reply: &str) -> &mut Self {
-        self.command(id).reply = Some(reply.to_owned());
-        self.becomes(id, state)
-    }
-
-    pub(crate) fn heard(&mut self, connection: Connection, sentence: &str) -> &mut Self {
-        self.hears(connection, sentence, false)
-    }
-
-    /// Reads it when the run is over.
-    pub(crate) fn heard_late(&mut self, connection: Connection, sentence: &str) -> &mut Self {
-        self.hears(connection, sentence, true)
-    }
-
-    fn hears(&mut self, connection: Connection, sentence: &str, late: bool) -> &mut Self {
-        let sentence = sentence.to_owned();
-        self.see(connection, Event::Heard { sentence, late })
-    }
-
-    pub(crate) fn answers(
-        &mut self,
-        connection: Connection,
-        nth: usize,
-        sentence: &str,
-    ) -> &mut Self {
-        self.see(
-            connection,
-            Event::Answered {
-                nth,
-                sentence: sentence.to_owned(),
-                marker: None,
-            },
-        )
-    }
-
-    /// The connection that is open at the end is another than the one that was greeted last.
-    pub(crate) fn alive(&mut self, connection: Option<Connection>) -> &mut Self {
+    /// Makes another connection than the last one alive at the end.
+    pub(super) fn set_alive(&mut self, connection: Option<ConnectionNumber>) -> &mut Self {
         self.alive = connection;
         self
     }
 
-    /// The history of it when all is over.
-    pub(crate) fn over(&self) -> History {
-        let mut story = self.clone();
-        if let Some(connection) = story.alive {
-            story.see(connection, Event::Alive);
-            story.history.held += 1;
+    /// Returns the history of a run that ends now.
+    pub(super) fn finish(&self) -> History {
+        let mut timeline = self.clone();
+        if let Some(connection) = timeline.alive {
+            timeline.observe(connection, DeviceEvent::AliveAtEnd);
+            timeline.history.connection_count += 1;
         }
-        story.history.seen.entry(TRUCK.to_owned()).or_default();
-        story.history.end = story.now;
-        story.history.vehicles.push(VehicleRow {
-            device_id: TRUCK.to_owned(),
-            session: story.session,
-            marker: story.marker,
-            acknowledged: story.acknowledged,
+        let mut history = timeline.history;
+        history.observations.entry(DEVICE.to_owned()).or_default();
+        history.end = timeline.now;
+        history.vehicle_rows.push(VehicleRow {
+            device_id: DEVICE.to_owned(),
+            session: timeline.session,
+            marker: timeline.marker,
+            acknowledged_interval: timeline.acknowledged_interval,
         });
-        story.history
+        history
     }
 
-    pub(crate) fn violations(&self) -> Vec<Violation> {
-        violations(&self.over())
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        super::check(&self.finish())
     }
 }
 
-/// The device's address on this connection.
-pub(crate) fn address(connection: Connection) -> String {
+/// The address of the device on this connection.
+pub(super) fn address(connection: ConnectionNumber) -> String {
     format!("10.0.0.{connection}:1024")
 }
 
-/// A session that this instance holds.
-pub(crate) fn held(instance: &str, connection: Connection, epoch: i64) -> Session {
-    Session {
+/// The row of a session that this incarnation holds.
+pub(super) fn held(incarnation: &str, connection: ConnectionNumber, epoch: i64) -> SessionRow {
+    SessionRow {
         online: true,
         epoch,
-        instance: Some(instance.to_owned()),
-        remote: Some(address(connection)),
-        ..Session::default()
+        incarnation: Some(incarnation.to_owned()),
+        remote_addr: Some(address(connection)),
+        ..SessionRow::default()
     }
 }
 
-/// What is found wrong about this invariant.
-pub(crate) fn faults_of(story: &Story, invariant: u8) -> Vec<String> {
-    let violations = story.violations().into_iter();
+/// What the checker finds about this invariant.
+pub(super) fn findings(timeline: &Timeline, invariant: Invariant) -> Vec<String> {
+    let violations = timeline.violations().into_iter();
     violations
         .filter(|violation| violation.invariant == invariant)
         .map(|violation| violation.what)

@@ -1,41 +1,41 @@
-//! What the endpoint is told in a history that is written by hand: what the story says, unless a test takes something away.
+//! The webhook messages of a timeline.
 
-use crate::history::checker::timeline::{Story, TRUCK};
-use crate::history::record::{Change, Delivery, MessageRow};
+use super::{DEVICE, Timeline};
+use crate::history::record::{Change, MessageRow, WebhookDelivery};
 
-impl Story {
-    /// In the batch of what was before a message is written, and it is delivered.
-    pub(crate) fn tells(&mut self, writer: &str, kind: &str) -> &mut Self {
-        let sequence = i64::try_from(self.history.messages.len()).unwrap() + 1;
+impl Timeline {
+    /// Writes a message in the batch of the write before, and delivers it.
+    pub(crate) fn publish(&mut self, incarnation: &str, kind: &str) -> &mut Self {
+        let sequence = i64::try_from(self.history.message_rows.len()).unwrap() + 1;
         let id = format!("m{sequence}");
         let body = format!("{kind} {sequence}");
-        self.history.messages.push(MessageRow {
+        self.history.message_rows.push(MessageRow {
             id: id.clone(),
             state: MessageRow::DELIVERED,
             body: body.clone(),
         });
-        self.history.deliveries.push(Delivery {
+        self.history.deliveries.push(WebhookDelivery {
             id: id.clone(),
-            device_id: TRUCK.to_owned(),
+            device_id: DEVICE.to_owned(),
             sequence,
             kind: kind.to_owned(),
             body,
         });
         let change = Change::Message {
-            device_id: TRUCK.to_owned(),
+            device_id: DEVICE.to_owned(),
             id,
             sequence,
             kind: kind.to_owned(),
         };
-        self.note_now(writer, change)
+        self.write_at_once(incarnation, change)
     }
 
-    /// What was written last is a message, and is taken back.
-    pub(crate) fn untold(&mut self) -> &mut Self {
+    /// Takes the message back that was written last.
+    pub(crate) fn retract_message(&mut self) -> &mut Self {
         let last = self.history.audit.pop();
-        let is_message = last.is_some_and(|audit| matches!(audit.change, Change::Message { .. }));
-        assert!(is_message);
-        self.history.messages.pop();
+        let is_message = last.is_some_and(|entry| matches!(entry.change, Change::Message { .. }));
+        assert!(is_message, "the last write is no message");
+        self.history.message_rows.pop();
         self.history.deliveries.pop();
         self
     }
