@@ -1,4 +1,4 @@
-//! What the gateway does by itself: recover at start, flush heartbeats, forget what is old.
+//! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands.
 
 use std::{
     sync::Arc,
@@ -12,11 +12,11 @@ use crate::{
     store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, Store, StoreError},
 };
 
-/// The age at which nobody waits for the answer to a command any more: the longest wait there is, and
-/// twice the time for a commit.
+/// The age at which no request waits for the answer to a command any more: the longest command timeout and twice the time
+/// for a commit.
 const ABANDONED: Duration = Duration::from_mins(3);
 
-/// How long rows are kept.
+/// How long rows are kept (`retention.*`).
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
     /// Reports.
@@ -29,7 +29,7 @@ pub struct Retention {
     pub webhooks: Duration,
 }
 
-/// Periodic work on the store.
+/// Periodic work on the store of this instance.
 #[derive(Debug)]
 pub struct Maintenance {
     store: Arc<Store>,
@@ -38,7 +38,7 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works on `store`, with the heartbeats of the sessions in `registry`.
+    /// Works on `store` with the heartbeats of the sessions in `registry`. One of this instance and its `peers` purges.
     #[must_use]
     pub fn new(store: Arc<Store>, registry: Arc<Registry>, peers: Arc<Peers>) -> Self {
         Self {
@@ -48,11 +48,10 @@ impl Maintenance {
         }
     }
 
-    /// Sets vehicles offline that an earlier life of this process left online, and ends the commands that
-    /// it had under way; to be done before devices may log in. Returns how many vehicles there were.
+    /// Sets vehicles offline that an earlier run of this gateway left online, and ends its outstanding commands. Must be
+    /// called before devices may log in. Returns the number of vehicles.
     ///
-    /// On a database that others write to, too, it does nothing: there, what a life left behind is looked for
-    /// all the time.
+    /// On a shared database it does nothing: there the membership task ends the sessions of dead incarnations.
     pub async fn end_lost_sessions(&self) -> Result<usize, StoreError> {
         if self.store.is_shared() {
             return Ok(0);
@@ -70,28 +69,28 @@ impl Maintenance {
         Ok(lost.len())
     }
 
-    /// Stores the heartbeats since the last flush. What fails is not tried again: the next
-    /// heartbeat, or the end of the session, brings a later one.
+    /// Stores the heartbeats since the last flush. A failed write is not retried: the next heartbeat or the end of the
+    /// session stores a later one.
     pub async fn flush_heartbeats(&self) -> Result<(), StoreError> {
         let mut flushed = Ok(());
-        for beats in self.registry.take_heartbeats().chunks(DEVICES_PER_WRITE) {
+        for heartbeats in self.registry.take_heartbeats().chunks(DEVICES_PER_WRITE) {
             let written = self
                 .store
-                .settled(self.store.write_heartbeats(beats.to_vec()))
+                .settled(self.store.write_heartbeats(heartbeats.to_vec()))
                 .await;
             flushed = flushed.and(written);
         }
         flushed
     }
 
-    /// Deletes what is older than it may be, and what deleted vehicles left, in small steps.
-    /// Returns how many rows it deleted.
+    /// Deletes rows that are past their retention and the history of deleted vehicles, in small steps. Returns the number
+    /// of deleted rows.
     ///
-    /// One instance does it for all: others would only wait for its locks.
+    /// Only the instance with the lowest incarnation id purges, because the others would only wait for its locks.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
-        let life = *self.store.incarnation().borrow();
-        // While they do not know each other yet, more than one may; that does no harm.
-        if self.peers.list().iter().any(|other| *other < life) {
+        let own = *self.store.incarnation().borrow();
+        // Instances that do not know each other yet may both purge, which is harmless.
+        if self.peers.list().iter().any(|peer| *peer < own) {
             return Ok(0);
         }
         let now = self.store.now();
@@ -130,8 +129,8 @@ impl Maintenance {
         }
     }
 
-    /// Ends commands whose time is over and that nobody else ends: queued ones, and what a database that
-    /// hung left open. Returns how many there were.
+    /// Ends commands that are past their time and have no request that would end them: queued ones, and those that a stalled
+    /// database left open. Returns their number.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
         let now = self.store.now();
         let abandoned = now.before(ABANDONED);
@@ -139,21 +138,21 @@ impl Maintenance {
             .store
             .overdue_commands(now, abandoned, DEVICES_PER_WRITE as u64)
             .await?;
-        let mut tickets = Vec::new();
+        let mut writes = Vec::new();
         for command in overdue {
-            let ending = match command.sent_at {
+            let transition = match command.sent_at {
                 None => CommandTransition::Expire,
-                // Whoever sent it was about it for this time, and is no more.
+                // Longer ago than any request waits for its answer.
                 Some(_) => CommandTransition::NoAnswer,
             };
-            tickets.push(
+            writes.push(
                 self.store
-                    .finish(command.device_id, command.id, ending, now),
+                    .finish(command.device_id, command.id, transition, now),
             );
         }
-        let ended = tickets.len();
-        for ticket in tickets {
-            self.store.settled(ticket).await?;
+        let ended = writes.len();
+        for write in writes {
+            self.store.settled(write).await?;
         }
         Ok(ended)
     }
@@ -166,7 +165,7 @@ impl Maintenance {
                 0 => return Ok(deleted),
                 rows => deleted += rows,
             }
-            // As long as the step took: others get at least half of the writer's time.
+            // As long as the step took, so that other writes get at least half of the writer's time.
             tokio::time::sleep(started.elapsed()).await;
         }
     }

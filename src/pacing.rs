@@ -1,20 +1,19 @@
-//! Doing something to many vehicles: a few at a time, so that what they and others say meanwhile does not
-//! wait behind all of them.
+//! Pacing of work on many vehicles: in batches with pauses, so that other work does not wait behind all of it.
 
 use std::time::Duration;
 
-/// Vehicles that one write of the cluster or of maintenance touches at most, so that reports never wait long.
+/// The most vehicles that a write request of background work touches, so that reports do not wait long behind it.
 pub(crate) const DEVICES_PER_WRITE: usize = 500;
-/// The pause between a few and the next few.
+/// The pause between two batches.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-/// Vehicles a tick at least: a thousand a second.
-const FEWEST_A_TICK: usize = 10;
+/// The smallest batch: a thousand vehicles a second.
+const SMALLEST_BATCH: usize = 10;
 
-/// How many to take a tick, for all of them to have had their turn within `time`.
-pub(crate) fn a_tick(vehicles: usize, time: Duration) -> usize {
+/// The size of the batches in which `vehicles` are processed within `time`, one batch a [`TICK`].
+pub(crate) fn batch_size(vehicles: usize, time: Duration) -> usize {
     let ticks = time.as_millis() / TICK.as_millis();
     let ticks = usize::try_from(ticks).unwrap_or(usize::MAX).max(1);
-    vehicles.div_ceil(ticks).max(FEWEST_A_TICK)
+    vehicles.div_ceil(ticks).max(SMALLEST_BATCH)
 }
 
 #[cfg(test)]
@@ -22,10 +21,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_have_their_turn_within_the_time_or_a_thousand_a_second_do() {
-        assert_eq!(a_tick(0, Duration::from_secs(1)), FEWEST_A_TICK);
-        assert_eq!(a_tick(1_000, Duration::from_secs(5)), FEWEST_A_TICK);
-        assert_eq!(a_tick(18_000, Duration::from_millis(500)), 360);
-        assert_eq!(a_tick(18_000, Duration::ZERO), 18_000);
+    fn all_are_processed_in_time_at_a_thousand_a_second_or_more() {
+        assert_eq!(batch_size(0, Duration::from_secs(1)), SMALLEST_BATCH);
+        assert_eq!(batch_size(1_000, Duration::from_secs(5)), SMALLEST_BATCH);
+        assert_eq!(batch_size(18_000, Duration::from_millis(500)), 360);
+        assert_eq!(batch_size(18_000, Duration::ZERO), 18_000);
     }
 }

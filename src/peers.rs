@@ -47,7 +47,7 @@ pub async fn serve(mut incoming: mpsc::Receiver<Incoming>, handlers: Handlers) {
                 }
             }
             Incoming::Spoken { device_id, action } => handlers.speak(&device_id, action),
-            Incoming::MayHaveMissed => handlers.cluster.look_soon(),
+            Incoming::MayHaveMissed => handlers.cluster.reconcile_soon(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum VehicleError {
     Store(#[from] StoreError),
 }
 
-/// The vehicles of all instances, with what this instance alone knows of those it holds.
+/// The stored vehicles, with the latest heartbeats of those whose session is on this instance.
 #[derive(Debug)]
 pub struct Vehicles {
     store: Arc<Store>,
@@ -39,13 +39,13 @@ pub struct Vehicles {
 }
 
 impl Vehicles {
-    /// The vehicles in `store`; `registry` has the sessions of this instance.
+    /// Reads `store`, and heartbeats from the sessions in `registry`.
     #[must_use]
     pub fn new(store: Arc<Store>, registry: Arc<Registry>) -> Self {
         Self { store, registry }
     }
 
-    /// A vehicle, with the heartbeat that this instance heard last if the session is here.
+    /// Returns a vehicle, with its latest heartbeat if its session is on this instance.
     pub async fn vehicle(&self, device_id: &DeviceId) -> Result<Vehicle, VehicleError> {
         let vehicle = self
             .store
@@ -55,7 +55,7 @@ impl Vehicles {
         Ok(self.with_heartbeat(vehicle))
     }
 
-    /// Up to `limit` vehicles in the order of their ids, from after the id `after` on.
+    /// Lists up to `limit` vehicles with ids greater than `after`, by id.
     pub async fn vehicles(
         &self,
         online: Option<bool>,
@@ -76,7 +76,7 @@ impl Vehicles {
         vehicle
     }
 
-    /// Reports of a vehicle, newest first.
+    /// Lists reports of a vehicle, newest first.
     pub async fn reports(
         &self,
         device_id: &DeviceId,
@@ -88,7 +88,7 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownVehicle)
     }
 
-    /// Debug blobs of a vehicle without their bytes, newest first.
+    /// Lists debug blobs of a vehicle without their content, newest first.
     pub async fn debug_blobs(
         &self,
         device_id: &DeviceId,
@@ -100,7 +100,7 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownVehicle)
     }
 
-    /// The bytes of one debug blob.
+    /// Returns the content of one debug blob.
     pub async fn debug_blob_content(
         &self,
         device_id: &DeviceId,
@@ -112,7 +112,7 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownDebugBlob)
     }
 
-    /// Commands of a vehicle, newest first.
+    /// Lists commands of a vehicle, newest first.
     pub async fn commands(
         &self,
         device_id: &DeviceId,
@@ -124,7 +124,7 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownVehicle)
     }
 
-    /// One command.
+    /// Returns one command of a vehicle.
     pub async fn command(&self, device_id: &DeviceId, id: Uuid) -> Result<Command, VehicleError> {
         self.store
             .command(device_id, id)
@@ -132,7 +132,7 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownCommand)
     }
 
-    /// Makes a vehicle ahead of its first login; one that exists stays as it is.
+    /// Registers a vehicle ahead of its first login; an existing one is unchanged.
     pub async fn register(&self, device_id: DeviceId) -> Result<Registered, VehicleError> {
         Ok(self
             .store
@@ -140,24 +140,24 @@ impl Vehicles {
             .await?)
     }
 
-    /// Stores a report that came over HTTP; an unknown vehicle is made, `online` stays as it is.
+    /// Stores a report that came over HTTP. Creates an unknown vehicle, and does not change `online`.
     pub async fn update_status(
         &self,
         device_id: DeviceId,
         state: VehicleState,
     ) -> Result<Vehicle, VehicleError> {
-        let ticket = self.store.update_status(device_id, state, self.store.now());
-        Ok(self.with_heartbeat(self.store.settled(ticket).await?))
+        let write = self.store.update_status(device_id, state, self.store.now());
+        Ok(self.with_heartbeat(self.store.settled(write).await?))
     }
 
-    /// Forgets a vehicle and closes its session, whether or not the caller waits for it.
+    /// Deletes a vehicle and closes its session, also if the caller stops waiting.
     pub async fn delete(&self, device_id: &DeviceId) -> Result<(), VehicleError> {
-        let ticket = self.store.delete(device_id.clone(), self.store.now());
+        let write = self.store.delete(device_id.clone(), self.store.now());
         let registry = Arc::clone(&self.registry);
         let device_id = device_id.clone();
-        // On its own: a caller who hangs up must not leave a session to a vehicle that is gone.
+        // A task of its own: a client that disconnects must not leave a session of a deleted vehicle.
         let deletion = tokio::spawn(async move {
-            let deleted: Option<i64> = ticket.await?;
+            let deleted: Option<i64> = write.await?;
             if let Some(epoch) = deleted {
                 registry.end_through(&device_id, epoch, DisconnectReason::Deleted);
             }

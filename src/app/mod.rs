@@ -107,7 +107,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
             "set offline what an earlier life of this process left online (instance-lost)"
         );
     }
-    parts.cluster.reach_others().await;
+    parts.cluster.join_fanout().await;
     let device_listener = listen("device.listen", settings.device.listen)?;
     let http_listener = listen("http.listen", settings.http.listen)?;
     tracing::info!(

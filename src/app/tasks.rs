@@ -69,9 +69,9 @@ pub(super) fn start(
     );
     let overdue = end_overdue_commands(Arc::clone(&parts.maintenance), stop.clone());
     let evictions = peers::tell_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
-    let (watch, follow) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
-    let watch = async move { watch.keep_watch().await };
-    let follow = async move { follow.follow_life().await };
+    let (membership, incarnation) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
+    let membership = async move { membership.run_membership().await };
+    let incarnation = async move { incarnation.follow_incarnation().await };
     vec![
         ("device port", tokio::spawn(devices)),
         ("http port", tokio::spawn(http)),
@@ -83,8 +83,14 @@ pub(super) fn start(
             "evictions",
             tokio::spawn(until_stopped(stop.clone(), evictions)),
         ),
-        ("presence", tokio::spawn(until_stopped(stop.clone(), watch))),
-        ("life", tokio::spawn(until_stopped(stop.clone(), follow))),
+        (
+            "membership",
+            tokio::spawn(until_stopped(stop.clone(), membership)),
+        ),
+        (
+            "incarnation",
+            tokio::spawn(until_stopped(stop.clone(), incarnation)),
+        ),
     ]
 }
 

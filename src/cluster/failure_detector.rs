@@ -1,4 +1,4 @@
-//! Who has been silent for how long. Pure: it is told what was seen and when.
+//! Which peers have stopped renewing their rows. Pure: observations and the time are passed in.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -7,74 +7,77 @@ use uuid::Uuid;
 
 use crate::store::{Peer, StalledPeer};
 
-/// What was seen of the other instances, as of this instance's own commits.
+/// Compares the renewal counters of peers from one commit of this instance to the next.
+///
+/// No clock is compared with another: a peer has stalled if its counter did not change for a whole lease in which this
+/// instance committed without a gap.
 #[derive(Debug)]
-pub(super) struct Roll {
+pub(super) struct FailureDetector {
     lease: Duration,
-    seen: HashMap<Uuid, Seen>,
-    /// Since when this instance has looked without a gap, and when it looked last.
-    looking: Option<(Instant, Instant)>,
+    observed: HashMap<Uuid, Observation>,
+    /// The first and the last observation of the current run of observations without a gap.
+    steady: Option<(Instant, Instant)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct Observation {
     renewals: i64,
-    /// When it was first seen to have committed so often.
+    /// When this counter was first observed.
     since: Instant,
 }
 
-impl Roll {
+impl FailureDetector {
     pub(super) fn new(lease: Duration) -> Self {
         Self {
             lease,
-            seen: HashMap::new(),
-            looking: None,
+            observed: HashMap::new(),
+            steady: None,
         }
     }
 
-    /// Notes what a commit of this instance has seen.
+    /// Notes the counters that a commit of this instance has read.
     ///
-    /// If its last one was long ago, the database may have stood still for everybody, or this process may have:
-    /// then nothing that was seen before proves anything.
-    pub(super) fn observe(&mut self, now: Instant, others: &[Peer]) {
-        let steady_since = match self.looking {
+    /// After a gap of more than half a lease all earlier observations are dropped: the database may have stalled for all
+    /// instances, or this process may have been paused, so they prove nothing.
+    pub(super) fn observe(&mut self, now: Instant, peers: &[Peer]) {
+        let steady_since = match self.steady {
             Some((since, last)) if now - last <= self.lease / 2 => since,
             _ => {
-                self.seen.clear();
+                self.observed.clear();
                 now
             }
         };
-        self.looking = Some((steady_since, now));
-        let before = std::mem::take(&mut self.seen);
-        for other in others {
-            let fresh = Seen {
-                renewals: other.renewals,
+        self.steady = Some((steady_since, now));
+        let before = std::mem::take(&mut self.observed);
+        for peer in peers {
+            let fresh = Observation {
+                renewals: peer.renewals,
                 since: now,
             };
-            let known = before.get(&other.id).copied();
-            let seen = known.filter(|seen| seen.renewals == other.renewals);
-            self.seen.insert(other.id, seen.unwrap_or(fresh));
+            let known = before.get(&peer.id).copied();
+            let unchanged = known.filter(|known| known.renewals == peer.renewals);
+            self.observed.insert(peer.id, unchanged.unwrap_or(fresh));
         }
     }
 
-    /// Who has committed nothing for a whole lease in which this instance has.
+    /// Peers whose counters did not change for a whole lease.
     pub(super) fn stalled(&self, now: Instant) -> Vec<StalledPeer> {
         if self.steady_for(now).is_zero() {
             return Vec::new();
         }
-        self.seen
+        self.observed
             .iter()
-            .filter(|(_, seen)| now - seen.since >= self.lease)
-            .map(|(id, seen)| StalledPeer {
+            .filter(|(_, observed)| now - observed.since >= self.lease)
+            .map(|(id, observed)| StalledPeer {
                 id: *id,
-                renewals: seen.renewals,
+                renewals: observed.renewals,
             })
             .collect()
     }
 
-    /// For how long this instance has looked without a gap.
+    /// How long this instance has observed without a gap; zero if the last observation is more than half a lease old.
     pub(super) fn steady_for(&self, now: Instant) -> Duration {
-        match self.looking {
+        match self.steady {
             Some((since, last)) if now - last <= self.lease / 2 => now - since,
             _ => Duration::ZERO,
         }
@@ -87,7 +90,7 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(8);
 
-    fn other(id: u128, renewals: i64) -> Peer {
+    fn peer(id: u128, renewals: i64) -> Peer {
         Peer {
             id: Uuid::from_u128(id),
             name: format!("gateway-{id}"),
@@ -95,55 +98,55 @@ mod tests {
         }
     }
 
-    /// Looks every second from second to second, at one that commits and at one that does not.
-    fn look(roll: &mut Roll, start: Instant, seconds: std::ops::Range<u64>) {
+    /// Observes once a second peer 1, which renews, and peer 2, which does not.
+    fn observe(detector: &mut FailureDetector, start: Instant, seconds: std::ops::Range<u64>) {
         for second in seconds {
             let renewals = i64::try_from(second).unwrap();
-            let others = [other(1, renewals), other(2, 7)];
-            roll.observe(start + Duration::from_secs(second), &others);
+            let peers = [peer(1, renewals), peer(2, 7)];
+            detector.observe(start + Duration::from_secs(second), &peers);
         }
     }
 
-    fn stalled(roll: &Roll, start: Instant, second: u64) -> Vec<u128> {
-        let stalled = roll.stalled(start + Duration::from_secs(second));
-        stalled.iter().map(|one| one.id.as_u128()).collect()
+    fn stalled(detector: &FailureDetector, start: Instant, second: u64) -> Vec<u128> {
+        let stalled = detector.stalled(start + Duration::from_secs(second));
+        stalled.iter().map(|peer| peer.id.as_u128()).collect()
     }
 
     #[test]
-    fn whoever_commits_nothing_for_a_whole_lease_in_which_this_one_does_is_suspected() {
-        let (mut roll, start) = (Roll::new(LEASE), Instant::now());
-        look(&mut roll, start, 0..8);
-        assert_eq!(stalled(&roll, start, 7), [0; 0]);
-        assert_eq!(stalled(&roll, start, 8), [2]);
+    fn a_peer_that_does_not_renew_for_a_lease_has_stalled() {
+        let (mut detector, start) = (FailureDetector::new(LEASE), Instant::now());
+        observe(&mut detector, start, 0..8);
+        assert_eq!(stalled(&detector, start, 7), [0; 0]);
+        assert_eq!(stalled(&detector, start, 8), [2]);
     }
 
     #[test]
-    fn one_commit_begins_the_lease_anew() {
-        let (mut roll, start) = (Roll::new(LEASE), Instant::now());
-        look(&mut roll, start, 0..8);
-        roll.observe(start + LEASE, &[other(1, 8), other(2, 8)]);
-        look(&mut roll, start, 9..10);
-        assert_eq!(stalled(&roll, start, 9), [0; 0]);
+    fn one_renewal_restarts_the_lease() {
+        let (mut detector, start) = (FailureDetector::new(LEASE), Instant::now());
+        observe(&mut detector, start, 0..8);
+        detector.observe(start + LEASE, &[peer(1, 8), peer(2, 8)]);
+        observe(&mut detector, start, 9..10);
+        assert_eq!(stalled(&detector, start, 9), [0; 0]);
     }
 
     #[test]
-    fn a_gap_in_which_nothing_was_seen_proves_nothing() {
-        let (mut roll, start) = (Roll::new(LEASE), Instant::now());
-        look(&mut roll, start, 0..7);
-        assert_eq!(stalled(&roll, start, 30), [0; 0]);
-        look(&mut roll, start, 30..38);
-        assert_eq!(stalled(&roll, start, 37), [0; 0]);
-        assert_eq!(stalled(&roll, start, 38), [2]);
-        let steady = roll.steady_for(start + Duration::from_secs(38));
+    fn observations_before_a_gap_are_dropped() {
+        let (mut detector, start) = (FailureDetector::new(LEASE), Instant::now());
+        observe(&mut detector, start, 0..7);
+        assert_eq!(stalled(&detector, start, 30), [0; 0]);
+        observe(&mut detector, start, 30..38);
+        assert_eq!(stalled(&detector, start, 37), [0; 0]);
+        assert_eq!(stalled(&detector, start, 38), [2]);
+        let steady = detector.steady_for(start + Duration::from_secs(38));
         assert_eq!(steady, Duration::from_secs(8));
     }
 
     #[test]
-    fn whoever_is_gone_from_the_table_is_forgotten() {
-        let (mut roll, start) = (Roll::new(LEASE), Instant::now());
-        look(&mut roll, start, 0..8);
-        roll.observe(start + LEASE, &[]);
-        assert_eq!(stalled(&roll, start, 9), [0; 0]);
-        assert!(roll.seen.is_empty());
+    fn a_peer_without_a_row_is_forgotten() {
+        let (mut detector, start) = (FailureDetector::new(LEASE), Instant::now());
+        observe(&mut detector, start, 0..8);
+        detector.observe(start + LEASE, &[]);
+        assert_eq!(stalled(&detector, start, 9), [0; 0]);
+        assert!(detector.observed.is_empty());
     }
 }

@@ -1,18 +1,18 @@
-//! Which peers are alive.
+//! The peers that are alive, for other modules.
 
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
 
-/// The peers that were alive when the database was last asked.
+/// The live peers as of the last membership round; empty before the first and on a database of one instance.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// Written by the cluster task. Held for a few instructions, never across an await.
+    /// Written by the membership task. Held for a few instructions, never across an await.
     peers: Mutex<Vec<Uuid>>,
 }
 
 impl Peers {
-    /// The other live instances.
+    /// The incarnations of the live peers.
     #[must_use]
     pub fn list(&self) -> Vec<Uuid> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -93,7 +93,7 @@ impl Commands {
         };
         let mut ticks = interval(pacing::TICK);
         let mut under_way = JoinSet::new();
-        for some in sessions.chunks(pacing::a_tick(sessions.len(), timeout / 2)) {
+        for some in sessions.chunks(pacing::batch_size(sessions.len(), timeout / 2)) {
             ticks.tick().await;
             for session in some {
                 let request = request(session, action, deadline);

@@ -94,7 +94,7 @@ impl Sessions {
     pub async fn release_connections(&self, reason: DisconnectReason, time: Duration) {
         let connections = self.registry.handles();
         let mut ticks = tokio::time::interval(pacing::TICK);
-        for batch in connections.chunks(pacing::a_tick(connections.len(), time)) {
+        for batch in connections.chunks(pacing::batch_size(connections.len(), time)) {
             ticks.tick().await;
             for handle in batch {
                 handle.close(reason);

@@ -1,0 +1,83 @@
+//! When the rows of dead incarnations may be deleted. Pure: observations and the time are passed in.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The dead incarnations whose rows still exist.
+#[derive(Debug)]
+pub(super) struct DeadPeers {
+    /// How long a row is kept at least.
+    retention: Duration,
+    dead_since: HashMap<Uuid, Instant>,
+    removable: Vec<Uuid>,
+}
+
+impl DeadPeers {
+    /// Keeps each row for more than `retention` after its incarnation was first seen dead.
+    pub(super) fn new(retention: Duration) -> Self {
+        Self {
+            retention,
+            dead_since: HashMap::new(),
+            removable: Vec::new(),
+        }
+    }
+
+    /// Notes the incarnations that are dead now; those that are gone are forgotten.
+    pub(super) fn observe(&mut self, now: Instant, dead: &[Uuid]) {
+        self.dead_since.retain(|id, _| dead.contains(id));
+        for id in dead {
+            self.dead_since.entry(*id).or_insert(now);
+        }
+    }
+
+    /// Notes how many sessions of a dead incarnation were found and ended. Its row is removable once none is left and the
+    /// retention is over.
+    pub(super) fn sessions_ended(&mut self, now: Instant, id: Uuid, ended: usize) {
+        let since = self.dead_since.get(&id);
+        if ended == 0 && since.is_some_and(|since| now - *since > self.retention) {
+            self.removable.push(id);
+        }
+    }
+
+    /// The incarnations whose rows may be deleted, since the last call.
+    pub(super) fn take_removable(&mut self) -> Vec<Uuid> {
+        std::mem::take(&mut self.removable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Duration = Duration::from_secs(10);
+    const DEAD: Uuid = Uuid::from_u128(1);
+
+    #[test]
+    fn a_row_is_removable_without_sessions_and_after_its_retention() {
+        for (seconds, ended, is_removable) in
+            [(0, 0, false), (10, 0, false), (11, 3, false), (11, 0, true)]
+        {
+            let (mut peers, start) = (DeadPeers::new(RETENTION), Instant::now());
+            peers.observe(start, &[DEAD]);
+            let now = start + Duration::from_secs(seconds);
+            peers.observe(now, &[DEAD]);
+            peers.sessions_ended(now, DEAD, ended);
+            let removable = peers.take_removable();
+            assert_eq!(removable == [DEAD], is_removable, "{seconds} s, {ended}");
+            assert!(peers.take_removable().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_incarnation_without_a_row_is_forgotten() {
+        let (mut peers, start) = (DeadPeers::new(RETENTION), Instant::now());
+        peers.observe(start, &[DEAD]);
+        peers.observe(start, &[]);
+        let later = start + RETENTION * 2;
+        peers.observe(later, &[DEAD]);
+        peers.sessions_ended(later, DEAD, 0);
+        assert!(peers.take_removable().is_empty());
+    }
+}

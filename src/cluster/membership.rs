@@ -1,0 +1,153 @@
+//! The periodic task that follows which peers are alive, and takes over the vehicles of those that are not.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use super::{
+    Cluster, dead_peers::DeadPeers, failure_detector::FailureDetector, unheld_rows::UnheldRows,
+};
+use crate::{
+    domain::DisconnectReason,
+    pacing::DEVICES_PER_WRITE,
+    store::{LostSessions, StoreError},
+};
+
+/// Membership rounds in a lease. A round is also how late a death or the end of a grace may be noticed.
+const ROUNDS_PER_LEASE: u32 = 8;
+const SHORTEST_ROUND: Duration = Duration::from_millis(200);
+const LONGEST_ROUND: Duration = Duration::from_secs(2);
+
+/// What the task keeps from one round to the next.
+struct MembershipState {
+    detector: FailureDetector,
+    dead_peers: DeadPeers,
+    unheld_rows: UnheldRows,
+    reconciled_at: Instant,
+    was_cut_off: bool,
+}
+
+impl Cluster {
+    /// Follows the membership of the cluster. Never returns on a shared database, and at once on one of its own.
+    pub async fn run_membership(&self) {
+        if !self.store.is_shared() {
+            return;
+        }
+        let lease = self.options.lease;
+        let mut state = MembershipState {
+            detector: FailureDetector::new(lease),
+            // A dead instance may still read its row, to learn whether its last batch was committed.
+            dead_peers: DeadPeers::new(self.store.commit_wait() * 2),
+            unheld_rows: UnheldRows::default(),
+            reconciled_at: Instant::now(),
+            was_cut_off: false,
+        };
+        let mut rounds = interval((lease / ROUNDS_PER_LEASE).clamp(SHORTEST_ROUND, LONGEST_ROUND));
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            self.release_if_cut_off(&mut state.was_cut_off).await;
+            if let Err(error) = self.membership_round(&mut state).await {
+                tracing::debug!(%error, "membership round failed");
+            }
+        }
+    }
+
+    /// Closes all device connections once this instance is cut off from the database: another instance may be able to
+    /// serve the vehicles.
+    async fn release_if_cut_off(&self, was_cut_off: &mut bool) {
+        let is_cut_off = self.instance.is_cut_off();
+        if is_cut_off && !*was_cut_off {
+            tracing::error!(
+                connections = self.sessions.connections(),
+                "cut off from the database: closing all device connections, other instances may reach it"
+            );
+            let reason = DisconnectReason::StoreUnavailable;
+            self.sessions
+                .release_connections(reason, self.options.lease)
+                .await;
+        }
+        *was_cut_off = is_cut_off;
+    }
+
+    async fn membership_round(&self, state: &mut MembershipState) -> Result<(), StoreError> {
+        let stalled = state.detector.stalled(Instant::now());
+        let removable = state.dead_peers.take_removable();
+        let update = self.store.update_membership(stalled, removable);
+        let membership = self.store.settled(update).await?;
+        state.detector.observe(Instant::now(), &membership.peers);
+        for instance in membership.declared_dead {
+            tracing::warn!(
+                instance,
+                "peer declared dead: it has committed nothing for presence.lease"
+            );
+        }
+        self.peers
+            .set(membership.peers.iter().map(|peer| peer.id).collect());
+        state.dead_peers.observe(Instant::now(), &membership.dead);
+        for dead in membership.dead {
+            let ended = self.end_sessions_of(dead).await?;
+            state.dead_peers.sessions_ended(Instant::now(), dead, ended);
+        }
+        // During a gap of this instance no vehicle could come back to it.
+        if state.detector.steady_for(Instant::now()) >= self.options.offline_grace {
+            self.end_expired_graces().await?;
+        }
+        let is_soon = self.reconcile_soon.swap(false, Ordering::Relaxed);
+        if state.reconciled_at.elapsed() >= self.options.lease {
+            state.reconciled_at = Instant::now();
+            self.reconcile(Some(&mut state.unheld_rows)).await?;
+        } else if is_soon {
+            self.reconcile(None).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions that a dead incarnation held, and returns their number.
+    async fn end_sessions_of(&self, dead: Uuid) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        let mut after = None;
+        loop {
+            let held = self
+                .store
+                .sessions_held_by(dead, after.as_ref(), DEVICES_PER_WRITE as u64)
+                .await?;
+            let Some(last) = held.last() else { break };
+            after = Some(last.device_id.clone());
+            ended += held.len();
+            let devices = held.into_iter().map(|session| session.device_id).collect();
+            let grace = self.offline_grace.after(DisconnectReason::InstanceLost);
+            let whose = LostSessions::OfIncarnation(dead, grace);
+            let now = self.store.now();
+            self.store
+                .settled(self.store.end_lost_sessions(devices, whose, now))
+                .await?;
+        }
+        if ended > 0 {
+            tracing::warn!(incarnation = %dead, vehicles = ended, "sessions of a dead instance ended; vehicles that do not come back are offline after presence.offline_grace");
+        }
+        Ok(ended)
+    }
+
+    /// Sets vehicles offline whose grace has expired.
+    async fn end_expired_graces(&self) -> Result<(), StoreError> {
+        loop {
+            let now = self.store.now();
+            let expired = self
+                .store
+                .expired_graces(now, DEVICES_PER_WRITE as u64)
+                .await?;
+            let is_last = expired.len() < DEVICES_PER_WRITE;
+            if !expired.is_empty() {
+                tracing::info!(vehicles = expired.len(), "offline grace expired");
+                self.store
+                    .settled(self.store.end_graces(expired, now))
+                    .await?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Rows that name this instance although it has no session of the vehicle. Pure.
+
+use std::collections::HashSet;
+
+use crate::domain::SessionKey;
+
+/// The unheld rows of the last comparison.
+#[derive(Debug, Default)]
+pub(super) struct UnheldRows(HashSet<SessionKey>);
+
+impl UnheldRows {
+    /// Notes the unheld rows of a comparison, and returns those that were unheld in the last one too. The end of a session
+    /// that is unheld only once may still be on its way to the store.
+    pub(super) fn confirm(&mut self, unheld: HashSet<SessionKey>) -> Vec<SessionKey> {
+        let confirmed = unheld.intersection(&self.0).cloned().collect();
+        self.0 = unheld;
+        confirmed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::DeviceId;
+
+    fn row(device_id: &str, epoch: i64) -> SessionKey {
+        let device_id = DeviceId::parse(device_id).unwrap();
+        SessionKey { device_id, epoch }
+    }
+
+    #[test]
+    fn a_row_is_confirmed_if_it_is_unheld_twice_in_a_row() {
+        let mut rows = UnheldRows::default();
+        assert_eq!(rows.confirm([row("truck", 1), row("van", 1)].into()), []);
+        assert_eq!(
+            rows.confirm([row("truck", 1), row("van", 2)].into()),
+            [row("truck", 1)]
+        );
+        assert_eq!(rows.confirm([].into()), []);
+        assert_eq!(rows.confirm([row("van", 2)].into()), []);
+    }
+}
