@@ -1,4 +1,4 @@
-//! The daemon as its peers see it: every test starts the real binary and talks to it over sockets.
+//! Black-box tests: each starts the real binary and talks to it over sockets. `layering` reads the source instead.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

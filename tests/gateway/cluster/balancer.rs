@@ -1,13 +1,13 @@
-//! Several gateways behind a real balancer with the settings of `haproxy.cfg`.
+//! Two gateways behind `HAProxy` with the settings of `haproxy.cfg`.
 //!
-//! What the gateways do together is not asked here, so each has a database of its own.
+//! These tests are about the balancer, so each gateway has a database of its own.
 
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
 use crate::support::{Balancer, Daemon, Device, PATIENCE, hello, wait_until};
 
-/// Two gateways behind the balancer. A stop leaves all the time that a test needs to look at the drain.
+/// Two gateways behind the balancer. Their drain outlasts every test.
 fn two_gateways() -> ([Daemon; 2], Balancer) {
     let daemons = [(), ()].map(|()| {
         Daemon::builder()
@@ -19,7 +19,7 @@ fn two_gateways() -> ([Daemon; 2], Balancer) {
     (daemons, balancer)
 }
 
-/// A vehicle that logged in through the balancer.
+/// A vehicle that is logged in through the balancer.
 #[track_caller]
 fn log_in(balancer: &Balancer, device_id: &str) -> Device {
     let mut device = balancer.connect();
@@ -28,7 +28,7 @@ fn log_in(balancer: &Balancer, device_id: &str) -> Device {
     device
 }
 
-/// A vehicle at each gateway. New connections take turns, so the second is at the other one.
+/// Logs in one vehicle at each gateway: the balancer alternates. Returns them in the order of the gateways.
 #[track_caller]
 fn one_at_each(balancer: &Balancer, daemons: &[Daemon; 2]) -> [Device; 2] {
     let devices = ["first", "second"].map(|device_id| log_in(balancer, device_id));
@@ -59,7 +59,7 @@ fn post(balancer: &Balancer, path: &str) -> Response {
     client().post(url).send().unwrap()
 }
 
-/// The id of the gateway that answers now.
+/// The id of the gateway that answers the next request.
 fn answering_instance(balancer: &Balancer) -> String {
     let server: Value = get(balancer, "/").json().unwrap();
     server["instance"]["id"].as_str().unwrap().to_owned()
@@ -93,7 +93,7 @@ fn balancing_alternates_instances_and_preserves_device_addresses() {
 #[test]
 fn health_checks_log_no_warnings() {
     let (daemons, balancer) = two_gateways();
-    // It has checked both ports of both by the time it sees the one that drains.
+    // By the time it sees the drain it has checked both ports of both gateways.
     daemons[0].signal("TERM");
     balancer.logged("Server devices/gateway-1 is stopping");
     balancer.logged("Server api/gateway-1 is stopping");
@@ -145,7 +145,7 @@ fn a_request_lost_in_a_crash_is_not_retried_on_another_gateway() {
     let answer = std::thread::scope(|scope| {
         let asking = scope.spawn(|| {
             // The other gateway does not know the vehicle.
-            wait_until("the first gateway is asked", || {
+            wait_until("the first gateway gets the request", || {
                 let answer = post(&balancer, &format!("/service/{device_id}/turnOn"));
                 Some(answer).filter(|answer| answer.status() != 404)
             })
@@ -188,7 +188,7 @@ fn without_a_gateway_the_balancer_answers_with_a_problem() {
         daemon.signal("KILL");
         daemon.wait();
     }
-    let answer = wait_until("the balancer knows", || {
+    let answer = wait_until("the balancer sees both down", || {
         Some(get(&balancer, "/health")).filter(|answer| answer.status() == 503)
     });
     assert_eq!(answer.headers()["content-type"], "application/problem+json");

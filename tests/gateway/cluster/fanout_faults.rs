@@ -1,4 +1,4 @@
-//! What instances say to each other is lost, late, or heard more than once.
+//! Messages between instances that are lost, late or duplicated.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn channel(cluster: &Cluster, index: usize) -> String {
     format!("VehicleServers:instance:{}", incarnation(cluster, index))
 }
 
-/// How often the vehicle was asked, by the commands that say that they were sent.
+/// The number of the vehicle's commands that are recorded as sent.
 fn sent(cluster: &Cluster, device_id: &str) -> usize {
     let sql =
         format!("SELECT id FROM commands WHERE device_id = '{device_id}' AND sent_at IS NOT NULL");
@@ -49,39 +49,41 @@ fn a_duplicated_request_is_one_command_with_one_outcome(database: &Database) {
             .collect();
         cluster.redis().publish_all(&owner, &messages);
         while !waiting.is_empty() {
-            let heard: Value = serde_json::from_str(&answers.next()).unwrap();
-            if heard["kind"] == "answer" && waiting.remove(heard["correlation"].as_str().unwrap()) {
-                // Or it heard of it before it was stored: whoever asked asks again.
-                let outcome = heard["outcome"].as_str().unwrap();
-                assert!(["ended", "moved"].contains(&outcome), "{heard}");
-                assert!(outcome == "moved" || heard["command"]["state"] == "done");
+            let received: Value = serde_json::from_str(&answers.next()).unwrap();
+            if received["kind"] == "answer"
+                && waiting.remove(received["correlation"].as_str().unwrap())
+            {
+                // `moved`: the duplicate arrived before the command was stored, and the requester would ask again.
+                let outcome = received["outcome"].as_str().unwrap();
+                assert!(["ended", "moved"].contains(&outcome), "{received}");
+                assert!(outcome == "moved" || received["command"]["state"] == "done");
             }
         }
     }
     let done = cluster.query("SELECT id FROM commands WHERE state = 'done'");
     assert_eq!(done.len(), COMMANDS);
-    assert_eq!(vehicle.heard(), [RUN; COMMANDS]);
+    assert_eq!(vehicle.received(), [RUN; COMMANDS]);
 }
 
 fn a_request_received_after_its_deadline_is_ignored(database: &Database) {
     let cluster = audited(database, 2);
     let mut device = cluster.log_in_at(0, "truck");
     cluster.instance(0).signal("STOP");
-    let asked = cluster
+    let pending = cluster
         .instance(1)
         .start_command("truck/turnOn", &json!({ "timeoutSeconds": 1 }));
-    let answer = asked.response();
+    let answer = pending.response();
     assert_eq!(answer.outcome(), (503, "owner-unreachable"));
-    // Not long enough to be taken for dead.
+    // Paused for less than a lease, so it is not declared dead.
     cluster.instance(0).signal("CONT");
     device.ping();
     assert_eq!(sent(&cluster, "truck"), 0);
-    let asked = cluster
+    let pending = cluster
         .instance(1)
         .start_command("truck/turnOn", &json!({}));
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     assert_eq!(sent(&cluster, "truck"), 1);
 }
 
@@ -92,15 +94,15 @@ fn lost_messages_never_give_a_command_two_outcomes(database: &Database) {
     let mut ends: BTreeSet<String> = BTreeSet::new();
     for nth in 0..COMMANDS {
         let body = json!({ "timeoutSeconds": 1 });
-        // What is published while nobody hears is lost: the request, or its answer.
+        // A message without a subscriber is lost: the request, or its answer.
         if nth % 3 == 0 {
             cluster.redis().disconnect_subscribers();
         }
-        let asked = cluster.instance(1).start_command("truck/turnOn", &body);
+        let pending = cluster.instance(1).start_command("truck/turnOn", &body);
         if nth % 3 == 1 {
             cluster.redis().disconnect_subscribers();
         }
-        let answer = asked.response();
+        let answer = pending.response();
         ends.insert(format!("{:?}", answer.outcome()));
         match answer.outcome() {
             (200, "done") => {
@@ -113,12 +115,12 @@ fn lost_messages_never_give_a_command_two_outcomes(database: &Database) {
             other => panic!("{other:?}"),
         }
     }
-    wait_until("all that is stored has ended", || {
+    wait_until("all commands have ended", || {
         let open = cluster.query("SELECT id FROM commands WHERE finished_at IS NULL");
         open.is_empty().then_some(())
     });
     let done = cluster.query("SELECT id FROM commands WHERE state = 'done'");
-    assert_eq!(vehicle.heard().len(), done.len());
+    assert_eq!(vehicle.received().len(), done.len());
     assert_eq!(sent(&cluster, "truck"), done.len());
     assert!(ends.contains("(200, \"done\")"), "{ends:?}");
 }

@@ -1,4 +1,4 @@
-//! Many logins at once, wherever they come in.
+//! Concurrent logins of each vehicle at random instances.
 
 use std::{collections::BTreeSet, iter::zip, net::SocketAddr, time::Duration};
 
@@ -22,17 +22,17 @@ use crate::{
 const VEHICLES: usize = 64;
 const LOGINS: usize = 50;
 const INSTANCES: usize = 3;
-/// All may come to the same instance.
+/// Room for all connections on one instance.
 const ROOM: &str = "device.max_connections=4000";
 
 on_every_server! {
     concurrent_logins_count_once_each_and_leave_one_session,
 }
 
-/// A login that was greeted, or overtaken before.
+/// Logs in; `None` if a later login closed the connection before the greeting.
 ///
-/// Nothing else may become of it: an instance has room for all, so that it takes each connection, and its store is well.
-/// What it says is then a login, whether or not the greeting still finds the connection open.
+/// There is no other outcome: each instance has room for all connections, and the database works. The login counts
+/// whether or not the greeting still finds the connection open.
 async fn log_in(address: SocketAddr, id: String, pretend: SocketAddr) -> Option<AsyncDevice> {
     let line = AsyncDevice::connect(address, Some(pretend), Dialect::Text, &id).await;
     let mut line = line.unwrap();
@@ -42,7 +42,7 @@ async fn log_in(address: SocketAddr, id: String, pretend: SocketAddr) -> Option<
             assert_eq!(reply, "HI, NICE TO MEET YOU!");
             Some(line)
         }
-        Some(said) => panic!("{said:?}"),
+        Some(other) => panic!("{other:?}"),
         None => None,
     }
 }
@@ -63,17 +63,17 @@ fn id_of(number: usize) -> String {
     format!("truck-{number}")
 }
 
-/// Those of these that the gateway has left open.
+/// The connections that the gateway leaves open.
 async fn still_open(mut lines: Vec<AsyncDevice>) -> Vec<AsyncDevice> {
     let until = Instant::now() + PATIENCE;
-    // All but the newest are closed, sooner or later, and the newest never is.
+    // All but the newest are closed eventually, and the newest never is.
     while lines.len() > 1 && Instant::now() < until {
         let mut open = Vec::new();
         for mut line in lines {
             let soon = until.min(Instant::now() + Duration::from_millis(20));
             match timeout_at(soon, line.hear()).await {
                 Ok(None) => {}
-                Ok(Some(said)) => panic!("{said:?}"),
+                Ok(Some(other)) => panic!("{other:?}"),
                 Err(_elapsed) => open.push(line),
             }
         }
@@ -89,7 +89,7 @@ async fn still_open(mut lines: Vec<AsyncDevice>) -> Vec<AsyncDevice> {
     lines
 }
 
-/// The epochs with which instances have greeted a vehicle, or were about to.
+/// The epochs of a vehicle's logins in the log.
 fn logged_epochs(log: &[Value], id: &str) -> Vec<usize> {
     let connected =
         |line: &&Value| line["message"] == "vehicle connected" && line["device_id"] == id;
@@ -107,7 +107,7 @@ fn is_strictly_increasing(numbers: &[usize]) -> bool {
     numbers.is_sorted_by(|before, after| before < after)
 }
 
-/// What is logged of a login that was refused, for whatever reason.
+/// The log lines of refused logins.
 fn refusals(log: &[Value]) -> Vec<&Value> {
     let is_refusal = |line: &&Value| {
         let message = line["message"].as_str().unwrap_or_default();
@@ -134,7 +134,7 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
         }
         all
     });
-    let heard: Vec<usize> = greeted.iter().map(Vec::len).collect();
+    let received: Vec<usize> = greeted.iter().map(Vec::len).collect();
     let left: Vec<Vec<AsyncDevice>> = runtime.block_on(async {
         let mut left = Vec::new();
         for lines in greeted {
@@ -150,14 +150,14 @@ fn concurrent_logins_count_once_each_and_leave_one_session(database: &Database) 
         .flat_map(|index| cluster.log(index))
         .collect();
     assert_eq!(refusals(&log), [&Value::Null; 0]);
-    for (number, (lines, heard)) in zip(&left, heard).enumerate() {
-        check(&cluster, &log, number, lines, heard);
+    for (number, (lines, received)) in zip(&left, received).enumerate() {
+        check(&cluster, &log, number, lines, received);
     }
     let online = "SELECT device_id FROM vehicles WHERE online AND instance_id IS NOT NULL";
     assert_eq!(cluster.query(online).len(), VEHICLES);
 }
 
-/// What must hold of a vehicle after its storm: this is `left` of the connections, of which so many were greeted.
+/// Checks the invariants of a vehicle after its storm: `greeted` connections were greeted, `left` are still open.
 fn check(cluster: &Cluster, log: &[Value], number: usize, left: &[AsyncDevice], greeted: usize) {
     let id = id_of(number);
     let of = |column: &str| {
@@ -166,13 +166,13 @@ fn check(cluster: &Cluster, log: &[Value], number: usize, left: &[AsyncDevice], 
     };
     assert_eq!(of("device_id"), [id.as_str()], "one row");
     assert_eq!(numbers(&of("session_epoch")), [LOGINS], "{id}");
-    // Logins that share a batch leave one entry, of the last of them.
+    // Logins that share a batch leave one audit entry, that of the last.
     let noted = numbers(&cluster.query(&format!(
         "SELECT epoch FROM audit WHERE kind = 'session' AND device_id = '{id}' ORDER BY seq"
     )));
     assert!(is_strictly_increasing(&noted), "{id}: {noted:?}");
     assert_eq!(noted.last(), Some(&LOGINS), "{id}");
-    // Those that came far enough to be greeted say their number themselves.
+    // Every greeted login logs its epoch.
     let logged = logged_epochs(log, &id);
     let distinct: BTreeSet<usize> = logged.iter().copied().collect();
     assert_eq!(distinct.len(), logged.len(), "{id}: {logged:?}");
@@ -180,7 +180,7 @@ fn check(cluster: &Cluster, log: &[Value], number: usize, left: &[AsyncDevice], 
     assert!(logged.len() >= greeted, "{id}: {logged:?}");
     let open: Vec<String> = left.iter().map(|line| line.address.to_string()).collect();
     assert_eq!(open.len(), 1, "{id}: {open:?}");
-    assert_eq!(open, of("remote_addr"), "{id}: the newest is the one");
+    assert_eq!(open, of("remote_addr"), "{id}: the newest wins");
     let sql = format!("SELECT seq FROM audit WHERE device_id = '{id}' AND NOT online");
     assert_eq!(cluster.query(&sql), [""; 0], "{id} was never offline");
 }

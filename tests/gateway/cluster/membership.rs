@@ -1,4 +1,4 @@
-//! Instances and their names.
+//! Instances: their names, their leases, and the one that purges.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ on_every_server! {
     one_instance_purges_for_all_and_another_takes_over,
 }
 
-/// How often each life has committed, by id.
+/// The number of renewals of each live incarnation.
 fn renewals(cluster: &Cluster) -> Vec<u64> {
     let rows = cluster.query("SELECT renewals FROM instances WHERE state = 'live'");
     rows.iter().map(|row| row.parse().unwrap()).collect()
@@ -19,10 +19,10 @@ fn renewals(cluster: &Cluster) -> Vec<u64> {
 
 fn wait_for_two_leases(cluster: &Cluster, incarnations: usize) {
     let before: u64 = renewals(cluster).iter().sum();
-    // Each commits at least four times in a lease, though nobody has anything to write.
+    // An idle instance renews its row at least four times a lease.
     wait_until("two leases have passed", || {
         let now = renewals(cluster);
-        assert_eq!(now.len(), incarnations, "one of them is dead");
+        assert_eq!(now.len(), incarnations, "one of them was declared dead");
         (now.iter().sum::<u64>() >= before + 8 * incarnations as u64).then_some(())
     });
 }
@@ -54,19 +54,19 @@ fn a_second_start_with_the_same_name_stops_the_first_with_a_reason(database: &Da
     let status = cluster.wait_for_exit(0);
     assert!(!status.success());
     let log = cluster.log(0);
-    let says_so = log
+    let is_named = log
         .iter()
         .any(|line| line.to_string().contains("instance.id"));
-    assert!(says_so, "{log:#?}");
+    assert!(is_named, "{log:#?}");
     newer.log_in("truck");
     assert_eq!(cluster.instance(1).get("/ready").status(), 200);
 }
 
-/// How often an instance has said that it deleted something.
+/// The number of purges in the log of an instance.
 fn purges(cluster: &Cluster, index: usize) -> usize {
     let lines = cluster.log(index);
-    let says = |line: &&Value| line.to_string().contains("deleted what is older");
-    lines.iter().filter(says).count()
+    let is_purge = |line: &&Value| line.to_string().contains("deleted what is older");
+    lines.iter().filter(is_purge).count()
 }
 
 fn one_instance_purges_for_all_and_another_takes_over(database: &Database) {
@@ -79,12 +79,12 @@ fn one_instance_purges_for_all_and_another_takes_over(database: &Database) {
                 "INSERT INTO reports (device_id, received_at, latitude, longitude, battery, running) \
                  VALUES ('truck', 1, 1, 2, 3, TRUE)",
             );
-            wait_until("it has deleted the report, and says so", || {
+            wait_until("the purge of the report is logged", || {
                 (purges(cluster, index) > before).then_some(())
             });
         }
     };
-    // They know each other by then.
+    // By then the instances know each other.
     wait_for_two_leases(&cluster, 2);
     let is_first = incarnation(&cluster, 0) < incarnation(&cluster, 1);
     let (first, second) = if is_first { (0, 1) } else { (1, 0) };

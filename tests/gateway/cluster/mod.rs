@@ -1,4 +1,4 @@
-//! Several gateways that act as one.
+//! Several gateways on one database and one Redis.
 
 mod balancer;
 mod fanout;
@@ -20,22 +20,22 @@ use crate::{
     support::{Cluster, Database, Device, wait_until},
 };
 
-/// In the log of an instance that the others took for dead.
+/// Part of the log line of an instance that was declared dead.
 const DECLARED_DEAD: &str = "declared dead";
 
-/// A cluster whose database notes what is written to it.
+/// A cluster whose database records every change of sessions and commands in the table `audit`.
 fn audited(database: &Database, size: usize) -> Cluster {
     audited_with(database, size, &[])
 }
 
-/// The same with further settings for each instance.
+/// Like [`audited`], with further settings for each instance.
 fn audited_with(database: &Database, size: usize, settings: &[&str]) -> Cluster {
     let cluster = Cluster::start_with(database, size, settings);
     audit_writes(cluster.database_url());
     cluster
 }
 
-/// How often a vehicle went offline.
+/// The number of times that a vehicle went offline.
 fn offline_count(cluster: &Cluster, device_id: &str) -> usize {
     let sql = format!(
         "SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}' AND NOT online"
@@ -43,7 +43,7 @@ fn offline_count(cluster: &Cluster, device_id: &str) -> usize {
     cluster.query(&sql).len()
 }
 
-/// The vehicle's epoch and who holds it, as the database has it.
+/// The stored epoch of a vehicle, and the incarnation that holds its session.
 fn stored_session(cluster: &Cluster, device_id: &str) -> (String, String) {
     let column = |column| {
         let sql = format!("SELECT {column} FROM vehicles WHERE device_id = '{device_id}'");
@@ -52,21 +52,21 @@ fn stored_session(cluster: &Cluster, device_id: &str) -> (String, String) {
     (column("session_epoch"), column("instance_id"))
 }
 
-/// The id of an instance's present life.
+/// The id of an instance's current incarnation.
 fn incarnation(cluster: &Cluster, index: usize) -> String {
     let info = cluster.instance(index).json("/");
     info["instance"]["id"].as_str().unwrap().to_owned()
 }
 
-/// A vehicle that does what it is asked, as soon as it hears it.
+/// A vehicle that answers every command with success at once.
 struct ObedientVehicle {
-    heard: Arc<Mutex<Vec<String>>>,
+    received: Arc<Mutex<Vec<String>>>,
 }
 
 impl ObedientVehicle {
     fn new(mut device: Device) -> Self {
-        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-        let notes = Arc::clone(&heard);
+        let received: Arc<Mutex<Vec<String>>> = Arc::default();
+        let notes = Arc::clone(&received);
         thread::spawn(move || {
             while let Some(sentence) = device.line_or_end() {
                 let answer = match sentence.as_str() {
@@ -81,11 +81,11 @@ impl ObedientVehicle {
                 }
             }
         });
-        Self { heard }
+        Self { received }
     }
 
-    fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Vec<String> {
+        self.received.lock().unwrap().clone()
     }
 }
 
@@ -104,7 +104,7 @@ fn a_single_gateway_is_rediscovered_after_a_restart_and_a_kill() {
     let epoch = cluster.query("SELECT session_epoch FROM vehicles");
     assert_eq!(epoch, ["3"]);
     let body = serde_json::json!({"deviceId": "other"});
-    wait_until("the balancer has found it", || {
+    wait_until("the balancer forwards to it", || {
         (cluster.post("/vehicles", &body).status() == 201).then_some(())
     });
 }

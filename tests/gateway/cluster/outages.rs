@@ -1,4 +1,4 @@
-//! What gateways do while Redis or the database is away.
+//! Outages of Redis and of the database.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ on_every_server! {
     long_a_stalled_database_neither_fills_memory_nor_loses_reports,
 }
 
-/// Without Redis for so long, until it is back.
+/// Checks local and remote commands during an outage of Redis of this length, and after it.
 fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Cluster)) {
     let cluster = audited(&Database::mariadb(), 2);
     let mut here = cluster.log_in_at(0, "here");
@@ -44,36 +44,36 @@ fn without_redis(length: Duration, stop: impl Fn(&Cluster), start: impl Fn(&Clus
 
     here.say(REPORT);
     here.expect(THANKS);
-    let asked = cluster.instance(0).start_command("here/turnOn", &json!({}));
+    let pending = cluster.instance(0).start_command("here/turnOn", &json!({}));
     here.expect(RUN);
     here.say("DONE!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     while Instant::now() < until {
         let answer = remote();
-        let told = answer.outcome();
+        let outcome = answer.outcome();
         assert!(
-            told == (503, "fan-out-unavailable") || told == (503, "owner-unreachable"),
-            "{told:?}"
+            outcome == (503, "fan-out-unavailable") || outcome == (503, "owner-unreachable"),
+            "{outcome:?}"
         );
         here.say(REPORT);
         here.expect(THANKS);
     }
     assert_eq!(cluster.instance(0).get("/ready").status(), 200);
-    // Logins go on, and what was connected stays.
+    // Logins succeed, and connections stay.
     let new = ObedientVehicle::new(cluster.log_in_at(1, "new"));
-    assert_eq!(there.heard(), [RUN]);
+    assert_eq!(there.received(), [RUN]);
 
     start(&cluster);
-    wait_until("commands go through again", || {
+    wait_until("remote commands succeed again", || {
         (remote().outcome() == (200, "done")).then_some(())
     });
     let answer = cluster.instance(0).send_command("new/turnOn", &json!({}));
     assert_eq!(answer.outcome(), (200, "done"));
-    assert_eq!(new.heard(), [RUN]);
-    // What was answered 503 is not said after all.
+    assert_eq!(new.received(), [RUN]);
+    // A command that failed with 503 is not sent later.
     let states = cluster.instance(0).command_states("there");
     let done = states.iter().filter(|state| *state == "done").count();
-    assert_eq!(there.heard().len(), done, "{states:?}");
+    assert_eq!(there.received().len(), done, "{states:?}");
     here.ping();
     for id in ["here", "there", "new"] {
         assert_eq!(offline_count(&cluster, id), 0, "{id}");
@@ -98,39 +98,40 @@ fn while_redis_hangs_vehicles_stay_and_remote_commands_fail_in_time() {
     );
 }
 
-/// Reports as often as it is thanked, until it is told to stop; returns how often that was, and the device, still connected.
+/// Sends a report whenever the previous one is acknowledged, until `is_over`. Returns the number of reports, and the
+/// device, still connected.
 fn report_until(
     mut device: Device,
-    thanked: &AtomicUsize,
+    acknowledged: &AtomicUsize,
     is_over: &AtomicBool,
 ) -> (usize, Device) {
-    let mut thanks = 0;
+    let mut acknowledgements = 0;
     while !is_over.load(Ordering::Relaxed) {
         device.say(REPORT);
         device.expect(THANKS);
-        thanks += 1;
-        thanked.fetch_add(1, Ordering::Relaxed);
+        acknowledgements += 1;
+        acknowledged.fetch_add(1, Ordering::Relaxed);
     }
-    (thanks, device)
+    (acknowledgements, device)
 }
 
 fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: &Database) {
     // Much longer than a lease.
     const STALL: Duration = Duration::from_secs(8);
     let cluster = audited(database, 3);
-    let thanked = Arc::new(AtomicUsize::new(0));
+    let acknowledged = Arc::new(AtomicUsize::new(0));
     let is_over = Arc::new(AtomicBool::new(false));
     let reporters: Vec<_> = (0..6)
         .map(|n| {
             let device = cluster.log_in_at(n % 3, &format!("truck-{n}"));
-            let (thanked, is_over) = (Arc::clone(&thanked), Arc::clone(&is_over));
-            thread::spawn(move || report_until(device, &thanked, &is_over))
+            let (acknowledged, is_over) = (Arc::clone(&acknowledged), Arc::clone(&is_over));
+            thread::spawn(move || report_until(device, &acknowledged, &is_over))
         })
         .collect();
     let wait_for_progress = || {
-        let before = thanked.load(Ordering::Relaxed);
-        wait_until("some more are thanked", || {
-            (thanked.load(Ordering::Relaxed) > before + 60).then_some(())
+        let before = acknowledged.load(Ordering::Relaxed);
+        wait_until("more reports are acknowledged", || {
+            (acknowledged.load(Ordering::Relaxed) > before + 60).then_some(())
         });
     };
     wait_for_progress();
@@ -138,13 +139,13 @@ fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: 
     database.server().restart();
     wait_for_progress();
     database.server().stall();
-    // For its length: nothing is waited for.
+    // The length of the stall is what is tested: there is no condition to wait for.
     assert!(STALL > 2 * LEASE);
     thread::sleep(STALL);
     database.server().resume();
     wait_for_progress();
     for index in 0..3 {
-        wait_until("it is ready", || {
+        wait_until("the instance is ready", || {
             (cluster.instance(index).get("/ready").status() == 200).then_some(())
         });
         let log = cluster.log(index);
@@ -158,28 +159,28 @@ fn a_database_outage_declares_no_instance_dead_and_no_vehicle_offline(database: 
         .into_iter()
         .map(|reporter| reporter.join().unwrap())
         .collect();
-    for (n, (thanks, _)) in reporters.iter().enumerate() {
+    for (n, (acknowledgements, _)) in reporters.iter().enumerate() {
         let id = format!("truck-{n}");
         let stored = cluster.query(&format!(
             "SELECT count(*) FROM reports WHERE device_id = '{id}'"
         ));
-        assert_eq!(stored, [thanks.to_string()], "{id}");
+        assert_eq!(stored, [acknowledgements.to_string()], "{id}");
         assert_eq!(offline_count(&cluster, &id), 0, "{id}");
     }
 }
 
-/// What a reporter said and was thanked for, over all its connections.
+/// The reports of one device over all its connections.
 #[derive(Default)]
 struct Counts {
     said: usize,
-    thanked: usize,
+    acknowledged: usize,
 }
 
-/// Reports several times at once and waits for the thanks, again and again; whenever it is disconnected it comes back.
+/// Sends reports in groups and waits for their acknowledgements, reconnecting as needed, until `is_over`.
 fn report_over_reconnects(
     connect: impl Fn() -> Device,
     id: &str,
-    thanked: &AtomicUsize,
+    acknowledged: &AtomicUsize,
     is_over: &AtomicBool,
 ) -> Counts {
     const AT_ONCE: usize = 8;
@@ -193,15 +194,15 @@ fn report_over_reconnects(
             lives = device.try_send(reports.as_bytes());
             for _ in 0..AT_ONCE {
                 lives = lives && device.line().as_deref() == Some(THANKS);
-                counts.thanked += usize::from(lives);
-                thanked.fetch_add(usize::from(lives), Ordering::Relaxed);
+                counts.acknowledged += usize::from(lives);
+                acknowledged.fetch_add(usize::from(lives), Ordering::Relaxed);
             }
         }
     }
     counts
 }
 
-/// Tells the reporters to stop, also when the test fails.
+/// Stops the reporters when dropped, also by a failure of the test.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -213,17 +214,17 @@ impl Drop for Stop<'_> {
 fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Database) {
     const STALL: Duration = Duration::from_secs(30);
     const DUMP: usize = 100_000;
-    // Much more than the gateways may keep (`store.queue`, 16 MiB each).
+    // Much more than the gateways may queue (`store.queue`, 16 MiB each).
     const DUMPERS: usize = 40;
     const DUMPS: usize = 50;
     const ROOM: u64 = 64 << 20;
     let cluster = audited(database, 2);
-    let thanked = AtomicUsize::new(0);
+    let acknowledged = AtomicUsize::new(0);
     let is_over = AtomicBool::new(false);
     let wait_for_progress = || {
-        let before = thanked.load(Ordering::Relaxed);
-        wait_until("some more are thanked", || {
-            (thanked.load(Ordering::Relaxed) > before + 100).then_some(())
+        let before = acknowledged.load(Ordering::Relaxed);
+        wait_until("more reports are acknowledged", || {
+            (acknowledged.load(Ordering::Relaxed) > before + 100).then_some(())
         });
     };
     let id = |n: usize| format!("truck-{n}");
@@ -231,9 +232,9 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
         let stop = Stop(&is_over);
         let reporters: Vec<_> = (0..8)
             .map(|n| {
-                let (cluster, thanked, is_over) = (&cluster, &thanked, &is_over);
+                let (cluster, acknowledged, is_over) = (&cluster, &acknowledged, &is_over);
                 let connect = move || cluster.connect_to(n % 2);
-                scope.spawn(move || report_over_reconnects(connect, &id(n), thanked, is_over))
+                scope.spawn(move || report_over_reconnects(connect, &id(n), acknowledged, is_over))
             })
             .collect();
         wait_for_progress();
@@ -247,7 +248,7 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
         for device in &mut dumpers {
             device.send_what_fits(dump.as_bytes());
         }
-        // For its length: nothing is waited for.
+        // The length of the stall is what is tested: there is no condition to wait for.
         thread::sleep(resumes_at.saturating_duration_since(Instant::now()));
         for (instance, before) in cluster.instances().zip(before) {
             let grown = instance.memory().saturating_sub(before);
@@ -261,17 +262,17 @@ fn long_a_stalled_database_neither_fills_memory_nor_loses_reports(database: &Dat
             .map(|reporter| reporter.join().unwrap())
             .collect()
     });
-    for (n, Counts { said, thanked }) in counts.into_iter().enumerate() {
+    for (n, Counts { said, acknowledged }) in counts.into_iter().enumerate() {
         let id = id(n);
         let sql = format!("SELECT count(*) FROM reports WHERE device_id = '{id}'");
         let stored: usize = cluster.query(&sql).pop().unwrap().parse().unwrap();
         assert!(
-            (thanked..=said).contains(&stored),
-            "{id}: thanked for {thanked} of {said}, stored {stored}"
+            (acknowledged..=said).contains(&stored),
+            "{id}: thanked for {acknowledged} of {said}, stored {stored}"
         );
     }
     for index in 0..2 {
-        wait_until("it is ready", || {
+        wait_until("the instance is ready", || {
             (cluster.instance(index).get("/ready").status() == 200).then_some(())
         });
     }

@@ -1,4 +1,4 @@
-//! Commands through one gateway for vehicles that are connected to another.
+//! Commands through one instance for vehicles on another.
 
 use std::collections::BTreeSet;
 
@@ -24,17 +24,17 @@ fn any_instance_reaches_a_vehicle_on_any_other(database: &Database) {
     for owner in 0..3 {
         let id = format!("truck-{owner}");
         let mut device = cluster.log_in_at(owner, &id);
-        for asked in 0..3 {
-            let instance = cluster.instance(asked);
-            let asked = instance.start_command(&format!("{id}/turnOn"), &json!({}));
+        for through in 0..3 {
+            let instance = cluster.instance(through);
+            let pending = instance.start_command(&format!("{id}/turnOn"), &json!({}));
             device.expect(RUN);
             device.say("DONE!");
-            let answer = asked.response();
+            let answer = pending.response();
             assert_eq!(answer.outcome(), (200, "done"));
             assert_eq!(answer.body["reply"], "DONE!");
             assert_eq!(instance.vehicle(&id)["running"], true);
         }
-        // Nothing else was said to it.
+        // It was sent nothing else.
         device.ping();
     }
 }
@@ -43,7 +43,7 @@ fn through_the_balancer_every_command_reaches_its_vehicle(database: &Database) {
     const VEHICLES: usize = 6;
     let cluster = Cluster::start(database, 3);
     let mut others = Vec::new();
-    wait_until("the balancer knows all three", || {
+    wait_until("the balancer uses all three", || {
         others.push(cluster.log_in(&format!("other-{}", others.len())));
         let mut instances = cluster.instances();
         instances
@@ -57,20 +57,20 @@ fn through_the_balancer_every_command_reaches_its_vehicle(database: &Database) {
         .collect();
     let owners = "SELECT DISTINCT instance_id FROM vehicles WHERE device_id LIKE 'truck%'";
     assert_eq!(cluster.query(owners).len(), 3);
-    // One after the other, so each of three goes to another instance.
+    // Sequential requests, so that the balancer sends each of three to another instance.
     let mut by_way_of = BTreeSet::new();
     for id in &ids {
         for _ in 0..3 {
-            let asked = cluster.post(&format!("/service/{id}/turnOn"), &json!({}));
-            assert_eq!(asked.status(), 200);
-            assert_eq!(asked.json::<Value>().unwrap()["reply"], "DONE!");
+            let pending = cluster.post(&format!("/service/{id}/turnOn"), &json!({}));
+            assert_eq!(pending.status(), 200);
+            assert_eq!(pending.json::<Value>().unwrap()["reply"], "DONE!");
             let server: Value = cluster.get("/").json().unwrap();
             by_way_of.insert(server["instance"]["name"].to_string());
         }
     }
     assert_eq!(by_way_of.len(), 3);
     for vehicle in vehicles {
-        assert_eq!(vehicle.heard(), [RUN; 3]);
+        assert_eq!(vehicle.received(), [RUN; 3]);
     }
 }
 
@@ -79,20 +79,20 @@ fn every_outcome_is_returned_from_another_instance(database: &Database) {
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
 
-    let asked = elsewhere.start_command("truck/turnOn", &json!({}));
+    let pending = elsewhere.start_command("truck/turnOn", &json!({}));
     device.expect(RUN);
     device.say("I CAN'T, SORRY.");
-    let answer = asked.response();
+    let answer = pending.response();
     assert_eq!(answer.outcome(), (409, "vehicle-refused"));
     let refused = elsewhere.command_record("truck", answer.command_id());
     assert_eq!(refused["status"], "refused");
 
-    let asked = elsewhere.start_command("truck/turnOn", &json!({"timeoutSeconds": 1}));
+    let pending = elsewhere.start_command("truck/turnOn", &json!({"timeoutSeconds": 1}));
     device.expect(RUN);
-    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
-    // The kind is held: what cannot be asked in time is not asked at all.
-    let asked = elsewhere.start_command("truck/turnOff", &json!({"timeoutSeconds": 1}));
-    assert_eq!(asked.response().outcome(), (504, "command-expired"));
+    assert_eq!(pending.response().outcome(), (504, "vehicle-no-answer"));
+    // The reply slot is taken: a command that cannot be sent in time is never sent.
+    let pending = elsewhere.start_command("truck/turnOff", &json!({"timeoutSeconds": 1}));
+    assert_eq!(pending.response().outcome(), (504, "command-expired"));
     device.say("DONE!");
     device.ping();
 
@@ -103,10 +103,10 @@ fn every_outcome_is_returned_from_another_instance(database: &Database) {
         (404, "unknown-vehicle")
     );
 
-    let asked = elsewhere.start_command("truck/turnOff", &json!({}));
+    let pending = elsewhere.start_command("truck/turnOff", &json!({}));
     device.expect(REST);
     drop(device);
-    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
+    assert_eq!(pending.response().outcome(), (409, "vehicle-disconnected"));
     let answer = elsewhere.send_command("truck/turnOn", &json!({}));
     assert_eq!(answer.outcome(), (409, "vehicle-offline"));
 }
@@ -116,27 +116,27 @@ fn every_kind_of_request_works_through_another_instance(database: &Database) {
     let elsewhere = cluster.instance(1);
     let mut device = cluster.log_in_at(0, "truck");
 
-    let asked = elsewhere.start_command("truck/frequency", &json!({"seconds": 77}));
+    let pending = elsewhere.start_command("truck/frequency", &json!({"seconds": 77}));
     device.expect("KEEP ME POSTED EVERY 77 SECONDS.");
     device.say("SURE, I WILL!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     assert_eq!(
         elsewhere.vehicle("truck")["acknowledgedUpdateFrequency"],
         77
     );
 
     let url = elsewhere.url("/service/truck/fetch-info");
-    let asked = std::thread::spawn(move || reqwest::blocking::get(url).unwrap());
+    let pending = std::thread::spawn(move || reqwest::blocking::get(url).unwrap());
     device.expect("HOW'S IT GOING?");
     device.say("FINE. I'M HERE 1.5 2.5, RESTING AND CHARGED AT 42%.");
-    let info: Value = asked.join().unwrap().json().unwrap();
+    let info: Value = pending.join().unwrap().json().unwrap();
     assert_eq!(info["status"], "CONNECTED");
     assert_eq!(info["battery"], 42);
 
-    let asked = elsewhere.start_command("truck/disconnect", &json!({}));
+    let pending = elsewhere.start_command("truck/disconnect", &json!({}));
     device.expect("GOTTA GO.");
     device.say("SEE YA!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     device.expect_closed();
     assert_eq!(
         elsewhere.wait_until_offline("truck")["disconnectReason"],
@@ -147,14 +147,17 @@ fn every_kind_of_request_works_through_another_instance(database: &Database) {
 fn an_idempotency_key_is_one_command_across_instances(database: &Database) {
     let cluster = Cluster::start(database, 3);
     let vehicle = ObedientVehicle::new(cluster.log_in_at(0, "truck"));
-    let asked: Vec<_> = (0..9)
+    let pending: Vec<_> = (0..9)
         .map(|n| {
             cluster
                 .instance(n % 3)
                 .start_command_with_key("truck/turnOn", &json!({}), Some("key"))
         })
         .collect();
-    let answers: Vec<_> = asked.into_iter().map(|asked| asked.response()).collect();
+    let answers: Vec<_> = pending
+        .into_iter()
+        .map(|pending| pending.response())
+        .collect();
     let ids: BTreeSet<&str> = answers.iter().map(CommandResponse::command_id).collect();
     assert_eq!(ids.len(), 1, "{answers:#?}");
     assert!(
@@ -162,7 +165,7 @@ fn an_idempotency_key_is_one_command_across_instances(database: &Database) {
             .iter()
             .all(|answer| answer.outcome() == (200, "done"))
     );
-    assert_eq!(vehicle.heard(), [RUN]);
+    assert_eq!(vehicle.received(), [RUN]);
     let other =
         cluster
             .instance(2)
@@ -185,7 +188,7 @@ fn the_newest_queued_command_is_delivered_at_a_login_elsewhere(database: &Databa
     device.expect(REST);
     device.say("DONE!");
     let instance = cluster.instance(0);
-    wait_until("the newer one is done", || {
+    wait_until("the newer command is done", || {
         (instance.command_record("truck", newer.command_id())["status"] == "done").then_some(())
     });
     let older = instance.command_record("truck", older.command_id());
@@ -211,11 +214,11 @@ fn a_broadcast_reaches_and_counts_the_vehicles_of_all_instances(database: &Datab
     );
     silent.expect(RUN);
     for vehicle in vehicles {
-        assert_eq!(vehicle.heard(), [RUN]);
+        assert_eq!(vehicle.received(), [RUN]);
     }
 }
 
-/// Publishes as `redis-cli` does, and returns how many heard it.
+/// Publishes a message and returns the number of receivers.
 fn publish(cluster: &Cluster, channel: &str, message: &str) -> u64 {
     cluster.redis().publish(channel, message)
 }
@@ -235,7 +238,7 @@ fn a_message_on_the_shared_channel_commands_a_vehicle_once(database: &Database) 
         cluster.instance(0).wait_for_command_states(&id, &["done"]);
         device.ping();
     }
-    // What nobody can do, and what is none of ours, harms nobody.
+    // Commands for unknown vehicles and foreign messages do no harm.
     for other in [message("nobody"), "{}".to_owned(), "[".to_owned()] {
         assert_eq!(publish(&cluster, "VehicleServers", &other), 3);
     }
@@ -248,7 +251,7 @@ fn a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere(database: &Dat
     cluster.instance(0).signal("TERM");
     device.expect("GOTTA GO.");
     let key = Some("key");
-    let asked = cluster
+    let pending = cluster
         .instance(1)
         .start_command_with_key("truck/turnOn", &json!({}), key);
     wait_until("the stopping instance has the command", || {
@@ -260,6 +263,6 @@ fn a_command_for_a_draining_vehicle_waits_for_its_login_elsewhere(database: &Dat
     let mut device = cluster.log_in_at(1, "truck");
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     assert!(cluster.wait_for_exit(0).success());
 }

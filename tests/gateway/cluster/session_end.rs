@@ -1,4 +1,4 @@
-//! Where a session ends when its vehicle, or its instance, is gone.
+//! The end of sessions: logins elsewhere, half-open connections, lost notices, paused and killed instances.
 
 use std::time::{Duration, Instant};
 
@@ -28,21 +28,21 @@ fn a_login_elsewhere_replaces_a_half_open_connection(database: &Database) {
     let cluster = audited(database, 3);
     let mut old = cluster.log_in_at(0, "truck");
     let mut new = cluster.log_in_at(1, "truck");
-    // Nobody closed it from the other side.
+    // The gateway closes it: the device did not.
     old.expect_closed();
     let line = cluster.instance(0).logged_disconnect("truck");
     assert_eq!(line["reason"], "superseded");
     drop(old);
-    wait_until("the first instance has done with it", || {
+    wait_until("the first instance has closed it", || {
         (cluster.instance(0).connection_count() == 0).then_some(())
     });
-    for asked in 0..3 {
-        let asked = cluster
-            .instance(asked)
+    for through in 0..3 {
+        let pending = cluster
+            .instance(through)
             .start_command("truck/turnOn", &json!({}));
         new.expect(RUN);
         new.say("DONE!");
-        assert_eq!(asked.response().outcome(), (200, "done"));
+        assert_eq!(pending.response().outcome(), (200, "done"));
     }
     assert_eq!(
         stored_session(&cluster, "truck"),
@@ -51,10 +51,10 @@ fn a_login_elsewhere_replaces_a_half_open_connection(database: &Database) {
     assert_eq!(offline_count(&cluster, "truck"), 0);
 }
 
-/// Nobody is taken for dead, and nobody compares its sessions with the database, for as long as a test takes.
+/// A lease longer than a test: no instance is declared dead, and none reconciles its sessions with the database.
 const LONG_LEASE: &str = "presence.lease=5m";
 
-/// How a connection that nobody uses any more may end after all.
+/// The late end of a connection that was half open.
 #[derive(Debug, Clone, Copy)]
 enum LateEnd {
     Closed,
@@ -80,33 +80,33 @@ impl LateEnd {
     }
 }
 
-/// What the database has noted of a vehicle's sessions.
+/// The audit entries of a vehicle's sessions.
 fn audit_entries(cluster: &Cluster, device_id: &str) -> Vec<String> {
     let sql = format!("SELECT seq FROM audit WHERE kind = 'session' AND device_id = '{device_id}'");
     cluster.query(&sql)
 }
 
-/// A command by way of this instance reaches the vehicle, which does it.
+/// Sends a command through instance `through` and expects that the vehicle gets it and does it.
 #[track_caller]
-fn expect_command_done(cluster: &Cluster, asked: usize, id: &str, device: &mut Device) {
-    let asked = cluster
-        .instance(asked)
+fn expect_command_done(cluster: &Cluster, through: usize, id: &str, device: &mut Device) {
+    let pending = cluster
+        .instance(through)
         .start_command(&format!("{id}/turnOn"), &json!({}));
     device.expect(RUN);
     device.say("DONE!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
 }
 
-/// The first instance has closed its connection of this vehicle, which is with the second one as before.
-fn expect_session_unchanged(cluster: &Cluster, id: &str, noted_before: &[String]) {
+/// Expects that the first instance closes its connection of this vehicle, and that the session on the second one stays.
+fn expect_session_unchanged(cluster: &Cluster, id: &str, entries_before: &[String]) {
     let line = cluster.instance(0).logged_disconnect(id);
     assert_eq!(line["epoch"], 1);
-    // Whatever it had to store of it comes before the end of a login after it.
+    // Writes of the first instance are ordered: once this later session has ended, earlier writes are done.
     drop(cluster.log_in_at(0, &format!("after-{id}")));
     cluster
         .instance(0)
         .wait_until_offline(&format!("after-{id}"));
-    assert_eq!(audit_entries(cluster, id), noted_before, "{id}");
+    assert_eq!(audit_entries(cluster, id), entries_before, "{id}");
     assert_eq!(
         stored_session(cluster, id),
         ("2".to_owned(), incarnation(cluster, 1))
@@ -121,20 +121,20 @@ fn a_late_close_on_a_paused_instance_changes_nothing(database: &Database) {
     cluster.pause(0);
     let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
     for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
-        for asked in [1, 2] {
-            expect_command_done(&cluster, asked, end.id(), device);
+        for through in [1, 2] {
+            expect_command_done(&cluster, through, end.id(), device);
         }
     }
     let before = LateEnd::BOTH.map(|end| audit_entries(&cluster, end.id()));
     for (device, end) in old.into_iter().zip(LateEnd::BOTH) {
         end.end(device);
     }
-    // Now it hears of the logins and of the ends at once.
+    // Now it learns of the logins and of the closed connections at once.
     cluster.resume(0);
     for ((device, end), before) in new.iter_mut().zip(LateEnd::BOTH).zip(&before) {
         expect_session_unchanged(&cluster, end.id(), before);
-        for asked in 0..3 {
-            expect_command_done(&cluster, asked, end.id(), device);
+        for through in 0..3 {
+            expect_command_done(&cluster, through, end.id(), device);
         }
     }
 }
@@ -146,7 +146,7 @@ fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
     let mut new = LateEnd::BOTH.map(|end| cluster.log_in_at(1, end.id()));
     for ((new, old), end) in new.iter_mut().zip(&mut old).zip(LateEnd::BOTH) {
         expect_command_done(&cluster, 1, end.id(), new);
-        // The first instance still holds a connection of it.
+        // The first instance still holds its connection.
         old.ping();
     }
     let before = LateEnd::BOTH.map(|end| audit_entries(&cluster, end.id()));
@@ -159,14 +159,14 @@ fn a_late_close_after_a_lost_notice_changes_nothing(database: &Database) {
     }
     cluster.redis().restart();
     for index in 0..3 {
-        wait_until("instances reach each other again", || {
+        wait_until("the instance is connected to Redis again", || {
             let ready = cluster.instance(index).json("/ready");
             (ready["checks"]["redis"] == "up").then_some(())
         });
     }
     for (device, end) in new.iter_mut().zip(LateEnd::BOTH) {
-        for asked in 0..3 {
-            expect_command_done(&cluster, asked, end.id(), device);
+        for through in 0..3 {
+            expect_command_done(&cluster, through, end.id(), device);
         }
     }
 }
@@ -179,16 +179,16 @@ fn after_a_lost_notice_a_command_closes_the_old_connection(database: &Database) 
     let ask = || {
         let body = json!({"timeoutSeconds": 3});
         let answer = cluster.instance(0).send_command("truck/turnOn", &body);
-        // Either way it was not sent, and will not be.
-        let told = [(503, "fan-out-unavailable"), (504, "command-expired")];
-        assert!(told.contains(&answer.outcome()), "{answer:?}");
+        // In both cases the command was not sent and will not be.
+        let outcome = [(503, "fan-out-unavailable"), (504, "command-expired")];
+        assert!(outcome.contains(&answer.outcome()), "{answer:?}");
         answer.status
     };
     ask();
     old.expect_closed();
     let line = cluster.instance(0).logged_disconnect("truck");
     assert_eq!(line["reason"], "superseded");
-    // Now it knows that the vehicle is with another instance, which it cannot reach.
+    // Now it knows that another instance, which it cannot reach, has the vehicle.
     assert_eq!(ask(), 503);
     expect_command_done(&cluster, 1, "truck", &mut new);
     assert_eq!(
@@ -210,9 +210,9 @@ fn after_a_lost_notice_the_old_connection_closes_within_some_leases(database: &D
     assert_eq!(stored_session(&cluster, "truck").0, "2");
 }
 
-/// Whether the database takes this life for dead, or has forgotten it.
-fn is_dead(cluster: &Cluster, life: &str) -> bool {
-    let sql = format!("SELECT id FROM instances WHERE id = '{life}' AND state = 'live'");
+/// Whether this incarnation is dead or deleted in the database.
+fn is_dead(cluster: &Cluster, incarnation: &str) -> bool {
+    let sql = format!("SELECT id FROM instances WHERE id = '{incarnation}' AND state = 'live'");
     cluster.query(&sql).is_empty()
 }
 
@@ -232,17 +232,17 @@ fn a_paused_instance_loses_its_vehicles_and_gets_a_new_incarnation(database: &Da
     for device in left.iter_mut().chain(&mut stay) {
         device.say(REPORT);
     }
-    wait_until("it is taken for dead", || {
+    wait_until("the paused instance is declared dead", || {
         is_dead(&cluster, &old_incarnation).then_some(())
     });
     cluster.resume(0);
-    // Neither stored nor thanked: the sessions were over, whoever has noticed.
+    // Neither stored nor acknowledged: these sessions had ended before the reports arrived.
     for device in left.iter_mut().chain(&mut stay) {
         device.expect_closed();
     }
     cluster.instance(0).logged_containing(DECLARED_DEAD);
     assert_eq!(cluster.query("SELECT id FROM reports"), [""; 0]);
-    wait_until("it serves again", || {
+    wait_until("the resumed instance is ready", || {
         (cluster.instance(0).get("/ready").status() == 200).then_some(())
     });
     assert_ne!(incarnation(&cluster, 0), old_incarnation);
@@ -277,7 +277,7 @@ fn vehicles_of_a_killed_instance_have_a_grace_period(database: &Database) {
     }
     let took = since.elapsed();
     assert!(took < LEASE + GRACE + Duration::from_secs(2), "{took:?}");
-    assert!(took > GRACE, "{took:?}: they had no grace");
+    assert!(took > GRACE, "{took:?}: shorter than the grace");
     cluster.start_instance(0);
     for id in gone {
         assert_eq!(offline_count(&cluster, id), 1, "{id}");
@@ -302,7 +302,7 @@ fn deleting_a_vehicle_closes_its_session_on_another_instance(database: &Database
     assert_eq!(
         stored_session(&cluster, "truck").0,
         "2",
-        "epochs go on over a deletion"
+        "the epoch continues after a deletion"
     );
 }
 
@@ -313,11 +313,11 @@ fn killing_the_owner_ends_a_command_for_its_caller_elsewhere(database: &Database
     device.expect("HI, NICE TO MEET YOU!");
     let deadline = PATIENCE.as_secs();
     let body = json!({"timeoutSeconds": deadline});
-    let asked = cluster.instance(1).start_command("truck/turnOn", &body);
+    let pending = cluster.instance(1).start_command("truck/turnOn", &body);
     device.expect(RUN);
     let since = Instant::now();
     cluster.kill(0);
-    let answer = asked.response();
+    let answer = pending.response();
     assert_eq!(answer.outcome(), (409, "vehicle-disconnected"));
     assert!(since.elapsed() < Duration::from_secs(deadline));
     cluster
@@ -329,20 +329,20 @@ fn a_command_of_a_deleted_vehicle_is_not_resent_after_its_purge(database: &Datab
     let mut cluster = Cluster::start(database, 3);
     let mut device = cluster.log_in_at(0, "truck");
     let body = json!({"timeoutSeconds": 20});
-    let asked = cluster.instance(1).start_command("truck/turnOn", &body);
+    let pending = cluster.instance(1).start_command("truck/turnOn", &body);
     device.expect(RUN);
-    // Whoever asked does not see what happens now, and is not told.
+    // The requesting instance does not observe the following steps.
     cluster.pause(1);
     cluster.kill(0);
     assert_eq!(cluster.instance(2).delete("/vehicles/truck").status(), 204);
     let mut device = cluster.log_in_at(2, "truck");
-    // What deleted vehicles left is purged by an instance when it starts.
+    // An instance purges the records of deleted vehicles when it starts.
     cluster.start_instance(0);
     wait_until("its record is purged", || {
         let records = cluster.query("SELECT id FROM commands");
         records.is_empty().then_some(())
     });
     cluster.resume(1);
-    assert_eq!(asked.response().outcome(), (404, "unknown-vehicle"));
+    assert_eq!(pending.response().outcome(), (404, "unknown-vehicle"));
     device.ping();
 }

@@ -18,7 +18,7 @@ fn a_broadcast_asks_all_connected_vehicles_and_counts_outcomes(database: &Databa
         .map(|(id, dialect)| Vehicle::log_in(&daemon, id, dialect))
         .collect();
     let body = json!({ "message": RUN, "timeoutSeconds": 2 });
-    let asked = daemon.start_command("broadcast", &body);
+    let pending = daemon.start_command("broadcast", &body);
     for vehicle in &mut vehicles {
         vehicle.expect_command(RUN);
     }
@@ -27,7 +27,7 @@ fn a_broadcast_asks_all_connected_vehicles_and_counts_outcomes(database: &Databa
     vehicles[0].reply("DONE!");
     vehicles[1].reply("I CAN'T, SORRY.");
     vehicles.pop();
-    let answer = asked.response();
+    let answer = pending.response();
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.body,

@@ -1,4 +1,4 @@
-//! `GET /service/{deviceId}/fetch-info`: the vehicle is asked for its state.
+//! `GET /service/{deviceId}/fetch-info`: the vehicle is pending for its state.
 
 use serde_json::json;
 
@@ -13,10 +13,10 @@ fn fetch_info_asks_the_vehicle_and_stores_its_answer(database: &Database) {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
         let answer = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| daemon.json("/service/truck/fetch-info"));
+            let pending = scope.spawn(|| daemon.json("/service/truck/fetch-info"));
             vehicle.expect_command(ASK);
             vehicle.reply(FINE);
-            asked.join().unwrap()
+            pending.join().unwrap()
         });
         vehicle.expect_nothing_more();
         assert_eq!(answer["status"], "CONNECTED");

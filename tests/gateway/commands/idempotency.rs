@@ -18,7 +18,7 @@ fn a_repeated_key_returns_the_first_command_and_rejects_another_request(database
     let on = |key| daemon.start_command_with_key("truck/turnOn", &json!({}), Some(key));
     let first = on("k1");
     vehicle.expect_command(RUN);
-    // While it is under way a repeat waits for it.
+    // While the first is in flight a repetition waits for it.
     let meanwhile = on("k1");
     let other = daemon.start_command_with_key("truck/turnOff", &json!({}), Some("k1"));
     assert_eq!(other.response().outcome(), (422, "idempotency-key-reused"));
@@ -45,10 +45,10 @@ fn a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle(database: &Dat
     let on = || daemon.start_command_with_key("truck/turnOn", &json!({}), Some("k1"));
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     for _ in 0..2 {
-        let asked = on();
+        let pending = on();
         vehicle.expect_command(RUN);
         vehicle.reply("DONE!");
-        assert_eq!(asked.response().status, 200);
+        assert_eq!(pending.response().status, 200);
         change(
             &daemon.database_url(),
             "UPDATE idempotency_keys SET created_at = created_at - 86400000",
@@ -56,10 +56,10 @@ fn a_key_expires_after_a_day_and_with_the_deletion_of_its_vehicle(database: &Dat
     }
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = on();
+    let pending = on();
     vehicle.expect_command(RUN);
     vehicle.reply("DONE!");
-    assert_eq!(asked.response().status, 200);
+    assert_eq!(pending.response().status, 200);
 }
 
 fn a_repeated_request_takes_no_queue_slot(database: &Database) {
@@ -69,13 +69,13 @@ fn a_repeated_request_takes_no_queue_slot(database: &Database) {
     let first = on();
     vehicle.expect_command(RUN);
     let again = on();
-    // It has one until its key is looked up, and where there is none it needs none.
-    wait_until("another command waits", || {
+    // The repetition may hold a slot until its key is looked up, so the first attempts may be rejected.
+    wait_until("another command gets the slot", || {
         let other = daemon.send_command("truck/turnOff", &json!({ "timeoutSeconds": 1 }));
         (other.outcome() == (504, "command-expired")).then_some(())
     });
     vehicle.reply("DONE!");
-    for asked in [first, again] {
-        assert_eq!(asked.response().status, 200);
+    for pending in [first, again] {
+        assert_eq!(pending.response().status, 200);
     }
 }

@@ -1,4 +1,4 @@
-//! Many commands at once: none is lost, none is sent twice, the order is kept.
+//! Many concurrent commands: none is lost, none is sent twice, the order is kept.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,11 +14,10 @@ use tokio::{
 
 use crate::support::{Daemon, PATIENCE, hello};
 
-/// Longer than everybody's turn takes: commands to one vehicle are 20 ms apart.
+/// Long enough for the last command: commands to one vehicle are 20 ms apart.
 const WAIT_SECONDS: u64 = 60;
 
-/// A vehicle that does what it is asked as soon as it hears it, from when it is told to begin. Returns
-/// what it heard.
+/// A vehicle that answers every command with `DONE!`, once `begin` is notified. Returns the commands.
 async fn obey(address: SocketAddr, id: String, begin: Arc<Notify>) -> JoinHandle<Vec<String>> {
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     stream.write_all(hello(&id).as_bytes()).await.unwrap();
@@ -27,16 +26,16 @@ async fn obey(address: SocketAddr, id: String, begin: Arc<Notify>) -> JoinHandle
     assert_eq!(line, "HI, NICE TO MEET YOU!\n");
     tokio::spawn(async move {
         begin.notified().await;
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         loop {
             let mut line = String::new();
             let read = stream.read_line(&mut line).await.unwrap();
             match line.trim_end() {
                 "GOTTA GO." | "" => {
                     assert!(read == 0 || stream.write_all(b"SEE YA!").await.is_ok());
-                    return heard;
+                    return received;
                 }
-                command => heard.push(command.to_owned()),
+                command => received.push(command.to_owned()),
             }
             stream.write_all(b"DONE!").await.unwrap();
         }
@@ -64,17 +63,17 @@ fn one_vehicle_gets_each_command_once_in_order_up_to_the_queue_limit() {
         .set(&format!("commands.queue={BOUND}"))
         .start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (refused, heard) = runtime.block_on(async {
+    let (refused, received) = runtime.block_on(async {
         let begin = Arc::new(Notify::new());
         let vehicle = obey(daemon.device, "truck".to_owned(), Arc::clone(&begin)).await;
         let client = client();
         let mut requests = JoinSet::new();
-        // One is with the vehicle, as many as may wait for it, and some more.
+        // One is sent, as many as fit into the queue, and some more.
         for index in 0..=BOUND + BEYOND {
             let url = daemon.url("/service/truck/turnOnOrOff");
             requests.spawn(turn(client.clone(), url, index % 3 == 0));
         }
-        // Nothing is answered before those that cannot wait are refused.
+        // The vehicle begins to answer once all commands beyond the queue are rejected.
         let mut refused = 0;
         let mut done = 0;
         while let Some(answer) = timeout(PATIENCE, requests.join_next()).await.unwrap() {
@@ -94,11 +93,11 @@ fn one_vehicle_gets_each_command_once_in_order_up_to_the_queue_limit() {
         (refused, vehicle.await.unwrap())
     });
     assert_eq!(refused, BEYOND);
-    assert_eq!(heard.len(), BOUND + 1);
+    assert_eq!(received.len(), BOUND + 1);
     let mut daemon = daemon;
     daemon.wait();
-    let asked = daemon.query("SELECT message FROM commands ORDER BY id");
-    assert_eq!(heard, asked, "in the order of the line");
+    let pending = daemon.query("SELECT message FROM commands ORDER BY id");
+    assert_eq!(received, pending, "in the order of the queue");
     let states = daemon.query("SELECT DISTINCT state FROM commands");
     assert_eq!(states, ["done"]);
 }
@@ -109,7 +108,7 @@ fn many_vehicles_get_each_command_once() {
     const EACH: usize = 4;
     let daemon = Daemon::builder().set("http.max_connections=2100").start();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let heard: Vec<Vec<String>> = runtime.block_on(async {
+    let received: Vec<Vec<String>> = runtime.block_on(async {
         let mut vehicles = Vec::new();
         for index in 0..VEHICLES {
             let begin = Arc::new(Notify::new());
@@ -126,13 +125,13 @@ fn many_vehicles_get_each_command_once() {
             assert_eq!(answer.unwrap().0, 200);
         }
         daemon.signal("TERM");
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for vehicle in vehicles {
-            heard.push(vehicle.await.unwrap());
+            received.push(vehicle.await.unwrap());
         }
-        heard
+        received
     });
-    assert!(heard.iter().all(|heard| heard.len() == EACH));
+    assert!(received.iter().all(|received| received.len() == EACH));
     let mut daemon = daemon;
     daemon.wait();
     let states = daemon.query("SELECT DISTINCT state FROM commands");

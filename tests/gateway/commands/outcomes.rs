@@ -34,10 +34,10 @@ fn a_done_command_returns_the_reply_and_updates_the_vehicle(database: &Database)
             ("truck/turnOnOrOff", json!({"running": true}), RUN, true),
             ("truck/command", json!({"message": REST}), REST, false),
         ] {
-            let asked = daemon.start_command(path, &body);
+            let pending = daemon.start_command(path, &body);
             vehicle.expect_command(sentence);
             vehicle.reply("DONE!");
-            let answer = asked.response();
+            let answer = pending.response();
             assert_eq!(answer.outcome(), (200, "done"), "{path}");
             assert_eq!(answer.body["success"], true);
             assert_eq!(answer.body["reply"], "DONE!");
@@ -48,7 +48,7 @@ fn a_done_command_returns_the_reply_and_updates_the_vehicle(database: &Database)
             assert!(command["createdAt"].as_str() <= command["sentAt"].as_str());
             assert!(command["sentAt"].as_str() <= command["finishedAt"].as_str());
         }
-        // An answer is not answered.
+        // A reply gets no reply.
         vehicle.expect_nothing_more();
     }
 }
@@ -57,10 +57,10 @@ fn a_refused_command_is_a_conflict_and_changes_nothing(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.start_command("truck/turnOn", &json!({}));
+        let pending = daemon.start_command("truck/turnOn", &json!({}));
         vehicle.expect_command(RUN);
         vehicle.reply("I CAN'T, SORRY.");
-        let answer = asked.response();
+        let answer = pending.response();
         assert_eq!(answer.outcome(), (409, "vehicle-refused"));
         assert_eq!(answer.body["reply"], "I CAN'T, SORRY.");
         assert_eq!(daemon.vehicle("truck")["running"], Value::Null);
@@ -110,7 +110,7 @@ fn a_late_reply_is_recorded_for_the_command_that_timed_out(database: &Database) 
         vehicle.expect_command(RUN);
         let silent = silent.response();
         assert_eq!(silent.outcome(), (504, "vehicle-no-answer"));
-        // Of its kind nothing is written before the late answer came; of others it is.
+        // A command for the same reply slot waits for the late reply; others do not.
         let next = daemon.start_command("truck/turnOff", &json!({}));
         daemon.wait_for_command_states("truck", &["no-answer", "created"]);
         let other = daemon.start_command("truck/command", &json!({ "message": ASK }));
@@ -153,15 +153,15 @@ fn a_disconnect_before_the_reply_is_a_conflict(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.start_command("truck/turnOn", &json!({}));
+        let pending = daemon.start_command("truck/turnOn", &json!({}));
         let waiting = daemon.start_command("truck/turnOff", &json!({}));
         vehicle.device.line();
         daemon.wait_for_command_states("truck", &["sent", "created"]);
         drop(vehicle);
-        let mut told =
-            [asked.response(), waiting.response()].map(|answer| answer.outcome().1.to_owned());
-        told.sort();
-        assert_eq!(told, ["vehicle-disconnected", "vehicle-offline"]);
+        let mut outcomes =
+            [pending.response(), waiting.response()].map(|answer| answer.outcome().1.to_owned());
+        outcomes.sort();
+        assert_eq!(outcomes, ["vehicle-disconnected", "vehicle-offline"]);
         assert_eq!(
             daemon.command_states("truck"),
             ["disconnected", "cancelled"]
@@ -175,19 +175,19 @@ fn a_reply_before_its_command_does_not_count() {
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     vehicle.reply("DONE!");
     vehicle.expect_nothing_more();
-    let asked = daemon.start_command("truck/turnOn", &timeout(1));
+    let pending = daemon.start_command("truck/turnOn", &timeout(1));
     vehicle.expect_command(RUN);
-    // Of another kind.
+    // Replies of other kinds.
     vehicle.reply("SURE, I WILL!");
     vehicle.reply("SEE YA!");
-    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
+    assert_eq!(pending.response().outcome(), (504, "vehicle-no-answer"));
 }
 
 #[test]
 fn two_commands_are_sent_some_time_apart() {
     let daemon = Daemon::start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Json);
-    let asked = [
+    let pending = [
         daemon.start_command("truck/command", &json!({ "message": ASK })),
         daemon.start_command("truck/turnOn", &json!({})),
     ];
@@ -198,8 +198,8 @@ fn two_commands_are_sent_some_time_apart() {
     assert!(first.elapsed() > Duration::from_millis(10));
     vehicle.reply(FINE);
     vehicle.reply("DONE!");
-    for asked in asked {
-        assert_eq!(asked.response().status, 200);
+    for pending in pending {
+        assert_eq!(pending.response().status, 200);
     }
 }
 
@@ -221,7 +221,7 @@ fn a_caller_that_hangs_up_does_not_cancel_the_command() {
 fn a_command_timeout_may_exceed_the_request_timeout() {
     let daemon = Daemon::builder().set("http.request_timeout=500ms").start();
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let asked = daemon.start_command("truck/turnOn", &timeout(2));
+    let pending = daemon.start_command("truck/turnOn", &timeout(2));
     vehicle.expect_command(RUN);
-    assert_eq!(asked.response().outcome(), (504, "vehicle-no-answer"));
+    assert_eq!(pending.response().outcome(), (504, "vehicle-no-answer"));
 }

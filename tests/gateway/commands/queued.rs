@@ -1,4 +1,4 @@
-//! What is kept for a vehicle that is offline: a report frequency, and commands that wait for a login.
+//! The desired report frequency, and commands that are queued for the next login.
 
 use serde_json::{Value, json};
 
@@ -36,13 +36,13 @@ fn a_frequency_is_shown_as_desired_and_as_acknowledged(database: &Database) {
     for dialect in Dialect::BOTH {
         let daemon = Daemon::on(database).start();
         let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
-        let asked = daemon.start_command("truck/frequency", &json!({ "seconds": 60 }));
+        let pending = daemon.start_command("truck/frequency", &json!({ "seconds": 60 }));
         vehicle.expect_command(&every(60));
         assert_eq!(frequencies(&daemon), [json!(60), Value::Null]);
         vehicle.reply("SURE, I WILL!");
-        assert_eq!(asked.response().outcome(), (200, "done"));
+        assert_eq!(pending.response().outcome(), (200, "done"));
         assert_eq!(frequencies(&daemon), [json!(60), json!(60)]);
-        // What the vehicle chooses by itself changes what it keeps, not what is desired of it.
+        // An interval that the vehicle chooses changes the acknowledged frequency, not the desired one.
         vehicle.send_message(&every(10));
         vehicle.expect_reply("SURE, I WILL!");
         assert_eq!(frequencies(&daemon), [json!(60), json!(10)]);
@@ -60,7 +60,7 @@ fn a_frequency_set_offline_is_sent_once_after_each_login(database: &Database) {
             let mut vehicle = Vehicle::log_in(&daemon, "truck", dialect);
             vehicle.expect_command(&every(30));
             vehicle.reply("SURE, I WILL!");
-            wait_until("the answer is stored", || {
+            wait_until("the reply is stored", || {
                 let done = daemon.command_states("truck");
                 (done == vec!["done"; login]).then_some(())
             });
@@ -88,8 +88,8 @@ fn the_newest_frequency_is_sent_last(database: &Database) {
         vehicle.expect_command(&every(30));
     }
     vehicle.reply("SURE, I WILL!");
-    for asked in [first, second, third] {
-        assert_eq!(asked.response().status, 200);
+    for pending in [first, second, third] {
+        assert_eq!(pending.response().status, 200);
     }
     assert_eq!(frequencies(&daemon), [json!(30), json!(30)]);
 }
@@ -124,9 +124,9 @@ fn queued_commands_and_the_desired_frequency_survive_a_restart(database: &Databa
     let daemon = daemon.kill_and_restart();
     assert_eq!(daemon.command_states("truck"), ["queued"]);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    let mut heard = [vehicle.device.line(), vehicle.device.line()].map(Option::unwrap);
-    heard.sort();
-    assert_eq!(heard, [RUN.to_owned(), every(10)]);
+    let mut received = [vehicle.device.line(), vehicle.device.line()].map(Option::unwrap);
+    received.sort();
+    assert_eq!(received, [RUN.to_owned(), every(10)]);
     vehicle.reply("DONE!");
     vehicle.reply("SURE, I WILL!");
     daemon.wait_for_command_states("truck", &["done", "done"]);
@@ -192,13 +192,13 @@ fn queueing_needs_a_ttl_and_an_online_vehicle_is_asked_at_once(database: &Databa
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let refused = daemon.send_command("truck/turnOn", &json!({ "queue": true }));
     assert_eq!(refused.outcome(), (422, "invalid-body"));
-    let asked = daemon.start_command("truck/turnOn", &json!({ "queue": true, "ttlSeconds": 60 }));
+    let pending = daemon.start_command("truck/turnOn", &json!({ "queue": true, "ttlSeconds": 60 }));
     vehicle.expect_command(RUN);
-    // Behind it, to be queued as well; then the vehicle goes, and with it only what it has heard.
+    // The second waits for its turn. The vehicle disconnects, and only the first, which was sent, ends with it.
     let behind = daemon.start_command("truck/turnOff", &json!({ "queue": true, "ttlSeconds": 60 }));
     daemon.wait_for_command_states("truck", &["sent", "created"]);
     drop(vehicle);
-    assert_eq!(asked.response().outcome(), (409, "vehicle-disconnected"));
+    assert_eq!(pending.response().outcome(), (409, "vehicle-disconnected"));
     assert_eq!(behind.response().outcome(), (202, "queued"));
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     vehicle.expect_command(REST);

@@ -1,4 +1,4 @@
-//! Peers that mean harm, or know no better.
+//! Hostile and faulty peers: floods, slow readers, too many connections, too much memory.
 
 use std::{
     io::{ErrorKind, Write},
@@ -52,7 +52,7 @@ fn a_slow_reader_is_closed_without_delaying_others() {
         .stream()
         .set_write_timeout(Some(Duration::from_millis(50)))
         .unwrap();
-    // Little to say and much to answer; a write that is cut short garbles a sentence, not the rest.
+    // Short sentences with long replies. A partial write garbles one sentence only.
     let flood = "x\nPING.\n".repeat(8_000);
     wait_until("the flood stops", || {
         polite.ping();
@@ -82,7 +82,7 @@ fn concurrent_blobs_beyond_the_memory_budget_are_all_stored() {
     let mut devices: Vec<_> = (0..BLOBS)
         .map(|index| daemon.log_in(&format!("truck-{index}")))
         .collect();
-    // All begin, none has finished: together they hold more than there is.
+    // All blobs have begun, none is complete: together they exceed the budget.
     for device in &mut devices {
         device.say(&format!("WTF! {SIZE}\n"));
         device.send_what_fits(&vec![b'x'; SIZE / 2]);
@@ -114,7 +114,7 @@ fn a_device_that_trickles_a_blob_under_memory_pressure_is_closed() {
         device.send_what_fits(&vec![b'x'; 100_000]);
     }
     daemon.logged_with("reason", "over-capacity");
-    // Sentences need no room, and soon there is room for blobs again.
+    // Sentences need no budget, and soon there is budget for blobs again.
     let mut polite = daemon.log_in("polite");
     polite.say("REPORT. I'M HERE 1 2, RUNNING AND CHARGED AT 3%.WTF! 5\nhello");
     polite.expect("OK, THANKS!");
@@ -138,7 +138,7 @@ fn device_text_is_escaped_in_the_log() {
     assert!(!excerpt.contains('\u{1b}'));
 }
 
-// Changes a limit of a running process, which only Linux can.
+// Only Linux can change a limit of a running process.
 #[cfg(target_os = "linux")]
 #[test]
 fn accepting_resumes_after_running_out_of_open_files() {

@@ -9,7 +9,7 @@ use crate::support::{Daemon, Device, json as envelope};
 const BAD: &str = "SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.";
 const FINE: &str = "FINE. I'M HERE 45.021561650 8.156484, RESTING AND CHARGED AT 65%.";
 
-/// A JSON device that has logged in.
+/// A JSON device that is logged in.
 fn log_in(daemon: &Daemon, device_id: &str) -> Device {
     let mut device = daemon.connect();
     device.say(&envelope(&format!("HELLO, I'M {device_id}!"), device_id));
@@ -221,7 +221,7 @@ fn an_object_above_the_cap_is_bad_and_the_connection_closed() {
 fn replies_are_sent_one_by_one_without_delay() {
     let daemon = Daemon::start();
     let mut device = log_in(&daemon, "truck");
-    // Asked one by one, answered one by one: no reply waits for a second one to join it.
+    // Sequential requests: no reply is held back to be sent with the next one.
     for _ in 0..50 {
         device.say(&envelope("PING.", "truck"));
         device.expect_reply("PONG.");

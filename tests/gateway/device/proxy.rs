@@ -33,7 +33,7 @@ fn gateway() -> Daemon {
         .start()
 }
 
-/// Logs in behind this header; the vehicle's address is `address` then.
+/// Logs in behind this header and expects this stored address.
 #[track_caller]
 fn log_in_behind(daemon: &Daemon, header: &[u8], device_id: &str, address: &str) {
     let mut device = daemon.connect();
@@ -181,7 +181,7 @@ fn connections_without_a_header_count_and_end_at_shutdown() {
         .start();
     let mut waiting = [daemon.connect(), daemon.connect()];
     waiting[0].send(&TCP4[..20]);
-    wait_until("they are counted", || {
+    wait_until("both are counted", || {
         (daemon.connection_count() == 2).then_some(())
     });
     daemon.connect().expect_closed();
@@ -193,7 +193,7 @@ fn connections_without_a_header_count_and_end_at_shutdown() {
     assert!(daemon.wait().success());
     assert!(
         daemon.log().iter().all(|line| line["message"] != NO_HEADER),
-        "they were not waited for"
+        "a shutdown counted as an invalid header"
     );
 }
 
@@ -229,7 +229,7 @@ fn health_checks_of_a_balancer_log_no_warnings() {
     }
     log_in_behind(&daemon, TCP4, "truck", DEVICE_4);
     daemon.wait_until_offline("truck");
-    wait_until("all are gone", || {
+    wait_until("all connections are closed", || {
         (daemon.connection_count() == 0).then_some(())
     });
     assert_eq!(warnings(&daemon), [Value::Null; 0]);
@@ -262,7 +262,7 @@ fn behind_haproxy_vehicles_keep_their_address_and_checks_are_quiet() {
         let (mut device, own) = log_in();
         assert_eq!(daemon.vehicle("truck")["remoteAddress"], own.to_string());
         device.ping();
-        wait_until("the balancer has looked after the gateway's health", || {
+        wait_until("the balancer has checked the gateway", || {
             let log = daemon.log();
             let check =
                 |line: &&Value| line["balancer"] == line["remote"] && line["balancer"].is_string();

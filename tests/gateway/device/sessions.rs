@@ -1,4 +1,4 @@
-//! Who is online, and why no more.
+//! Sessions: login, takeover, timeouts, the end, and deletion of the vehicle.
 
 use std::{io::Write, net::TcpStream, sync::Barrier, thread};
 
@@ -85,7 +85,7 @@ fn blob_bytes_reset_the_silence_timeout_and_bad_sentences_do_not() {
     let mut babbling = daemon.log_in("babbling");
     let mut dumping = daemon.log_in("dumping");
     dumping.say("WTF! 1000000\n");
-    wait_until("the babbling vehicle is silent", || {
+    wait_until("the babbling vehicle is offline", || {
         babbling.try_say("NONSENSE\n");
         dumping.say("x");
         (daemon.vehicle("babbling")["online"] == false).then_some(())
@@ -112,7 +112,7 @@ fn concurrent_logins_make_one_row_and_leave_one_session(database: &Database) {
     const LOGINS: usize = 50;
     let daemon = Daemon::on(database).start();
     let barrier = Barrier::new(LOGINS);
-    // Devices are kept until all have decided: one that hung up would look like a loser.
+    // Devices stay connected until the last has decided: a closed one would count as superseded.
     let survivors: Vec<Option<Device>> = thread::scope(|scope| {
         let logins: Vec<_> = (0..LOGINS)
             .map(|_| {
@@ -157,7 +157,7 @@ fn after_a_kill_online_vehicles_become_offline(database: &Database) {
     let daemon = builder.start();
     let _device = daemon.log_in("truck");
     let daemon = daemon.kill_and_restart();
-    // Before the ports open, where nobody else may know better.
+    // A file has no other instance that could hold the vehicle, so it is set offline before the ports open.
     let vehicle = match database {
         Database::File => daemon.vehicle("truck"),
         Database::Server(_) => daemon.wait_until_offline("truck"),

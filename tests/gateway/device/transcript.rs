@@ -1,13 +1,13 @@
-//! A session of two devices of the field, recorded on the wire, replayed.
+//! Replays a recorded session of two real devices.
 
 use serde_json::Value;
 
 use crate::support::{Daemon, Database, Device, on_every_database};
 
 struct Recording {
-    /// What the device sent, as its reads and writes cut it.
+    /// The bytes of the device, in the chunks of the recording.
     chunks: Vec<Vec<u8>>,
-    /// What the old system answered, commands left out.
+    /// The replies of the former server, without commands.
     replies: Vec<Value>,
 }
 

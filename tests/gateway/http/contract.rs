@@ -1,4 +1,4 @@
-//! The API keeps what its document promises, as public tools see it.
+//! The API against its `OpenAPI` document, checked by public tools.
 
 use std::process::Command;
 
@@ -22,7 +22,7 @@ fn the_openapi_document_is_valid_and_printed_as_it_is_served() {
 #[test]
 fn generated_requests_get_only_documented_answers() {
     let daemon = Daemon::start();
-    // Two vehicles that do what they are asked, with a history.
+    // Two vehicles that answer commands and have a history.
     let vehicles = ["truck-1", "truck-2"].map(|id| {
         let mut vehicle = Simulation::start(daemon.device, &["--id", id]);
         vehicle.wait_for_line("HI, NICE TO MEET YOU!");
@@ -51,6 +51,6 @@ fn generated_requests_get_only_documented_answers() {
             .current_dir(daemon.folder()),
     );
     drop(vehicles);
-    // It may have deleted vehicles, and nothing else.
+    // The requests may have deleted vehicles; the gateway still works.
     daemon.log_in("truck-1");
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Device, THANKS, report};
 
-/// The entries of a list that fits on a page.
+/// The items of a list that fits on one page. `path` ends where another parameter may follow.
 #[track_caller]
 fn items(daemon: &Daemon, path: &str) -> Vec<Value> {
     let page = daemon.json(&format!("{path}limit=1000"));

@@ -14,7 +14,7 @@ on_every_database! {
     pages_neither_repeat_nor_skip_items_while_others_change,
 }
 
-/// All entries of a list, page by page: each is full but the last, which says that it is.
+/// All items of a list, page by page. Every page but the last must be full.
 #[track_caller]
 fn walk(daemon: &Daemon, path: &str, limit: usize) -> Vec<Value> {
     let mut all = Vec::new();
@@ -25,7 +25,7 @@ fn walk(daemon: &Daemon, path: &str, limit: usize) -> Vec<Value> {
         all.extend(items.iter().cloned());
         let Some(next) = page["nextCursor"].as_str() else {
             assert!(items.len() <= limit);
-            assert!(!items.is_empty() || all.is_empty(), "a page too many");
+            assert!(!items.is_empty() || all.is_empty(), "an empty last page");
             return all;
         };
         assert_eq!(items.len(), limit, "a page that is not the last is full");
@@ -33,7 +33,7 @@ fn walk(daemon: &Daemon, path: &str, limit: usize) -> Vec<Value> {
     }
 }
 
-/// The same entries come in pages of every size. `path` ends where another parameter may follow.
+/// Expects the same items with every page size. `path` ends where another parameter may follow.
 #[track_caller]
 fn pages_of_all_sizes(daemon: &Daemon, path: &str, expected: &[Value]) {
     for limit in 1..=expected.len() + 1 {
@@ -41,7 +41,7 @@ fn pages_of_all_sizes(daemon: &Daemon, path: &str, expected: &[Value]) {
     }
 }
 
-/// What a list has from and until each moment that it knows, of which `time` is the name.
+/// Checks `from` and `to` at and between the times of all items; `time` is the name of their time.
 #[track_caller]
 fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
     let at = |entry: &Value| entry[time].as_str().unwrap().to_owned();
@@ -50,7 +50,7 @@ fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
         kept.cloned().collect()
     };
     for moment in all.iter().map(at) {
-        // Times have milliseconds: this is between two.
+        // Times have milliseconds, so this is between two.
         let between = moment.replace('Z', "5Z");
         for (query, expected) in [
             (format!("from={moment}"), keep(&|at| at >= &*moment)),
@@ -73,7 +73,7 @@ fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
 
 fn vehicles_are_paged_in_byte_order_of_their_ids(database: &Database) {
     let daemon = Daemon::on(database).start();
-    // As no language sorts them.
+    // In an order that no collation has.
     let ids = [
         "-", ".a", "0", "10", "2", ":", "A", "B", "Z", "_", "a", "aA", "aa", "b",
     ];
@@ -104,7 +104,7 @@ fn reports_are_paged_newest_first_even_within_a_millisecond(database: &Database)
         send_report(&mut device, battery);
         send_report(&mut other, 99);
     }
-    // Three, then four of the same millisecond, then one.
+    // Three in one millisecond, four in the next, one later.
     for (batteries, at) in [("1, 2, 3", 1_000), ("4, 5, 6, 7", 1_001), ("8", 1_500)] {
         change(
             &daemon.database_url(),
@@ -152,7 +152,7 @@ fn blobs_are_paged_newest_first_and_downloaded_unchanged(database: &Database) {
         every_byte.clone(),
         b"\0".to_vec(),
         b"\xff\xfe<html>'\\\"\r\n".to_vec(),
-        // Larger than the smaller kinds of blobs of databases.
+        // Larger than the smaller blob types of databases.
         every_byte.repeat(257),
         every_byte.repeat(4096),
     ];
@@ -176,11 +176,11 @@ fn blobs_are_paged_newest_first_and_downloaded_unchanged(database: &Database) {
         );
         let bytes = answer.bytes().unwrap();
         assert!(bytes == content[..], "{} bytes differ", content.len());
-        // It is not there under another vehicle's name.
+        // It is not found under another vehicle.
         let elsewhere = daemon.get(&format!("/vehicles/Truck/debug-blobs/{id}"));
         assert_eq!(elsewhere.status(), 404);
     }
-    // Some at one moment.
+    // Several in one millisecond.
     let middle = &all[2]["blobId"];
     change(
         &daemon.database_url(),
@@ -208,7 +208,7 @@ fn webhook_messages_are_paged_newest_first(database: &Database) {
         let path = made.headers()["location"].to_str().unwrap().to_owned();
         format!("{path}/messages?")
     });
-    // Two vehicles, of which each has a sequence of its own.
+    // Two vehicles, each with its own sequence.
     let id_of = |nth| ["truck", "Truck"][nth % 2];
     for nth in 0..MESSAGES {
         let update = json!({
@@ -225,7 +225,7 @@ fn webhook_messages_are_paged_newest_first(database: &Database) {
     pages_of_all_sizes(&daemon, &served, &delivered);
     let pending = items(&daemon, &refused);
     for limit in 1..=MESSAGES + 1 {
-        // Attempts go on meanwhile.
+        // Attempts change the messages meanwhile, but not their ids.
         let page_by_page = walk(&daemon, &refused, limit);
         assert_eq!(values(&page_by_page, "id"), values(&pending, "id"));
     }
@@ -248,7 +248,7 @@ fn pages_neither_repeat_nor_skip_items_while_others_change(database: &Database) 
         [6, 5, 4]
     );
     send_report(&mut device, 99);
-    // What the cursor names may be gone.
+    // The item that the cursor names may be deleted.
     change(
         &daemon.database_url(),
         "DELETE FROM reports WHERE battery = 4",

@@ -24,7 +24,7 @@ fn readiness_returns_with_the_database_without_any_write() {
     assert_eq!(response.status(), 503);
     assert_eq!(daemon.get("/ready").status(), 503);
     drop(lock);
-    wait_until("ready again", || {
+    wait_until("the gateway is ready again", || {
         (daemon.get("/ready").status() == 200).then_some(())
     });
 }

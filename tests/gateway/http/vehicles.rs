@@ -43,10 +43,10 @@ fn a_deleted_vehicle_is_gone_with_its_history_and_starts_empty(database: &Databa
         send_report(&mut device, battery);
     }
     store_blob(&mut device, b"crash");
-    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    let pending = daemon.start_command("truck/turnOn", &json!({}));
     device.expect("HEY YOU, RUN!");
     device.say("DONE!");
-    assert_eq!(asked.response().status, 200);
+    assert_eq!(pending.response().status, 200);
     let lists = ["reports", "debug-blobs", "commands"];
     let page = daemon.json("/vehicles/truck/reports?limit=2");
     let old_cursor = page["nextCursor"].as_str().unwrap();
@@ -87,11 +87,11 @@ fn a_deleted_vehicle_is_gone_with_its_history_and_starts_empty(database: &Databa
     let path = format!("/vehicles/truck/reports?cursor={old_cursor}&");
     assert_eq!(items(&daemon, &path), [Value::Null; 0]);
     assert_eq!(daemon.get(&download).status(), 404);
-    // The rows of before go in time, and those of now stay.
-    wait_until("what is hidden is purged", || {
+    // The old rows are purged, the new ones stay.
+    wait_until("the old rows are purged", || {
         let rows = daemon.query("SELECT battery FROM reports");
         (rows == ["50"]).then_some(())
     });
-    // Logins are counted on, so that no session of before can be taken for one of now.
+    // Epochs continue, so that an old session cannot be mistaken for a new one.
     assert_eq!(daemon.query("SELECT session_epoch FROM vehicles"), ["2"]);
 }

@@ -1,4 +1,4 @@
-//! What the gateway is deployed with: the image, compose.yaml, haproxy.cfg, the settings of instances, scripts/cluster.
+//! Deployment files: the image, compose.yaml, haproxy.cfg, the settings of instances, scripts/cluster.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ fn compose() -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-/// The settings that are in effect with this environment and these arguments.
+/// The effective settings with this environment and these arguments.
 #[track_caller]
 fn check_config(environment: &BTreeMap<String, String>, arguments: &[&str]) -> String {
     expect_success(
@@ -54,7 +54,7 @@ fn has(settings: &str, line: &str) {
     );
 }
 
-/// A duration in whole seconds or minutes, as `HAProxy`, Docker and the gateway all write it.
+/// Parses a duration in whole seconds or minutes, as `HAProxy`, Docker and the gateway write it.
 #[track_caller]
 fn seconds(text: &str) -> u64 {
     let (number, unit) = text.split_at(text.len() - 1);
@@ -68,13 +68,13 @@ fn seconds(text: &str) -> u64 {
 
 #[test]
 fn haproxy_accepts_its_settings_without_warnings() {
-    let said = expect_success(
+    let output = expect_success(
         Command::new("haproxy")
             // Warnings are errors.
             .args(["-dW", "-c", "-f"])
             .arg(path("haproxy.cfg")),
     );
-    assert!(said.contains("valid"), "{said}");
+    assert!(output.contains("valid"), "{output}");
 }
 
 #[test]
@@ -181,14 +181,14 @@ fn compose_and_haproxy_timeouts_exceed_those_of_the_gateway() {
             .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    // What it checks every few seconds it has seen by the end of the drain.
+    // HAProxy checks at least once during the drain.
     assert!(seconds(drain_delay) > seconds(&all("default-server inter ")[0]));
     let silence = seconds(&default("silence_timeout"));
     assert!(seconds(&all("timeout client ")[0]) > silence);
     assert!(seconds(&all("timeout server ")[0]) > silence);
     assert!(seconds(&all("timeout tunnel ")[0]) > silence);
     assert!(seconds(&all("timeout client-fin ")[0]) > seconds(&default("commit_timeout")));
-    // A request that waits for a vehicle takes up to 60 s more than others.
+    // A request for a command takes up to 60 s longer than others.
     assert!(seconds(&all("timeout server ")[1]) > seconds(&default("request_timeout")) + 60);
 }
 
@@ -275,41 +275,44 @@ fn the_cluster_script_names_missing_programs() {
         symlink(found.trim(), folder.path().join(program)).unwrap();
     }
     let [http, device] = free_ports();
-    let said = fail_to_start(
+    let output = fail_to_start(
         ClusterScript::command(http, device)
             .env_remove("VEHICLE_GATEWAY_BINARY")
             .env("PATH", folder.path()),
     );
-    assert!(said.contains("please install:"), "{said}");
-    assert!(said.contains("cargo: https://rustup.rs"), "{said}");
+    assert!(output.contains("please install:"), "{output}");
+    assert!(output.contains("cargo: https://rustup.rs"), "{output}");
 }
 
 #[test]
 fn the_cluster_script_rejects_impossible_arguments() {
     let [http, device] = free_ports();
-    let said = fail_to_start(ClusterScript::command(http, device).arg("many"));
-    assert!(said.contains("how many gateways?"), "{said}");
+    let output = fail_to_start(ClusterScript::command(http, device).arg("many"));
+    assert!(output.contains("how many gateways?"), "{output}");
     let no_binary = ("VEHICLE_GATEWAY_BINARY", "/nowhere/at/all");
-    let said = fail_to_start(ClusterScript::command(http, device).env(no_binary.0, no_binary.1));
-    assert!(said.contains("/nowhere/at/all is no program"), "{said}");
+    let output = fail_to_start(ClusterScript::command(http, device).env(no_binary.0, no_binary.1));
+    assert!(output.contains("/nowhere/at/all is no program"), "{output}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let said = fail_to_start(&mut ClusterScript::command(http, port));
-    assert!(said.contains(&format!("port {port} is taken")), "{said}");
+    let output = fail_to_start(&mut ClusterScript::command(http, port));
+    assert!(
+        output.contains(&format!("port {port} is taken")),
+        "{output}"
+    );
 }
 
 #[test]
 fn the_cluster_script_explains_a_failed_start_and_keeps_logs() {
     let folder = tempfile::tempdir().unwrap();
     let [http, device] = free_ports();
-    let said = fail_to_start(
+    let output = fail_to_start(
         ClusterScript::command(http, device)
             .env("TMPDIR", folder.path())
             .env("GATEWAY_DEVICE__PIPELINE", "none"),
     );
     assert!(
-        said.contains("device.pipeline") && said.contains("gateway-1 does not start"),
-        "{said}"
+        output.contains("device.pipeline") && output.contains("gateway-1 does not start"),
+        "{output}"
     );
     let left = fs::read_dir(folder.path())
         .unwrap()

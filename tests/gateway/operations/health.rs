@@ -1,4 +1,4 @@
-//! `vehicle-gateway health`, as the health check of a container runs it.
+//! `vehicle-gateway health`, the health check of a container.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::Daemon;
 
-/// Whether it says that the gateway of these settings is well, and what it says on standard error.
+/// Runs the check against this `http.listen`; returns whether it is healthy, and standard error.
 fn health(listen: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
@@ -20,16 +20,17 @@ fn health(listen: &str) -> (bool, String) {
         .output()
         .unwrap();
     assert_eq!(output.stdout, b"");
-    // It is nobody's business but that of the gateway: no database is made.
+    // The check must not create a database.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let code = output.status.code();
-    assert!(code == Some(0) || code == Some(1), "{code:?} {said}");
-    assert_eq!(said.lines().count(), usize::from(code == Some(1)), "{said}");
-    (code == Some(0), said)
+    assert!(code == Some(0) || code == Some(1), "{code:?} {stderr}");
+    let lines = stderr.lines().count();
+    assert_eq!(lines, usize::from(code == Some(1)), "{stderr}");
+    (code == Some(0), stderr)
 }
 
-/// A server that says this to whoever asks, once.
+/// A server that gives this answer once.
 fn server(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -58,11 +59,11 @@ fn a_closed_port_is_unhealthy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     drop(taken);
-    let (is_healthy, said) = health(&address.to_string());
+    let (is_healthy, output) = health(&address.to_string());
     assert!(!is_healthy);
     assert!(
-        said.contains(&address.to_string()) && said.contains("refused"),
-        "{said}"
+        output.contains(&address.to_string()) && output.contains("refused"),
+        "{output}"
     );
 }
 
@@ -77,9 +78,9 @@ fn any_answer_but_200_is_unhealthy() {
         ("I AM NO HTTP SERVER\r\n\r\n", "no answer"),
         ("", "no answer"),
     ] {
-        let (is_healthy, said) = health(&server(answer).to_string());
+        let (is_healthy, output) = health(&server(answer).to_string());
         assert!(!is_healthy, "{answer}");
-        assert!(said.contains(reason), "{answer}: {said}");
+        assert!(output.contains(reason), "{answer}: {output}");
     }
 }
 
@@ -87,18 +88,18 @@ fn any_answer_but_200_is_unhealthy() {
 fn a_hanging_gateway_is_unhealthy_after_three_seconds() {
     let daemon = Daemon::start();
     daemon.signal("STOP");
-    let asked = Instant::now();
-    let (is_healthy, said) = health(&daemon.http.to_string());
-    let took = asked.elapsed();
+    let started = Instant::now();
+    let (is_healthy, output) = health(&daemon.http.to_string());
+    let took = started.elapsed();
     assert!(!is_healthy);
-    assert!(said.contains("did not answer within 3s"), "{said}");
+    assert!(output.contains("did not answer within 3s"), "{output}");
     assert!(took >= Duration::from_secs(3), "{took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
 #[test]
 fn settings_without_a_fixed_port_are_rejected() {
-    let (is_healthy, said) = health("127.0.0.1:0");
+    let (is_healthy, output) = health("127.0.0.1:0");
     assert!(!is_healthy);
-    assert!(said.contains("http.listen = 127.0.0.1:0"), "{said}");
+    assert!(output.contains("http.listen = 127.0.0.1:0"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! The device in the box: `vehicle-gateway simulate` against the daemon, and against a script.
+//! `vehicle-gateway simulate` against the daemon, and against a scripted gateway.
 
 use std::net::TcpListener;
 
@@ -156,7 +156,7 @@ fn the_summary_of_a_fleet_matches_the_database() {
         assert_eq!(reports, vec![stored[0].parse::<u64>().unwrap(); 2]);
         assert!(reports[0] >= 200, "{reports:?}");
         let goodbyes = "SELECT count(*) FROM vehicles WHERE disconnect_reason = 'goodbye'";
-        wait_until("all are offline", || {
+        wait_until("all vehicles are offline", || {
             (daemon.query(goodbyes) == ["200"]).then_some(())
         });
     }
@@ -219,7 +219,7 @@ fn a_refused_connection_is_one_line_and_retried() {
     assert!(simulation.wait().success());
 }
 
-/// A gateway that says what the test says: it has accepted the simulation and answered its login.
+/// A simulation and the scripted gateway that has answered its login.
 fn script(dialect: &str) -> (Simulation, Device) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -229,7 +229,7 @@ fn script(dialect: &str) -> (Simulation, Device) {
         gateway.say(&format!(
             r#"{{"type":"connected","message":"Connected to server","serverId":"{SERVER}"}}"#
         ));
-        gateway.expect_prefix(&said_in_json("message", "HELLO, I'M truck!"));
+        gateway.expect_prefix(&json_from_device("message", "HELLO, I'M truck!"));
         gateway.say(r#"{"type":"reply","message":"HI, NICE TO MEET YOU!"}"#);
     } else {
         gateway.expect("HELLO, I'M truck!");
@@ -239,7 +239,7 @@ fn script(dialect: &str) -> (Simulation, Device) {
     (simulation, gateway)
 }
 
-fn said_in_json(kind: &str, message: &str) -> String {
+fn json_from_device(kind: &str, message: &str) -> String {
     format!(r#"{{"type":"{kind}","message":"{message}","clientId":"truck","serverId":"{SERVER}"}}"#)
 }
 
@@ -273,12 +273,12 @@ fn commands_are_answered_according_to_the_state_in_json() {
         format!(r#"{{"type":"command","message":"{message}","serverId":"{SERVER}"}}"#)
     };
     simulation.type_line("REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.");
-    gateway.expect_prefix(&said_in_json(
+    gateway.expect_prefix(&json_from_device(
         "message",
         "REPORT. I'M HERE 1 2, RESTING AND CHARGED AT 50%.",
     ));
     gateway.say(r#"{"type":"reply","message":"OK, THANKS!"}"#);
-    for (asked, answered) in [
+    for (pending, answered) in [
         (
             "HOW'S IT GOING?",
             "FINE. I'M HERE 1 2, RESTING AND CHARGED AT 50%.",
@@ -289,8 +289,8 @@ fn commands_are_answered_according_to_the_state_in_json() {
         ("KEEP ME POSTED EVERY 0 SECONDS.", "SURE, I WILL!"),
         ("GOTTA GO.", "SEE YA!"),
     ] {
-        gateway.say(&command(asked));
-        gateway.expect_prefix(&said_in_json("reply", answered));
+        gateway.say(&command(pending));
+        gateway.expect_prefix(&json_from_device("reply", answered));
     }
     gateway.expect_closed();
     simulation.wait_for_line("the gateway said goodbye; trying again in");

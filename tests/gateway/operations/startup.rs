@@ -9,15 +9,15 @@ fn a_port_in_use_is_one_line_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for key in ["http.listen", "device.listen"] {
-        let (status, said) = Daemon::builder()
+        let (status, output) = Daemon::builder()
             .set(&format!("{key}={address}"))
             .run_to_failure();
         assert!(!status.success());
-        let said: Vec<&str> = said.lines().collect();
-        assert_eq!(said.len(), 1, "{said:?}");
+        let output: Vec<&str> = output.lines().collect();
+        assert_eq!(output.len(), 1, "{output:?}");
         assert!(
-            said[0].contains(key) && said[0].contains("in use"),
-            "{said:?}"
+            output[0].contains(key) && output[0].contains("in use"),
+            "{output:?}"
         );
     }
 }
@@ -25,9 +25,12 @@ fn a_port_in_use_is_one_line_and_a_failure() {
 #[test]
 fn a_second_process_on_the_same_file_refuses_to_start() {
     let daemon = Daemon::start();
-    let (status, said) = daemon.restart_builder().run_to_failure();
+    let (status, output) = daemon.restart_builder().run_to_failure();
     assert!(!status.success());
-    assert!(said.contains("in use by another vehicle-gateway"), "{said}");
+    assert!(
+        output.contains("in use by another vehicle-gateway"),
+        "{output}"
+    );
     daemon.log_in("truck");
 }
 
@@ -35,12 +38,15 @@ fn a_second_process_on_the_same_file_refuses_to_start() {
 fn a_link_to_a_database_in_use_refuses_to_start() {
     let daemon = Daemon::start();
     std::os::unix::fs::symlink("vehicle-gateway.db", daemon.folder().join("link.db")).unwrap();
-    let (status, said) = daemon
+    let (status, output) = daemon
         .restart_builder()
         .set("database.url=sqlite://link.db")
         .run_to_failure();
     assert!(!status.success());
-    assert!(said.contains("in use by another vehicle-gateway"), "{said}");
+    assert!(
+        output.contains("in use by another vehicle-gateway"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -52,12 +58,15 @@ fn a_database_that_cannot_be_opened_is_one_line_and_a_failure() {
         ("mariadb://root:s3cret@127.0.0.1:1/fleet", "database.url"),
         ("nonsense", "database.url"),
     ] {
-        let (status, said) = Daemon::builder()
+        let (status, output) = Daemon::builder()
             .set(&format!("database.url={url}"))
             .run_to_failure();
         assert!(!status.success());
-        assert!(said.contains(reason) && said.lines().count() == 1, "{said}");
-        assert!(!said.contains("s3cret"), "{said}");
+        assert!(
+            output.contains(reason) && output.lines().count() == 1,
+            "{output}"
+        );
+        assert!(!output.contains("s3cret"), "{output}");
     }
 }
 
@@ -70,12 +79,12 @@ fn a_file_that_is_no_database_is_reported_and_not_changed() {
         "this is not a database, but something of value".repeat(50),
     )
     .unwrap();
-    let (status, said) = daemon
+    let (status, output) = daemon
         .restart_builder()
         .set("database.url=sqlite://other.db")
         .run_to_failure();
     assert!(!status.success());
-    assert!(said.contains("not a database"), "{said}");
+    assert!(output.contains("not a database"), "{output}");
     assert!(
         std::fs::read_to_string(&other)
             .unwrap()
@@ -85,7 +94,7 @@ fn a_file_that_is_no_database_is_reported_and_not_changed() {
 
 #[test]
 fn all_mistakes_in_the_settings_are_reported_at_once() {
-    let (status, said) = Daemon::builder()
+    let (status, output) = Daemon::builder()
         .set("device.silence_timout=90s")
         .set("http.listen=localhost")
         .set("store.commit_timeout=soon")
@@ -96,17 +105,17 @@ fn all_mistakes_in_the_settings_are_reported_at_once() {
         "http.listen",
         "store.commit_timeout",
     ] {
-        assert!(said.contains(key), "{said}");
+        assert!(output.contains(key), "{output}");
     }
 }
 
 #[test]
 fn more_connections_than_open_files_are_refused_at_start() {
-    let (status, said) = Daemon::builder()
+    let (status, output) = Daemon::builder()
         .set("device.max_connections=10000000")
         .run_to_failure();
     assert!(!status.success());
-    assert!(said.contains("open files"), "{said}");
+    assert!(output.contains("open files"), "{output}");
 }
 
 #[test]

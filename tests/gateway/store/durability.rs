@@ -12,17 +12,17 @@ use crate::support::{
     Daemon, Database, Device, Lock, THANKS, change, hello, on_every_database, report, wait_until,
 };
 
-/// What one device was thanked for when the gateway died.
+/// What one device was acknowledged for when the gateway died.
 #[derive(Default)]
-struct Thanked {
+struct Acknowledged {
     greeted: bool,
     reports: usize,
     blobs: usize,
 }
 
 /// Reports and dumps as fast as it is answered, until the connection breaks.
-fn talk_until_it_breaks(mut device: Device, id: &str, thanked: &AtomicUsize) -> Thanked {
-    let mut seen = Thanked::default();
+fn talk_until_it_breaks(mut device: Device, id: &str, acknowledged: &AtomicUsize) -> Acknowledged {
+    let mut seen = Acknowledged::default();
     device.say(&hello(id));
     seen.greeted = device.line().is_some();
     while seen.greeted {
@@ -39,7 +39,7 @@ fn talk_until_it_breaks(mut device: Device, id: &str, thanked: &AtomicUsize) -> 
             Some(_) => seen.blobs += 1,
             None => break,
         }
-        thanked.fetch_add(1, Ordering::Relaxed);
+        acknowledged.fetch_add(1, Ordering::Relaxed);
     }
     seen
 }
@@ -48,19 +48,19 @@ fn kill_under_load(database: &Database, rounds: usize) {
     const DEVICES: usize = 16;
     let mut daemon = Daemon::on(database).start();
     for round in 0..rounds {
-        let thanked = AtomicUsize::new(0);
+        let acknowledged = AtomicUsize::new(0);
         let id = |device: usize| format!("truck-{round}-{device}");
-        let seen: Vec<Thanked> = thread::scope(|scope| {
+        let seen: Vec<Acknowledged> = thread::scope(|scope| {
             let devices: Vec<_> = (0..DEVICES)
                 .map(|index| {
-                    let (device, thanked) = (daemon.connect(), &thanked);
-                    scope.spawn(move || talk_until_it_breaks(device, &id(index), thanked))
+                    let (device, acknowledged) = (daemon.connect(), &acknowledged);
+                    scope.spawn(move || talk_until_it_breaks(device, &id(index), acknowledged))
                 })
                 .collect();
             // Right after a thank-you, at another one each round.
             let enough = 20 + 37 * (round % 20);
             wait_until("enough thank-yous", || {
-                (thanked.load(Ordering::Relaxed) >= enough).then_some(())
+                (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
             });
             daemon.signal("KILL");
             devices
@@ -90,7 +90,7 @@ fn kill_under_load(database: &Database, rounds: usize) {
                 usize::from(seen.greeted),
                 "round {round}, {id}"
             );
-            // One more may be committed than was thanked: the answer to it died with the process.
+            // One more may be committed than was acknowledged: the answer to it died with the process.
             let reports = count("reports");
             assert!(
                 (seen.reports..=seen.reports + 1).contains(&reports),

@@ -6,5 +6,5 @@ mod server_outages;
 mod server_values;
 mod upgrade;
 
-/// In the log when a batch fails for the first time.
+/// Logged when a batch fails for the first time.
 const CANNOT_COMMIT: &str = "the database cannot commit; nothing is acknowledged until it does";

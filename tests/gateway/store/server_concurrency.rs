@@ -1,4 +1,4 @@
-//! Several clients of one database server: locks, and gateways that do the same thing at once.
+//! Several clients of one database server: row locks, takeovers, and gateways that write the same rows.
 
 use std::thread;
 
@@ -22,7 +22,7 @@ fn a_second_gateway_with_the_same_name_takes_over(database: &Database) {
     let mut first = builder.start();
     let mut device = first.log_in("truck");
     let second = first.restart_builder().start();
-    // Neither stored nor thanked.
+    // Neither stored nor acknowledged.
     device.try_say(REPORT);
     assert!(!first.wait().success());
     first.logged("stopping: another gateway was started with this instance.id on this database; two instances need two names");
@@ -43,7 +43,7 @@ fn a_locked_vehicle_row_delays_no_other_vehicle(database: &Database) {
     let lock = Lock::of_rows(&daemon.database_url(), row);
     locked.say(REPORT);
     locked.say("PING.");
-    // One that is new is made.
+    // A new vehicle can be created.
     let mut free = daemon.log_in("van");
     for _ in 0..10 {
         free.say(REPORT);
@@ -63,15 +63,15 @@ fn concurrent_starts_on_an_empty_database_make_one_schema(database: &Database) {
             [first.duplicate(), first.duplicate()].map(|other| scope.spawn(|| other.start()));
         (first.start(), others.map(|other| other.join().unwrap()))
     });
-    // All have opened their ports; one of them may write.
+    // All have started; the newest incarnation of the name is live.
     let alive = first.query("SELECT count(*) FROM instances WHERE state = 'live'");
     assert_eq!(alive, ["1"]);
     drop(others);
     first.restart_builder().start().log_in("truck");
 }
 
-/// Selects something while somebody waits for a lock.
-fn waiting(url: &str) -> &'static str {
+/// Selects a row while a statement waits for a lock.
+fn lock_waits(url: &str) -> &'static str {
     if url.starts_with("mysql:") {
         "SELECT variable_value FROM information_schema.global_status \
          WHERE variable_name = 'INNODB_ROW_LOCK_CURRENT_WAITS' AND variable_value > 0"
@@ -85,7 +85,7 @@ fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
     drop(daemon.log_in("gone"));
     daemon.logged_disconnect("gone");
     let url = daemon.database_url();
-    // More than a step deletes.
+    // More than one step of a purge deletes.
     change(
         &url,
         "INSERT INTO reports (device_id, received_at, latitude, longitude, battery, running) \
@@ -95,8 +95,8 @@ fn two_concurrent_purges_of_a_vehicle_both_finish(database: &Database) {
     let other = Lock::of_rows(&url, "reports WHERE id <= 500");
     other.change("DELETE FROM reports WHERE id <= 500");
     assert_eq!(daemon.delete("/vehicles/gone").status(), 204);
-    wait_until("both are at the same rows", || {
-        (!query(&url, waiting(&url)).is_empty()).then_some(())
+    wait_until("both purges are at the same rows", || {
+        (!query(&url, lock_waits(&url)).is_empty()).then_some(())
     });
     other.commit();
     wait_until("the purge", || {
@@ -112,7 +112,7 @@ fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
     let (builder, proxy) = Daemon::on(database).through_proxy(DatabaseProxy::to);
     let daemon = builder.start();
     let url = daemon.database_url();
-    // What a new life says of itself, as the protocol has it: live, and no commits yet.
+    // Part of the statement that inserts a new incarnation: its state and its counter 0, as each protocol encodes them.
     proxy.hold(if url.starts_with("postgres") {
         "live\0\0\0\x08\0\0\0\0\0\0\0\0"
     } else {
@@ -120,7 +120,7 @@ fn an_unconfirmed_new_incarnation_is_recognised_as_own(database: &Database) {
     });
     change(&url, "UPDATE instances SET state = 'dead'");
     proxy.wait_until_held(1);
-    // It waits for the answer no longer, and the database hears it after that.
+    // The gateway stops waiting for the answer; only then does the statement reach the database.
     daemon.logged(CANNOT_COMMIT);
     proxy.release();
     daemon.logged("the database commits again");
@@ -139,8 +139,8 @@ fn a_vehicle_created_twice_at_once_is_no_outage(database: &Database) {
     );
     let mut device = Device::connect(daemon.device);
     device.say(&hello("truck"));
-    wait_until("both make it", || {
-        (!query(&url, waiting(&url)).is_empty()).then_some(())
+    wait_until("both create the vehicle", || {
+        (!query(&url, lock_waits(&url)).is_empty()).then_some(())
     });
     other.commit();
     device.expect("HI, NICE TO MEET YOU!");

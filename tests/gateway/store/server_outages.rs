@@ -40,14 +40,14 @@ fn an_unreachable_server_delays_acknowledgements(database: &Database) {
     database.server().restart();
     device.expect(THANKS);
     daemon.logged("the database commits again");
-    wait_until("ready", || {
+    wait_until("the gateway is ready", || {
         (daemon.get("/ready").status() == 200).then_some(())
     });
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
-    let asked = daemon.start_command("truck/turnOn", &json!({}));
+    let pending = daemon.start_command("truck/turnOn", &json!({}));
     device.expect("HEY YOU, RUN!");
     device.say("DONE!");
-    assert_eq!(asked.response().status, 200);
+    assert_eq!(pending.response().status, 200);
 }
 
 fn a_stalled_server_delays_acknowledgements_and_loses_nothing(database: &Database) {
@@ -59,7 +59,7 @@ fn a_stalled_server_delays_acknowledgements_and_loses_nothing(database: &Databas
     for device in &mut devices {
         device.say(REPORT);
     }
-    // Longer than the gateway waits for one answer.
+    // The stall outlasts the gateway's limit for one statement.
     daemon.logged(CANNOT_COMMIT);
     database.server().resume();
     for device in &mut devices {
@@ -68,45 +68,45 @@ fn a_stalled_server_delays_acknowledgements_and_loses_nothing(database: &Databas
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["20"]);
 }
 
-/// Reports as fast as it is thanked, until the connection breaks or enough is thanked.
+/// Reports as fast as it is acknowledged, until the connection ends or `enough` reports are acknowledged.
 fn report_until_it_breaks(
     mut device: Device,
     id: &str,
-    thanked: &AtomicUsize,
+    acknowledged: &AtomicUsize,
     enough: usize,
 ) -> usize {
     device.say(&hello(id));
-    let mut thanks = 0;
+    let mut acknowledgements = 0;
     if device.line().is_none() {
         return 0;
     }
-    while thanked.load(Ordering::Relaxed) < enough && device.try_say(REPORT) {
+    while acknowledged.load(Ordering::Relaxed) < enough && device.try_say(REPORT) {
         match device.line().as_deref() {
-            Some(THANKS) => thanks += 1,
+            Some(THANKS) => acknowledgements += 1,
             _ => break,
         }
-        thanked.fetch_add(1, Ordering::Relaxed);
+        acknowledged.fetch_add(1, Ordering::Relaxed);
     }
-    thanks
+    acknowledgements
 }
 
 fn acknowledged_reports_are_stored_once_when_the_server_is_killed(database: &Database) {
     const DEVICES: usize = 8;
     const ROUNDS: usize = 5;
     let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
-    let thanked = AtomicUsize::new(0);
+    let acknowledged = AtomicUsize::new(0);
     let enough = 300 * (ROUNDS + 1);
     let counts: Vec<usize> = thread::scope(|scope| {
         let devices: Vec<_> = (0..DEVICES)
             .map(|index| {
-                let (device, thanked) = (daemon.connect(), &thanked);
+                let (device, acknowledged) = (daemon.connect(), &acknowledged);
                 let id = format!("truck-{index}");
-                scope.spawn(move || report_until_it_breaks(device, &id, thanked, enough))
+                scope.spawn(move || report_until_it_breaks(device, &id, acknowledged, enough))
             })
             .collect();
         for round in 1..=ROUNDS {
-            wait_until("some more are thanked", || {
-                (thanked.load(Ordering::Relaxed) >= 300 * round).then_some(())
+            wait_until("more reports are acknowledged", || {
+                (acknowledged.load(Ordering::Relaxed) >= 300 * round).then_some(())
             });
             database.server().kill();
             database.server().restart();
@@ -116,12 +116,12 @@ fn acknowledged_reports_are_stored_once_when_the_server_is_killed(database: &Dat
             .map(|device| device.join().unwrap())
             .collect()
     });
-    // Each waits for its thanks before it reports again, and none was closed: so the numbers are the same.
-    for (index, thanks) in counts.into_iter().enumerate() {
+    // Each device waits for the acknowledgement before it reports again, and no connection was closed, so the numbers match.
+    for (index, acknowledgements) in counts.into_iter().enumerate() {
         let stored = daemon.query(&format!(
             "SELECT count(*) FROM reports WHERE device_id = 'truck-{index}'"
         ));
-        assert_eq!(stored, [thanks.to_string()], "truck-{index}");
+        assert_eq!(stored, [acknowledgements.to_string()], "truck-{index}");
     }
 }
 
@@ -156,7 +156,7 @@ mod a_commit_that_waits_for_a_standby_is_not_stored_twice {
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
         );
         change(&url, "SELECT pg_reload_conf()");
-        wait_until("the server waits for a copy", || {
+        wait_until("the server waits for a standby", || {
             let setting =
                 "SELECT setting FROM pg_settings WHERE name = 'synchronous_standby_names'";
             (query(&url, setting) == ["nobody"]).then_some(())
@@ -171,7 +171,7 @@ mod a_commit_that_waits_for_a_standby_is_not_stored_twice {
 }
 
 fn a_new_connection_gets_its_session_settings(database: &Database) {
-    // The server hangs up on what idles, as firewalls do; the pool notices and connects again.
+    // The server closes idle connections, as firewalls do; the pool notices and reconnects.
     let daemon = Daemon::on(database)
         .set("store.commit_timeout=60s")
         .set("log.filter=debug")
@@ -186,11 +186,11 @@ fn a_new_connection_gets_its_session_settings(database: &Database) {
     change(&daemon.database_url(), end_all);
     device.say(REPORT);
     device.expect(THANKS);
-    // As fast as before, and a lock that somebody holds is waited for a quarter of the lease and not fifty seconds.
+    // The new connection has the gateway's lock timeout, a quarter of the lease, and not the default of fifty seconds.
     let lock = Lock::of_rows(&daemon.database_url(), "instances");
     let since = Instant::now();
     device.say(REPORT);
-    wait_until("the lock is not waited for any longer", || {
+    wait_until("the wait for the lock has timed out", || {
         let log = daemon.log();
         let errors = log.iter().filter_map(|line| line["error"].as_str());
         errors
@@ -211,7 +211,7 @@ fn a_hanging_handshake_times_out(database: &Database) {
     proxy.sever();
     device.say(REPORT);
     proxy.wait_until_held(1);
-    // What is held now is never heard.
+    // The chunk that is held now is lost.
     proxy.sever();
     proxy.hold("nothing that is said");
     daemon.logged("the database commits again");
@@ -223,7 +223,7 @@ fn dead_connections_are_replaced(database: &Database) {
     let daemon = builder.set("http.request_timeout=2s").start();
     let mut device = daemon.log_in("truck");
     proxy.hold("vehicles");
-    let asked: Vec<_> = (0..8)
+    let pending: Vec<_> = (0..8)
         .map(|_| {
             let url = daemon.url("/vehicles");
             thread::spawn(move || reqwest::blocking::get(url).unwrap().status().as_u16())
@@ -232,14 +232,14 @@ fn dead_connections_are_replaced(database: &Database) {
     proxy.wait_until_held(4);
     proxy.sever();
     proxy.hold("nothing that is said");
-    for asked in asked {
-        asked.join().unwrap();
+    for pending in pending {
+        pending.join().unwrap();
     }
     device.try_say(REPORT);
-    wait_until("reads are answered", || {
+    wait_until("reads succeed", || {
         (daemon.get("/vehicles").status() == 200).then_some(())
     });
-    wait_until("ready", || {
+    wait_until("the gateway is ready", || {
         (daemon.get("/ready").status() == 200).then_some(())
     });
 }
@@ -273,8 +273,8 @@ fn a_signal_ends_a_start_that_waits_for_the_database(database: &Database) {
     });
     proxy.hold(lock);
     let since = Instant::now();
-    let (_status, said) = builder
+    let (_status, output) = builder
         .after_shell("( (sleep 3; kill -TERM $$; sleep 12; kill -KILL $$) >/dev/null 2>&1 & )")
         .run_to_failure();
-    assert!(since.elapsed() < Duration::from_secs(8), "{said}");
+    assert!(since.elapsed() < Duration::from_secs(8), "{output}");
 }

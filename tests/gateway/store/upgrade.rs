@@ -1,10 +1,10 @@
-//! An older version of the program on the schema of a later one.
+//! The present version on the schema of a later one.
 
 use serde_json::json;
 
 use crate::support::{Daemon, Database, change, on_every_database};
 
-/// Not known to the version at hand, which so is the older one.
+/// A migration that the present version does not know.
 const LATER: &str = "m20991231_000001_later";
 
 on_every_database! {
@@ -12,15 +12,16 @@ on_every_database! {
     a_schema_that_requires_a_later_version_is_refused_unchanged,
 }
 
-/// A daemon's start on its database, now that a later version has been there.
+/// Records the migration of a later version that added a column.
 fn add_later_migration(daemon: &Daemon) {
     let url = daemon.database_url();
     change(
         &url,
         "ALTER TABLE vehicles ADD COLUMN of_a_later_version BIGINT DEFAULT 7 NOT NULL",
     );
-    let note = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{LATER}', 0)");
-    change(&url, &note);
+    let record =
+        format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{LATER}', 0)");
+    change(&url, &record);
 }
 
 fn stop(mut daemon: Daemon) -> Daemon {
@@ -51,23 +52,23 @@ fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Databa
         change(&daemon.database_url(), &sql);
     };
     since(LATER);
-    let lives = daemon.query("SELECT id FROM instances ORDER BY id");
+    let incarnations = daemon.query("SELECT id FROM instances ORDER BY id");
 
-    let (status, said) = daemon.restart_builder().run_to_failure();
-    assert_eq!(status.code(), Some(1), "{said}");
+    let (status, output) = daemon.restart_builder().run_to_failure();
+    assert_eq!(status.code(), Some(1), "{output}");
     let refusal = format!(
         "it was changed by a newer version (up to {LATER}), and only versions that know {LATER} can work on it; start that version"
     );
-    assert!(said.contains(&refusal), "{said}");
-    assert!(said.contains("cannot migrate database"), "{said}");
+    assert!(output.contains(&refusal), "{output}");
+    assert!(output.contains("cannot migrate database"), "{output}");
     assert_eq!(daemon.query("SELECT since FROM compatibility"), [LATER]);
     assert_eq!(
         daemon.query("SELECT id FROM instances ORDER BY id"),
-        lives,
-        "it began no life there"
+        incarnations,
+        "no incarnation was begun"
     );
 
-    // Nothing else was wrong with it.
+    // Nothing else prevented the start.
     since(&compatible[0]);
     let daemon = daemon.restart_builder().start();
     assert_eq!(daemon.vehicle("truck")["deviceId"], "truck");

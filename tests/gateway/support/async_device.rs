@@ -1,4 +1,4 @@
-//! A device's connection for tests with many of them: sentences in both dialects over one socket, waited for by tasks.
+//! A device connection for tests with many devices: asynchronous, in either dialect.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -11,17 +11,17 @@ use tokio::{
 
 use super::{Dialect, cluster::proxy_header};
 
-/// How long connecting and writing may take.
+/// Limit for connecting and for each write.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the gateway says.
+/// A line from the gateway.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum GatewayMessage {
-    /// It greets a connection.
+    /// The `connected` object of the JSON dialect.
     Greeting,
-    /// It answers.
+    /// The answer to a sentence of the device.
     Reply(String),
-    /// It asks.
+    /// A command.
     Command(String),
 }
 
@@ -31,12 +31,12 @@ pub(crate) struct AsyncDevice {
     received: Vec<u8>,
     dialect: Dialect,
     device_id: String,
-    /// What the gateway takes for the device's address.
+    /// The address that the gateway stores for the device.
     pub(crate) address: SocketAddr,
 }
 
 impl AsyncDevice {
-    /// Connects; `pretend`: with the header of a balancer that has a device of this address behind it.
+    /// Connects; with `pretend`, sends a PROXY header that names this device address.
     pub(crate) async fn connect(
         to: SocketAddr,
         pretend: Option<SocketAddr>,
@@ -62,7 +62,7 @@ impl AsyncDevice {
         timeout(PATIENCE, self.stream.write_all(bytes)).await?
     }
 
-    /// Opens an exchange.
+    /// Sends a sentence that the gateway answers.
     pub(crate) async fn say(&mut self, sentence: &str) -> io::Result<()> {
         self.speak("message", sentence).await
     }
@@ -94,7 +94,7 @@ impl AsyncDevice {
         self.send(said.as_bytes()).await
     }
 
-    /// The next thing that the gateway says; `None` once it has closed. May be given up and asked again.
+    /// The next line from the gateway; `None` once the connection is closed. Safe to cancel.
     pub(crate) async fn hear(&mut self) -> Option<GatewayMessage> {
         loop {
             if let Some(end) = self.received.iter().position(|&byte| byte == b'\n') {
@@ -135,7 +135,7 @@ impl AsyncDevice {
         }
     }
 
-    /// Closes nothing: hands out the socket.
+    /// Hands out the socket without closing it.
     pub(crate) fn into_stream(self) -> TcpStream {
         self.stream
     }

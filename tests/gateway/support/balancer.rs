@@ -1,4 +1,4 @@
-//! A real balancer in front of daemons: the program `haproxy`.
+//! `HAProxy` in front of daemons.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::{Daemon, Device, database_server::free_ports, wait_until};
 /// A running balancer; killed when dropped.
 pub(crate) struct Balancer {
     pub(crate) devices: SocketAddr,
-    /// Where the REST API is, if it is balanced too.
+    /// Address of the balanced REST API, if there is one.
     pub(crate) api: SocketAddr,
     log: PathBuf,
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Passes connections on to the daemon's device port and looks after its health, with this option for both.
+    /// Forwards connections to the daemon's device port and checks its health; `option` is a server option such as `send-proxy`.
     pub(crate) fn start(daemon: &Daemon, option: &str) -> Self {
         Self::run(|devices, _api| {
             let settings = format!(
@@ -34,7 +34,7 @@ impl Balancer {
         })
     }
 
-    /// Balances the devices and requests of these daemons as `haproxy.cfg` says. They are `gateway-1`, `gateway-2` and so on.
+    /// Balances the devices and requests of these daemons with the settings of `haproxy.cfg`. They are `gateway-1`, `gateway-2` and so on.
     pub(crate) fn in_front_of(daemons: &[&Daemon]) -> Self {
         let ports = daemons.iter().map(|daemon| {
             let (http, device) = (daemon.http.port(), daemon.device.port());
@@ -44,8 +44,8 @@ impl Balancer {
         Self::run(|devices, api| (derived(&gateways, api.port(), devices.port()), api))
     }
 
-    /// The same for gateways that may listen on these ports (devices, HTTP) later, and looks after their health
-    /// five times a second.
+    /// Like [`Balancer::in_front_of`], for gateways that will listen on these ports (devices, HTTP). Checks their health five
+    /// times a second.
     pub(super) fn watching(gateways: &[[u16; 2]]) -> Self {
         let ports = gateways
             .iter()
@@ -60,12 +60,12 @@ impl Balancer {
         })
     }
 
-    /// With the settings for these two ports, the devices' and the API's, of which one is known to be open by then.
+    /// Starts `HAProxy` with the settings for a device port and an API port, and waits for the address that `settings` returns.
     fn run(settings: impl Fn(SocketAddr, SocketAddr) -> (String, SocketAddr)) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("haproxy.cfg");
         let log = folder.path().join("log");
-        // Somebody else may take a port before the balancer does; then it ends, and others are tried.
+        // Another process may take a port first; then HAProxy exits, and other ports are tried.
         for _ in 0..5 {
             let [devices, api] = free_ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
             let (settings, open) = settings(devices, api);
@@ -103,12 +103,12 @@ impl Balancer {
         );
     }
 
-    /// A device that has connected through it.
+    /// A device that is connected through the balancer.
     pub(crate) fn connect(&self) -> Device {
         Device::connect(self.devices)
     }
 
-    /// Waits until it has said this.
+    /// Waits until the balancer's log contains this text.
     #[track_caller]
     pub(crate) fn logged(&self, text: &str) {
         wait_until(text, || {
@@ -120,20 +120,20 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
 }
 
-/// `haproxy.cfg` with these ports and these gateways, as `scripts/cluster` makes it.
+/// `haproxy.cfg` with these ports and gateways, derived as in `scripts/cluster`.
 fn derived(gateways: &str, http: u16, device: u16) -> String {
     let output = Command::new("awk")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["-v", &format!("gateways={gateways}")])
         .args(["-v", &format!("http={http}")])
         .args(["-v", &format!("device={device}")])
-        // As few as any limit of open files allows.
+        // Low enough for every limit of open files.
         .args(["-v", "maxconn=400"])
         .args(["-f", "scripts/local-haproxy.awk", "haproxy.cfg"])
         .output()

@@ -15,23 +15,23 @@ use super::{
     database_server::free_port, install_tls_provider, wait_until,
 };
 
-/// After this long without a commit an instance is taken for dead.
+/// After this long without a commit an instance is declared dead.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
-/// This long a vehicle whose instance stopped or died may be away.
+/// A vehicle whose instance stopped or died goes offline after this long.
 pub(crate) const GRACE: Duration = Duration::from_secs(2);
 
 struct Member {
     builder: Builder,
-    /// Where it listens while it runs: for devices, and for HTTP.
+    /// Its device and HTTP addresses, the same at every start.
     addresses: [SocketAddr; 2],
     daemon: Option<Daemon>,
-    /// What its earlier lives said.
-    past: Vec<Value>,
+    /// The log of its earlier runs.
+    earlier_log: Vec<Value>,
 }
 
 /// Gateways that act as one. They are numbered from 0, and called `gateway-1` and so on.
 pub(crate) struct Cluster {
-    // Before what they depend on: dropped in this order.
+    // Fields drop in this order: gateways before the servers that they use.
     balancer: Balancer,
     members: Vec<Member>,
     redis: Redis,
@@ -40,16 +40,16 @@ pub(crate) struct Cluster {
     client: Client,
 }
 
-/// Tells apart the made-up addresses of devices that connect without the balancer.
+/// Makes the pretended addresses of devices that bypass the balancer distinct.
 static DIRECT: AtomicU16 = AtomicU16::new(1);
 
 impl Cluster {
-    /// So many gateways on a new database of this server, all ready.
+    /// Starts `size` gateways on a new database of this server and waits until all are ready.
     pub(crate) fn start(database: &Database, size: usize) -> Self {
         Self::start_with(database, size, &[])
     }
 
-    /// The same with further settings for each.
+    /// Like [`Cluster::start`], with further settings for each gateway.
     pub(crate) fn start_with(database: &Database, size: usize, settings: &[&str]) -> Self {
         install_tls_provider();
         let redis = Redis::start();
@@ -65,7 +65,7 @@ impl Cluster {
                     .set(&format!("presence.lease={}s", LEASE.as_secs()))
                     .set(&format!("presence.offline_grace={}s", GRACE.as_secs()))
                     .set("device.proxy_protocol=required")
-                    // Longer than the balancer takes to notice.
+                    // Longer than the balancer's checks take.
                     .set("shutdown.drain_delay=700ms")
                     .set("shutdown.grace=5s");
                 for setting in settings {
@@ -75,7 +75,7 @@ impl Cluster {
                     builder,
                     addresses: ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
                     daemon: None,
-                    past: Vec::new(),
+                    earlier_log: Vec::new(),
                 }
             })
             .collect();
@@ -94,11 +94,11 @@ impl Cluster {
         for index in 0..size {
             cluster.start_instance(index);
         }
-        wait_until("the balancer knows that they are ready", || {
+        wait_until("the balancer sees a ready gateway", || {
             let response = cluster.try_get("/ready/balancer");
             response.filter(|response| response.status() == 200)
         });
-        wait_until("the balancer lets devices through", || {
+        wait_until("the balancer forwards devices", || {
             let mut device = Device::connect(cluster.device());
             device.try_say("?").then(|| device.line()).flatten()
         });
@@ -126,33 +126,33 @@ impl Cluster {
         super::query(&self.url, sql)
     }
 
-    /// One of the gateways, which must be running.
+    /// A gateway, which must be running.
     #[track_caller]
     pub(crate) fn instance(&self, index: usize) -> &Daemon {
         self.members[index]
             .daemon
             .as_ref()
-            .expect("the instance is down")
+            .expect("the instance is not running")
     }
 
-    /// Those that run.
+    /// The running gateways.
     pub(crate) fn instances(&self) -> impl Iterator<Item = &Daemon> {
         self.members
             .iter()
             .filter_map(|member| member.daemon.as_ref())
     }
 
-    /// Where devices connect at the balancer.
+    /// The balancer's device address.
     pub(crate) fn device(&self) -> SocketAddr {
         self.balancer.devices
     }
 
-    /// Where HTTP clients connect at the balancer.
+    /// The balancer's HTTP address.
     pub(crate) fn http(&self) -> SocketAddr {
         self.balancer.api
     }
 
-    /// Where an instance listens for devices and for HTTP, running or not.
+    /// The device and HTTP addresses of an instance, running or not.
     pub(crate) fn addresses(&self, index: usize) -> [SocketAddr; 2] {
         self.members[index].addresses
     }
@@ -162,26 +162,26 @@ impl Cluster {
         self.client.get(url).send().ok()
     }
 
-    /// Asks through the balancer.
+    /// GET through the balancer.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Response {
         self.try_get(path).unwrap()
     }
 
-    /// Posts through the balancer.
+    /// POST through the balancer.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &Value) -> Response {
         let url = format!("http://{}{path}", self.http());
         self.client.post(url).json(body).send().unwrap()
     }
 
-    /// A text device that has logged in through the balancer.
+    /// A text device that is logged in through the balancer.
     #[track_caller]
     pub(crate) fn log_in(&self, device_id: &str) -> Device {
         Device::connect(self.device()).logged_in(device_id)
     }
 
-    /// A device that has connected to this instance without the balancer, as if it came from one.
+    /// A device that is connected to this instance directly, with the PROXY header of a balancer.
     #[track_caller]
     pub(crate) fn connect_to(&self, index: usize) -> Device {
         let mut device = Device::connect(self.members[index].addresses[0]);
@@ -191,45 +191,45 @@ impl Cluster {
         device
     }
 
-    /// A text device that has logged in at this instance.
+    /// A text device that is logged in at this instance.
     #[track_caller]
     pub(crate) fn log_in_at(&self, index: usize, device_id: &str) -> Device {
         self.connect_to(index).logged_in(device_id)
     }
 
-    /// Every line that an instance has said so far, in all its lives.
+    /// The log of an instance over all its runs.
     pub(crate) fn log(&self, index: usize) -> Vec<Value> {
         let member = &self.members[index];
-        let mut lines = member.past.clone();
+        let mut lines = member.earlier_log.clone();
         lines.extend(member.daemon.iter().flat_map(Daemon::log));
         lines
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL and waits for the exit.
     #[track_caller]
     pub(crate) fn kill(&mut self, index: usize) {
         self.instance(index).signal("KILL");
         self.wait_for_exit(index);
     }
 
-    /// SIGTERM, and the end of it.
+    /// Sends SIGTERM and waits for the exit.
     #[track_caller]
     pub(crate) fn stop(&mut self, index: usize) -> ExitStatus {
         self.instance(index).signal("TERM");
         self.wait_for_exit(index)
     }
 
-    /// Waits until an instance has ended by itself.
+    /// Waits for the exit of an instance.
     #[track_caller]
     pub(crate) fn wait_for_exit(&mut self, index: usize) -> ExitStatus {
         let member = &mut self.members[index];
         let mut daemon = member.daemon.take().unwrap();
         let status = daemon.wait();
-        member.past.extend(daemon.log());
+        member.earlier_log.extend(daemon.log());
         status
     }
 
-    /// Starts it again where it was, and waits until it is ready.
+    /// Starts an instance that is not running, and waits until it is ready.
     #[track_caller]
     pub(crate) fn start_instance(&mut self, index: usize) {
         let member = &mut self.members[index];
@@ -237,7 +237,7 @@ impl Cluster {
         member.daemon = Some(member.builder.duplicate().start());
     }
 
-    /// SIGTERM, and a new start when it has ended well.
+    /// Stops an instance, expects success, and starts it again.
     #[track_caller]
     pub(crate) fn restart(&mut self, index: usize) {
         assert!(self.stop(index).success());
@@ -257,10 +257,10 @@ impl Cluster {
     }
 }
 
-/// What a balancer says first of a device at this address (PROXY protocol, version 2).
+/// The header that a balancer sends for a device at this address (PROXY protocol, version 2).
 pub(crate) fn proxy_header(device: SocketAddr) -> Vec<u8> {
     let SocketAddr::V4(device) = device else {
-        panic!("made-up addresses are of version 4");
+        panic!("pretended addresses are IPv4");
     };
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     header.extend(device.ip().octets());

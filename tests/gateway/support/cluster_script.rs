@@ -1,4 +1,4 @@
-//! `scripts/cluster`, run as whoever tries it out runs it.
+//! `scripts/cluster`, run as a user runs it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -10,18 +10,18 @@ use std::{
 
 use super::{Device, PATIENCE, database_server::free_ports, install_tls_provider, wait_until};
 
-/// A running cluster; told to stop when dropped.
+/// A running cluster; stopped with SIGTERM when dropped.
 pub(crate) struct ClusterScript {
     pub(crate) api: SocketAddr,
     device: SocketAddr,
-    /// Where all its data is.
+    /// The folder with all its data.
     pub(crate) folder: PathBuf,
     child: Child,
     screen: Receiver<String>,
 }
 
 impl ClusterScript {
-    /// So many gateways, once both ports are open.
+    /// Starts this many gateways and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(gateways: usize) -> Self {
         install_tls_provider();
@@ -35,8 +35,8 @@ impl ClusterScript {
         let output = child.stdout.take().unwrap();
         std::thread::spawn(move || {
             for said in BufReader::new(output).lines().map_while(Result::ok) {
-                // Whoever listened may have seen enough.
-                let _unheard = line.send(said);
+                // The test may have stopped reading.
+                let _unread = line.send(said);
             }
         });
         let mut cluster = Self {
@@ -52,7 +52,7 @@ impl ClusterScript {
         cluster
     }
 
-    /// The script, with the gateway under test and these ports of the balancer.
+    /// The script with the gateway under test and these ports for the balancer.
     pub(crate) fn command(http: u16, device: u16) -> Command {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/cluster");
         let mut command = Command::new(script);
@@ -63,13 +63,13 @@ impl ClusterScript {
             )
             .env("CLUSTER_HTTP_PORT", http.to_string())
             .env("CLUSTER_DEVICE_PORT", device.to_string())
-            // As few devices as any limit of open files allows.
+            // Low enough for every limit of open files.
             .env("GATEWAY_DEVICE__MAX_CONNECTIONS", "100")
             .stdin(Stdio::null());
         command
     }
 
-    /// The next line that holds this text.
+    /// Waits for a line of output that contains this text.
     #[track_caller]
     fn wait_for_line(&self, text: &str) -> String {
         let mut others = Vec::new();
@@ -82,12 +82,12 @@ impl ClusterScript {
         }
     }
 
-    /// A device that has connected to the balancer.
+    /// A device that is connected through the balancer.
     pub(crate) fn connect(&self) -> Device {
         Device::connect(self.device)
     }
 
-    /// The ids of the processes that it has started.
+    /// The ids of the processes that the script has started.
     pub(crate) fn processes(&self) -> Vec<String> {
         let pid = self.child.id().to_string();
         let output = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
@@ -104,16 +104,16 @@ impl ClusterScript {
         assert!(status.success());
     }
 
-    /// Waits for the end of the script.
+    /// Waits for the exit of the script.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        wait_until("the cluster ends", || self.child.try_wait().unwrap())
+        wait_until("the cluster exits", || self.child.try_wait().unwrap())
     }
 }
 
 impl Drop for ClusterScript {
     fn drop(&mut self) {
-        // Killed it would leave its processes behind.
+        // SIGKILL would leave its child processes behind.
         if matches!(self.child.try_wait(), Ok(None)) {
             self.signal("TERM");
             let _reaped = self.child.wait();

@@ -1,4 +1,4 @@
-//! Starting, watching and ending the daemon.
+//! Starting, observing and stopping the daemon.
 
 use std::{
     io::{BufRead, BufReader},
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::{Database, DatabaseProxy, Device, PATIENCE, install_tls_provider};
 
-/// What the daemon said, line by line, as it says it.
+/// The daemon's log, collected line by line; the flag is set at the end of the stream.
 #[derive(Default)]
 struct Log {
     lines: Mutex<(Vec<Value>, bool)>,
@@ -48,7 +48,7 @@ impl Log {
             let left = PATIENCE.saturating_sub(started.elapsed());
             assert!(
                 !left.is_zero() && !lines.1,
-                "the log never said: {what}\n{:#?}",
+                "not logged: {what}\n{:#?}",
                 lines.0
             );
             lines = self.more.wait_timeout(lines, left).unwrap().0;
@@ -56,37 +56,37 @@ impl Log {
     }
 }
 
-/// How a daemon is to be started.
+/// Configures a daemon before its start.
 pub(crate) struct Builder {
     folder: Arc<TempDir>,
     settings: Vec<String>,
     wrapper: Option<String>,
-    /// On a server; else it is a file in the folder.
+    /// A database on a server; `None` for a file in the folder.
     database_url: Option<String>,
-    /// Where it listens for devices and for HTTP: any free port, unless a restart has to find the same.
+    /// Device and HTTP port; 0 for any free port.
     ports: [u16; 2],
 }
 
 impl Builder {
-    /// One more setting, as `key=value`.
+    /// Adds a setting, as `key=value`.
     pub(crate) fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
     }
 
-    /// Its database is there, with others on it.
+    /// Uses this database.
     pub(crate) fn on_url(mut self, url: &str) -> Self {
         self.database_url = Some(url.to_owned());
         self
     }
 
-    /// It listens on these ports, for devices and for HTTP, at every start.
+    /// Listens on these ports for devices and for HTTP, at every start.
     pub(crate) fn at(mut self, ports: [u16; 2]) -> Self {
         self.ports = ports;
         self
     }
 
-    /// Its database by way of this network.
+    /// Reaches its database through the proxy that `network` starts for its URL.
     pub(crate) fn through_proxy(
         mut self,
         network: impl FnOnce(&str) -> DatabaseProxy,
@@ -97,13 +97,13 @@ impl Builder {
         (self, proxy)
     }
 
-    /// Starts it by a shell that first does this.
+    /// Starts the daemon from a shell that first runs this script.
     pub(crate) fn after_shell(mut self, shell: &str) -> Self {
         self.wrapper = Some(shell.to_owned());
         self
     }
 
-    /// Another one on the same folder and database with the same settings.
+    /// Another daemon on the same folder and database with the same settings.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             folder: Arc::clone(&self.folder),
@@ -145,7 +145,7 @@ impl Builder {
         command
     }
 
-    /// Starts it and waits until both ports are open.
+    /// Starts the daemon and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(self) -> Daemon {
         install_tls_provider();
@@ -165,7 +165,7 @@ impl Builder {
         }
     }
 
-    /// Starts what is expected to fail, and returns its exit status and what it said.
+    /// Runs a daemon that is expected to fail at its start; returns the exit status and standard error.
     pub(crate) fn run_to_failure(self) -> (ExitStatus, String) {
         let output = self.command().output().unwrap();
         (output.status, String::from_utf8(output.stderr).unwrap())
@@ -196,7 +196,7 @@ impl Daemon {
         }
     }
 
-    /// A daemon in a folder of its own, with a database of its own there.
+    /// A daemon in a folder of its own, with a new database on `database`.
     pub(crate) fn on(database: &Database) -> Builder {
         Builder {
             database_url: database.new_url(),
@@ -209,7 +209,7 @@ impl Daemon {
         Self::builder().start()
     }
 
-    /// Where the database is.
+    /// The URL of the database.
     pub(crate) fn database_url(&self) -> String {
         let file = || format!("sqlite://{}", self.database().display());
         self.builder.database_url.clone().unwrap_or_else(file)
@@ -228,37 +228,37 @@ impl Daemon {
         self.child.id()
     }
 
-    /// A device that has connected and said nothing yet.
+    /// A device that is connected and not logged in.
     pub(crate) fn connect(&self) -> Device {
         Device::connect(self.device)
     }
 
-    /// A text device that has logged in.
+    /// A text device that is logged in.
     #[track_caller]
     pub(crate) fn log_in(&self, device_id: &str) -> Device {
         self.connect().logged_in(device_id)
     }
 
-    /// A text device that has logged in, unless the gateway cannot have it now.
+    /// A text device that is logged in; `None` if the gateway closed the connection instead.
     pub(crate) fn try_log_in(&self, device_id: &str) -> Option<Device> {
         let mut device = self.connect();
         device.say(&super::hello(device_id));
         device.line().map(|_greeting| device)
     }
 
-    /// How many device connections it holds.
+    /// The number of device connections that the gateway holds.
     pub(crate) fn connection_count(&self) -> u64 {
         self.json("/")["devicesConnected"].as_u64().unwrap()
     }
 
-    /// How many files the process has open.
+    /// The number of files that the process has open.
     #[cfg(target_os = "linux")]
     pub(crate) fn open_files(&self) -> u64 {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         open.count().try_into().unwrap()
     }
 
-    /// How many bytes of memory the process has.
+    /// The resident memory of the process, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let output = Command::new("ps")
             .args(["-o", "rss=", "-p", &self.pid().to_string()])
@@ -268,13 +268,13 @@ impl Daemon {
         kib.trim().parse::<u64>().unwrap() * 1024
     }
 
-    /// From now on the process may open this many files.
+    /// Limits the number of files that the process may open.
     #[cfg(target_os = "linux")]
     pub(crate) fn limit_open_files(&self, files: u64) {
         self.limit(rlimit::Resource::NOFILE, files);
     }
 
-    /// Lifts what `ulimit -f` set at its start.
+    /// Removes the limit that `ulimit -f` set at the start.
     #[cfg(target_os = "linux")]
     pub(crate) fn lift_file_size_limit(&self) {
         self.limit(rlimit::Resource::FSIZE, rlimit::INFINITY);
@@ -294,7 +294,7 @@ impl Daemon {
         self.client.get(self.url(path)).send().unwrap()
     }
 
-    /// The JSON behind `path`, which must be there.
+    /// The JSON of a GET that must succeed.
     #[track_caller]
     pub(crate) fn json(&self, path: &str) -> Value {
         let response = self.get(path);
@@ -318,7 +318,7 @@ impl Daemon {
         self.client.delete(self.url(path)).send().unwrap()
     }
 
-    /// The vehicle once it is offline.
+    /// Waits until the vehicle is offline, and returns it.
     #[track_caller]
     pub(crate) fn wait_until_offline(&self, device_id: &str) -> Value {
         super::wait_until("the vehicle is offline", || {
@@ -338,7 +338,7 @@ impl Daemon {
             .wait_for(message, |line| line["message"] == message)
     }
 
-    /// Waits for a log line with this in its message.
+    /// Waits for a log line whose message contains this.
     #[track_caller]
     pub(crate) fn logged_containing(&self, part: &str) -> Value {
         self.log.wait_for(part, |line| {
@@ -348,13 +348,13 @@ impl Daemon {
         })
     }
 
-    /// Waits for a log line in which this field is this text.
+    /// Waits for a log line with this text in this field.
     #[track_caller]
     pub(crate) fn logged_with(&self, field: &str, text: &str) -> Value {
         self.log.wait_for(text, |line| line[field] == text)
     }
 
-    /// Waits for the line that tells why this vehicle's session ended.
+    /// Waits for the log line of the end of this vehicle's session.
     #[track_caller]
     pub(crate) fn logged_disconnect(&self, device_id: &str) -> Value {
         self.log.wait_for("vehicle disconnected", |line| {
@@ -362,7 +362,7 @@ impl Daemon {
         })
     }
 
-    /// Every line so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lines.lock().unwrap().0.clone()
     }
@@ -376,13 +376,13 @@ impl Daemon {
         assert!(status.success());
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the exit of the process.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        super::wait_until("the daemon ends", || self.child.try_wait().unwrap())
+        super::wait_until("the daemon exits", || self.child.try_wait().unwrap())
     }
 
-    /// SIGKILL, and the same daemon again on the same folder.
+    /// Sends SIGKILL and starts the same daemon again on the same folder.
     #[track_caller]
     pub(crate) fn kill_and_restart(mut self) -> Self {
         self.child.kill().unwrap();
@@ -390,7 +390,7 @@ impl Daemon {
         self.restart_builder().start()
     }
 
-    /// Another start on the same folder with the same settings.
+    /// A builder for another start on the same folder with the same settings.
     pub(crate) fn restart_builder(&self) -> Builder {
         self.builder.duplicate()
     }
@@ -398,7 +398,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }

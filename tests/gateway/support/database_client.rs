@@ -1,4 +1,4 @@
-//! Looking into the database from outside, and getting in its way.
+//! Access to the database as another program: queries, changes, locks.
 
 use std::path::Path;
 
@@ -16,12 +16,12 @@ fn connect(url: &str) -> Result<(Runtime, DatabaseConnection), DbErr> {
     Ok((runtime, connection))
 }
 
-/// Whether somebody serves this database.
+/// Whether the database accepts connections.
 pub(crate) fn is_reachable(url: &str) -> bool {
     connect(url).is_ok()
 }
 
-/// The one column that `sql` selects, as text; NULL is the empty text.
+/// The one column that `sql` selects, as text; NULL is an empty string.
 pub(crate) fn query(url: &str, sql: &str) -> Vec<String> {
     let (runtime, connection) = connect(url).unwrap();
     let backend = connection.get_database_backend();
@@ -53,31 +53,30 @@ pub(crate) fn change(url: &str, sql: &str) {
         .unwrap();
 }
 
-/// Changes the schema on a server, and notes it, as a later version of the gateway does it at its start: in its turn, so
-/// that no other one starts meanwhile.
+/// Changes the schema on a server and records the migration, as a later version of the gateway would at its start: under
+/// the lock that keeps other gateways from migrating meanwhile.
 pub(crate) fn migrate_as_later(url: &str, name: &str, changes: &[&str]) {
     let (runtime, connection) = connect(url).unwrap();
-    let turn = match connection.get_database_backend() {
+    let take_lock = match connection.get_database_backend() {
         DbBackend::Postgres => "SELECT pg_advisory_lock(7238943117)",
         _ => "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), 600)",
     };
-    let note =
+    let record =
         format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{name}', 4102358400)");
     runtime
         .block_on(async {
-            connection.execute_unprepared(turn).await?;
+            connection.execute_unprepared(take_lock).await?;
             for change in changes {
                 connection.execute_unprepared(change).await?;
             }
-            connection.execute_unprepared(&note).await?;
-            // The turn ends with the connection.
+            connection.execute_unprepared(&record).await?;
+            // Closing the connection releases the lock.
             connection.close().await
         })
         .unwrap();
 }
 
-/// Another program that holds the write lock of a database file, or rows on a server, until this is
-/// dropped.
+/// A lock that another program holds on a database file, or on rows of a server; released when dropped.
 pub(crate) struct Lock {
     runtime: Runtime,
     connection: DatabaseConnection,
@@ -95,7 +94,7 @@ impl Lock {
         lock
     }
 
-    /// All rows of a table on a server, or some: `table WHERE condition`.
+    /// Locks rows on a server: those of a table, or of `table WHERE condition`.
     pub(crate) fn of_rows(url: &str, table: &str) -> Self {
         let (runtime, connection) = connect(url).unwrap();
         let lock = Self {
@@ -107,12 +106,12 @@ impl Lock {
         lock
     }
 
-    /// Changes something under the lock.
+    /// Changes the database within the transaction that holds the lock.
     pub(crate) fn change(&self, sql: &str) {
         self.run(sql);
     }
 
-    /// Lets go of it and keeps the changes.
+    /// Commits the changes and releases the lock.
     pub(crate) fn commit(self) {
         self.run("COMMIT");
     }

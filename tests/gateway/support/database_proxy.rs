@@ -1,4 +1,4 @@
-//! A network between the gateway and its database that loses or delays what passes.
+//! A TCP proxy between the gateway and its database that delays or drops traffic.
 
 use std::{
     io::{Read, Write},
@@ -12,13 +12,13 @@ use std::{
 
 #[derive(Default)]
 struct State {
-    /// What the gateway says with this in it is held, and all that it says after it on that connection.
+    /// A chunk from the gateway that contains this is held, with everything behind it on that connection.
     hold: Option<&'static [u8]>,
-    /// How many pieces are held.
+    /// The number of chunks that are held.
     held: usize,
-    /// What was held before this many releases is let go.
+    /// The number of calls of [`DatabaseProxy::release`].
     releases: usize,
-    /// Connections up to this one are dead: nothing passes and nobody is told.
+    /// Connections up to this number are dead: nothing passes, and neither side is closed.
     dead: usize,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct DatabaseProxy {
 }
 
 impl DatabaseProxy {
-    /// In front of the server of this URL.
+    /// A proxy to the server of this URL.
     pub(crate) fn to(url: &str) -> Self {
         let address = url.rsplit('@').next().unwrap();
         let address = address.split('/').next().unwrap().to_owned();
@@ -59,19 +59,19 @@ impl DatabaseProxy {
         Self { port, shared }
     }
 
-    /// The same URL by way of this.
+    /// The same URL through the proxy.
     pub(crate) fn url(&self, url: &str) -> String {
         let (user, address) = url.rsplit_once('@').unwrap();
         let (_, database) = address.split_once('/').unwrap();
         format!("{user}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// From now on, holds what the gateway says with this in it.
+    /// Holds chunks from the gateway that contain this text.
     pub(crate) fn hold(&self, text: &'static str) {
         self.shared.state.lock().unwrap().hold = Some(text.as_bytes());
     }
 
-    /// Waits until so many pieces are held.
+    /// Waits until this many chunks are held.
     pub(crate) fn wait_until_held(&self, pieces: usize) {
         let state = self.shared.state.lock().unwrap();
         drop(
@@ -82,7 +82,7 @@ impl DatabaseProxy {
         );
     }
 
-    /// Lets everything pass, what was held too.
+    /// Forwards everything, also what was held.
     pub(crate) fn release(&self) {
         let mut state = self.shared.state.lock().unwrap();
         state.hold = None;
@@ -90,7 +90,7 @@ impl DatabaseProxy {
         self.shared.changed.notify_all();
     }
 
-    /// Loses whatever is said on the connections there are; new ones are well, unless something is held.
+    /// Drops all traffic of the present connections; new ones work.
     pub(crate) fn sever(&self) {
         self.shared.state.lock().unwrap().dead = self.shared.connections.load(Ordering::SeqCst);
     }

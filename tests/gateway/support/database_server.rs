@@ -13,7 +13,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Where a daemon keeps what it stores.
+/// The kind of database that a test runs on.
 #[derive(Clone, Default)]
 pub(crate) enum Database {
     /// A file in the daemon's folder.
@@ -32,7 +32,7 @@ impl Database {
         Self::Server(Arc::new(Server::start(Kind::Postgres)))
     }
 
-    /// A new database on the server, if it is one.
+    /// The URL of a new database on the server; `None` for a file.
     pub(super) fn new_url(&self) -> Option<String> {
         match self {
             Self::Server(server) => Some(server.new_database()),
@@ -40,7 +40,7 @@ impl Database {
         }
     }
 
-    /// The server, of a test that is for servers only.
+    /// The server; panics for a file.
     #[track_caller]
     pub(crate) fn server(&self) -> &Server {
         match self {
@@ -71,7 +71,7 @@ impl Server {
         let data = folder.path().join("data");
         copy(&kind.template(), &data);
         kind.give(folder.path());
-        // Somebody else may take the port before the server does; then it ends, and another is tried.
+        // Another process may take the port first; then the server exits, and another port is tried.
         let mut tries = 0;
         let (port, child) = loop {
             let port = free_port();
@@ -105,14 +105,14 @@ impl Server {
         self.kind.url(self.port, &name)
     }
 
-    /// Stops it in the hardest way.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it again where it was.
+    /// Starts the server again on the same folder and port.
     pub(crate) fn restart(&self) {
         let mut child = self.kind.spawn(self.folder.path(), self.port);
         assert!(
@@ -123,7 +123,7 @@ impl Server {
         *self.child.lock().unwrap() = child;
     }
 
-    /// It neither answers nor hangs up, until [`Server::resume`].
+    /// Stops the server's processes, without closing connections, until [`Server::resume`].
     pub(crate) fn stall(&self) {
         self.signal("STOP");
     }
@@ -132,19 +132,19 @@ impl Server {
         self.signal("CONT");
     }
 
-    /// Where the server writes.
+    /// The folder with the server's data and log.
     pub(super) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     fn signal(&self, name: &str) {
         let pid = self.child.lock().unwrap().id().to_string();
-        // PostgreSQL serves each connection by a process of its own.
+        // PostgreSQL has a process for each connection.
         let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
         let children = String::from_utf8(children.stdout).unwrap();
         for pid in [pid.as_str()].into_iter().chain(children.lines()) {
-            // One that has just ended is as good as told.
-            let _told = Command::new("kill")
+            // It may have exited already.
+            let _signalled = Command::new("kill")
                 .args([&format!("-{name}"), pid])
                 .stderr(Stdio::null())
                 .status()
@@ -176,7 +176,7 @@ impl Kind {
         format!("{scheme}://{user}@127.0.0.1:{port}/{database}")
     }
 
-    /// A database that is always there.
+    /// The URL of a database that always exists.
     fn own_url(self, port: u16) -> String {
         let database = match self {
             Self::MariaDb => "mysql",
@@ -185,7 +185,7 @@ impl Kind {
         self.url(port, database)
     }
 
-    /// A data folder as it is before the first start, made once for all tests.
+    /// A data folder as it is before the first start, created once for all tests.
     fn template(self) -> PathBuf {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(self.name());
         let ready = folder.join("ready");
@@ -203,7 +203,7 @@ impl Kind {
                     .arg(format!("--datadir={}", data.display()))
                     .output(),
                 Self::Postgres => {
-                    // Made where its user may write, and moved.
+                    // Created where the server's user may write, then copied.
                     let made = TempDir::new().unwrap();
                     self.give(made.path());
                     let output = as_server_user("initdb")
@@ -265,7 +265,7 @@ impl Kind {
             })
     }
 
-    /// Whether it answers; false once it has ended.
+    /// Waits until the server accepts connections; false if it exited instead.
     fn is_up(self, child: &mut Child, port: u16) -> bool {
         super::wait_until("the database server answers", || {
             if child.try_wait().unwrap().is_some() {
@@ -275,7 +275,7 @@ impl Kind {
         })
     }
 
-    /// Lets the server's user write to this folder.
+    /// Makes the server's user the owner of this folder.
     fn give(self, folder: &Path) {
         if self == Self::Postgres && is_root() {
             let status = Command::new("chown")
@@ -327,12 +327,12 @@ pub(super) fn free_port() -> u16 {
     port
 }
 
-/// Ports that nobody listens on, each another one. None of those that the system gives to outgoing connections:
-/// what is stopped and started again would find its port taken by one. Until this test ends no other one gets them: much
-/// may happen before somebody listens there.
+/// Distinct free ports, reserved for this test until its process ends, as it may take a while until they are bound.
+/// They are outside the range that the system gives to outgoing connections, so that a server which is restarted finds its
+/// port free.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    /// Locks on a file for each port that a test has.
-    static TAKEN: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
+    /// Locks on one file for each reserved port.
+    static RESERVED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
     fs::create_dir_all(&folder).unwrap();
     [(); N].map(|()| {
@@ -340,7 +340,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
             let port = fastrand::u16(10_000..32_000);
             let lock = fs::File::create(folder.join(port.to_string())).unwrap();
             if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                TAKEN.lock().unwrap().push(lock);
+                RESERVED.lock().unwrap().push(lock);
                 return port;
             }
         }

@@ -27,7 +27,7 @@ impl Device {
         Self::from_stream(TcpStream::connect(address).unwrap())
     }
 
-    /// A device whose operating system takes very little that it does not read.
+    /// A device with a small receive buffer, so that the gateway's writes block soon.
     pub(crate) fn connect_with_small_buffer(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -35,7 +35,7 @@ impl Device {
         Self::from_stream(socket.into())
     }
 
-    /// A peer on a connection that is there.
+    /// A device on an open connection.
     pub(crate) fn from_stream(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -76,17 +76,17 @@ impl Device {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Says it, unless the gateway has closed; whether it could.
+    /// Sends text; false if the gateway has closed.
     pub(crate) fn try_say(&mut self, text: &str) -> bool {
         self.try_send(text.as_bytes())
     }
 
-    /// Sends it, unless the gateway has closed; whether it could.
+    /// Sends bytes; false if the gateway has closed.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// Sends as much as the network takes at once.
+    /// Sends as much as fits into the socket buffers at once.
     pub(crate) fn send_what_fits(&mut self, mut bytes: &[u8]) {
         self.stream.set_nonblocking(true).unwrap();
         while let Ok(written @ 1..) = self.stream.write(bytes) {
@@ -95,7 +95,7 @@ impl Device {
         self.stream.set_nonblocking(false).unwrap();
     }
 
-    /// The device has nothing more to say, and still listens.
+    /// Closes the sending direction only.
     pub(crate) fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -115,19 +115,19 @@ impl Device {
                 }
                 Ok(read) => self.received.extend_from_slice(&chunk[..read]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("nothing from the gateway within {PATIENCE:?}: {error}"),
+                Err(error) => panic!("no line within {PATIENCE:?}: {error}"),
             }
         }
     }
 
-    /// The first whole line of what was received.
+    /// The first complete line of the received bytes.
     fn take_line(&mut self) -> Option<String> {
         let end = self.received.iter().position(|&byte| byte == b'\n')?;
         let line: Vec<u8> = self.received.drain(..=end).collect();
         Some(String::from_utf8(line[..end].to_vec()).unwrap())
     }
 
-    /// The next line, however long it takes; `None` once the connection is over, in whatever way.
+    /// The next line, without a timeout; `None` at the end of the connection, also by an error.
     pub(crate) fn line_or_end(&mut self) -> Option<String> {
         self.stream.set_read_timeout(None).unwrap();
         loop {
@@ -142,13 +142,13 @@ impl Device {
         }
     }
 
-    /// The next line is this sentence.
+    /// Expects this sentence as the next line.
     #[track_caller]
     pub(crate) fn expect(&mut self, sentence: &str) {
         assert_eq!(self.line().as_deref(), Some(sentence));
     }
 
-    /// What comes next is this, whatever ends it.
+    /// Expects these bytes next, with or without a line end.
     #[track_caller]
     pub(crate) fn expect_prefix(&mut self, text: &str) {
         while self.received.len() < text.len() {
@@ -168,7 +168,7 @@ impl Device {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// The next line is a reply with this message.
+    /// Expects a JSON reply with this message.
     #[track_caller]
     pub(crate) fn expect_reply(&mut self, message: &str) {
         assert_eq!(
@@ -177,23 +177,23 @@ impl Device {
         );
     }
 
-    /// Says nothing and hears nothing for this long.
+    /// Expects that nothing arrives for this long.
     #[track_caller]
     pub(crate) fn expect_silence(&mut self, length: Duration) {
         assert_eq!(self.received, b"");
         self.stream.set_read_timeout(Some(length)).unwrap();
-        let heard = self.stream.read(&mut [0; 1]);
+        let received = self.stream.read(&mut [0; 1]);
         assert!(
-            heard.as_ref().is_err_and(|error| matches!(
+            received.as_ref().is_err_and(|error| matches!(
                 error.kind(),
                 ErrorKind::WouldBlock | ErrorKind::TimedOut
             )),
-            "the gateway was to be silent: {heard:?}"
+            "expected silence: {received:?}"
         );
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
-    /// The gateway has closed and said nothing more.
+    /// Expects that the gateway closes without another line.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) {
         assert_eq!(self.line(), None);

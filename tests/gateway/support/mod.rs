@@ -1,4 +1,4 @@
-//! The real daemon on free ports with a folder of its own, and the peers that talk to it.
+//! The daemon, the servers that it needs, and the peers that talk to it; each on ports and in folders of its own.
 
 mod async_device;
 mod balancer;
@@ -37,7 +37,7 @@ pub(crate) use tool::{expect_success, node, tool};
 pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 
-/// Makes tests of these functions, one for each kind of database: what holds on a file holds on a server.
+/// Makes three tests of each function: on a `SQLite` file, on `MariaDB` and on `PostgreSQL`.
 macro_rules! on_every_database {
     ($($test:ident),+ $(,)?) => {
         $(mod $test {
@@ -62,7 +62,7 @@ macro_rules! on_every_database {
 }
 pub(crate) use on_every_database;
 
-/// The same for what only servers do.
+/// Makes two tests of each function: on `MariaDB` and on `PostgreSQL`.
 macro_rules! on_every_server {
     ($($test:ident),+ $(,)?) => {
         $(mod $test {

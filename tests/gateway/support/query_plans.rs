@@ -1,17 +1,17 @@
-//! How a database finds what it is asked for, as it says itself of the statements that it gets.
+//! Query plans as database servers log them.
 
 use std::fs;
 
 use super::{Database, change};
 
-/// The most that a step of a purge reads, and more than anything else needs.
+/// The most rows that one step may read: a purge reads that many, everything else less.
 const MOST_ROWS: f64 = 512.0;
 
 impl Database {
-    /// From now on new connections to this database note how they do what they are told.
+    /// Lets the server log the plans of statements on new connections to this database.
     pub(crate) fn log_query_plans(&self, url: &str) {
         let Self::Server(server) = self else {
-            // A file says it of a statement that one shows it: see the unit tests of the store.
+            // The unit tests of the store explain the statements for SQLite.
             return;
         };
         let name = url.rsplit('/').next().unwrap();
@@ -36,7 +36,7 @@ impl Database {
         }
     }
 
-    /// Since then nobody has walked through any of these tables.
+    /// Expects that no logged statement scanned any of these tables.
     #[track_caller]
     pub(crate) fn expect_indexes(&self, url: &str, tables: &[&str]) {
         let Self::Server(server) = self else {
@@ -53,20 +53,20 @@ impl Database {
                 .collect();
             assert!(plans.len() > 10, "{table}: {plans:#?}");
             for plan in plans {
-                let walks = if is_mysql {
-                    // What was really read.
+                let is_scan = if is_mysql {
+                    // The number of rows that were read.
                     let rows: f64 = plan.split('\t').nth(9).unwrap().parse().unwrap_or(0.0);
                     rows > MOST_ROWS
                 } else {
                     plan.contains("Seq Scan")
                 };
-                assert!(!walks, "{plan}");
+                assert!(!is_scan, "{plan}");
             }
         }
     }
 }
 
-/// Whether this line is a step of a plan that looks into the table.
+/// Whether this line is a step of a plan that reads the table.
 fn is_step(line: &str, table: &str, is_mysql: bool) -> bool {
     if is_mysql {
         // # explain: id select_type table type possible_keys key key_len ref rows r_rows …

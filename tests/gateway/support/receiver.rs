@@ -1,4 +1,4 @@
-//! A receiver of webhooks: checks what comes by the public library, keeps it, and answers as it is told to.
+//! A receiver of webhooks: verifies each message with the public library, keeps it, and reacts as the test chooses.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -18,18 +18,18 @@ use standardwebhooks::Webhook;
 
 use super::PATIENCE;
 
-/// What a receiver does with a message.
+/// The reaction of a receiver to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reaction {
-    /// Answers at once.
+    /// Answers with this status at once.
     Answer(u16),
-    /// Answers, and then leaves the body unfinished.
+    /// Answers with this status and never finishes the body.
     AnswerSlowly(u16),
-    /// Takes it and says nothing.
+    /// Never answers.
     Silence,
     /// Resets the connection.
     Reset,
-    /// Answers 503, and wants to be left alone for so many seconds.
+    /// Answers 503 with this many seconds in `Retry-After`.
     Busy(u32),
 }
 
@@ -39,11 +39,11 @@ impl From<u16> for Reaction {
     }
 }
 
-/// A message that came, and what was done with it.
+/// A message that arrived, and the reaction to it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Received {
     pub(crate) id: String,
-    /// Of the attempt, as the header has it.
+    /// The timestamp header of the attempt.
     pub(crate) timestamp: String,
     pub(crate) signature: String,
     pub(crate) raw: String,
@@ -64,7 +64,7 @@ impl Received {
         self.body["data"]["deviceId"].as_str().unwrap()
     }
 
-    /// Those by which it is checked.
+    /// The headers that a verifier needs.
     pub(crate) fn headers(&self) -> [(&'static str, &str); 3] {
         [
             ("webhook-id", &self.id),
@@ -81,7 +81,7 @@ impl Received {
 
 #[derive(Default)]
 struct Inbox {
-    /// Where an answer of 302 points to.
+    /// The `Location` of an answer 302.
     location: Mutex<String>,
     received: Mutex<Vec<Received>>,
     more: Condvar,
@@ -89,24 +89,24 @@ struct Inbox {
     next: AtomicUsize,
 }
 
-/// Listens until the test ends.
+/// An HTTP server that runs until the test ends.
 pub(crate) struct Receiver {
     address: SocketAddr,
     inbox: Arc<Inbox>,
 }
 
 impl Receiver {
-    /// The secret of its setting.
+    /// The secret of endpoints in settings.
     pub(crate) const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
-    /// Does with the nth message, counted from 0, what this says.
+    /// Reacts to the nth message, counted from 0, as `react` says.
     pub(crate) fn start<R: Into<Reaction>>(
         react: impl Fn(usize) -> R + Send + Sync + 'static,
     ) -> Self {
         Self::start_with_body(move |nth, _body| react(nth))
     }
 
-    /// The same by what the message says.
+    /// Like [`Receiver::start`]; `react` also gets the message.
     pub(crate) fn start_with_body<R: Into<Reaction>>(
         react: impl Fn(usize, &Value) -> R + Send + Sync + 'static,
     ) -> Self {
@@ -127,7 +127,7 @@ impl Receiver {
         receiver
     }
 
-    /// Sends whoever comes elsewhere.
+    /// Answers every message with a redirect.
     pub(crate) fn redirecting_to(location: &str) -> Self {
         let receiver = Self::start(|_| 302);
         location.clone_into(&mut receiver.inbox.location.lock().unwrap());
@@ -138,33 +138,33 @@ impl Receiver {
         format!("http://{}/hooks", self.address)
     }
 
-    /// The setting by which a gateway sends it these events; all of them if none are named.
+    /// The setting that makes this receiver an endpoint for these events; for all if none are named.
     pub(crate) fn setting(&self, events: &[&str]) -> String {
         setting(&[(self, events)])
     }
 
-    /// Takes messages that are signed with this, too.
+    /// Accepts messages that are signed with this secret, too.
     pub(crate) fn accept_secret(&self, secret: &str) {
         self.inbox.secrets.lock().unwrap().push(secret.to_owned());
     }
 
-    /// All that came so far.
+    /// All attempts so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.inbox.received.lock().unwrap().clone()
     }
 
-    /// How much came so far.
+    /// The number of attempts so far.
     pub(crate) fn count(&self) -> usize {
         self.inbox.received.lock().unwrap().len()
     }
 
-    /// Waits until what came is enough, by this.
+    /// Waits until `is_enough` accepts the attempts.
     #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, is_enough: impl Fn(&[Received]) -> bool) {
         self.wait_for_within(PATIENCE, what, is_enough);
     }
 
-    /// [`Receiver::wait_for`] with another patience.
+    /// [`Receiver::wait_for`] with another timeout.
     #[track_caller]
     pub(crate) fn wait_for_within(
         &self,
@@ -178,14 +178,14 @@ impl Receiver {
             let left = patience.saturating_sub(started.elapsed());
             assert!(
                 !left.is_zero(),
-                "not within {patience:?}: {what} ({} came)",
+                "not within {patience:?}: {what} ({} attempts)",
                 received.len()
             );
             received = self.inbox.more.wait_timeout(received, left).unwrap().0;
         }
     }
 
-    /// What was answered with success, once there are so many.
+    /// Waits until this many messages are delivered, and returns all that are.
     #[track_caller]
     pub(crate) fn wait_for_delivered(&self, count: usize) -> Vec<Received> {
         let delivered =
@@ -199,7 +199,7 @@ impl Receiver {
     }
 }
 
-/// The setting by which a gateway sends these receivers these events.
+/// The setting that makes these receivers endpoints for these events.
 pub(crate) fn setting(receivers: &[(&Receiver, &[&str])]) -> String {
     let endpoints: Value = receivers
         .iter()
@@ -210,10 +210,10 @@ pub(crate) fn setting(receivers: &[(&Receiver, &[&str])]) -> String {
     format!("webhooks.endpoints={endpoints}")
 }
 
-/// Takes requests on one connection until either side has enough.
+/// Serves requests on one connection until either side closes it.
 fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Reaction) {
     let mut reader = BufReader::new(stream);
-    // A gateway that was killed breaks off.
+    // A gateway that is killed cuts the connection.
     while let Some((headers, raw)) = next_request(&mut reader) {
         let secrets = inbox.secrets.lock().unwrap().clone();
         let is_signed = secrets.iter().any(|secret| {
@@ -255,7 +255,7 @@ fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Rea
         };
         let promised = if body.is_empty() { 0 } else { 100 };
         let answer =
-            format!("HTTP/1.1 {status} Whatever\r\n{more}content-length: {promised}\r\n\r\n{body}");
+            format!("HTTP/1.1 {status} Status\r\n{more}content-length: {promised}\r\n\r\n{body}");
         if (&mut &*stream).write_all(answer.as_bytes()).is_err() {
             return;
         }
@@ -267,9 +267,9 @@ fn serve(stream: &TcpStream, inbox: &Inbox, react: &dyn Fn(usize, &Value) -> Rea
 
 fn wait_for_exit(mut reader: BufReader<&TcpStream>) {
     let mut rest = Vec::new();
-    // How the other side ends it does not matter.
+    // An error ends the connection as well.
     let _ended = reader.read_to_end(&mut rest);
-    assert_eq!(rest, b"", "a request before the answer to the last");
+    assert_eq!(rest, b"", "a request before the previous answer");
 }
 
 fn next_request(reader: &mut BufReader<&TcpStream>) -> Option<(HeaderMap, String)> {

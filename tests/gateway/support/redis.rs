@@ -1,4 +1,4 @@
-//! Redis: the program `redis-server`, and a peer that publishes and hears.
+//! Redis: the program `redis-server`, and a client that publishes and subscribes.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ pub(crate) struct Redis {
     port: u16,
     options: Vec<String>,
     password: Option<&'static str>,
-    /// The port where it speaks TLS, and where its certificate is.
+    /// The TLS port, and the folder of the certificate.
     encrypted: Option<(u16, TempDir)>,
     folder: TempDir,
     child: Mutex<Child>,
@@ -29,11 +29,11 @@ impl Redis {
         Self::start_as(None, &[])
     }
 
-    /// A cluster of one.
+    /// A Redis Cluster of one node.
     pub(crate) fn cluster() -> Self {
         let bus = free_port().to_string();
         let mut options = vec!["--cluster-enabled", "yes", "--cluster-port", &bus];
-        // Alone it never learns its own address.
+        // A single node never learns its own address.
         options.extend(["--cluster-announce-ip", "127.0.0.1"]);
         let redis = Self::start_as(None, &options);
         let mut peer = redis.connect();
@@ -51,7 +51,7 @@ impl Redis {
         Self::start_as(Some(password), &["--requirepass", password])
     }
 
-    /// With a user who may do this, and nothing else.
+    /// With a user that has these rights only.
     pub(crate) fn with_user(rules: &str) -> Self {
         let redis = Self::start();
         let mut peer = redis.connect();
@@ -64,7 +64,7 @@ impl Redis {
         redis
     }
 
-    /// One that knows where this server is, by that name, with these further settings: a sentinel.
+    /// A sentinel that monitors this server under `name`, with further settings.
     pub(crate) fn sentinel_of(redis: &Self, name: &str, more: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("sentinel.conf");
@@ -93,7 +93,7 @@ impl Redis {
         }
     }
 
-    /// That speaks TLS as well, on a port of its own; and the file of the authority that has signed its certificate.
+    /// A server with a TLS port; returns the file of the authority that signed its certificate, too.
     pub(crate) fn with_tls() -> (Self, PathBuf) {
         let folder = TempDir::new().unwrap();
         let file = |name: &str| folder.path().join(name);
@@ -122,7 +122,7 @@ impl Redis {
     fn start_as(password: Option<&'static str>, options: &[&str]) -> Self {
         let options: Vec<_> = options.iter().map(|&option| option.to_owned()).collect();
         let folder = TempDir::new().unwrap();
-        // Somebody else may take the port before the server does; then it ends, and another is tried.
+        // Another process may take the port first; then the server exits, and another port is tried.
         for _ in 0..5 {
             let port = free_port();
             if let Some(child) = spawn(&folder, port, &options) {
@@ -151,20 +151,20 @@ impl Redis {
         }
     }
 
-    /// Where it speaks TLS.
+    /// The URL of the TLS port.
     pub(crate) fn encrypted_url(&self) -> String {
         let (port, _) = self.encrypted.as_ref().unwrap();
         format!("rediss://127.0.0.1:{port}")
     }
 
-    /// Stops it in the hardest way.
+    /// Sends SIGKILL and waits for the exit.
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Starts it again on the same port.
+    /// Starts the server again on the same port.
     pub(crate) fn restart(&self) {
         let child = wait_until("redis-server has its port again", || {
             spawn(&self.folder, self.port, &self.options)
@@ -172,7 +172,7 @@ impl Redis {
         *self.child.lock().unwrap() = child;
     }
 
-    /// It goes on listening and says nothing.
+    /// Stops the process without closing connections, until [`Redis::resume`].
     pub(crate) fn pause(&self) {
         self.signal("STOP");
     }
@@ -190,7 +190,7 @@ impl Redis {
         assert!(status.success());
     }
 
-    /// Publishes, and tells how many heard it.
+    /// Publishes a message and returns the number of receivers.
     pub(crate) fn publish(&self, channel: &str, message: &str) -> u64 {
         let mut peer = self.connect();
         peer.send(&["PUBLISH", channel, message]);
@@ -198,24 +198,24 @@ impl Redis {
         receivers.strip_prefix(':').unwrap().parse().unwrap()
     }
 
-    /// Publishes all of these at once.
+    /// Publishes these messages in one write.
     pub(crate) fn publish_all(&self, channel: &str, messages: &[String]) {
         let mut peer = self.connect();
         let publish = messages.iter().map(|message| ["PUBLISH", channel, message]);
         peer.send_all(publish);
         for _ in messages {
-            assert_eq!(peer.line(), ":1", "one instance hears it");
+            assert_eq!(peer.line(), ":1", "one instance receives it");
         }
     }
 
-    /// Breaks the connections of all that hear channels; they come back.
+    /// Closes the connections of all subscribers; they reconnect.
     pub(crate) fn disconnect_subscribers(&self) {
         let mut peer = self.connect();
         peer.send(&["CLIENT", "KILL", "TYPE", "pubsub"]);
         peer.line();
     }
 
-    /// How many hear a channel.
+    /// The number of subscribers of a channel.
     pub(crate) fn subscriber_count(&self, channel: &str) -> u64 {
         let mut peer = self.connect();
         peer.send(&["PUBSUB", "NUMSUB", channel]);
@@ -224,7 +224,7 @@ impl Redis {
         peer.line().strip_prefix(':').unwrap().parse().unwrap()
     }
 
-    /// Hears a channel from now on.
+    /// Subscribes to a channel.
     pub(crate) fn subscribe(&self, channel: &str) -> Subscription {
         let mut peer = self.connect();
         peer.send(&["SUBSCRIBE", channel]);
@@ -247,14 +247,14 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let mut child = self.child.lock().unwrap();
         let _ended = child.kill();
         let _reaped = child.wait();
     }
 }
 
-/// Makes an authority and a certificate of it for this host, with its key.
+/// Creates an authority, and a certificate of it for this host with its key.
 fn certify(folder: &Path) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -270,7 +270,7 @@ fn certify(folder: &Path) {
     fs::write(folder.join("key"), key.serialize_pem()).unwrap();
 }
 
-/// None if it ended because somebody else has the port.
+/// Starts the server; `None` if it exited because the port is taken.
 fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
     let log = fs::File::create(folder.path().join("log")).unwrap();
     let mut command = Command::new("redis-server");
@@ -292,13 +292,13 @@ fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
         }
         let mut peer = RedisConnection::connect(address).ok()?;
         peer.send(&["PING"]);
-        // It wants a password, or answers.
+        // Any reply will do: it may ask for a password.
         (!peer.line().is_empty()).then_some(true)
     });
     up.then_some(child)
 }
 
-/// What is published on one channel.
+/// A subscription to one channel.
 pub(crate) struct Subscription(RedisConnection);
 
 impl Subscription {
@@ -311,7 +311,7 @@ impl Subscription {
     }
 }
 
-/// As much of the protocol as tests need.
+/// A client with the part of the protocol that tests need.
 struct RedisConnection(BufReader<TcpStream>);
 
 impl RedisConnection {

@@ -1,4 +1,4 @@
-//! Sentences that many tests say and expect.
+//! Sentences of the protocol that many tests use.
 
 pub(crate) const GREETING: &str = "HI, NICE TO MEET YOU!";
 pub(crate) const THANKS: &str = "OK, THANKS!";

@@ -1,4 +1,4 @@
-//! The device in the box, run as its users run it.
+//! `vehicle-gateway simulate`, run as a user runs it.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -17,7 +17,7 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
-    /// Simulates at this device port with these further arguments.
+    /// Starts a simulation against this device port with further arguments.
     pub(crate) fn start(gateway: SocketAddr, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
             .args(["simulate", "--connect", &gateway.to_string()])
@@ -30,8 +30,8 @@ impl Simulation {
         let output = child.stdout.take().unwrap();
         std::thread::spawn(move || {
             for said in BufReader::new(output).lines().map_while(Result::ok) {
-                // Whoever listened may have seen enough.
-                let _unheard = line.send(said);
+                // The test may have stopped reading.
+                let _unread = line.send(said);
             }
         });
         Self {
@@ -45,13 +45,13 @@ impl Simulation {
         writeln!(self.keyboard, "{line}").unwrap();
     }
 
-    /// The next line that holds this text.
+    /// Waits for a line of output that contains this text.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, text: &str) -> String {
         self.next_line(text, |line| line.contains(text))
     }
 
-    /// The numbers of the summary's line about this.
+    /// The numbers in the line of the summary about this subject.
     #[track_caller]
     pub(crate) fn summary(&self, subject: &str) -> Vec<u64> {
         self.next_line(subject, |line| line.starts_with(subject))
@@ -81,16 +81,16 @@ impl Simulation {
         assert!(status.success());
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the exit of the process.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        super::wait_until("the simulation ends", || self.child.try_wait().unwrap())
+        super::wait_until("the simulation exits", || self.child.try_wait().unwrap())
     }
 }
 
 impl Drop for Simulation {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }

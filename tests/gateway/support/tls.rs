@@ -1,4 +1,4 @@
-//! What the HTTP client of these tests wants before it asks anybody, even without TLS.
+//! The crypto provider that the HTTP client of these tests needs, even without TLS.
 
 use std::sync::Once;
 
@@ -6,7 +6,7 @@ use rustls::crypto::ring;
 
 static PROVIDED: Once = Once::new();
 
-/// The gateway's own client names its means of encryption; the same library with its defaults takes those of the process.
+/// Installs the default provider of the process, once. The gateway's own client names its provider itself.
 pub(crate) fn install_tls_provider() {
     PROVIDED.call_once(|| ring::default_provider().install_default().unwrap());
 }

@@ -1,4 +1,4 @@
-//! Public tools that judge what others read.
+//! Public tools that check what the gateway produces.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ pub(crate) fn tool(name: &str) -> Command {
     Command::new(format!("{}/{name}", folder()))
 }
 
-/// A program in JavaScript that uses what `tests/verifiers/package.json` lists.
+/// A JavaScript program that uses the packages of `tests/verifiers/package.json`.
 pub(crate) fn node(program: &str) -> Command {
     let mut command = Command::new("node");
     command
@@ -21,7 +21,7 @@ pub(crate) fn node(program: &str) -> Command {
     command
 }
 
-/// Runs it, and shows what it said if that did not go well; what it said on standard output.
+/// Runs a command that must succeed and returns its standard output; a failure shows all of its output.
 #[track_caller]
 pub(crate) fn expect_success(command: &mut Command) -> String {
     let output = command.output().unwrap();

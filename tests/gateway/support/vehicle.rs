@@ -1,4 +1,4 @@
-//! A vehicle that hears commands, in either dialect, and the operator who gives them.
+//! A vehicle in either dialect, and the commands that operators send to it.
 
 use std::thread::{self, JoinHandle};
 
@@ -42,13 +42,13 @@ impl Vehicle {
         vehicle
     }
 
-    /// The next thing that it hears is this command.
+    /// Expects this command next.
     #[track_caller]
     pub(crate) fn expect_command(&mut self, sentence: &str) {
         self.expect("command", sentence);
     }
 
-    /// The next thing that it hears is this reply.
+    /// Expects this reply next.
     #[track_caller]
     pub(crate) fn expect_reply(&mut self, sentence: &str) {
         self.expect("reply", sentence);
@@ -65,7 +65,7 @@ impl Vehicle {
         }
     }
 
-    /// Opens an exchange.
+    /// Sends a sentence that the gateway answers.
     pub(crate) fn send_message(&mut self, sentence: &str) {
         self.send("message", sentence);
     }
@@ -85,7 +85,7 @@ impl Vehicle {
         self.device.say(&said);
     }
 
-    /// Nothing was said to it so far that it has not heard: the gateway answers in order.
+    /// Expects that no line is left unread: the gateway answers in order.
     #[track_caller]
     pub(crate) fn expect_nothing_more(&mut self) {
         self.send_message("PING.");
@@ -93,7 +93,7 @@ impl Vehicle {
     }
 }
 
-/// What the operator was told.
+/// The API's response to a command.
 #[derive(Debug)]
 pub(crate) struct CommandResponse {
     pub(crate) status: u16,
@@ -102,7 +102,7 @@ pub(crate) struct CommandResponse {
 }
 
 impl CommandResponse {
-    /// The status, and the problem's name or the status of the command.
+    /// The HTTP status, and the problem type or the status of the command.
     pub(crate) fn outcome(&self) -> (u16, &str) {
         let name = self.body["type"].as_str().map(|name| {
             name.strip_prefix("urn:vehicle-gateway:problem:")
@@ -119,7 +119,7 @@ impl CommandResponse {
     }
 }
 
-/// A request that waits for its answer.
+/// A request whose response is pending.
 pub(crate) struct PendingResponse(JoinHandle<CommandResponse>);
 
 impl PendingResponse {
@@ -130,18 +130,18 @@ impl PendingResponse {
 }
 
 impl Daemon {
-    /// Posts to `/service/…` and waits for the answer.
+    /// Posts to `/service/…` and waits for the response.
     #[track_caller]
     pub(crate) fn send_command(&self, path: &str, body: &Value) -> CommandResponse {
         self.start_command(path, body).response()
     }
 
-    /// Posts to `/service/…` and goes on.
+    /// Posts to `/service/…` without waiting for the response.
     pub(crate) fn start_command(&self, path: &str, body: &Value) -> PendingResponse {
         self.start_command_with_key(path, body, None)
     }
 
-    /// Posts to `/service/…` with an idempotency key, and goes on.
+    /// Posts to `/service/…` with an idempotency key, without waiting for the response.
     pub(crate) fn start_command_with_key(
         &self,
         path: &str,
@@ -178,13 +178,13 @@ impl Daemon {
             .collect()
     }
 
-    /// A command as the log has it.
+    /// The record of a command.
     #[track_caller]
     pub(crate) fn command_record(&self, device_id: &str, id: &str) -> Value {
         self.json(&format!("/vehicles/{device_id}/commands/{id}"))
     }
 
-    /// The command of this vehicle once it is in this state.
+    /// Waits until the vehicle's commands, oldest first, have these states.
     #[track_caller]
     pub(crate) fn wait_for_command_states(&self, device_id: &str, states: &[&str]) {
         super::wait_until(&format!("{device_id}: {states:?}"), || {

@@ -1,11 +1,11 @@
-//! Waiting for something to become true.
+//! Waiting for a condition.
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test fails. Never waited for when all is well.
+/// The time after which a wait fails its test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Asks until the answer is there; asking (a request, a query) is what paces the loop.
+/// Calls `ask` until it returns something. `ask` paces the loop: it is a request or a query.
 #[track_caller]
 pub(crate) fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();

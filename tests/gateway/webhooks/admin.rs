@@ -1,4 +1,4 @@
-//! Endpoints over REST, and what operators see and do when one of them has trouble.
+//! Endpoints over REST: creation, messages, retries, disabling, pauses.
 
 use serde_json::{Value, json};
 
@@ -44,12 +44,12 @@ fn an_endpoint_gets_its_events_from_creation_to_deletion(database: &Database) {
     create_endpoint(&daemon, &other, &json!({ "events": ["battery"] }));
     send_reports(&daemon, "truck-1", 2..=3);
     send_reports(&daemon, "truck-2", 4..=4);
-    let told: Vec<_> = receiver
+    let summaries: Vec<_> = receiver
         .wait_for_delivered(2)
         .iter()
         .map(|it| (it.sequence(), it.body["data"]["vehicle"]["battery"].clone()))
         .collect();
-    assert_eq!(told, [(1, json!(2)), (2, json!(3))]);
+    assert_eq!(summaries, [(1, json!(2)), (2, json!(3))]);
     let newest = &wait_for_messages(&daemon, &path, "delivered", 2)[0];
     assert_eq!(
         [
@@ -63,7 +63,7 @@ fn an_endpoint_gets_its_events_from_creation_to_deletion(database: &Database) {
     assert!(newest["durationMs"].is_u64());
     assert_eq!(daemon.json(&path)["pending"], 0);
 
-    // Of what happens while it is disabled it never hears.
+    // It never gets events of the time in which it is disabled.
     assert_eq!(
         daemon.patch(&path, &json!({ "enabled": false })).status(),
         200
@@ -85,7 +85,7 @@ fn an_endpoint_gets_its_events_from_creation_to_deletion(database: &Database) {
 }
 
 fn failed_messages_are_sent_again_on_request(database: &Database) {
-    // The endpoint is well; these messages it does not want.
+    // The endpoint works; it rejects these messages.
     let receiver = Receiver::start(|nth| [422, 200][usize::from(nth >= 4)]);
     let daemon = start_daemon(database, &[r#"webhooks.retry_schedule=["0s"]"#]);
     let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
@@ -101,13 +101,13 @@ fn failed_messages_are_sent_again_on_request(database: &Database) {
             [&json!(1), &json!(422), &json!("answered 422")]
         );
     }
-    // Of the second only.
+    // Retries the second message only.
     let id = failed[2]["id"].as_str().unwrap();
     let retry = daemon.post(&format!("{path}/messages/{id}/retry"), &json!({}));
     assert_eq!(retry.status(), 202);
     let delivered = receiver.wait_for_delivered(1).pop().unwrap();
     assert_eq!((&*delivered.id, delivered.sequence()), (id, 2));
-    // What was delivered can be had again, too.
+    // A delivered message can be sent again, too.
     wait_for_messages(&daemon, &path, "delivered", 1);
     let retry = daemon.post(&format!("{path}/messages/{id}/retry"), &json!({}));
     assert_eq!(retry.status(), 202);
@@ -131,7 +131,7 @@ fn an_endpoint_that_answers_410_is_disabled_until_enabled_again(database: &Datab
     let daemon = start_daemon(database, &[]);
     let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     send_reports(&daemon, "truck", 1..=1);
-    let disabled = wait_until("it is disabled", || {
+    let disabled = wait_until("the endpoint is disabled", || {
         Some(daemon.json(&path)).filter(|it| it["enabled"] == false)
     });
     assert_eq!(disabled["disabledReason"], "gone");
@@ -159,21 +159,21 @@ fn an_endpoint_that_failed_for_five_days_is_disabled() {
         &[r#"webhooks.retry_schedule=["0s", "20ms", "20ms"]"#],
     );
     let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
-    // It has failed for five days but an hour.
+    // Failing for an hour less than five days.
     let almost = "UPDATE webhook_endpoints SET failing_since = \
         CAST(strftime('%s', 'now') AS INTEGER) * 1000 - 119 * 3600 * 1000";
     change(&daemon.database_url(), almost);
     send_reports(&daemon, "truck", 1..=1);
-    receiver.wait_for("it fails", |received| received.len() == 1);
-    let failing = wait_until("its failure is noted", || {
+    receiver.wait_for("an attempt fails", |received| received.len() == 1);
+    let failing = wait_until("the failure is recorded", || {
         Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
     });
     assert_eq!(failing["enabled"], true);
     assert_eq!(failing["lastError"], "answered 500");
-    // And now for all of them.
+    // Failing for five days.
     let over = "UPDATE webhook_endpoints SET failing_since = failing_since - 3600000";
     change(&daemon.database_url(), over);
-    let disabled = wait_until("it is disabled", || {
+    let disabled = wait_until("the endpoint is disabled", || {
         Some(daemon.json(&path)).filter(|it| it["enabled"] == false)
     });
     assert_eq!(disabled["disabledReason"], "failing");
@@ -191,13 +191,13 @@ fn retry_after_pauses_an_endpoint() {
     );
     let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     send_reports(&daemon, "truck", 1..=1);
-    let paused = wait_until("it is paused", || {
+    let paused = wait_until("the endpoint is paused", || {
         Some(daemon.json(&path)).filter(|it| it["pausedUntil"].is_string())
     });
     let at = |time: &Value| -> jiff::Timestamp { time.as_str().unwrap().parse().unwrap() };
     let lasts = at(&paused["pausedUntil"]).duration_since(at(&paused["failingSince"]));
     assert_eq!(lasts.as_secs(), 3600);
-    // Other vehicles are not told of, either.
+    // Messages of other vehicles are held back, too.
     send_reports(&daemon, "other", 1..=1);
     assert_eq!(daemon.json(&path)["pending"], 2);
     assert_eq!(receiver.count(), 1);
@@ -206,7 +206,7 @@ fn retry_after_pauses_an_endpoint() {
 fn an_endpoint_created_on_one_instance_gets_events_of_all(database: &Database) {
     let receiver = Receiver::start(|_| 200);
     let cluster = Cluster::start_with(database, 2, &ALLOW_TEST_RECEIVERS);
-    // Both know that there is none.
+    // Both instances have cached that there is no endpoint.
     for instance in 0..2 {
         cluster.log_in_at(instance, "before");
     }

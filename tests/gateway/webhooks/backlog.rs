@@ -1,4 +1,4 @@
-//! What waits when a receiver does not come after.
+//! Messages that wait for a slow receiver.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ on_every_database! {
     long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index,
 }
 
-/// Answers nothing until it is told to.
+/// A receiver that does not answer until the flag is cleared.
 fn hanging() -> (Receiver, Arc<AtomicBool>) {
     let hangs = Arc::new(AtomicBool::new(true));
     let now = Arc::clone(&hangs);
@@ -48,9 +48,7 @@ fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
         device.say(&position_report(0));
         device.expect("OK, THANKS!");
     }
-    slow.wait_for("messages are on their way to it", |received| {
-        !received.is_empty()
-    });
+    slow.wait_for("messages are in flight", |received| !received.is_empty());
     for nth in 1..REPORTS {
         for device in &mut devices {
             device.say(&position_report(nth));
@@ -67,10 +65,14 @@ fn long_a_hanging_receiver_delays_nothing_else_and_catches_up() {
     );
     hangs.store(false, Ordering::SeqCst);
     let all = vehicles.len() * REPORTS;
-    slow.wait_for_within(Duration::from_mins(2), "all of it comes", |received| {
-        let delivered = received.iter().filter(|message| message.is_delivered());
-        delivered.count() >= all
-    });
+    slow.wait_for_within(
+        Duration::from_mins(2),
+        "all messages are delivered",
+        |received| {
+            let delivered = received.iter().filter(|message| message.is_delivered());
+            delivered.count() >= all
+        },
+    );
     expect_every_move_delivered(&slow, |sql| daemon.query(sql), &vehicles);
 }
 
@@ -86,7 +88,7 @@ fn pending_messages_take_no_memory() {
     let mut devices: Vec<_> = (0..VEHICLES)
         .map(|nth| daemon.log_in(&format!("truck-{nth}")))
         .collect();
-    // The largest that a message holds as they are.
+    // The largest blobs that a message contains.
     let dump = ["WTF! 12000\n", &"x".repeat(12_000)].concat();
     let mut say = |dumps: usize| {
         for _ in 0..dumps {
@@ -101,7 +103,7 @@ fn pending_messages_take_no_memory() {
     say(DUMPS / 10);
     let before = daemon.memory();
     say(DUMPS);
-    // 64 MB of messages.
+    // These are 64 MB of messages.
     let grown = daemon.memory().saturating_sub(before);
     assert!(grown < 24 * MIB, "{} KiB", grown / 1024);
     assert!(slow.count() <= 32);
@@ -129,9 +131,9 @@ fn long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index(database: &
         "UPDATE webhook_endpoints SET disabled_at = NULL, disabled_reason = NULL",
     );
     database.log_query_plans(&url);
-    // Its connections are new, and say how they do what they do.
+    // New connections log their query plans.
     let daemon = daemon.kill_and_restart();
-    receiver.wait_for("some of them", |received| received.len() >= ENOUGH);
+    receiver.wait_for("enough messages", |received| received.len() >= ENOUGH);
     drop(daemon);
     database.expect_indexes(&url, &["webhook_lanes", "webhook_messages"]);
     let mut newest = std::collections::HashMap::new();
@@ -141,7 +143,7 @@ fn long_the_next_of_a_hundred_thousand_messages_is_found_by_an_index(database: &
     }
 }
 
-/// Makes so many messages of so many vehicles pending at an endpoint.
+/// Inserts `each` pending messages for each of `lanes` vehicles at an endpoint.
 fn fill(url: &str, endpoint: &str, lanes: usize, each: usize) {
     let now = jiff::Timestamp::now().as_millisecond();
     let messages = lanes * each;
@@ -162,7 +164,7 @@ fn fill(url: &str, endpoint: &str, lanes: usize, each: usize) {
         _ => format!("LPAD(CAST(n AS {text}), 12, '0')"),
     };
     let device = format!("{concat}('truck-', CAST(n % {lanes} AS {text}))");
-    // The first of all vehicles, then the second of all.
+    // The first messages of all vehicles, then the second ones, and so on.
     let sequence = match url.split(':').next() {
         Some("mysql") => format!("((n - 1) DIV {lanes} + 1)"),
         _ => format!("((n - 1) / {lanes} + 1)"),

@@ -1,4 +1,4 @@
-//! Gateways die over deliveries.
+//! Gateways that are killed or paused during deliveries.
 
 use std::{env, thread};
 
@@ -8,7 +8,7 @@ use crate::support::{
     on_every_server, wait_until,
 };
 
-/// Reports of each vehicle in each life of its gateway.
+/// Reports of each vehicle in each run of its gateway.
 const REPORTS: usize = 15;
 
 on_every_database! {
@@ -20,21 +20,21 @@ on_every_server! {
     the_deliveries_of_a_paused_instance_are_taken_over,
 }
 
-/// Says reports, each of another position, as long as there is a gateway; which is the next.
+/// Sends reports with new positions until the gateway is gone; returns the number of the next one.
 fn report_positions(device: &mut Device, from: usize) -> usize {
     for nth in from..from + REPORTS {
         if !device.try_say(&position_report(nth)) || device.line().is_none() {
-            // It may be stored all the same.
+            // It may have been stored.
             return nth + 1;
         }
     }
     from + REPORTS
 }
 
-/// Shown with the test if it fails.
+/// Printed so that a failure shows it.
 #[expect(clippy::print_stdout, reason = "the test runner keeps it")]
 fn print_seed(seed: u64) {
-    println!("SEED={seed} is the same kills again");
+    println!("SEED={seed} repeats these kills");
 }
 
 fn kill_over_deliveries(database: &Database, kills: usize) {
@@ -86,7 +86,7 @@ fn long_many_kills_neither_lose_nor_invent_messages() {
     kill_over_deliveries(&Database::File, kills);
 }
 
-/// Two instances that send to this receiver what moves.
+/// Two instances that send changes of position to this receiver.
 fn pair(database: &Database, receiver: &Receiver, timeout: &str) -> Cluster {
     Cluster::start_with(
         database,
@@ -100,7 +100,7 @@ fn pair(database: &Database, receiver: &Receiver, timeout: &str) -> Cluster {
 }
 
 fn two_instances_share_deliveries_and_one_is_killed(database: &Database) {
-    // Now and then something goes wrong.
+    // Some attempts fail.
     let receiver = Receiver::start(|nth| match nth % 40 {
         7 => Reaction::Answer(404),
         17 => Reaction::Answer(500),
@@ -121,7 +121,7 @@ fn two_instances_share_deliveries_and_one_is_killed(database: &Database) {
         receiver.wait_for("some messages", |received| received.len() >= 30);
         cluster.kill(0);
     });
-    // Those that were with it go on with the other.
+    // The vehicles of the killed instance continue at the other.
     for id in vehicles.iter().step_by(2) {
         report_positions(&mut cluster.log_in_at(1, id), 1 + REPORTS);
     }
@@ -129,7 +129,7 @@ fn two_instances_share_deliveries_and_one_is_killed(database: &Database) {
 }
 
 fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
-    // The first that comes is never answered.
+    // The first attempt is never answered.
     let receiver = Receiver::start(|nth| [Reaction::Silence, Reaction::Answer(200)][nth.min(1)]);
     let mut cluster = pair(database, &receiver, "2s");
     cluster.stop(1);
@@ -145,10 +145,10 @@ fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
     expect_every_move_delivered(&receiver, query, &["truck".to_owned()]);
     cluster.resume(0);
     cluster.instance(0).logged_containing("declared dead");
-    // What it learns late changes nothing: all is delivered.
-    wait_until("it takes vehicles again", || {
+    // The late result of its attempt changes nothing: everything is delivered.
+    wait_until("the resumed instance accepts vehicles", || {
         let mut device = cluster.connect_to(0);
-        // Until its next life has begun it closes what connects.
+        // It closes connections until its next incarnation has begun.
         let is_greeted = device.try_say(&hello("other")) && device.line().is_some();
         let is_thanked =
             is_greeted && device.try_say(&position_report(1)) && device.line().is_some();
@@ -161,6 +161,6 @@ fn the_deliveries_of_a_paused_instance_are_taken_over(database: &Database) {
     });
     let vehicles = ["truck", "other"].map(str::to_owned);
     expect_every_move_delivered(&receiver, query, &vehicles);
-    // The one that was not answered was sent twice, and none of the others.
+    // The unanswered message was sent twice, the others once.
     assert_eq!(receiver.count(), 5);
 }

@@ -1,4 +1,4 @@
-//! What is told of a vehicle, and in what order, whatever the receiver does.
+//! Which events of a vehicle are delivered, and in which order, whatever the receiver does.
 
 use serde_json::json;
 
@@ -18,25 +18,25 @@ fn the_events_of_a_vehicle_are_delivered_in_order_and_signed(database: &Database
     let mut device = daemon.log_in("truck");
     device.say(&report(3));
     device.expect("OK, THANKS!");
-    // Changes nothing, and tells nothing.
+    // No change, so no message.
     device.say(&report(3));
     device.expect("OK, THANKS!");
     device.say("WTF! 3\nabc\n");
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    let asked = daemon.start_command("truck/turnOff", &json!({}));
+    let pending = daemon.start_command("truck/turnOff", &json!({}));
     device.expect("HEY YOU, REST!");
     device.say("DONE!\n");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     device.say("GOTTA GO.\n");
     device.expect("SEE YA!");
 
     let messages = receiver.wait_for_delivered(6);
-    let told: Vec<_> = messages
+    let summaries: Vec<_> = messages
         .iter()
         .map(|it| (it.sequence(), it.kind()))
         .collect();
     assert_eq!(
-        told,
+        summaries,
         [
             (1, "vehicle.online"),
             (2, "vehicle.updated"),
@@ -91,7 +91,7 @@ fn a_failed_message_is_retried_unchanged_before_the_next_one(database: &Database
         .map(|it| &it.body["data"]["vehicle"]["battery"]);
     assert!(batteries.eq(&[1, 2, 3, 4, 5, 6, 7, 8].map(serde_json::Value::from)));
     assert!(delivered.iter().map(Received::sequence).eq(1..=8));
-    // Each was sent twice, and the same each time.
+    // Each was sent twice, unchanged.
     let attempts = receiver.received();
     assert_eq!(attempts.len(), 16);
     for pair in attempts.chunks(2) {
@@ -115,19 +115,19 @@ fn pending_changes_are_coalesced_on_request(database: &Database) {
         &json!({ "events": events, "coalesce": true }),
     );
     let mut device = daemon.log_in("truck");
-    receiver.wait_for("the login is on its way", |received| received.len() == 1);
+    receiver.wait_for("the login is in flight", |received| received.len() == 1);
     for battery in 1..=5 {
         device.say(&report(battery));
         device.expect("OK, THANKS!");
     }
     let delivered = receiver.wait_for_delivered(2);
-    let told: Vec<_> = delivered
+    let summaries: Vec<_> = delivered
         .iter()
         .map(|it| (it.sequence(), it.kind()))
         .collect();
-    assert_eq!(told, [(1, "vehicle.online"), (2, "vehicle.updated")]);
+    assert_eq!(summaries, [(1, "vehicle.online"), (2, "vehicle.updated")]);
     let data = &delivered[1].body["data"];
-    // Whatever changed on the way.
+    // All fields that changed meanwhile.
     assert_eq!(data["changed"], json!(["position", "battery"]));
     assert_eq!(data["vehicle"]["battery"], 5);
     device.say(&report(6));
@@ -145,18 +145,18 @@ fn a_deletion_does_not_overtake_a_message_in_flight(database: &Database) {
         .set(r#"webhooks.retry_schedule=["0s", "20ms"]"#)
         .start();
     let _deleted = daemon.log_in("truck");
-    receiver.wait_for("the login is on its way", |received| received.len() == 1);
+    receiver.wait_for("the login is in flight", |received| received.len() == 1);
     assert_eq!(daemon.delete("/vehicles/truck").status(), 204);
-    // What was stored after it is delivered.
+    // Events after the deletion are delivered.
     let _other = daemon.log_in("other");
     let of_other = &receiver.wait_for_delivered(1)[0];
     assert_eq!(of_other.device_id(), "other");
     assert_eq!(receiver.count(), 2);
-    // Then it is told, and what was pending of the vehicle is not.
+    // Then the deletion is delivered, and the pending messages of the vehicle are not.
     let last = receiver.wait_for_delivered(2).pop().unwrap();
     assert_eq!((last.sequence(), last.kind()), (2, "vehicle.offline"));
     assert_eq!(last.body["data"]["reason"], "deleted");
-    // It is no longer held up by what was dropped.
+    // Dropped messages do not block the vehicle.
     let mut back = daemon.log_in("truck");
     back.say("GOTTA GO.");
     let delivered = receiver.wait_for_delivered(4);

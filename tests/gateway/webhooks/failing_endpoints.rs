@@ -1,4 +1,4 @@
-//! Endpoints that fail, for some vehicles or for all, and what waits for them meanwhile.
+//! Failing endpoints, for some vehicles or for all, and their pending messages.
 
 use std::sync::Barrier;
 
@@ -38,8 +38,8 @@ fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
     bad.expect("OK, THANKS!");
     let mut good = daemon.log_in("good");
     let mut nth = 0;
-    let failed = wait_until("it is given up", || {
-        // Others succeed all the time.
+    let failed = wait_until("the message has failed", || {
+        // Messages of another vehicle succeed all the time.
         nth += 1;
         let before = receiver.count();
         good.say(&position_report(nth));
@@ -51,7 +51,7 @@ fn the_success_of_other_vehicles_costs_no_retry(database: &Database) {
     assert_eq!(failed["attempts"], 3);
     let at = |key: &str| -> jiff::Timestamp { failed[key].as_str().unwrap().parse().unwrap() };
     let lasted = at("finishedAt").duration_since(at("createdAt"));
-    // Give or take a tenth.
+    // Two waits of 4 s, each up to a tenth shorter.
     assert!(lasted.as_millis() >= 7_200, "{lasted:?}");
 }
 
@@ -62,7 +62,7 @@ fn pending_messages_go_to_a_new_url_at_once(database: &Database) {
     let mut device = daemon.log_in("truck");
     device.say(&report(1));
     device.expect("OK, THANKS!");
-    wait_until("its failure is noted", || {
+    wait_until("the failure is recorded", || {
         Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
     });
     let changed = daemon.patch(&path, &json!({ "url": new.url() }));
@@ -84,7 +84,7 @@ fn a_manual_retry_does_not_wait_for_the_next_message(database: &Database) {
     let delivered = wait_for_messages(&daemon, &path, "delivered", 1)
         .pop()
         .unwrap();
-    wait_until("the next one waits", || {
+    wait_until("the next message waits for its retry", || {
         let next = wait_for_messages(&daemon, &path, "pending", 1)
             .pop()
             .unwrap();
@@ -108,15 +108,15 @@ fn a_message_purged_in_flight_blocks_nothing(database: &Database) {
         device.say(&report(battery));
         device.expect("OK, THANKS!");
     }
-    receiver.wait_for("the first is on its way", |received| received.len() == 1);
+    receiver.wait_for("the first is in flight", |received| received.len() == 1);
     change(
         &daemon.database_url(),
         "UPDATE webhook_messages SET created_at = 1",
     );
-    wait_until("both are forgotten", || {
+    wait_until("both are purged", || {
         (daemon.json(&path)["pending"] == 0).then_some(())
     });
-    // What came of it is never noted.
+    // The result of the attempt is never recorded.
     let daemon = daemon.kill_and_restart();
     let mut device = daemon.log_in("truck");
     device.say(&report(3));
@@ -135,7 +135,7 @@ fn a_success_resets_the_failures_of_an_endpoint() {
     let path = create_endpoint(&daemon, &receiver, &json!({ "events": ["battery"] }));
     let mut device = daemon.log_in("truck");
     device.say(&report(1));
-    wait_until("its failure is noted", || {
+    wait_until("the failure is recorded", || {
         Some(daemon.json(&path)).filter(|it| it["failingSince"].is_string())
     });
     device.say(&report(2));
@@ -149,7 +149,7 @@ fn a_success_resets_the_failures_of_an_endpoint() {
 
 #[test]
 fn retry_after_survives_a_concurrent_success() {
-    // Both messages are there before either is answered.
+    // Both messages arrive before either is answered.
     let both = Barrier::new(2);
     let receiver = Receiver::start_with_body(move |nth, body| {
         if nth < 2 {
@@ -168,7 +168,7 @@ fn retry_after_survives_a_concurrent_success() {
         device.say(&report(1));
     }
     wait_for_messages(&daemon, &path, "delivered", 1);
-    wait_until("the pause is noted", || {
+    wait_until("the pause is recorded", || {
         Some(daemon.json(&path)).filter(|it| it["failures"] == 1)
     });
     for device in &mut devices {

@@ -1,4 +1,4 @@
-//! What happens is told to endpoints.
+//! Webhooks: endpoints, deliveries, signatures.
 
 mod admin;
 mod backlog;
@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Received, Receiver, wait_until};
 
-/// By these a receiver of a test can have an endpoint that is made over REST.
+/// Settings that allow endpoints at test receivers over REST.
 const ALLOW_TEST_RECEIVERS: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=true"];
 
 const POSITION: &[&str] = &["position"];
 
-/// The nth report of a vehicle that moves all the time.
+/// The nth report of a vehicle that always moves.
 fn position_report(nth: usize) -> String {
     format!(
         "REPORT. I'M HERE 1 {}.{:03}, RUNNING AND CHARGED AT 50%.\n",
@@ -29,7 +29,7 @@ fn position_report(nth: usize) -> String {
     )
 }
 
-/// Makes an endpoint over REST, with these beside its URL and its secret; where it is.
+/// Creates an endpoint for this receiver over REST, with further fields; returns its path.
 #[track_caller]
 fn create_endpoint(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String {
     let mut body = json!({ "url": receiver.url(), "secret": Receiver::SECRET });
@@ -41,18 +41,18 @@ fn create_endpoint(daemon: &Daemon, receiver: &Receiver, more: &Value) -> String
     made.headers()["location"].to_str().unwrap().to_owned()
 }
 
-/// The messages of this status of an endpoint, newest first, once there are so many.
+/// Waits until an endpoint has this many messages of this status; returns them, newest first.
 #[track_caller]
 fn wait_for_messages(daemon: &Daemon, path: &str, status: &str, count: usize) -> Vec<Value> {
     let path = format!("{path}/messages?status={status}");
-    wait_until("so many messages have this status", || {
+    wait_until("this many messages have this status", || {
         let messages = daemon.json(&path)["items"].as_array().unwrap().clone();
         (messages.len() == count).then_some(messages)
     })
 }
 
-/// Waits until everything that these vehicles stored was told, and checks that it was told as promised: each change at
-/// least once, under one id, for the first time in order; and nothing else.
+/// Waits until every stored report of these vehicles is delivered, and checks the guarantees: each change at least once,
+/// under one id, first attempts in order, and nothing else.
 #[track_caller]
 fn expect_every_move_delivered(
     receiver: &Receiver,
@@ -70,7 +70,7 @@ fn expect_every_move_delivered(
         .collect();
     let changes: usize = stored.values().map(Vec::len).sum();
     assert!(changes > 0);
-    receiver.wait_for("every change is told", |received| {
+    receiver.wait_for("every change is delivered", |received| {
         let delivered = received.iter().filter(|message| message.is_delivered());
         let ids: BTreeSet<&str> = delivered.map(|message| &*message.id).collect();
         ids.len() >= changes
@@ -81,16 +81,23 @@ fn expect_every_move_delivered(
         let place = usize::try_from(message.sequence()).unwrap() - 1;
         if let Some(first) = of_vehicle.get(place) {
             assert_eq!((&first.id, &first.raw), (&message.id, &message.raw));
-            // A failure and its repetitions, or one that was delivered and not noted.
+            // A retry, or a delivery that was not recorded.
             if !first.is_delivered() {
-                assert_eq!(place + 1, of_vehicle.len(), "a later one came before it");
+                assert_eq!(
+                    place + 1,
+                    of_vehicle.len(),
+                    "a later message came before it"
+                );
                 of_vehicle[place] = message;
             }
             continue;
         }
-        assert_eq!(place, of_vehicle.len(), "one was left out");
+        assert_eq!(place, of_vehicle.len(), "a message was left out");
         if let Some(last) = of_vehicle.last() {
-            assert!(last.is_delivered(), "the one before it was not delivered");
+            assert!(
+                last.is_delivered(),
+                "the message before it was not delivered"
+            );
         }
         of_vehicle.push(message);
     }

@@ -1,4 +1,4 @@
-//! What receivers check messages with: the public libraries.
+//! Signatures, verified by the public libraries that receivers use.
 
 use std::{
     io::Write,
@@ -11,7 +11,7 @@ use standardwebhooks::Webhook;
 use super::ALLOW_TEST_RECEIVERS;
 use crate::support::{Daemon, Received, Receiver, change, node, report, tool};
 
-/// Whether each of these messages is accepted by a receiver that knows this secret.
+/// Verifies each message with this secret.
 type Verifier = fn(&str, &[Received]) -> Vec<bool>;
 
 const VERIFIERS: [(&str, Verifier); 3] = [
@@ -40,7 +40,7 @@ fn in_rust(secret: &str, messages: &[Received]) -> Vec<bool> {
     messages.iter().map(accepts).collect()
 }
 
-/// Asks a script, which says a line for each message.
+/// Runs a script that prints one line for each message.
 fn by_script(command: &mut Command, secret: &str, messages: &[Received]) -> Vec<bool> {
     let mut script = command
         .stdin(Stdio::piped())
@@ -84,16 +84,16 @@ fn public_libraries_verify_messages_before_during_and_after_a_rotation() {
     let old = made["secret"].as_str().unwrap();
     receiver.accept_secret(old);
 
-    // Every type of message, one of them with bytes that are no text.
+    // Every type of message, one of them with bytes that are not text.
     let mut device = daemon.log_in("truck");
     device.say(&report(3));
     device.expect("OK, THANKS!");
     device.say("WTF! 4\n\x00\u{e4}\n\n");
     device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
-    let asked = daemon.start_command("truck/turnOff", &json!({}));
+    let pending = daemon.start_command("truck/turnOff", &json!({}));
     device.expect("HEY YOU, REST!");
     device.say("DONE!");
-    assert_eq!(asked.response().outcome(), (200, "done"));
+    assert_eq!(pending.response().outcome(), (200, "done"));
     let before = receiver.wait_for_delivered(5).len();
 
     let rotated = daemon.post(&format!("{path}/rotate-secret"), &json!({}));

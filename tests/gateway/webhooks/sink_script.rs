@@ -1,4 +1,4 @@
-//! `scripts/webhook-sink`, run as whoever watches messages arrive runs it.
+//! `scripts/webhook-sink`, run as a user runs it.
 
 use std::{
     io::{BufRead, BufReader},
@@ -34,14 +34,14 @@ impl Sink {
         Self { child, lines, url }
     }
 
-    /// The next line that it shows.
+    /// The next line of output.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
-    /// The same without the time of day.
+    /// Expects this as the next line, after the time of day.
     #[track_caller]
     fn wait_for_line(&mut self, expected: &str) {
         assert_eq!(self.line().split_once(' ').unwrap().1, expected);
@@ -79,7 +79,7 @@ fn the_sink_shows_messages_and_whether_they_are_signed() {
     sink.wait_for_line("vehicle.updated truck #2 position battery running (signed)");
     device.say("GOTTA GO.");
     sink.wait_for_line("vehicle.offline truck #3 goodbye (signed)");
-    wait_until("the other one fails", || {
+    wait_until("the endpoint with the other secret fails", || {
         let webhooks = daemon.json("/webhooks");
         (webhooks["items"][1]["lastError"] == "answered 500").then_some(())
     });

@@ -1,4 +1,4 @@
-//! Where nobody gets messages to, however an address is written.
+//! Addresses that webhooks must not reach, in every notation.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{ALLOW_TEST_RECEIVERS, create_endpoint};
 use crate::support::{Daemon, Receiver, report, wait_until};
 
-/// Hosts that lead to this host, or to where no message goes.
+/// Notations of loopback, private and other denied addresses.
 const DENIED: &[&str] = &[
     "127.0.0.1",
     "127.1",
@@ -43,7 +43,7 @@ const DENIED: &[&str] = &[
     "255.255.255.255",
 ];
 
-/// A port of this host at which nobody may knock.
+/// A listener that must not get a connection, and its port.
 fn trap_port() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -53,8 +53,11 @@ fn trap_port() -> (TcpListener, u16) {
 
 #[track_caller]
 fn expect_no_connection(listener: &TcpListener) {
-    let knock = listener.accept();
-    assert_eq!(knock.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    let connection = listener.accept();
+    assert_eq!(
+        connection.unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn an_endpoint_whose_address_became_denied_is_not_contacted() {
     let daemon = strict.start();
     let mut device = daemon.log_in("truck");
     device.say(&report(2));
-    let failing = wait_until("it fails", || {
+    let failing = wait_until("an attempt fails", || {
         Some(daemon.json(&path)).filter(|it| it["failures"] != 0)
     });
     assert_eq!(
@@ -125,7 +128,7 @@ fn a_redirect_to_a_denied_address_fails_and_is_not_followed() {
         .as_str()
         .unwrap()
         .to_owned();
-    let failing = wait_until("it fails", || {
+    let failing = wait_until("an attempt fails", || {
         Some(daemon.json(&format!("/webhooks/{path}"))).filter(|it| it["lastError"].is_string())
     });
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What is not understood, and what people say.
+//! Messages of later versions, malformed ones, and commands that operators publish.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -37,7 +37,7 @@ struct Instance {
 }
 
 impl Instance {
-    /// That looks for Redis.
+    /// An instance that is connecting.
     async fn new(url: &str, channel: &str) -> Self {
         let options = FanoutOptions {
             url: url.to_owned(),
@@ -54,7 +54,7 @@ impl Instance {
         }
     }
 
-    /// That has found it, and knows that what was before is missed.
+    /// An instance that is connected and was told that it may have missed messages.
     async fn up(redis: &Redis) -> Self {
         Self::up_on(redis, CHANNEL).await
     }
@@ -76,10 +76,10 @@ impl Instance {
         asked.await.unwrap_or_else(|_| panic!("never {state:?}"));
     }
 
-    /// What arrives next.
+    /// The next incoming message.
     async fn next(&mut self) -> Incoming {
         let incoming = timeout(PATIENCE, self.incoming.recv()).await;
-        incoming.expect("nothing arrives").unwrap()
+        incoming.expect("nothing arrived").unwrap()
     }
 
     async fn next_asked(&mut self) -> (Asked, Request) {
@@ -143,7 +143,7 @@ fn channel_of(instance: Uuid) -> String {
     format!("{CHANNEL}:instance:{instance}")
 }
 
-/// An answer that can be told from those to other requests.
+/// An answer with the id of the requested command.
 fn done_like(request: &Request) -> Answer {
     let (Answer::Command(RemoteOutcome::Ended(command)), Request::Command(asked)) =
         (done(), request)
@@ -156,7 +156,7 @@ fn done_like(request: &Request) -> Answer {
     }))
 }
 
-/// What the log says at `info` and above, also of the client's library. For tests that run on one thread.
+/// The log at `info` and above, also of the Redis client. For tests that run on one thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! Redis goes away, hangs, and comes back.
+//! Redis is killed, hangs, and comes back.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -18,10 +18,10 @@ async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
     while a.ask(b.id, Duration::from_millis(100)).await != Err(AskError::Unavailable) {}
     assert!(started.elapsed() < Duration::from_secs(1));
     b.becomes(FanoutState::Down).await;
-    // What is said now is not said later.
+    // A message that fails now is not sent later.
     let sent = a.fanout.notify(b.id, &over(1)).await;
     assert_eq!(sent, Err(SendError::Unavailable));
-    // Nor does it keep anything waiting.
+    // The outage delays no change of the incarnation, either.
     let started = Instant::now();
     a.fanout.begin_life(a.id).await;
     assert!(started.elapsed() < Duration::from_secs(1));
@@ -86,7 +86,7 @@ async fn an_outage_logs_one_warning_and_one_recovery_without_the_password() {
     assert_eq!(log.lines("INFO").len(), 1, "{:?}", log.lines(""));
     redis.kill();
     a.becomes(FanoutState::Down).await;
-    // Some attempts fail.
+    // Some reconnects fail.
     let refusing = TcpListener::bind(redis.address()).unwrap();
     let refusing = tokio::task::spawn_blocking(move || {
         for _ in 0..3 {
@@ -108,18 +108,18 @@ async fn a_closed_fanout_neither_receives_nor_waits() {
     let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let started = Instant::now();
     let (asked, ()) = tokio::join!(a.ask(b.id, PATIENCE), a.fanout.close());
-    assert!(started.elapsed() < PATIENCE, "it waited for its answer");
+    assert!(started.elapsed() < PATIENCE, "it waited for the timeout");
     assert!(matches!(
         asked,
         Err(AskError::NoAnswer | AskError::Unavailable)
     ));
     assert_eq!(a.fanout.state(), FanoutState::Down);
     assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::Unavailable));
-    // Neither does what is dropped.
+    // The same holds for a dropped fan-out.
     let id = b.id;
     drop(b);
     for id in [a.id, id] {
-        wait_until("nobody hears it", || {
+        wait_until("there is no subscriber", || {
             (redis.subscriber_count(&channel_of(id)) == 0).then_some(())
         });
     }

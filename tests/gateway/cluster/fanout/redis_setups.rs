@@ -1,4 +1,4 @@
-//! Kinds of Redis, and none.
+//! Authentication, sentinels, a cluster, and no Redis at all.
 
 use std::time::Duration;
 

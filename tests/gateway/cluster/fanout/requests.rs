@@ -1,4 +1,4 @@
-//! What instances say to each other.
+//! Requests, answers and notices between instances.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ async fn instances_exchange_requests_and_answers() {
     let request = command();
     let deadline = Instant::now() + PATIENCE;
     let (asked, answered) = (a.fanout.ask(b.id, &request, deadline), async {
-        let (asked, heard) = b.next_asked().await;
-        assert_eq!((asked.origin(), heard), (a.id, request.clone()));
+        let (asked, received) = b.next_asked().await;
+        assert_eq!((asked.origin(), received), (a.id, request.clone()));
         b.fanout.answer(&asked, &done_like(&request)).await
     });
     let (answer, sent) = tokio::join!(asked, answered);
@@ -38,8 +38,8 @@ async fn instances_exchange_requests_and_answers() {
         ..Broadcast::default()
     });
     let (asked, answered) = (b.fanout.ask(a.id, &request, deadline), async {
-        let (asked, heard) = a.next_asked().await;
-        assert_eq!(heard, request);
+        let (asked, received) = a.next_asked().await;
+        assert_eq!(received, request);
         a.fanout.answer(&asked, &counts).await
     });
     let (answer, sent) = tokio::join!(asked, answered);
@@ -110,15 +110,17 @@ async fn a_burst_arrives_completely() {
     let redis = Redis::start();
     let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
     let (fanout, to) = (Arc::new(a.fanout), b.id);
-    let heard = tokio::spawn(async move {
-        let mut heard = BTreeSet::new();
+    let received = tokio::spawn(async move {
+        let mut received = BTreeSet::new();
         for _ in 0..BURST {
             match b.next().await {
-                Incoming::Told(Notice::SessionsOver(over)) => heard.insert(over[0].through_epoch),
+                Incoming::Told(Notice::SessionsOver(over)) => {
+                    received.insert(over[0].through_epoch)
+                }
                 other => panic!("no notice: {other:?}"),
             };
         }
-        heard
+        received
     });
     let mut sends = JoinSet::new();
     for epoch in 0..BURST {
@@ -128,7 +130,7 @@ async fn a_burst_arrives_completely() {
     for sent in sends.join_all().await {
         sent.unwrap();
     }
-    assert!(heard.await.unwrap().into_iter().eq(0..BURST));
+    assert!(received.await.unwrap().into_iter().eq(0..BURST));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +141,7 @@ async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
     for epoch in 0..4_200 {
         a.fanout.notify(b.id, &over(epoch)).await.unwrap();
     }
-    // It asks, and hears the answer behind all that.
+    // Its request is answered though the notices are not yet read.
     let (mut c, deadline) = (Instance::up(&redis).await, Instant::now() + PATIENCE);
     let request = command();
     let (answer, ()) = tokio::join!(b.fanout.ask(c.id, &request, deadline), async {
@@ -167,15 +169,15 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
     let started = Instant::now();
     let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.begin_life(new));
     assert_eq!(asked, Err(AskError::NoAnswer));
-    assert!(started.elapsed() < PATIENCE, "it waited for its answer");
+    assert!(started.elapsed() < PATIENCE, "it waited for the timeout");
     a.fanout.notify(new, &over(2)).await.unwrap();
     assert_eq!(b.next().await, told(2));
-    wait_until("the old life is heard no more", || {
+    wait_until("the old incarnation is unsubscribed", || {
         (redis.subscriber_count(&channel_of(old)) == 0).then_some(())
     });
     assert_eq!(redis.subscriber_count(&channel_of(new)), 1);
     assert_eq!(b.fanout.state(), FanoutState::Up);
-    // Also after the next connection.
+    // The same holds after a reconnect.
     redis.kill();
     b.becomes(FanoutState::Down).await;
     redis.restart();

@@ -1,4 +1,4 @@
-//! Redis by TLS, and whom a gateway believes then.
+//! Redis over TLS: which certificates the gateway accepts.
 
 use crate::support::{Daemon, Database, Redis};
 
@@ -14,7 +14,7 @@ fn a_certificate_of_a_system_authority_is_accepted() {
         .start();
     daemon.logged("Redis is reached");
     let mut device = daemon.log_in("truck");
-    // By a connection of their own, which has no encryption.
+    // The test publishes over the port without TLS.
     assert_eq!(redis.publish("VehicleServers", COMMAND), 1);
     device.expect("HEY YOU, RUN!");
 }

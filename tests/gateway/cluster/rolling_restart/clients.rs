@@ -1,4 +1,4 @@
-//! HTTP clients that ask one thing after the other, and keep what they are told.
+//! HTTP clients that send one request after the other and keep the responses.
 
 use std::{
     net::SocketAddr,
@@ -13,25 +13,24 @@ use tokio::{sync::watch, task::JoinSet};
 
 use super::{CLIENTS, VEHICLES, id_of};
 
-/// What a client was told.
+/// A response to a client.
 #[derive(Debug)]
 pub(super) struct ClientResponse {
     pub(super) device_id: String,
-    /// What the vehicle was to hear; nothing if it was not asked.
+    /// The command of the request; empty if it was a read.
     pub(super) sentence: &'static str,
     status: u16,
-    /// The name of a problem, or a status of success.
+    /// The problem type, or the status of a success.
     name: String,
     pub(super) command: Option<String>,
     pub(super) reply: Option<String>,
 }
 
 impl ClientResponse {
-    /// The state of a command that this answer stands for.
+    /// The state of the command that this response implies.
     ///
-    /// There is no other while instances are only restarted, one at a time: no vehicle is offline, the database and Redis
-    /// are there, and whoever cannot be asked in time can be said so by the one that was asked. What the balancer
-    /// answers itself has no name at all.
+    /// Other responses are failures while instances are restarted one at a time: no vehicle is offline, the database and
+    /// Redis are up, and the owner of a vehicle always answers. Errors of the balancer itself have no name.
     pub(super) fn state(&self) -> &'static str {
         let name = self.name.trim_start_matches("urn:vehicle-gateway:problem:");
         match (self.status, name) {
@@ -40,7 +39,7 @@ impl ClientResponse {
             (409, "vehicle-disconnected") => "disconnected",
             (504, "vehicle-no-answer") => "no-answer",
             (504, "command-expired") => "expired",
-            _ => panic!("this is no outcome of a command: {self:?}"),
+            _ => panic!("not an outcome of a command: {self:?}"),
         }
     }
 }
@@ -69,12 +68,12 @@ impl Clients {
         }
     }
 
-    /// How many answers there are so far.
+    /// The number of responses so far.
     pub(super) fn count(&self) -> usize {
         self.answers.lock().unwrap().len()
     }
 
-    /// Waits for the last answers, and returns all.
+    /// Waits for the last responses and returns all.
     pub(super) async fn stop(self) -> Vec<ClientResponse> {
         self.over.send_replace(true);
         self.tasks.join_all().await;
@@ -107,7 +106,7 @@ async fn send_requests(
         };
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
-        // The balancer's own errors are no JSON.
+        // Errors of the balancer itself are not JSON.
         let body: Value = response.json().await.unwrap_or_default();
         let text = |key: &str| body[key].as_str().map(str::to_owned);
         let answer = ClientResponse {

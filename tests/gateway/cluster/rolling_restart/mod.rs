@@ -1,4 +1,4 @@
-//! Restarts of all instances, one after the other, under load: nobody outside notices.
+//! Rolling restarts under load: clients and vehicles must not notice.
 
 mod clients;
 mod vehicles;
@@ -20,8 +20,8 @@ use crate::{
 
 const VEHICLES: usize = 24;
 const CLIENTS: usize = 4;
-/// Ten checks of the balancer: it must have noticed by the end, also on a machine that is busy with all of this. A request
-/// that it sends to a port which is about to close breaks off.
+/// Ten intervals of the balancer's checks. It must see the drain before the port closes, also on a busy machine: a request
+/// that it forwards too late is cut off.
 const DRAIN: &str = "shutdown.drain_delay=2s";
 
 on_every_server! {
@@ -62,12 +62,12 @@ impl Run {
         run
     }
 
-    /// Waits until each vehicle is thanked for something more, and clients have got some more answers.
+    /// Waits until each vehicle has another acknowledgement, and the clients have more responses.
     fn wait_for_progress(&self) {
-        let (thanks, answers) = (self.fleet.thanks(), self.clients.count());
-        wait_until("all report and ask", || {
-            let further = self.fleet.thanks();
-            let all = thanks
+        let (acknowledgements, answers) = (self.fleet.acknowledgements(), self.clients.count());
+        wait_until("vehicles and clients make progress", || {
+            let further = self.fleet.acknowledgements();
+            let all = acknowledgements
                 .iter()
                 .zip(&further)
                 .all(|(before, now)| now > before);
@@ -83,7 +83,7 @@ impl Run {
         }
     }
 
-    /// What must hold when all is over. Vehicles go on reporting meanwhile.
+    /// Checks the invariants after the run. Vehicles still report meanwhile.
     fn verify(self) {
         let answers = self.runtime.block_on(self.clients.stop());
         let cluster = &self.cluster;
@@ -102,7 +102,7 @@ impl Run {
 }
 
 fn wait_for_all(cluster: &Cluster) {
-    wait_until("all are there", || {
+    wait_until("all vehicles are online", || {
         let online = "SELECT device_id FROM vehicles WHERE online AND instance_id IS NOT NULL";
         (cluster.query(online).len() == VEHICLES).then_some(())
     });
@@ -139,13 +139,13 @@ fn commands(cluster: &Cluster) -> BTreeMap<String, Row> {
     rows.iter().map(row).collect()
 }
 
-/// What clients were told is what became of their commands, and nobody else gave any.
+/// Expects that responses and stored commands match one to one.
 fn compare_outcomes(answers: &[ClientResponse], rows: &BTreeMap<String, Row>) {
     let mut told: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
     for answer in answers.iter().filter(|answer| !answer.sentence.is_empty()) {
         let (id, sentence, state) = (&*answer.device_id, answer.sentence, answer.state());
         *told.entry((id, sentence, state)).or_default() += 1;
-        // The state of a vehicle comes without the id of the command.
+        // A response to fetch-info has no command id.
         let Some(command) = &answer.command else {
             continue;
         };
@@ -168,7 +168,7 @@ fn compare_outcomes(answers: &[ClientResponse], rows: &BTreeMap<String, Row>) {
     }
     assert_eq!(
         told, stored,
-        "each answer has its row, and each row its answer"
+        "each response has its command, and each command its response"
     );
 }
 
@@ -178,8 +178,8 @@ fn clients_notice_nothing_and_vehicles_only_a_reconnect(database: &Database) {
     run.verify();
 }
 
-/// What a later version might do to the schema: it adds columns to the tables that are written most, with a default as
-/// CONTRIBUTING asks, and an index on them, and a table that only it knows.
+/// A possible schema change of a later version: columns in the most written tables, with a default as CONTRIBUTING
+/// demands, indexes on them, and a new table.
 const ADDITIONS: [&str; 5] = [
     "ALTER TABLE vehicles ADD COLUMN of_a_later_version BIGINT DEFAULT 7 NOT NULL",
     "CREATE INDEX vehicles_later ON vehicles (of_a_later_version, device_id)",
@@ -188,15 +188,13 @@ const ADDITIONS: [&str; 5] = [
     "CREATE TABLE later (id BIGINT NOT NULL PRIMARY KEY)",
 ];
 
-/// There is one version of the program at hand, and it takes the part of the older one. That of the later one, which
-/// migrates when it starts, is taken by this test: in its turn, as gateways do it, while three instances that do not know
-/// of it are writing to those very tables. They go on with the statements that they have prepared; then each is
-/// restarted, finds a migration that it does not know, and lets it be.
+/// The present program plays the older version; the test migrates as a later one would, while three instances write to
+/// those tables. They continue with their prepared statements; then each is restarted and finds an unknown migration.
 fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
     let mut run = Run::start(database);
     let url = run.cluster.database_url().to_owned();
     migrate_as_later(&url, "m20991231_000001_later", &ADDITIONS);
-    // The later version uses what it has added, beside the older ones.
+    // The later version uses its column beside the older instances.
     change(
         &url,
         "UPDATE vehicles SET of_a_later_version = 8 WHERE device_id = 'truck-0'",
@@ -210,7 +208,11 @@ fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
             "SELECT DISTINCT of_a_later_version FROM vehicles WHERE {condition}"
         ))
     };
-    assert_eq!(of("device_id = 'truck-0'"), ["8"], "it was written over");
+    assert_eq!(
+        of("device_id = 'truck-0'"),
+        ["8"],
+        "the column was overwritten"
+    );
     assert_eq!(of("device_id <> 'truck-0'"), ["7"]);
     let reports = "SELECT DISTINCT of_a_later_version FROM reports";
     assert_eq!(run.cluster.query(reports), ["7"]);
@@ -219,7 +221,7 @@ fn restarts_survive_a_schema_extended_by_a_later_version(database: &Database) {
 
 fn a_stopping_instance_still_answers_its_requests(database: &Database) {
     let mut cluster = Cluster::start(database, 2);
-    // Requests take turns, so one of two is with the instance that stops; what it is about is with the other.
+    // The balancer alternates, so one of two requests is at the stopping instance; both vehicles are at the other.
     let mut devices = ["first", "second"].map(|id| (id, cluster.log_in_at(1, id)));
     let client = reqwest::blocking::Client::new();
     let asked = devices.each_mut().map(|(id, device)| {

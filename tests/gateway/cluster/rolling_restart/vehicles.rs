@@ -1,4 +1,4 @@
-//! Vehicles that report on and on, do what they are asked, and come back as soon as they are sent away.
+//! Vehicles that report all the time, answer commands, and reconnect at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,14 +13,14 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{Row, VEHICLES, id_of};
 use crate::support::{AsyncDevice, Cluster, Dialect, GatewayMessage, hello};
 
-/// What a vehicle said and heard. Its reports are numbered from 1.
+/// The observations of a vehicle. Its reports are numbered from 1.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     reported: u32,
-    thanked: BTreeSet<u32>,
-    /// How often it was asked what.
-    heard: BTreeMap<String, usize>,
-    /// What it should not have heard.
+    acknowledged: BTreeSet<u32>,
+    /// The number of times that each command arrived.
+    received: BTreeMap<String, usize>,
+    /// Unexpected lines.
     strange: Vec<String>,
 }
 
@@ -44,13 +44,13 @@ impl Fleet {
         }
     }
 
-    /// How often each was thanked.
-    pub(super) fn thanks(&self) -> Vec<usize> {
-        let thanks = |seen: &Arc<Mutex<Seen>>| seen.lock().unwrap().thanked.len();
-        self.seen.iter().map(thanks).collect()
+    /// The number of acknowledgements of each vehicle.
+    pub(super) fn acknowledgements(&self) -> Vec<usize> {
+        let acknowledgements = |seen: &Arc<Mutex<Seen>>| seen.lock().unwrap().acknowledged.len();
+        self.seen.iter().map(acknowledgements).collect()
     }
 
-    /// Compares what they saw with what is stored. They go on meanwhile.
+    /// Compares the observations with the database. The vehicles still run meanwhile.
     pub(super) fn check(&self, cluster: &Cluster, commands: &BTreeMap<String, Row>) {
         let all = self.seen.iter().map(|seen| seen.lock().unwrap().clone());
         let before: Vec<Seen> = all.collect();
@@ -67,35 +67,38 @@ impl Fleet {
             let id = id_of(number);
             assert_eq!(seen.strange, [""; 0], "{id}");
             let stored = &stored[&*id];
-            let lost: Vec<_> = seen.thanked.difference(stored).collect();
-            assert_eq!(lost, [&0; 0], "{id} was thanked for what is not stored");
+            let lost: Vec<_> = seen.acknowledged.difference(stored).collect();
+            assert_eq!(lost, [&0; 0], "{id}: acknowledged and not stored");
             let reported = self.seen[number].lock().unwrap().reported;
-            assert!(stored.last() <= Some(&reported), "{id} did not say that");
+            assert!(
+                stored.last() <= Some(&reported),
+                "{id}: stored and never sent"
+            );
             seen.compare_outcomes(&id, commands);
         }
     }
 }
 
 impl Seen {
-    /// What was written to a vehicle it was asked for, once: each claim is a row. What it has done, it had heard.
+    /// Expects that each command arrived at most once for each row that was sent, and at least once for each that is done.
     fn compare_outcomes(&self, id: &str, commands: &BTreeMap<String, Row>) {
         for sentence in ["HEY YOU, RUN!", "HEY YOU, REST!", "HOW'S IT GOING?"] {
-            let heard = self.heard.get(sentence).copied().unwrap_or_default();
-            let asked = || {
+            let received = self.received.get(sentence).copied().unwrap_or_default();
+            let pending = || {
                 let rows = commands.values();
                 rows.filter(|row| row.device_id == id && row.message == sentence)
             };
-            let sent = asked().filter(|row| row.is_sent).count();
-            let done = asked().filter(|row| row.state == "done").count();
+            let sent = pending().filter(|row| row.is_sent).count();
+            let done = pending().filter(|row| row.state == "done").count();
             assert!(
-                (done..=sent).contains(&heard),
-                "{id} heard {sentence} {heard} times: {sent} were sent, {done} done"
+                (done..=sent).contains(&received),
+                "{id} received {sentence} {received} times: {sent} were sent, {done} done"
             );
         }
     }
 }
 
-/// Millionths of a degree.
+/// The longitude that encodes a report number, in millionths of a degree.
 fn longitude(report: u32) -> String {
     format!("{}.{:06}", report / 1_000_000, report % 1_000_000)
 }
@@ -117,12 +120,12 @@ async fn live(balancer: SocketAddr, number: usize, seen: Arc<Mutex<Seen>>, mut r
         {
             stay(&mut line, &seen, &mut rng).await;
         }
-        // A balancer that has nobody left refuses at once.
+        // Without a gateway the balancer refuses at once.
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Until one of both sides closes.
+/// Reports and answers until either side closes.
 async fn stay(line: &mut AsyncDevice, seen: &Mutex<Seen>, rng: &mut Rng) {
     let mut waiting = VecDeque::new();
     loop {
@@ -151,8 +154,8 @@ async fn stay(line: &mut AsyncDevice, seen: &Mutex<Seen>, rng: &mut Rng) {
             Some(GatewayMessage::Reply(reply)) => {
                 let mut seen = seen.lock().unwrap();
                 match reply.as_str() {
-                    // Replies come in the order of what they answer.
-                    "OK, THANKS!" => seen.thanked.extend(waiting.pop_front()),
+                    // Replies come in the order of the reports.
+                    "OK, THANKS!" => seen.acknowledged.extend(waiting.pop_front()),
                     "HI, NICE TO MEET YOU!" => {}
                     _ => seen.strange.push(reply),
                 }
@@ -164,7 +167,7 @@ async fn stay(line: &mut AsyncDevice, seen: &Mutex<Seen>, rng: &mut Rng) {
             "HOW'S IT GOING?" => "FINE. I'M HERE 2 2, RUNNING AND CHARGED AT 3%.",
             _ => "DONE!",
         };
-        *seen.lock().unwrap().heard.entry(sentence).or_default() += 1;
+        *seen.lock().unwrap().received.entry(sentence).or_default() += 1;
         if line.answer(answer).await.is_err() {
             return;
         }
