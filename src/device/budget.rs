@@ -28,7 +28,7 @@ const STEP: usize = 64;
 
 /// The memory for incomplete blobs, shared by all connections.
 #[derive(Debug, Clone)]
-pub struct Budget(Arc<BudgetState>);
+pub(crate) struct Budget(Arc<BudgetState>);
 
 #[derive(Debug)]
 struct BudgetState {
@@ -42,7 +42,7 @@ struct BudgetState {
 impl Budget {
     /// A budget of this many bytes.
     #[must_use]
-    pub fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Self(Arc::new(BudgetState {
             room: Arc::new(Semaphore::new(bytes / UNIT)),
             exception: Arc::new(Semaphore::new(1)),

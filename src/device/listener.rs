@@ -21,7 +21,7 @@ use crate::{
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// Accepts devices until `stop` is cancelled, then asks all connections to close and waits until they have.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     sessions: Arc<Sessions>,
     commands: Arc<Commands>,

@@ -27,43 +27,43 @@ use ipnet::IpNet;
 
 use crate::protocol::Limits;
 
-pub use budget::Budget;
-pub use listener::serve;
+pub(crate) use budget::Budget;
+pub(crate) use listener::serve;
 
 /// Bounds and deadlines of the device port.
 #[derive(Debug, Clone)]
-pub struct DeviceOptions {
+pub(crate) struct DeviceOptions {
     /// Caps on sentences and blobs.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// The balancers that send a device's address by the PROXY protocol; only they may connect. None: devices connect
     /// directly.
-    pub proxy_sources: Option<Vec<IpNet>>,
+    pub(crate) proxy_sources: Option<Vec<IpNet>>,
     /// The most connections at once; further ones are closed at once.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
     /// Bad sentences in a row after which the connection is closed.
-    pub max_bad_sentences: u32,
+    pub(crate) max_bad_sentences: u32,
     /// The most replies of one device that wait for commits before its next sentence is handled.
-    pub pipeline: usize,
+    pub(crate) pipeline: usize,
     /// How long the gateway waits for the first byte before it sends the `connected` object.
-    pub greeting_delay: Duration,
+    pub(crate) greeting_delay: Duration,
     /// The longest time that a connection may stay without a login.
-    pub login_timeout: Duration,
+    pub(crate) login_timeout: Duration,
     /// The longest time that a vehicle may send nothing valid.
-    pub silence_timeout: Duration,
+    pub(crate) silence_timeout: Duration,
     /// The longest time that a device may take to accept written bytes.
-    pub write_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     /// The longest time that a blob may take to arrive while other devices wait for the memory it holds.
-    pub blob_timeout: Duration,
+    pub(crate) blob_timeout: Duration,
     /// The longest time that the store tries to commit.
-    pub commit_timeout: Duration,
+    pub(crate) commit_timeout: Duration,
     /// How long a device that an operator disconnects may take to answer the goodbye.
-    pub goodbye_timeout: Duration,
+    pub(crate) goodbye_timeout: Duration,
     /// How long a device may take to answer the goodbye of a shutdown.
-    pub shutdown_goodbye_timeout: Duration,
+    pub(crate) shutdown_goodbye_timeout: Duration,
     /// At a shutdown, how long a vehicle may take to answer pending commands before the goodbye is sent.
-    pub answer_patience: Duration,
+    pub(crate) answer_patience: Duration,
     /// At a shutdown, the time over which the connections are asked to close.
-    pub release_time: Duration,
+    pub(crate) release_time: Duration,
     /// The memory for large input of all devices together.
-    pub budget: Budget,
+    pub(crate) budget: Budget,
 }
