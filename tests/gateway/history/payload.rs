@@ -74,7 +74,7 @@ pub(super) fn marker_of_report(
 
 /// The debug blob with this marker: a header, and arbitrary bytes after it. One in 16 is large.
 pub(super) fn blob(vehicle: usize, marker: Marker) -> Vec<u8> {
-    let mut content = format!("dump {marker:09} of {vehicle:05}").into_bytes();
+    let mut content = format!("blob {marker:09} of {vehicle:05}").into_bytes();
     let more = if marker % 16 == 0 {
         20_000
     } else {
