@@ -62,7 +62,8 @@ mod tests {
         record::{Fault, Moment},
     };
 
-    /// The findings about a device that gives up so many milliseconds after a fault, and has waited since its beginning.
+    /// The findings about a device that gives up so many milliseconds after a fault, and has waited since its
+    /// beginning.
     fn findings_after(fault: Fault, millis: Moment, more: Moment) -> Vec<String> {
         let mut timeline = Timeline::new();
         timeline.log_in(0, 1).send_report(0, 1);
