@@ -1,4 +1,4 @@
-//! Settings, as the parts that they are for take them.
+//! Translates the settings into the options of the parts.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub(super) fn http_options(settings: &Settings) -> HttpOptions {
     }
 }
 
-/// How long a vehicle that is told goodbye may take to answer; at a stop at most three eighths of the grace. A quarter
-/// is for all to be told, and one for each to answer first what it was asked.
+/// How long a vehicle may take to answer a goodbye. At shutdown at most three eighths of the grace: a quarter is for saying
+/// goodbye to all vehicles, and a quarter for each to answer outstanding commands first.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions {
@@ -84,7 +84,7 @@ pub(super) fn dispatcher_options(settings: &Settings) -> DispatcherOptions {
     }
 }
 
-/// The endpoints of the settings. Their names were checked with the settings.
+/// The webhook endpoints of the settings, whose names the settings have checked.
 pub(super) fn endpoints(settings: &Settings) -> Vec<NewEndpoint> {
     let endpoints = settings.webhooks.endpoints.iter();
     endpoints.map(endpoint).collect()
@@ -95,7 +95,7 @@ fn endpoint(endpoint: &EndpointSettings) -> NewEndpoint {
     let devices = devices.filter_map(|id| DeviceId::parse(id).ok());
     let events = endpoint.events.iter();
     NewEndpoint {
-        id: id_of(&endpoint.url),
+        id: endpoint_id(&endpoint.url),
         url: endpoint.url.clone(),
         events: events
             .filter_map(|event| event.parse::<EventKind>().ok())
@@ -107,8 +107,9 @@ fn endpoint(endpoint: &EndpointSettings) -> NewEndpoint {
     }
 }
 
-/// The same for every instance and over every start: a UUID of version 8 (RFC 9562, section 5.8) of the URL.
-fn id_of(url: &str) -> Uuid {
+/// The id of a configured endpoint: a version 8 UUID (RFC 9562, section 5.8) of the URL's SHA-256, so that it is the same
+/// for every instance and start.
+fn endpoint_id(url: &str) -> Uuid {
     let digest = Sha256::digest(url.as_bytes());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -123,15 +124,15 @@ mod tests {
     use crate::config::EVENTS;
 
     #[test]
-    fn the_settings_know_the_events_that_there_are() {
+    fn the_settings_know_every_event_kind() {
         assert_eq!(EventKind::VARIANTS, EVENTS);
     }
 
     #[test]
-    fn an_endpoint_of_the_settings_keeps_its_id() {
-        let id = id_of("https://fleet.example.com/hooks");
-        assert_eq!(id, id_of("https://fleet.example.com/hooks"));
-        assert_ne!(id, id_of("https://fleet.example.com/hooks/"));
+    fn a_configured_endpoint_keeps_its_id() {
+        let id = endpoint_id("https://fleet.example.com/hooks");
+        assert_eq!(id, endpoint_id("https://fleet.example.com/hooks"));
+        assert_ne!(id, endpoint_id("https://fleet.example.com/hooks/"));
         assert_eq!(id.get_version_num(), 8);
     }
 }

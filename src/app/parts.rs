@@ -1,4 +1,4 @@
-//! The parts of the gateway, put together.
+//! The parts of the gateway, each with what it needs of the others.
 
 use std::sync::Arc;
 
@@ -16,20 +16,20 @@ use crate::{
     webhooks::{Counts, Rules, WebhookAdmin},
 };
 
-/// How the parts are to work.
+/// The options of the parts.
 #[derive(Debug, Clone)]
 pub(crate) struct PartOptions {
     /// `instance.id`.
     pub(crate) instance_name: String,
     pub(crate) commands: CommandOptions,
     pub(crate) presence: PresenceOptions,
-    /// Where endpoints of webhooks may be that are made over REST.
+    /// The URLs that webhooks which are created over REST may have.
     pub(crate) webhook_rules: Rules,
-    /// What the dispatcher counts.
+    /// Counters that the dispatcher writes.
     pub(crate) webhook_counts: Counts,
 }
 
-/// The parts of the gateway, each with what it needs of the others.
+/// The parts of one gateway.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) store: Arc<Store>,
@@ -45,7 +45,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Puts the parts together over `store` and `fanout`.
+    /// Creates the parts on `store` and `fanout`.
     pub(crate) fn new(store: Arc<Store>, fanout: Fanout, options: PartOptions) -> Self {
         let PartOptions {
             instance_name,
@@ -117,7 +117,7 @@ impl Parts {
         }
     }
 
-    /// What the API takes.
+    /// The parts that the API uses.
     pub(crate) fn api(&self) -> ApiParts {
         ApiParts {
             vehicles: Arc::clone(&self.vehicles),
@@ -128,7 +128,7 @@ impl Parts {
         }
     }
 
-    /// What messages of other instances are for.
+    /// The parts that messages of peers are for.
     pub(crate) fn handlers(&self) -> peers::Handlers {
         peers::Handlers {
             commands: Arc::clone(&self.commands),

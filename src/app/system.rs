@@ -1,19 +1,20 @@
-//! What the operating system has to give: ports and open files.
+//! Ports and open files, from the operating system.
 
 use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::StartError;
+use super::error::StartError;
 use crate::config::Settings;
 
-/// Devices that may connect if the settings leave it open.
+/// The default of `device.max_connections`, if the limit of open files allows it.
 const DEVICES: usize = 18_000;
-/// Files the process has open beside its device connections: HTTP, database, Redis, log, listeners.
+/// Files that the process has open beside its device and HTTP connections: database, Redis, log, listeners.
 const OTHER_FILES: u64 = 128;
-/// Connections the operating system may complete before they are accepted.
+/// Connections that the operating system completes before they are accepted.
 const BACKLOG: u32 = 16_384;
 
+/// Listens on `address`, the value of the setting `key`.
 pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     let bind = || {
         let socket = if address.is_ipv4() {
@@ -21,7 +22,7 @@ pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListen
         } else {
             TcpSocket::new_v6()?
         };
-        // A port of a process that just ended may be taken again at once.
+        // The port of a process that has just ended can be taken again at once.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -33,11 +34,12 @@ pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListen
     })
 }
 
+/// The address that a listener has, also if port 0 is configured.
 pub(super) fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
 }
 
-/// Raises the soft limit of open files to the hard one, and says how many devices may connect.
+/// Raises the soft limit of open files to the hard one, and returns how many devices may connect.
 pub(super) fn raise_open_files(settings: &Settings) -> Result<usize, StartError> {
     let wanted = settings.device.max_connections;
     let http = settings.http.max_connections;

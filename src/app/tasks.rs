@@ -1,4 +1,4 @@
-//! What runs until the gateway stops.
+//! The tasks that run until the gateway stops.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, options::http_options};
+use super::{options::http_options, parts::Parts};
 use crate::{
     config::Settings,
     device::{self, DeviceOptions},
@@ -19,12 +19,13 @@ use crate::{
     webhooks::Dispatcher,
 };
 
-/// How often queued commands whose time is over are looked for: one small read.
+/// The interval of the search for overdue commands, which is one small read.
 const OVERDUE_EVERY: Duration = Duration::from_secs(1);
 
-/// What runs until the gateway stops, by name.
+/// The running tasks and their names in the log.
 pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
 
+/// Spawns all tasks. They end some time after `stop` is cancelled.
 pub(super) fn start(
     settings: &Settings,
     device_options: DeviceOptions,
@@ -98,7 +99,7 @@ async fn flush_heartbeats(maintenance: Arc<Maintenance>, every: Duration, stop: 
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = maintenance.flush_heartbeats().await {
-            tracing::warn!(%error, "heartbeats are not stored");
+            tracing::warn!(%error, "heartbeats not stored");
         }
     }
 }
@@ -116,8 +117,8 @@ async fn purge(
         };
         match purged {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "deleted what is older than its retention"),
-            Err(error) => tracing::warn!(%error, "cannot delete what is older than its retention"),
+            Ok(rows) => tracing::info!(rows, "rows past their retention deleted"),
+            Err(error) => tracing::warn!(%error, "cannot delete rows past their retention"),
         }
     }
 }
@@ -126,7 +127,7 @@ async fn end_overdue_commands(maintenance: Arc<Maintenance>, stop: CancellationT
     let mut ticks = ticks(OVERDUE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = maintenance.end_overdue_commands().await {
-            tracing::warn!(%error, "overdue commands cannot be ended; they are not sent all the same");
+            tracing::warn!(%error, "cannot end overdue commands; they are not sent either way");
         }
     }
 }

@@ -65,7 +65,10 @@ fn a_second_start_with_the_same_name_stops_the_first_with_a_reason(database: &Da
 /// The number of purges in the log of an instance.
 fn purges(cluster: &Cluster, index: usize) -> usize {
     let lines = cluster.log(index);
-    let is_purge = |line: &&Value| line.to_string().contains("deleted what is older");
+    let is_purge = |line: &&Value| {
+        line.to_string()
+            .contains("rows past their retention deleted")
+    };
     lines.iter().filter(is_purge).count()
 }
 

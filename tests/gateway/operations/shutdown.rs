@@ -91,7 +91,7 @@ fn a_shutdown_with_a_locked_database_exits_in_time_with_a_failure() {
     daemon.logged("the database cannot commit; nothing is acknowledged until it does");
     daemon.signal("TERM");
     assert!(!daemon.wait().success());
-    daemon.logged("the database cannot commit; what waited for it is lost");
+    daemon.logged("the database cannot commit: pending writes are lost");
 }
 
 #[test]

@@ -1,0 +1,56 @@
+//! The errors of a start.
+
+use std::{io, net::SocketAddr};
+
+use crate::{
+    fanout::FanoutError,
+    store::{OpenError, StoreError},
+    webhooks::SenderError,
+};
+
+/// Why the gateway could not start. Each message is one line that an operator can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The sessions that the previous run left could not be ended.
+    #[error("cannot end the sessions of the previous run: {0}")]
+    Recover(StoreError),
+    /// The endpoints of the settings could not be stored.
+    #[error("cannot store the endpoints of webhooks.endpoints: {0}")]
+    Endpoints(StoreError),
+    /// The client that delivers webhooks could not be built.
+    #[error(transparent)]
+    Webhooks(#[from] SenderError),
+    /// The Redis settings cannot be used.
+    #[error(transparent)]
+    Fanout(#[from] FanoutError),
+    /// A port could not be opened.
+    #[error("cannot listen on {key} = {address}: {source}")]
+    Listen {
+        /// The settings key.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The signal handlers could not be installed.
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    /// The operating system allows fewer open files than the settings need.
+    #[error(
+        "device.max_connections = {wanted} and http.max_connections = {http} need {needed} open files, but this process may open {allowed}; lower them or raise the limit (ulimit -n)"
+    )]
+    OpenFiles {
+        /// `device.max_connections`.
+        wanted: usize,
+        /// `http.max_connections`.
+        http: usize,
+        /// Open files that both and the rest of the process need.
+        needed: u64,
+        /// The hard limit of open files.
+        allowed: u64,
+    },
+}
