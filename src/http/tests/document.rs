@@ -22,6 +22,24 @@ async fn the_documentation_page_is_compressed_for_who_takes_it() {
     assert_eq!(document.body, openapi().as_bytes());
 }
 
+/// The committed document shows every change of the contract in review.
+#[test]
+fn the_document_equals_its_snapshot() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+    let snapshot = std::fs::read_to_string(path).unwrap();
+    let document = openapi();
+    let difference = document
+        .lines()
+        .zip(snapshot.lines())
+        .position(|(now, then)| now != then);
+    assert!(
+        document == snapshot,
+        "docs/openapi.json differs from the API, first in line {}; renew it with \
+         `cargo run -- openapi > docs/openapi.json` and review the difference",
+        difference.unwrap_or(snapshot.lines().count()) + 1
+    );
+}
+
 #[test]
 fn every_operation_is_described_and_every_reference_resolves() {
     let document: Value = serde_json::from_str(&openapi()).unwrap();
