@@ -51,6 +51,7 @@
     )
 )]
 
+mod api_model;
 pub mod app;
 mod backoff;
 pub mod cluster;
@@ -66,7 +67,6 @@ pub mod maintenance;
 mod pacing;
 pub mod peers;
 pub mod protocol;
-mod resource;
 pub mod sessions;
 mod signals;
 pub mod simulate;

@@ -7,8 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
 use crate::{
+    api_model::{CommandDto, Rfc3339, VehicleDto},
     domain::{Event, EventKind, EventKinds, Timestamp, VehicleChange},
-    resource::{Command, Rfc3339, Vehicle},
 };
 
 /// Debug blobs up to this many bytes are part of the payload; a larger one is represented by its path in the API.
@@ -58,7 +58,7 @@ impl WebhookPayload {
                 ("vehicle.debug_blob", Details::DebugBlob { blob })
             }
             VehicleChange::Command(command) => {
-                let command = Command::from((**command).clone());
+                let command = CommandDto::from((**command).clone());
                 ("vehicle.command", Details::Command { command })
             }
         };
@@ -106,7 +106,7 @@ struct EventData {
     #[serde(flatten)]
     details: Details,
     /// The vehicle after the event.
-    vehicle: Vehicle,
+    vehicle: VehicleDto,
 }
 
 /// The members of `data` that depend on the message type.
@@ -117,7 +117,7 @@ enum Details {
     Offline { reason: &'static str },
     Updated { changed: Vec<&'static str> },
     DebugBlob { blob: Blob },
-    Command { command: Command },
+    Command { command: CommandDto },
 }
 
 #[derive(Serialize)]

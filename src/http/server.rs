@@ -1,7 +1,7 @@
-//! Connections: accepted up to a cap, cut off when they are slow to ask, finished when we stop.
+//! HTTP connections: accepted up to a limit, closed when the client is too slow, finished on shutdown.
 //!
-//! axum's own `serve` arms no timer for request headers and has no cap, so that a few slow clients
-//! could hold every descriptor for ever.
+//! This is not axum's `serve` because that has neither a timeout for request headers nor a limit of connections: a few
+//! slow clients could hold every file descriptor for ever.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,15 +17,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{HttpOptions, write_deadline::WriteDeadline};
+use super::options::HttpOptions;
+use tokio_io_timeout::TimeoutWriter;
 
-/// A request's headers and the buffer they are read into; hyper answers 431 beyond.
+/// The size of the read buffer, in bytes, and the limit of a request's headers: hyper answers 431 beyond.
 const MAX_BUFFER: usize = 64 << 10;
-/// The pause after `accept` failed for want of descriptors or memory: until then others may close.
+/// The pause after `accept` failed for want of file descriptors or memory, in which other connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`; then takes no more connections, closes idle ones, and gives requests on
-/// their way `grace` to finish. Returns when all connections are closed.
+/// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace` to
+/// finish. Returns when all connections are closed.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -37,7 +38,7 @@ pub async fn serve(
     let overdue = CancellationToken::new();
     let slots = Arc::new(Semaphore::new(options.max_connections));
     while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
-        let connection = Connection {
+        let connection = HttpConnection {
             router: router.clone(),
             options,
             shutdown: shutdown.clone(),
@@ -54,14 +55,14 @@ pub async fn serve(
     {
         tracing::warn!(
             connections = connections.len(),
-            "HTTP requests did not finish within the grace period and are cut off"
+            "HTTP requests exceeded the grace period and are aborted"
         );
         overdue.cancel();
         connections.wait().await;
     }
 }
 
-/// The next connection, once there is a slot for it; `None` on shutdown.
+/// Waits for a free slot and then for a connection; `None` on shutdown.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -72,7 +73,7 @@ async fn accept(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => return Some((stream, slot)),
-                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     tracing::warn!(error = %error, "cannot accept HTTP connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -83,8 +84,8 @@ async fn accept(
     shutdown.run_until_cancelled(next).await.flatten()
 }
 
-/// Whether it was only the peer that went away between its SYN and our accept.
-fn is_of_one_connection(error: &io::Error) -> bool {
+/// Whether `accept` failed only because the peer had closed the connection already.
+fn is_connection_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -93,7 +94,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-struct Connection {
+struct HttpConnection {
     router: Router,
     options: HttpOptions,
     shutdown: CancellationToken,
@@ -101,19 +102,24 @@ struct Connection {
     _slot: OwnedSemaphorePermit,
 }
 
-impl Connection {
+impl HttpConnection {
     async fn run(self, stream: TcpStream) {
-        // Fails only for a peer that is gone already, which the first read will tell.
+        // Fails only if the peer has closed the connection, which the first read reports.
         let _ = stream.set_nodelay(true);
-        let stream = WriteDeadline::new(stream, self.options.request_timeout);
+        // hyper itself would wait for ever for a client that does not read its response.
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(self.options.request_timeout));
         let serving = http1::Builder::new()
-            // Without a timer the time-out below would do nothing.
+            // Required by the timeout below.
             .timer(TokioTimer::new())
-            // Runs from the moment a request may begin: it ends idle keep-alive connections too.
+            // Also closes idle keep-alive connections: it starts as soon as a request may begin.
             .header_read_timeout(self.options.header_timeout)
             .keep_alive(true)
             .max_buf_size(MAX_BUFFER)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+            .serve_connection(
+                TokioIo::new(Box::pin(stream)),
+                TowerToHyperService::new(self.router),
+            );
         let mut serving = std::pin::pin!(serving);
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
@@ -126,7 +132,7 @@ impl Connection {
             }
         };
         if let Err(error) = outcome {
-            tracing::debug!(error = %error, "an HTTP connection broke off");
+            tracing::debug!(error = %error, "HTTP connection failed");
         }
     }
 }

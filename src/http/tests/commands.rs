@@ -1,4 +1,4 @@
-//! Commands as far as they get without a vehicle.
+//! Commands without a connected vehicle.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,13 +9,13 @@ use axum::{
 use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
 
-use super::{Answer, Api, OPTIONS, TRUCK};
+use super::{Api, ApiResponse, OPTIONS, TRUCK};
 use crate::http::HttpOptions;
 
-/// Where nothing but the options has to be in a body, and it may be left out.
+/// Operations whose body has no fields but the options, and may be absent.
 const WITHOUT_FIELDS: [&str; 3] = ["turnOn", "turnOff", "disconnect"];
 
-/// A path with the fields that its body has to have.
+/// Operations whose body has required fields, with an example of these.
 fn with_fields() -> [(&'static str, Value); 3] {
     [
         ("turnOnOrOff", json!({ "running": true })),
@@ -24,7 +24,7 @@ fn with_fields() -> [(&'static str, Value); 3] {
     ]
 }
 
-/// Every path that takes options, with the least that its body must hold.
+/// Every operation with options, with the required fields of its body.
 fn with_options() -> impl Iterator<Item = (&'static str, Value)> {
     WITHOUT_FIELDS
         .map(|path| (path, json!({})))
@@ -33,31 +33,31 @@ fn with_options() -> impl Iterator<Item = (&'static str, Value)> {
 }
 
 impl Api {
-    /// Asks something of a vehicle that nobody knows: what is refused before that is wrong in itself.
-    async fn ask_nobody(&self, path: &str, body: Value) -> Answer {
+    /// Sends a command to an unknown vehicle: a valid request is a 404.
+    async fn command_nobody(&self, path: &str, body: Value) -> ApiResponse {
         self.post(&format!("/service/nobody/{path}"), body).await
     }
 
-    async fn turn_on(&self, request: axum::http::request::Builder) -> Answer {
+    async fn turn_on(&self, request: axum::http::request::Builder) -> ApiResponse {
         let request = request.method(Method::POST).uri("/service/nobody/turnOn");
         self.send(request.body(Body::empty()).unwrap()).await
     }
 }
 
 #[track_caller]
-fn assert_taken(answer: &Answer) {
+fn assert_valid(answer: &ApiResponse) {
     assert_eq!(answer.problem(), (404, "unknown-vehicle".into()));
 }
 
 #[track_caller]
-fn assert_invalid(answer: &Answer, pointers: &[&str]) {
+fn assert_invalid(answer: &ApiResponse, pointers: &[&str]) {
     assert_eq!(answer.problem(), (422, "invalid-body".into()));
     let pointers: BTreeSet<_> = pointers.iter().map(ToString::to_string).collect();
     assert_eq!(answer.places(), pointers);
 }
 
 #[tokio::test]
-async fn a_command_to_a_vehicle_that_is_offline_is_a_409_and_asking_it_shows_what_is_known() {
+async fn an_offline_vehicle_is_a_409_but_fetch_info_shows_its_last_state() {
     let api = Api::new().await;
     api.report(80).await;
     for path in WITHOUT_FIELDS {
@@ -80,7 +80,7 @@ async fn a_command_to_a_vehicle_that_is_offline_is_a_409_and_asking_it_shows_wha
         })
     );
     let nobody = api.get("/service/nobody/fetch-info").await;
-    assert_taken(&nobody);
+    assert_valid(&nobody);
 }
 
 #[tokio::test]
@@ -88,13 +88,13 @@ async fn a_body_of_options_may_be_empty_or_absent() {
     let api = Api::new().await;
     for path in WITHOUT_FIELDS {
         let path = format!("/service/nobody/{path}");
-        assert_taken(&api.call(Method::POST, &path).await);
-        assert_taken(&api.post_text(&path, "").await);
-        assert_taken(&api.post_text(&path, "{}").await);
+        assert_valid(&api.call(Method::POST, &path).await);
+        assert_valid(&api.post_text(&path, "").await);
+        assert_valid(&api.post_text(&path, "{}").await);
         // Without a length, as in chunks.
         let unknown = Body::new(Empty::new().with_trailers(async { None }));
         let request = Request::post(&path).body(unknown).unwrap();
-        assert_taken(&api.send(request).await);
+        assert_valid(&api.send(request).await);
 
         let untyped = Request::post(&path).body(Body::from("{}")).unwrap();
         let answer = api.send(untyped).await;
@@ -116,14 +116,14 @@ async fn a_body_of_options_may_be_empty_or_absent() {
 }
 
 #[tokio::test]
-async fn options_follow_the_same_rules_everywhere() {
+async fn delivery_options_have_the_same_rules_everywhere() {
     let api = Api::new().await;
     for (path, least) in with_options() {
         let ask = async |options: Value| {
             let mut body = least.clone();
             let options = options.as_object().unwrap().clone();
             body.as_object_mut().unwrap().extend(options);
-            api.ask_nobody(path, body).await
+            api.command_nobody(path, body).await
         };
         for good in [
             json!({}),
@@ -132,7 +132,7 @@ async fn options_follow_the_same_rules_everywhere() {
             json!({ "queue": true, "ttlSeconds": 1 }),
             json!({ "queue": true, "ttlSeconds": 86400, "timeoutSeconds": 60 }),
         ] {
-            assert_taken(&ask(good).await);
+            assert_valid(&ask(good).await);
         }
         for (bad, pointers) in [
             (json!({ "timeoutSeconds": 0 }), vec!["/timeoutSeconds"]),
@@ -161,8 +161,8 @@ async fn options_follow_the_same_rules_everywhere() {
         }
     }
     for path in WITHOUT_FIELDS {
-        assert_invalid(&api.ask_nobody(path, json!([])).await, &[""]);
-        assert_invalid(&api.ask_nobody(path, json!(null)).await, &[""]);
+        assert_invalid(&api.command_nobody(path, json!([])).await, &[""]);
+        assert_invalid(&api.command_nobody(path, json!(null)).await, &[""]);
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_frequency_is_0_or_10_to_3600_whole_seconds() {
     let api = Api::new().await;
     for good in [json!(0), json!(10), json!(3600), json!(60.0)] {
         let body = json!({ "seconds": good });
-        assert_taken(&api.ask_nobody("frequency", body).await);
+        assert_valid(&api.command_nobody("frequency", body).await);
     }
     for bad in [
         json!(-1),
@@ -185,13 +185,16 @@ async fn a_frequency_is_0_or_10_to_3600_whole_seconds() {
         json!(null),
     ] {
         let body = json!({ "seconds": bad });
-        assert_invalid(&api.ask_nobody("frequency", body).await, &["/seconds"]);
+        assert_invalid(&api.command_nobody("frequency", body).await, &["/seconds"]);
     }
-    assert_invalid(&api.ask_nobody("frequency", json!({})).await, &["/seconds"]);
+    assert_invalid(
+        &api.command_nobody("frequency", json!({})).await,
+        &["/seconds"],
+    );
 }
 
 #[tokio::test]
-async fn a_message_is_one_of_the_gateways_sentences_to_the_letter() {
+async fn a_message_must_be_exactly_a_sentence_of_the_gateway() {
     let api = Api::new().await;
     for good in [
         "HOW'S IT GOING?",
@@ -201,7 +204,7 @@ async fn a_message_is_one_of_the_gateways_sentences_to_the_letter() {
         "GOTTA GO.",
     ] {
         let body = json!({ "message": good });
-        assert_taken(&api.ask_nobody("command", body).await);
+        assert_valid(&api.command_nobody("command", body).await);
     }
     for bad in [
         json!(""),
@@ -215,15 +218,15 @@ async fn a_message_is_one_of_the_gateways_sentences_to_the_letter() {
     ] {
         let body = json!({ "message": bad });
         assert_invalid(
-            &api.ask_nobody("command", body.clone()).await,
+            &api.command_nobody("command", body.clone()).await,
             &["/message"],
         );
         assert_invalid(&api.post("/service/broadcast", body).await, &["/message"]);
     }
-    let missing = api.ask_nobody("command", json!({})).await;
+    let missing = api.command_nobody("command", json!({})).await;
     assert_invalid(&missing, &["/message"]);
     let body = json!({ "message": "KEEP ME POSTED EVERY 9 SECONDS." });
-    let answer = api.ask_nobody("command", body).await;
+    let answer = api.command_nobody("command", body).await;
     let problem: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(
         problem["errors"][0]["detail"],
@@ -232,7 +235,7 @@ async fn a_message_is_one_of_the_gateways_sentences_to_the_letter() {
 }
 
 #[tokio::test]
-async fn a_broadcast_to_nobody_counts_nobody_and_takes_no_options_but_its_time() {
+async fn a_broadcast_accepts_a_timeout_and_no_other_option() {
     let api = Api::new().await;
     let message = json!({ "message": "HEY YOU, REST!", "timeoutSeconds": 1 });
     let answer = api.post("/service/broadcast", message).await;
@@ -257,12 +260,12 @@ async fn a_broadcast_to_nobody_counts_nobody_and_takes_no_options_but_its_time()
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_visible_and_given_once() {
+async fn an_idempotency_key_is_one_header_of_visible_ascii() {
     const KEY: &str = "Idempotency-Key";
     let api = Api::new().await;
     let longest = "~".repeat(128);
     for good in ["!", "9180af05-0219-4c88-8a95-3da86b130d43", &longest] {
-        assert_taken(&api.turn_on(Request::builder().header(KEY, good)).await);
+        assert_valid(&api.turn_on(Request::builder().header(KEY, good)).await);
     }
     let too_long = "a".repeat(129);
     for bad in [&b""[..], b"a b", b"\xe4", b"a\t", too_long.as_bytes()] {
@@ -276,7 +279,7 @@ async fn an_idempotency_key_is_visible_and_given_once() {
 }
 
 #[tokio::test]
-async fn an_invalid_parameter_of_a_command_is_named() {
+async fn invalid_parameters_of_commands_are_named() {
     let api = Api::new().await;
     for (path, name) in [
         (
@@ -320,7 +323,7 @@ async fn an_invalid_parameter_of_a_command_is_named() {
 }
 
 #[tokio::test]
-async fn a_vehicle_that_was_never_asked_has_no_commands() {
+async fn a_vehicle_without_commands_has_an_empty_log() {
     let api = Api::new().await;
     api.report(80).await;
     let path = format!("/vehicles/{TRUCK}/commands");
@@ -328,14 +331,14 @@ async fn a_vehicle_that_was_never_asked_has_no_commands() {
         .get(&format!("{path}?cursor=Y21kAAAAAAAAAAAAAAAAAAAAAA&limit=1"))
         .await;
     assert_eq!(page.json(), json!({ "items": [], "nextCursor": null }));
-    assert_taken(&api.get("/vehicles/nobody/commands").await);
+    assert_valid(&api.get("/vehicles/nobody/commands").await);
     let unknown = format!("{path}/01A20654-03EA-7C3E-9B1A-5D0E8F2A4C61");
     let answer = api.get(&unknown).await;
     assert_eq!(answer.problem(), (404, "unknown-command".into()));
 }
 
 #[tokio::test]
-async fn a_command_has_the_time_of_its_vehicle_on_top_and_other_requests_do_not() {
+async fn only_requests_that_wait_for_a_vehicle_get_extra_time() {
     let options = HttpOptions {
         request_timeout: Duration::ZERO,
         ..OPTIONS
@@ -343,8 +346,8 @@ async fn a_command_has_the_time_of_its_vehicle_on_top_and_other_requests_do_not(
     let api = Api::with(options).await;
     let answer = api.get("/vehicles/nobody/commands").await;
     assert_eq!(answer.problem(), (503, "request-timeout".into()));
-    assert_taken(&api.call(Method::POST, "/service/nobody/turnOn").await);
-    assert_taken(&api.get("/service/nobody/fetch-info").await);
+    assert_valid(&api.call(Method::POST, "/service/nobody/turnOn").await);
+    assert_valid(&api.get("/service/nobody/fetch-info").await);
 
     let api = Api::with(HttpOptions {
         request_timeout: Duration::from_millis(100),

@@ -1,4 +1,4 @@
-//! Connections over real sockets.
+//! HTTP connections over sockets.
 
 use std::{
     net::SocketAddr,
@@ -18,29 +18,29 @@ use crate::http::{HttpOptions, serve};
 
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
-struct Running {
+struct RunningServer {
     address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
-async fn start(router: Router, grace: Duration) -> Running {
+async fn start(router: Router, grace: Duration) -> RunningServer {
     start_with(OPTIONS, router, grace).await
 }
 
-async fn start_with(options: HttpOptions, router: Router, grace: Duration) -> Running {
+async fn start_with(options: HttpOptions, router: Router, grace: Duration) -> RunningServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(serve(listener, router, options, shutdown.clone(), grace));
-    Running {
+    RunningServer {
         address,
         shutdown,
         task,
     }
 }
 
-impl Running {
+impl RunningServer {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -57,7 +57,7 @@ async fn rest_of(stream: &mut TcpStream) -> String {
     text
 }
 
-/// Reads one answer and leaves the connection open.
+/// Reads one response and leaves the connection open.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
@@ -68,7 +68,7 @@ async fn answer(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_half_a_header_or_nothing_is_cut_off() {
+async fn an_incomplete_request_header_times_out() {
     let api = Api::new().await;
     let server = start(api.router.clone(), Duration::ZERO).await;
     for half in [&b"GET /health HTTP/1.1\r\nHo"[..], b""] {
@@ -81,7 +81,7 @@ async fn a_client_that_sends_half_a_header_or_nothing_is_cut_off() {
 }
 
 #[tokio::test]
-async fn an_idle_keep_alive_connection_is_closed_after_the_header_time() {
+async fn an_idle_connection_is_closed_after_the_header_timeout() {
     let api = Api::new().await;
     let server = start(api.router.clone(), Duration::ZERO).await;
     let mut client = server.connect().await;
@@ -93,7 +93,7 @@ async fn an_idle_keep_alive_connection_is_closed_after_the_header_time() {
 }
 
 #[tokio::test]
-async fn more_connections_than_the_cap_wait_until_one_closes() {
+async fn connections_above_the_limit_wait_until_one_closes() {
     let api = Api::new().await;
     let server = start(api.router.clone(), Duration::ZERO).await;
     let mut held = Vec::new();
@@ -144,7 +144,7 @@ async fn shutdown_closes_idle_connections_at_once_and_lets_requests_finish() {
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_the_grace_is_cut_off() {
+async fn a_request_longer_than_the_grace_period_is_aborted() {
     let began = CancellationToken::new();
     let has_begun = began.clone();
     let stuck = async move || {
@@ -168,7 +168,7 @@ async fn a_request_that_outlasts_the_grace_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_response_is_cut_off() {
+async fn a_client_that_does_not_read_its_response_times_out() {
     let began = CancellationToken::new();
     let has_begun = began.clone();
     let large = async move || {
@@ -188,7 +188,7 @@ async fn a_client_that_does_not_read_its_response_is_cut_off() {
         .unwrap();
     began.cancelled().await;
     server.shutdown.cancel();
-    // Long before the grace is over.
+    // Long before the grace period ends.
     tokio::time::timeout(Duration::from_secs(20), server.task)
         .await
         .unwrap()
@@ -196,7 +196,7 @@ async fn a_client_that_does_not_read_its_response_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_chunked_body_above_the_limit_is_refused_when_it_gets_there() {
+async fn a_chunked_body_above_the_limit_is_rejected() {
     let api = Api::new().await;
     let server = start(api.router.clone(), Duration::ZERO).await;
     let mut client = server.connect().await;

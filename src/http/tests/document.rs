@@ -1,4 +1,4 @@
-//! The API's description.
+//! The `OpenAPI` document and its page.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::Api;
 use crate::http::openapi;
 
 #[tokio::test]
-async fn the_documentation_page_is_compressed_for_who_takes_it() {
+async fn the_documentation_page_is_compressed_on_request() {
     let api = Api::new().await;
     let request = Request::get("/docs").header(header::ACCEPT_ENCODING, "gzip");
     let page = api.send(request.body(Body::empty()).unwrap()).await;

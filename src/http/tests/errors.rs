@@ -1,4 +1,4 @@
-//! What is refused, and how.
+//! Invalid requests and failures, as problems.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -6,16 +6,21 @@ use axum::{
     Router,
     body::Body,
     http::{Method, Request, StatusCode, header},
+    middleware,
 };
 use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{Api, OPTIONS, TRUCK, update};
-use crate::http::{CatchPanicLayer, HttpOptions, limit_time, middleware, panicked};
+use crate::http::{
+    HttpOptions,
+    router::{limit_time, respond_to_panic},
+};
 
 #[tokio::test]
-async fn an_invalid_parameter_is_named() {
+async fn invalid_parameters_are_named() {
     let api = Api::new().await;
     api.report(1).await;
     let reports = format!("/vehicles/{TRUCK}/reports");
@@ -57,7 +62,7 @@ async fn an_invalid_parameter_is_named() {
 }
 
 #[tokio::test]
-async fn thousands_of_mistakes_get_a_short_answer() {
+async fn thousands_of_errors_get_a_short_response() {
     let api = Api::new().await;
     let answer = api.get(&format!("/vehicles?{}", "a&".repeat(9000))).await;
     assert_eq!(answer.problem(), (400, "invalid-parameter".into()));
@@ -65,7 +70,7 @@ async fn thousands_of_mistakes_get_a_short_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_malformed() {
+async fn a_body_that_is_not_json_is_malformed() {
     let api = Api::new().await;
     for bad in [
         "",
@@ -90,7 +95,7 @@ async fn a_body_that_is_no_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
+async fn a_whole_number_may_have_a_zero_fraction() {
     let api = Api::new().await;
     let mut body = update(1);
     body["battery"] = json!(80.0);
@@ -99,7 +104,7 @@ async fn a_whole_number_may_be_written_with_a_fraction_of_zero() {
 }
 
 #[tokio::test]
-async fn every_field_of_a_body_that_is_wrong_is_pointed_at() {
+async fn every_invalid_field_is_listed_with_its_pointer() {
     let api = Api::new().await;
     let with = |key: &str, value: Value| {
         let mut body = update(1);
@@ -153,7 +158,7 @@ async fn every_field_of_a_body_that_is_wrong_is_pointed_at() {
 }
 
 #[tokio::test]
-async fn a_body_must_be_json_by_its_type_and_not_too_large() {
+async fn the_content_type_and_the_size_of_a_body_are_checked() {
     let api = Api::new().await;
     for content_type in ["text/plain", "application/jsonp", "multipart/form-data"] {
         let request = Request::post("/vehicles").header(header::CONTENT_TYPE, content_type);
@@ -177,7 +182,7 @@ async fn a_body_must_be_json_by_its_type_and_not_too_large() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_a_408_and_a_gateway_that_hangs_is_a_503() {
+async fn a_slow_body_is_a_408_and_a_slow_gateway_is_a_503() {
     let options = HttpOptions {
         request_timeout: Duration::from_millis(100),
         ..OPTIONS
@@ -198,7 +203,7 @@ async fn a_body_that_does_not_come_is_a_408_and_a_gateway_that_hangs_is_a_503() 
 }
 
 #[tokio::test]
-async fn routing_errors_are_problems_and_name_the_methods_that_work() {
+async fn routing_errors_are_problems_with_the_allowed_methods() {
     let api = Api::new().await;
     for path in ["/nope", "/vehicles/", "/vehicles/a/nope", "//", "/service"] {
         assert_eq!(
@@ -239,13 +244,13 @@ async fn routing_errors_are_problems_and_name_the_methods_that_work() {
 }
 
 #[tokio::test]
-async fn a_panic_is_a_problem_that_tells_nothing() {
+async fn a_panic_is_a_problem_without_details() {
     async fn fail() {
         assert_eq!("secret", "", "on purpose");
     }
     let app = Router::<()>::new()
         .route("/", axum::routing::get(fail))
-        .layer(CatchPanicLayer::custom(panicked));
+        .layer(CatchPanicLayer::custom(respond_to_panic));
     let request = Request::get("/").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Api;
 
 #[tokio::test]
-async fn metrics_tell_what_waits_for_each_webhook() {
+async fn metrics_count_the_pending_messages_of_each_webhook() {
     let api = Api::new().await;
     let body = json!({ "url": "https://fleet.example/" });
     let made = api.post("/webhooks", body).await.json();

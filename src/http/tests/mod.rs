@@ -1,11 +1,13 @@
-//! The API over the real store, request by request, and over sockets.
+//! The API on a real store: requests to the router, and connections over sockets.
 
 mod commands;
 mod connections;
 mod document;
 mod errors;
 mod metrics;
-mod resources;
+mod server_info;
+mod vehicle_history;
+mod vehicles;
 mod webhooks;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -42,26 +44,27 @@ const OPTIONS: HttpOptions = HttpOptions {
 
 const TRUCK: &str = "9180af05-0219-4c88-8a95-3da86b130d43";
 
-/// The API over an empty store.
+/// The API on an empty store.
 struct Api {
     router: Router,
     parts: Parts,
     _folder: tempfile::TempDir,
 }
 
-struct Answer {
+/// A response with its whole body.
+struct ApiResponse {
     status: StatusCode,
     response: Response<()>,
     body: Bytes,
 }
 
-impl Answer {
+impl ApiResponse {
     fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), "application/json");
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The problem's name, after a look at the rest of it.
+    /// Status and kind of the problem, after checks of its other fields.
     fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
@@ -73,7 +76,7 @@ impl Answer {
         (self.status.as_u16(), name.to_owned())
     }
 
-    /// What the problem's `errors` point at.
+    /// The pointers and parameters of the problem's `errors`.
     fn places(&self) -> BTreeSet<String> {
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
         let errors = problem["errors"].as_array().unwrap();
@@ -138,35 +141,35 @@ impl Api {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, request: Request<Body>) -> ApiResponse {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        Answer {
+        ApiResponse {
             status: parts.status,
             response: Response::from_parts(parts, ()),
             body: body.collect().await.unwrap().to_bytes(),
         }
     }
 
-    async fn call(&self, method: Method, path: &str) -> Answer {
+    async fn call(&self, method: Method, path: &str) -> ApiResponse {
         let request = Request::builder().method(method).uri(path);
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> ApiResponse {
         self.call(Method::GET, path).await
     }
 
-    async fn post_text(&self, path: &str, body: impl Into<Body>) -> Answer {
+    async fn post_text(&self, path: &str, body: impl Into<Body>) -> ApiResponse {
         let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(body.into()).unwrap()).await
     }
 
-    async fn post(&self, path: &str, body: Value) -> Answer {
+    async fn post(&self, path: &str, body: Value) -> ApiResponse {
         self.post_text(path, body.to_string()).await
     }
 
-    /// All items of a list, page by page, with `between` done after each page.
+    /// All items of a list, page by page; `between` runs after each page.
     async fn walk(&self, path: &str, between: impl AsyncFn()) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();

@@ -1,4 +1,4 @@
-//! Webhooks as far as they get without a receiver.
+//! Webhooks without a receiver.
 
 use std::collections::BTreeSet;
 
@@ -8,29 +8,29 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Api};
+use super::{Api, ApiResponse};
 
-/// Resolves nowhere (RFC 2606).
+/// Does not resolve (RFC 2606).
 const URL: &str = "https://fleet.example/hooks?key=1";
 const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const NOBODY: &str = "019ab0c4-11de-7a40-8f6e-2b7d94c105ee";
 
 impl Api {
-    async fn patch(&self, path: &str, body: Value) -> Answer {
+    async fn patch(&self, path: &str, body: Value) -> ApiResponse {
         let request = Request::patch(path).header(header::CONTENT_TYPE, "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap())
             .await
     }
 
-    /// The path of a new webhook, and what was answered.
-    async fn make_webhook(&self, body: Value) -> (String, Value) {
+    /// Creates a webhook; returns its path and the response's body.
+    async fn create_webhook(&self, body: Value) -> (String, Value) {
         let made = self.post("/webhooks", body).await;
         assert_eq!(made.status, StatusCode::CREATED);
         (made.header("location").to_owned(), made.json())
     }
 }
 
-/// It, as it is shown later.
+/// The webhook as it is returned later.
 fn without_secret(made: &Value) -> Value {
     let mut shown = made.clone();
     shown.as_object_mut().unwrap().remove("secret").unwrap();
@@ -38,11 +38,11 @@ fn without_secret(made: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_webhook_shows_its_secret_once_and_gets_everything_unless_it_asks_for_less() {
+async fn a_new_webhook_shows_its_secret_once_and_has_defaults() {
     let api = Api::new().await;
-    let (path, made) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, made) = api.create_webhook(json!({ "url": URL })).await;
     let (_, other) = api
-        .make_webhook(json!({
+        .create_webhook(json!({
             "url": URL, "events": ["battery", "online", "battery"], "deviceIds": ["b", "a", "b"],
             "secret": SECRET, "ordered": false, "coalesce": true,
         }))
@@ -79,7 +79,7 @@ async fn a_webhook_shows_its_secret_once_and_gets_everything_unless_it_asks_for_
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_webhook_is_refused_where_it_is_wrong() {
+async fn an_invalid_webhook_is_rejected_with_the_invalid_field() {
     let api = Api::new().await;
     let with = |field: &str, value: Value| {
         let mut body = json!({ "url": URL });
@@ -117,10 +117,10 @@ async fn what_cannot_be_a_webhook_is_refused_where_it_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_change_touches_what_it_names_and_nothing_else() {
+async fn an_update_changes_only_the_fields_that_it_contains() {
     let api = Api::new().await;
     let (path, made) = api
-        .make_webhook(json!({ "url": URL, "deviceIds": ["a"] }))
+        .create_webhook(json!({ "url": URL, "deviceIds": ["a"] }))
         .await;
     let made = without_secret(&made);
     assert_eq!(api.patch(&path, json!({})).await.json(), made);
@@ -172,9 +172,9 @@ async fn a_change_touches_what_it_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_new_secret_is_shown_once_and_the_old_one_signs_for_a_day() {
+async fn a_rotated_secret_is_shown_once_and_overlaps_for_a_day() {
     let api = Api::new().await;
-    let (path, made) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, made) = api.create_webhook(json!({ "url": URL })).await;
     let rotate = format!("{path}/rotate-secret");
     let rotated = api.call(Method::POST, &rotate).await.json();
     assert_ne!(rotated["secret"], made["secret"]);
@@ -187,9 +187,9 @@ async fn a_new_secret_is_shown_once_and_the_old_one_signs_for_a_day() {
 }
 
 #[tokio::test]
-async fn a_test_message_waits_and_is_shown_with_its_body() {
+async fn a_test_message_is_pending_and_shown_with_its_body() {
     let api = Api::new().await;
-    let (path, _) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, _) = api.create_webhook(json!({ "url": URL })).await;
     let sent = api.call(Method::POST, &format!("{path}/test")).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED);
     let message = sent.json();
@@ -226,9 +226,9 @@ async fn a_test_message_waits_and_is_shown_with_its_body() {
 }
 
 #[tokio::test]
-async fn messages_come_in_pages_newest_first() {
+async fn messages_are_listed_in_pages_newest_first() {
     let api = Api::new().await;
-    let (path, _) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, _) = api.create_webhook(json!({ "url": URL })).await;
     for _ in 0..5 {
         api.call(Method::POST, &format!("{path}/test")).await;
     }
@@ -254,9 +254,9 @@ async fn messages_come_in_pages_newest_first() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_nobody_made_or_that_is_deleted_is_unknown() {
+async fn a_missing_or_deleted_webhook_is_unknown() {
     let api = Api::new().await;
-    let (path, _) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, _) = api.create_webhook(json!({ "url": URL })).await;
     let deleted = api.call(Method::DELETE, &path).await;
     assert_eq!(deleted.status, StatusCode::NO_CONTENT);
     assert_eq!(api.get("/webhooks").await.json()["items"], json!([]));
@@ -275,7 +275,7 @@ async fn a_webhook_that_nobody_made_or_that_is_deleted_is_unknown() {
         let answer = api.patch(&path, json!({ "enabled": true })).await;
         assert_eq!(answer.problem(), (404, "unknown-webhook".into()));
     }
-    let (path, _) = api.make_webhook(json!({ "url": URL })).await;
+    let (path, _) = api.create_webhook(json!({ "url": URL })).await;
     let message = format!("{path}/messages/{NOBODY}");
     let answer = api.get(&message).await;
     assert_eq!(answer.problem(), (404, "unknown-message".into()));
@@ -289,11 +289,12 @@ async fn a_webhook_that_nobody_made_or_that_is_deleted_is_unknown() {
 }
 
 #[tokio::test]
-async fn there_can_be_a_hundred_webhooks() {
+async fn there_are_at_most_100_webhooks() {
     let api = Api::new().await;
     for _ in 0..100 {
         // No name to ask for, and nothing is sent here.
-        api.make_webhook(json!({ "url": "https://1.1.1.1/" })).await;
+        api.create_webhook(json!({ "url": "https://1.1.1.1/" }))
+            .await;
     }
     let answer = api.post("/webhooks", json!({ "url": URL })).await;
     assert_eq!(answer.problem(), (409, "too-many-webhooks".into()));

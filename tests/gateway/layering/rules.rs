@@ -2,6 +2,7 @@
 
 /// What each top-level module may import of the others.
 pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("api_model", &["domain"]),
     (
         "app",
         &[
@@ -60,7 +61,13 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "commands", "domain", "instance", "resource", "sessions", "vehicles", "webhooks",
+            "api_model",
+            "commands",
+            "domain",
+            "instance",
+            "sessions",
+            "vehicles",
+            "webhooks",
         ],
     ),
     ("instance", &["domain", "fanout", "store"]),
@@ -74,7 +81,6 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("protocol", &["domain"]),
-    ("resource", &["domain"]),
     ("sessions", &["domain", "pacing", "store"]),
     ("signals", &[]),
     ("simulate", &["backoff", "domain", "protocol", "signals"]),
@@ -82,7 +88,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("tls", &[]),
     ("vehicles", &["domain", "sessions", "store"]),
-    ("webhook_payload", &["domain", "resource"]),
+    ("webhook_payload", &["api_model", "domain"]),
     ("webhooks", &["domain", "store", "tls"]),
 ];
 
@@ -91,10 +97,6 @@ pub(super) const KNOWN_CIRCLES: &[(&str, &str)] = &[
     (
         "commands::{elsewhere, journey}",
         "to cut: local and remote delivery should share a file that knows neither",
-    ),
-    (
-        "http::{describe, problem, wire}",
-        "to cut: examples and problem kinds belong into files of their own",
     ),
     (
         "store::{batch, database, fold, intent, purge, webhooks, writer}",

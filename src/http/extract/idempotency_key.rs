@@ -1,0 +1,74 @@
+//! The header `Idempotency-Key`.
+
+use std::sync::Arc;
+
+use aide::{OperationInput, generate::GenContext, openapi::Operation, operation::add_parameters};
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderValue, request::Parts},
+};
+use schemars::json_schema;
+
+use crate::http::{
+    openapi::{document_problems, header_parameter},
+    problem::{Problem, ProblemKind},
+    state::ApiState,
+};
+
+const NAME: &str = "Idempotency-Key";
+/// The longest key, in bytes.
+const MAX_LEN: usize = 128;
+
+/// Extracts the header `Idempotency-Key`, which may be absent.
+#[derive(Debug)]
+pub(crate) struct IdempotencyKeyHeader(pub(crate) Option<String>);
+
+impl FromRequestParts<Arc<ApiState>> for IdempotencyKeyHeader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<ApiState>) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(NAME).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        if values.next().is_some() {
+            return Err(Problem::invalid_parameter(NAME, "is given more than once"));
+        }
+        match parse(value) {
+            Some(key) => Ok(Self(Some(key.to_owned()))),
+            None => Err(Problem::invalid_parameter(
+                NAME,
+                format!("must be 1 to {MAX_LEN} visible ASCII characters"),
+            )),
+        }
+    }
+}
+
+fn parse(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    (visible && (1..=MAX_LEN).contains(&text.len())).then_some(text)
+}
+
+impl OperationInput for IdempotencyKeyHeader {
+    fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
+        let description = "A unique value chosen by the client, such as a new UUID. Within 24 hours, repeating a \
+            request for the same vehicle with the same key returns the result of the first request and creates no \
+            second command. A different request with the same key is rejected.";
+        let pattern = format!("^[!-~]{{1,{MAX_LEN}}}$");
+        let schema = json_schema!({ "type": "string", "pattern": pattern });
+        add_parameters(
+            ctx,
+            operation,
+            [header_parameter(NAME, description, schema)],
+        );
+        document_problems(
+            ctx,
+            operation,
+            &[
+                ProblemKind::InvalidParameter,
+                ProblemKind::IdempotencyKeyReused,
+            ],
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! The document without its operations.
+
+use aide::openapi::{Info, License, OpenApi, Server, Tag};
+
+use super::tag::ApiTag;
+
+const INTRODUCTION: &str = "\
+Bodies are JSON with keys in camelCase. Timestamps are RFC 3339 in UTC with milliseconds. A value that is not known \
+is null; its key is present.
+
+Lists are paginated: pass `nextCursor` as `cursor`, with the other parameters unchanged, until it is null.
+
+`HEAD` is supported wherever `GET` is. Unknown query parameters are rejected.
+
+Every error response has the type `application/problem+json` (RFC 9457). The schema `Problem`, below the operations, \
+lists all kinds.";
+
+/// The document without its operations.
+pub(crate) fn base_document() -> OpenApi {
+    OpenApi {
+        info: Info {
+            title: "vehicle-gateway".to_owned(),
+            summary: Some("Connected vehicles over REST".to_owned()),
+            description: Some(INTRODUCTION.to_owned()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            license: Some(License {
+                name: env!("CARGO_PKG_LICENSE").to_owned(),
+                identifier: Some(env!("CARGO_PKG_LICENSE").to_owned()),
+                ..License::default()
+            }),
+            ..Info::default()
+        },
+        servers: vec![Server {
+            url: "/".to_owned(),
+            description: Some("The server that serves this document".to_owned()),
+            ..Server::default()
+        }],
+        tags: ApiTag::ALL.map(Tag::from).into(),
+        ..OpenApi::default()
+    }
+}
+
+/// The document as JSON, indented.
+pub(crate) fn to_json(document: &OpenApi) -> String {
+    #[expect(
+        clippy::expect_used,
+        reason = "every map of the document has strings for keys, and a test serializes it"
+    )]
+    serde_json::to_string_pretty(document).expect("the OpenAPI document is JSON")
+}

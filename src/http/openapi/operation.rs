@@ -1,0 +1,30 @@
+//! The documentation of one operation.
+
+use aide::{generate::in_context, transform::TransformOperation};
+
+use super::{problems::document_problems, tag::ApiTag};
+use crate::http::problem::ProblemKind;
+
+/// The documentation of one operation. The attribute `#[operation]` makes it from the handler's doc comment.
+pub(crate) struct OperationDocs {
+    /// The operation id: the handler's name.
+    pub(crate) id: &'static str,
+    pub(crate) tag: ApiTag,
+    pub(crate) summary: &'static str,
+    pub(crate) description: &'static str,
+    /// Problems beside those that the operation's extractors and its response document.
+    pub(crate) problems: &'static [ProblemKind],
+}
+
+impl OperationDocs {
+    /// Adds the documentation to the operation.
+    pub(crate) fn apply(self, operation: TransformOperation<'_>) -> TransformOperation<'_> {
+        let mut operation = operation
+            .id(self.id)
+            .tag(self.tag.name())
+            .summary(self.summary)
+            .description(self.description);
+        in_context(|ctx| document_problems(ctx, operation.inner_mut(), self.problems));
+        operation
+    }
+}

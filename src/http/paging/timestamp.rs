@@ -1,0 +1,99 @@
+//! Times in the query: RFC 3339.
+
+use schemars::json_schema;
+
+use crate::{domain::Timestamp, http::extract::QueryParameter};
+
+/// A query parameter that [`parse_timestamp`] reads.
+pub(crate) fn timestamp_parameter(name: &'static str, description: &'static str) -> QueryParameter {
+    QueryParameter {
+        name,
+        description,
+        schema: json_schema!({
+            "type": "string",
+            "format": "date-time",
+            "examples": ["2026-11-23T00:00:00Z"],
+        }),
+    }
+}
+
+const NANOS_PER_MILLI: i128 = 1_000_000;
+
+/// Parses an RFC 3339 timestamp and rounds it up to the next millisecond. Stored times have whole milliseconds, so
+/// rounding up changes neither what is `>= from` nor what is `< to`.
+pub(crate) fn parse_timestamp(text: &str) -> Result<Timestamp, &'static str> {
+    if text.contains(' ') {
+        return Err("must be an RFC 3339 timestamp; a + in it is written %2B");
+    }
+    if !has_rfc_3339_shape(text) {
+        return Err("must be an RFC 3339 timestamp such as 2026-11-23T02:54:59.050Z");
+    }
+    let instant: jiff::Timestamp = text
+        .parse()
+        .map_err(|_| "must be an existing instant of the years 0000 to 9999")?;
+    let millis = instant.as_nanosecond().div_euclid(NANOS_PER_MILLI)
+        + i128::from(instant.as_nanosecond().rem_euclid(NANOS_PER_MILLI) != 0);
+    i64::try_from(millis)
+        .map(Timestamp::from_millis)
+        .map_err(|_| "must be an instant of the years 0000 to 9999")
+}
+
+/// Whether a text has the form of RFC 3339. jiff also accepts other forms of ISO 8601, which the document excludes.
+fn has_rfc_3339_shape(text: &str) -> bool {
+    let shaped = |text: &[u8], shape: &[u8]| {
+        text.len() == shape.len()
+            && text.iter().zip(shape).all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                b'T' => byte.eq_ignore_ascii_case(like),
+                b'+' => matches!(byte, b'+' | b'-'),
+                _ => byte == like,
+            })
+    };
+    let Some((date_time, rest)) = text
+        .as_bytes()
+        .split_at_checked("0000-00-00T00:00:00".len())
+    else {
+        return false;
+    };
+    let offset = match rest {
+        [b'.', fraction @ ..] => {
+            let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            &fraction[digits..]
+        }
+        _ => rest,
+    };
+    shaped(date_time, b"0000-00-00T00:00:00")
+        && (offset.eq_ignore_ascii_case(b"Z") || shaped(offset, b"+00:00"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rfc_3339_is_accepted_and_rounded_up_to_milliseconds() {
+        let millis = |text| parse_timestamp(text).map(Timestamp::as_millis);
+        assert_eq!(millis("1970-01-01T00:00:00Z"), Ok(0));
+        assert_eq!(millis("1970-01-01t01:00:00.0009+01:00"), Ok(1));
+        assert_eq!(millis("1969-12-31T23:59:59.9995z"), Ok(0));
+        for bad in [
+            "",
+            "now",
+            "1970-01-01",
+            "1970-01-01 00:00:00Z",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00Z",
+            "19700101T000000Z",
+            "1970-02-30T00:00:00Z",
+            "1970-01-01T00:00:00Z[UTC]",
+            "1970-01-01T00:00:00 01:00",
+            "1970-01-01T00:00:00é",
+        ] {
+            assert!(millis(bad).is_err(), "{bad}");
+        }
+    }
+}

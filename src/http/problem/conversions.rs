@@ -1,0 +1,79 @@
+//! Errors of the use cases as problems.
+
+use std::error::Error;
+
+use super::{Problem, kind::ProblemKind};
+use crate::{
+    commands::{BroadcastError, CommandError},
+    vehicles::{StoreError, VehicleError},
+    webhooks::EndpointError,
+};
+
+impl From<VehicleError> for Problem {
+    fn from(error: VehicleError) -> Self {
+        match error {
+            VehicleError::UnknownVehicle => Self::new(ProblemKind::UnknownVehicle),
+            VehicleError::UnknownDebugBlob => Self::new(ProblemKind::UnknownDebugBlob),
+            VehicleError::UnknownCommand => Self::new(ProblemKind::UnknownCommand),
+            VehicleError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable | StoreError::Fenced | StoreError::Closed => {
+                Self::new(ProblemKind::StoreUnavailable)
+            }
+            error => internal(&error),
+        }
+    }
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::FanOutUnavailable => Self::new(ProblemKind::FanOutUnavailable),
+            CommandError::OwnerUnreachable | CommandError::Moved => {
+                Self::new(ProblemKind::OwnerUnreachable)
+            }
+            CommandError::UnknownVehicle => Self::new(ProblemKind::UnknownVehicle),
+            CommandError::Offline => Self::new(ProblemKind::VehicleOffline),
+            CommandError::TooMany => Self::new(ProblemKind::TooManyCommands),
+            CommandError::KeyReused => Self::new(ProblemKind::IdempotencyKeyReused),
+            CommandError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BroadcastError> for Problem {
+    fn from(error: BroadcastError) -> Self {
+        match error {
+            BroadcastError::UnderWay => Self::new(ProblemKind::BroadcastUnderWay),
+            BroadcastError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EndpointError> for Problem {
+    fn from(error: EndpointError) -> Self {
+        match error {
+            EndpointError::Unknown => Self::new(ProblemKind::UnknownWebhook),
+            EndpointError::UnknownMessage => Self::new(ProblemKind::UnknownMessage),
+            EndpointError::Configured => Self::new(ProblemKind::WebhookConfigured),
+            EndpointError::Disabled => Self::new(ProblemKind::WebhookDisabled),
+            EndpointError::TooMany => Self::new(ProblemKind::TooManyWebhooks),
+            EndpointError::Target(error) => Self::invalid_field("/url", error.to_string()),
+            EndpointError::Secret(error) => Self::invalid_field("/secret", error.to_string()),
+            EndpointError::NoSecret(error) => internal(&error),
+            EndpointError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// An error whose details are for the log alone.
+fn internal(error: &dyn Error) -> Problem {
+    tracing::error!(error = %error, "request failed");
+    Problem::new(ProblemKind::Internal)
+}

@@ -1,0 +1,125 @@
+//! Routes and document put together, with what applies to every request: time limits, compression, panics.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use aide::{
+    openapi::{OpenApi, ReferenceOr},
+    util::iter_operations_mut,
+};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer, Predicate,
+        predicate::{NotForContentType, SizeAbove},
+    },
+};
+
+use super::{
+    media_type::OCTET_STREAM,
+    openapi::{base_document, to_json},
+    options::HttpOptions,
+    problem::{Problem, ProblemKind},
+    state::{ApiParts, ApiState},
+};
+
+/// Responses of at least this many bytes are compressed.
+const COMPRESS_ABOVE: u16 = 1024;
+
+/// The API, which [`serve`](super::serve) serves.
+pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
+    let routes = DocumentedRoutes::new();
+    let limit = |time| middleware::from_fn_with_state(time, limit_time);
+    let document = to_json(&routes.document).into();
+    let state = Arc::new(ApiState::new(parts, options, document));
+    let compressed = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::const_new(OCTET_STREAM));
+    routes
+        .prompt
+        .layer(limit(options.request_timeout))
+        .merge(
+            routes
+                .waiting
+                .layer(limit(options.request_and_answer_timeout())),
+        )
+        .fallback(async || Problem::new(ProblemKind::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
+        .layer(CatchPanicLayer::custom(respond_to_panic))
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .with_state(state)
+}
+
+/// The `OpenAPI` 3.1 document in JSON, which `GET /openapi.json` serves.
+#[must_use]
+pub fn openapi() -> String {
+    to_json(&DocumentedRoutes::new().document)
+}
+
+/// The routes, by how long their requests may take, and their document.
+struct DocumentedRoutes {
+    /// Routes that the gateway answers alone.
+    prompt: Router<Arc<ApiState>>,
+    /// Routes that wait for a vehicle.
+    waiting: Router<Arc<ApiState>>,
+    document: OpenApi,
+}
+
+impl DocumentedRoutes {
+    /// Builds routes and document. aide collects schemas per thread, so this must not move between threads.
+    fn new() -> Self {
+        let mut document = base_document();
+        let prompt = super::routes::prompt().finish_api(&mut document);
+        let waiting = super::routes::waiting().finish_api(&mut document);
+        sort_responses(&mut document);
+        Self {
+            prompt,
+            waiting,
+            document,
+        }
+    }
+}
+
+/// Puts successful responses first: aide adds the errors of extractors before the handler's result.
+fn sort_responses(document: &mut OpenApi) {
+    let paths = document.paths.iter_mut();
+    let items = paths
+        .flat_map(|paths| paths.paths.values_mut())
+        .filter_map(ReferenceOr::as_item_mut);
+    for (_, operation) in items.flat_map(iter_operations_mut) {
+        if let Some(responses) = &mut operation.responses {
+            responses.responses.sort_keys();
+        }
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that tower-http requires"
+)]
+pub(super) fn respond_to_panic(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a value that is not a string");
+    tracing::error!(panic = message, "request panicked");
+    Problem::new(ProblemKind::Internal).into_response()
+}
+
+pub(super) async fn limit_time(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            tracing::warn!(%method, path, "request timed out");
+            Problem::new(ProblemKind::RequestTimeout).into_response()
+        })
+}

@@ -1,0 +1,191 @@
+//! `/vehicles/{deviceId}/debug-blobs`: the crash dumps that a vehicle has sent.
+
+use std::sync::Arc;
+
+use aide::{
+    OperationOutput,
+    axum::{ApiRouter, routing::get_with},
+    generate::GenContext,
+    openapi::{MediaType, Operation, ReferenceOr, Response as ResponseDoc},
+};
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Serialize;
+use serde_json::{Value, json};
+use vehicle_gateway_macros::operation;
+
+use crate::{
+    api_model::{EXAMPLE_DEVICE_ID, Example, Rfc3339, device_id_field},
+    domain::{DebugBlobInfo, DeviceId},
+    http::{
+        extract::{Path, PathParameter, Query},
+        json::Json,
+        media_type::OCTET_STREAM,
+        openapi::{header as header_doc, media, response},
+        paging::{HistoryQuery, Page},
+        problem::{Problem, ProblemKind},
+        state::ApiState,
+    },
+    vehicles::Position,
+};
+
+pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
+    ApiRouter::new()
+        .api_route(
+            "/vehicles/{deviceId}/debug-blobs",
+            get_with(list_debug_blobs, list_debug_blobs_docs),
+        )
+        .api_route(
+            "/vehicles/{deviceId}/debug-blobs/{blobId}",
+            get_with(get_debug_blob, get_debug_blob_docs),
+        )
+}
+
+/// List a vehicle's debug blobs
+///
+/// Returns the crash dumps that the vehicle has sent, without their content, newest first, in pages.
+#[operation(tag = History)]
+async fn list_debug_blobs(
+    State(state): State<Arc<ApiState>>,
+    Path(device_id): Path<DeviceId>,
+    Query(query): Query<HistoryQuery<Position>>,
+) -> Result<Json<Page<DebugBlobDto>>, Problem> {
+    let blobs = state.vehicles.debug_blobs(&device_id, query.page()).await?;
+    Ok(Json(Page::new(
+        blobs,
+        query.limit,
+        |last| Position {
+            received_at: last.received_at,
+            id: last.id,
+        },
+        DebugBlobDto::from,
+    )))
+}
+
+/// Download a debug blob
+///
+/// Returns the content of a crash dump, exactly as the vehicle sent it.
+#[operation(tag = History)]
+async fn get_debug_blob(
+    State(state): State<Arc<ApiState>>,
+    Path((device_id, BlobId(blob_id))): Path<(DeviceId, BlobId)>,
+) -> Result<BlobContent, Problem> {
+    let content = state
+        .vehicles
+        .debug_blob_content(&device_id, blob_id)
+        .await?;
+    Ok(BlobContent { blob_id, content })
+}
+
+/// The id of a debug blob.
+struct BlobId(i64);
+
+impl PathParameter for BlobId {
+    const NAME: &'static str = "blobId";
+    const DESCRIPTION: &'static str = "The debug blob's id, from the list of debug blobs.";
+    const UNKNOWN: &'static [ProblemKind] = &[ProblemKind::UnknownDebugBlob];
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX, "examples": [7] })
+    }
+
+    /// Rejects signs and leading zeros, so that every blob has one path.
+    fn parse(text: &str) -> Result<Self, String> {
+        let canonical = text.starts_with(|first: char| ('1'..='9').contains(&first));
+        match text.parse() {
+            Ok(id) if canonical => Ok(Self(id)),
+            _ => Err(
+                "must be a whole number of at least 1, as in the list of debug blobs".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A debug blob without its content.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "DebugBlob")]
+struct DebugBlobDto {
+    /// The blob's id, unique among the blobs of its vehicle.
+    #[schemars(range(min = 1))]
+    blob_id: i64,
+    /// The id of the vehicle.
+    #[schemars(schema_with = "device_id_field")]
+    device_id: String,
+    /// When the gateway received the blob.
+    received_at: Rfc3339,
+    /// The length of the content in bytes.
+    size: u64,
+}
+
+impl From<DebugBlobInfo> for DebugBlobDto {
+    fn from(blob: DebugBlobInfo) -> Self {
+        Self {
+            blob_id: blob.id,
+            device_id: blob.device_id.to_string(),
+            received_at: Rfc3339(blob.received_at),
+            size: blob.size,
+        }
+    }
+}
+
+impl Example for DebugBlobDto {
+    fn example() -> Value {
+        json!({
+            "blobId": 7,
+            "deviceId": EXAMPLE_DEVICE_ID,
+            "receivedAt": "2026-11-23T02:54:59.050Z",
+            "size": 2048,
+        })
+    }
+}
+
+/// The content of a debug blob, as a download: browsers must not render content that a vehicle chose.
+struct BlobContent {
+    blob_id: i64,
+    content: Bytes,
+}
+
+impl IntoResponse for BlobContent {
+    fn into_response(self) -> Response {
+        let disposition = format!("attachment; filename=\"debug-blob-{}.bin\"", self.blob_id);
+        (
+            [
+                (header::CONTENT_TYPE, OCTET_STREAM.to_owned()),
+                (header::CONTENT_DISPOSITION, disposition),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+            ],
+            self.content,
+        )
+            .into_response()
+    }
+}
+
+impl OperationOutput for BlobContent {
+    type Inner = Self;
+
+    fn inferred_responses(
+        _: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, ResponseDoc)> {
+        let content = MediaType {
+            example: Some("panic at 0x08001f3c".into()),
+            ..media(json_schema!({ "type": "string", "format": "binary" }))
+        };
+        let mut download = response("The content of the blob.", OCTET_STREAM, content);
+        let disposition = header_doc(
+            "Suggests a file name.",
+            json_schema!({ "type": "string", "examples": ["attachment; filename=\"debug-blob-7.bin\""] }),
+        );
+        download.headers.insert(
+            "Content-Disposition".to_owned(),
+            ReferenceOr::Item(disposition),
+        );
+        vec![(Some(StatusCode::OK.as_u16()), download)]
+    }
+}

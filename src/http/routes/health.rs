@@ -1,0 +1,223 @@
+//! `/health`, `/ready`, `/ready/balancer`: whether the process is alive, can work and accepts new connections.
+
+use std::sync::Arc;
+
+use aide::{
+    OperationOutput,
+    axum::{ApiRouter, routing::get_with},
+    generate::GenContext,
+    openapi::{Operation, Response as ResponseDoc},
+};
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use vehicle_gateway_macros::operation;
+
+use crate::{
+    api_model::Example,
+    http::{
+        json::Json,
+        openapi::json_response,
+        problem::{Problem, ProblemKind},
+        state::ApiState,
+    },
+    instance::FanoutState,
+};
+
+pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
+    ApiRouter::new()
+        .api_route("/health", get_with(get_health, get_health_docs))
+        .api_route("/ready", get_with(get_readiness, get_readiness_docs))
+        .api_route(
+            "/ready/balancer",
+            get_with(get_balancer_readiness, get_balancer_readiness_docs),
+        )
+}
+
+/// Check liveness
+///
+/// Returns 200 as long as the process responds, whatever the state of its dependencies.
+#[operation(tag = Server)]
+async fn get_health() -> Json<Liveness> {
+    Json(Liveness {
+        status: AlwaysUp::Up,
+    })
+}
+
+/// Check readiness
+///
+/// Checks the server's dependencies. Returns 503 while a check fails, and while the server drains before it stops.
+#[operation(tag = Server)]
+async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse {
+    let timeout = state.options.readiness_timeout();
+    let store = match tokio::time::timeout(timeout, state.instance.check_store()).await {
+        Ok(Ok(())) => CheckStatus::Up,
+        Ok(Err(_)) | Err(_) => CheckStatus::Down,
+    };
+    let status = match store {
+        _ if state.instance.is_draining() => ReadinessStatus::Draining,
+        CheckStatus::Up => ReadinessStatus::Ready,
+        CheckStatus::Down => ReadinessStatus::Unready,
+    };
+    let redis = match state.instance.fanout_state() {
+        FanoutState::None => None,
+        FanoutState::Up => Some(CheckStatus::Up),
+        FanoutState::Down => Some(CheckStatus::Down),
+    };
+    ReadinessResponse(Readiness {
+        status,
+        checks: Checks { store, redis },
+    })
+}
+
+/// Check readiness for a load balancer
+///
+/// For the health check of a load balancer. Returns 404 from the moment the server begins to stop: new connections
+/// belong on another server, existing ones continue. Returns 200 otherwise, also while the database is unavailable,
+/// because a failure that all servers share must not disconnect every vehicle. Returns 404 again if the database has
+/// been unavailable for long and other servers may still reach it.
+#[operation(tag = Server, problems = [Draining])]
+async fn get_balancer_readiness(
+    State(state): State<Arc<ApiState>>,
+) -> Result<Json<BalancerReadiness>, BalancerProblem> {
+    let instance = &state.instance;
+    if instance.is_draining() || instance.is_cut_off() {
+        return Err(BalancerProblem);
+    }
+    let status = AlwaysReady::Ready;
+    Ok(Json(BalancerReadiness { status }))
+}
+
+/// Whether the process is alive.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
+struct Liveness {
+    /// Always `up`.
+    status: AlwaysUp,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum AlwaysUp {
+    Up,
+}
+
+impl Example for Liveness {
+    fn example() -> Value {
+        json!({ "status": "up" })
+    }
+}
+
+/// Whether the server can work.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Readiness {
+    /// `unready` while a check fails; `draining` while the server drains before it stops.
+    status: ReadinessStatus,
+    /// The state of each dependency.
+    checks: Checks,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum ReadinessStatus {
+    Ready,
+    Unready,
+    Draining,
+}
+
+/// The state of each dependency.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Checks {
+    /// Whether the database commits and answers.
+    store: CheckStatus,
+    /// Whether other instances can be reached; null if Redis is not configured. It does not affect readiness.
+    redis: Option<CheckStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum CheckStatus {
+    Up,
+    Down,
+}
+
+impl Example for Readiness {
+    fn example() -> Value {
+        json!({ "status": "ready", "checks": { "store": "up", "redis": null } })
+    }
+}
+
+/// 200 if the server is ready, else 503.
+struct ReadinessResponse(Readiness);
+
+impl IntoResponse for ReadinessResponse {
+    fn into_response(self) -> Response {
+        let status = match self.0.status {
+            ReadinessStatus::Ready => StatusCode::OK,
+            ReadinessStatus::Unready | ReadinessStatus::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(self.0)).into_response()
+    }
+}
+
+impl OperationOutput for ReadinessResponse {
+    type Inner = Readiness;
+
+    fn inferred_responses(
+        ctx: &mut GenContext,
+        _: &mut Operation,
+    ) -> Vec<(Option<u16>, ResponseDoc)> {
+        let ready = json_response::<Readiness>(ctx, "The server is ready.");
+        let mut unready = json_response::<Readiness>(ctx, "A check fails, or the server drains.");
+        for content in unready.content.values_mut() {
+            content.example =
+                Some(json!({ "status": "draining", "checks": { "store": "up", "redis": null } }));
+        }
+        vec![
+            (Some(StatusCode::OK.as_u16()), ready),
+            (Some(StatusCode::SERVICE_UNAVAILABLE.as_u16()), unready),
+        ]
+    }
+}
+
+/// The server accepts new connections.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Wanted")]
+struct BalancerReadiness {
+    /// Always `ready`; otherwise the response is 404.
+    status: AlwaysReady,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+enum AlwaysReady {
+    Ready,
+}
+
+impl Example for BalancerReadiness {
+    fn example() -> Value {
+        json!({ "status": "ready" })
+    }
+}
+
+/// The 404 of a server that accepts no new connections. It documents none of the problems of the database.
+struct BalancerProblem;
+
+impl IntoResponse for BalancerProblem {
+    fn into_response(self) -> Response {
+        Problem::new(ProblemKind::Draining).into_response()
+    }
+}
+
+impl OperationOutput for BalancerProblem {
+    type Inner = Self;
+}

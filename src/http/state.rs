@@ -1,0 +1,53 @@
+//! The parts of the gateway that requests use.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::options::HttpOptions;
+use crate::{
+    commands::Commands, instance::Instance, sessions::Sessions, vehicles::Vehicles,
+    webhooks::WebhookAdmin,
+};
+
+/// The parts of the gateway that the API serves.
+#[derive(Debug, Clone)]
+pub struct ApiParts {
+    /// Vehicles and their history.
+    pub vehicles: Arc<Vehicles>,
+    /// Commands to vehicles.
+    pub commands: Arc<Commands>,
+    /// Webhooks and their messages.
+    pub webhooks: Arc<WebhookAdmin>,
+    /// This instance.
+    pub instance: Arc<Instance>,
+    /// The device connections of this instance.
+    pub sessions: Arc<Sessions>,
+}
+
+/// The state that all requests share.
+#[derive(Debug)]
+pub(crate) struct ApiState {
+    pub(crate) vehicles: Arc<Vehicles>,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) webhooks: Arc<WebhookAdmin>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) options: HttpOptions,
+    /// The `OpenAPI` document, serialized.
+    pub(crate) document: Bytes,
+}
+
+impl ApiState {
+    pub(crate) fn new(parts: ApiParts, options: HttpOptions, document: Bytes) -> Self {
+        Self {
+            vehicles: parts.vehicles,
+            commands: parts.commands,
+            webhooks: parts.webhooks,
+            instance: parts.instance,
+            sessions: parts.sessions,
+            options,
+            document,
+        }
+    }
+}
