@@ -13,7 +13,7 @@ use syn::{
 /// `tag` names a variant of `ApiTag`. `problems` lists variants of `ProblemKind` that only this operation answers
 /// with; extractors and responses document their own.
 ///
-/// The handler itself stays as it is. Beside it appears the function `<handler>_docs`, which the routes pass to aide:
+/// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to aide:
 ///
 /// ```ignore
 /// /// Delete a webhook
@@ -22,7 +22,7 @@ use syn::{
 /// #[operation(tag = Webhooks, problems = [WebhookConfigured])]
 /// async fn delete_webhook(Path(id): Path<WebhookId>) -> Result<NoContent, Problem> { … }
 ///
-/// ApiRouter::new().api_route("/webhooks/{webhookId}", delete_with(delete_webhook, delete_webhook_docs))
+/// ApiRouter::new().api_route("/webhooks/{webhookId}", delete_with(delete_webhook, delete_webhook_operation))
 /// ```
 #[proc_macro_attribute]
 pub fn operation(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -46,10 +46,10 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
         )
     })?;
     let id = handler.sig.ident.to_string();
-    let docs = format_ident!("{}_docs", handler.sig.ident);
+    let name = format_ident!("{}_operation", handler.sig.ident);
     let Arguments { tag, problems } = arguments;
     Ok(quote! {
-        fn #docs(
+        fn #name(
             operation: ::aide::transform::TransformOperation<'_>,
         ) -> ::aide::transform::TransformOperation<'_> {
             crate::http::openapi::OperationDocs {

@@ -10,7 +10,7 @@ is null; its key is present.
 
 Lists are paginated: pass `nextCursor` as `cursor`, with the other parameters unchanged, until it is null.
 
-`HEAD` is supported wherever `GET` is. Unknown query parameters are rejected.
+`HEAD` is supported wherever `GET` is. An operation with query parameters rejects unknown ones.
 
 Every error response has the type `application/problem+json` (RFC 9457). The schema `Problem`, below the operations, \
 lists all kinds.";

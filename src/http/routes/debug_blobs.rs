@@ -38,11 +38,11 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/vehicles/{deviceId}/debug-blobs",
-            get_with(list_debug_blobs, list_debug_blobs_docs),
+            get_with(list_debug_blobs, list_debug_blobs_operation),
         )
         .api_route(
             "/vehicles/{deviceId}/debug-blobs/{blobId}",
-            get_with(get_debug_blob, get_debug_blob_docs),
+            get_with(get_debug_blob, get_debug_blob_operation),
         )
 }
 

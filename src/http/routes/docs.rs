@@ -32,8 +32,11 @@ static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
-        .api_route("/docs", get_with(get_docs, get_docs_docs))
-        .api_route("/openapi.json", get_with(get_openapi, get_openapi_docs))
+        .api_route("/docs", get_with(get_docs, get_docs_operation))
+        .api_route(
+            "/openapi.json",
+            get_with(get_openapi, get_openapi_operation),
+        )
 }
 
 /// Get the documentation page

@@ -31,11 +31,11 @@ use crate::{
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
-        .api_route("/health", get_with(get_health, get_health_docs))
-        .api_route("/ready", get_with(get_readiness, get_readiness_docs))
+        .api_route("/health", get_with(get_health, get_health_operation))
+        .api_route("/ready", get_with(get_readiness, get_readiness_operation))
         .api_route(
             "/ready/balancer",
-            get_with(get_balancer_readiness, get_balancer_readiness_docs),
+            get_with(get_balancer_readiness, get_balancer_readiness_operation),
         )
 }
 

@@ -37,7 +37,7 @@ use crate::{
 const MEDIA_TYPE: &str = "application/openmetrics-text";
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
-    ApiRouter::new().api_route("/metrics", get_with(get_metrics, get_metrics_docs))
+    ApiRouter::new().api_route("/metrics", get_with(get_metrics, get_metrics_operation))
 }
 
 /// Get metrics

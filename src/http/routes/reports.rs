@@ -25,7 +25,7 @@ use crate::{
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new().api_route(
         "/vehicles/{deviceId}/reports",
-        get_with(list_reports, list_reports_docs),
+        get_with(list_reports, list_reports_operation),
     )
 }
 

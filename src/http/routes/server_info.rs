@@ -32,7 +32,7 @@ use crate::{
 const MILLIS_PER_SECOND: i64 = 1000;
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
-    ApiRouter::new().api_route("/", get_with(get_server_info, get_server_info_docs))
+    ApiRouter::new().api_route("/", get_with(get_server_info, get_server_info_operation))
 }
 
 /// Get server information

@@ -25,7 +25,7 @@ use crate::{
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new().api_route(
         "/service/status-update",
-        post_with(update_status, update_status_docs),
+        post_with(update_status, update_status_operation),
     )
 }
 

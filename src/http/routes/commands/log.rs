@@ -24,11 +24,11 @@ pub(in crate::http::routes) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/vehicles/{deviceId}/commands",
-            get_with(list_commands, list_commands_docs),
+            get_with(list_commands, list_commands_operation),
         )
         .api_route(
             "/vehicles/{deviceId}/commands/{commandId}",
-            get_with(get_command, get_command_docs),
+            get_with(get_command, get_command_operation),
         )
 }
 

@@ -37,35 +37,35 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/service/{deviceId}/turnOn",
-            post_with(turn_on_vehicle, turn_on_vehicle_docs),
+            post_with(turn_on_vehicle, turn_on_vehicle_operation),
         )
         .api_route(
             "/service/{deviceId}/turnOff",
-            post_with(turn_off_vehicle, turn_off_vehicle_docs),
+            post_with(turn_off_vehicle, turn_off_vehicle_operation),
         )
         .api_route(
             "/service/{deviceId}/turnOnOrOff",
-            post_with(turn_vehicle, turn_vehicle_docs),
+            post_with(turn_vehicle, turn_vehicle_operation),
         )
         .api_route(
             "/service/{deviceId}/frequency",
-            post_with(set_frequency, set_frequency_docs),
+            post_with(set_frequency, set_frequency_operation),
         )
         .api_route(
             "/service/{deviceId}/command",
-            post_with(send_command, send_command_docs),
+            post_with(send_command, send_command_operation),
         )
         .api_route(
             "/service/{deviceId}/disconnect",
-            post_with(disconnect_vehicle, disconnect_vehicle_docs),
+            post_with(disconnect_vehicle, disconnect_vehicle_operation),
         )
         .api_route(
             "/service/{deviceId}/fetch-info",
-            get_with(fetch_info, fetch_info_docs),
+            get_with(fetch_info, fetch_info_operation),
         )
         .api_route(
             "/service/broadcast",
-            post_with(send_broadcast, send_broadcast_docs),
+            post_with(send_broadcast, send_broadcast_operation),
         )
 }
 

@@ -36,17 +36,17 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/vehicles",
-            get_with(list_vehicles, list_vehicles_docs)
-                .post_with(create_vehicle, create_vehicle_docs),
+            get_with(list_vehicles, list_vehicles_operation)
+                .post_with(create_vehicle, create_vehicle_operation),
         )
         .api_route(
             "/vehicles/{deviceId}",
-            get_with(get_vehicle, get_vehicle_docs)
-                .delete_with(delete_vehicle, delete_vehicle_docs),
+            get_with(get_vehicle, get_vehicle_operation)
+                .delete_with(delete_vehicle, delete_vehicle_operation),
         )
         .api_route(
             "/vehicles/{deviceId}/status",
-            get_with(get_vehicle_status, get_vehicle_status_docs),
+            get_with(get_vehicle_status, get_vehicle_status_operation),
         )
 }
 

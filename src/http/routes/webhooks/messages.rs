@@ -28,21 +28,21 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/webhooks/{webhookId}/messages",
-            get_with(list_webhook_messages, list_webhook_messages_docs),
+            get_with(list_webhook_messages, list_webhook_messages_operation),
         )
         .api_route(
             "/webhooks/{webhookId}/messages/{messageId}",
-            get_with(get_webhook_message, get_webhook_message_docs),
+            get_with(get_webhook_message, get_webhook_message_operation),
         )
         .api_route(
             "/webhooks/{webhookId}/messages/{messageId}/retry",
-            post_with(retry_webhook_message, retry_webhook_message_docs),
+            post_with(retry_webhook_message, retry_webhook_message_operation),
         )
         .api_route(
             "/webhooks/{webhookId}/retry-failed",
             post_with(
                 retry_failed_webhook_messages,
-                retry_failed_webhook_messages_docs,
+                retry_failed_webhook_messages_operation,
             ),
         )
 }

@@ -34,22 +34,22 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .api_route(
             "/webhooks",
-            get_with(list_webhooks, list_webhooks_docs)
-                .post_with(create_webhook, create_webhook_docs),
+            get_with(list_webhooks, list_webhooks_operation)
+                .post_with(create_webhook, create_webhook_operation),
         )
         .api_route(
             "/webhooks/{webhookId}",
-            get_with(get_webhook, get_webhook_docs)
-                .patch_with(update_webhook, update_webhook_docs)
-                .delete_with(delete_webhook, delete_webhook_docs),
+            get_with(get_webhook, get_webhook_operation)
+                .patch_with(update_webhook, update_webhook_operation)
+                .delete_with(delete_webhook, delete_webhook_operation),
         )
         .api_route(
             "/webhooks/{webhookId}/rotate-secret",
-            post_with(rotate_webhook_secret, rotate_webhook_secret_docs),
+            post_with(rotate_webhook_secret, rotate_webhook_secret_operation),
         )
         .api_route(
             "/webhooks/{webhookId}/test",
-            post_with(test_webhook, test_webhook_docs),
+            post_with(test_webhook, test_webhook_operation),
         )
         .merge(messages::routes())
 }
@@ -70,7 +70,7 @@ async fn list_webhooks(
 
 /// Create a webhook
 ///
-/// Events that happen after the response are sent to the URL as messages by Standard Webhooks 1.0.0. The response
+/// From now on, events of the requested kinds are sent to the URL as messages by Standard Webhooks 1.0.0. The response
 /// contains the secret that the receiver verifies messages with; it is not shown again. A URL whose host is an address
 /// that webhooks must not reach, or resolves to one, is rejected. A host name that does not resolve yet is accepted.
 #[operation(tag = Webhooks, problems = [TooManyWebhooks])]
