@@ -31,7 +31,7 @@
 //! | `vehicles` | queries and changes of vehicles and their history |
 //! | `store` | the database: one writer, many readers |
 //! | `webhooks`, `webhook_payload` | endpoints, payloads, signing, sending |
-//! | `http`, `resource` | the REST API and its JSON |
+//! | `http`, `api_model` | the REST API and its JSON |
 //! | `fanout` | messages between instances, over Redis |
 //! | `cluster`, `peers` | the other instances: which are alive, and what they ask of this one |
 //! | `instance`, `maintenance` | this instance: its identity and readiness, its periodic work |
