@@ -165,7 +165,7 @@ impl Conversation {
                 Reaction::Store(Record::Report(state), Some(GatewaySentence::Thanks))
             }
             DeviceSentence::Fine(state) => match is_reply {
-                // Its envelope says that it answers nothing.
+                // The type of its envelope is `message`: it answers no command.
                 Some(false) => {
                     Reaction::Store(Record::Report(state), Some(GatewaySentence::Thanks))
                 }

@@ -1,4 +1,4 @@
-//! Connections that are refused, told as a number now and then: whoever is refused comes again at once.
+//! A log throttle for refused connections: a refused peer reconnects at once, so only their number is logged.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,10 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Refusals are logged once in this time, with their number.
+/// The interval between two log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Refusals for one kind of reason.
+/// Counts refusals of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<Counted>);
 
@@ -21,7 +21,7 @@ struct Counted {
 }
 
 impl Refusals {
-    /// Counts one more; the number since the last log line if it is time for the next.
+    /// Counts a refusal. Returns the number since the last log line if the next line is due.
     pub(super) fn count(&self) -> Option<u64> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counted.since_log += 1;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_refusal_is_told_at_once_and_later_ones_together() {
+    async fn the_first_refusal_is_logged_at_once_and_later_ones_together() {
         let refusals = Refusals::default();
         assert_eq!(refusals.count(), Some(1));
         assert_eq!(refusals.count(), None);

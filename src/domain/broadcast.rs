@@ -11,10 +11,10 @@ pub struct Broadcast {
     pub refused: u64,
     /// Vehicles that got the command and did not answer in time.
     pub silent: u64,
-    /// Vehicles that got the command and whose session ended before an answer.
+    /// Vehicles that got the command, but their session ended before an answer.
     pub disconnected: u64,
     /// Vehicles that never got the command: disconnected meanwhile, or busy with other commands.
     pub unsent: u64,
-    /// Instances whose vehicles are not counted because they did not answer.
+    /// Instances that did not answer. Their vehicles are not counted.
     pub unreachable_instances: u64,
 }

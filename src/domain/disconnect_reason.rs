@@ -19,7 +19,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 )]
 #[strum(serialize_all = "kebab-case")]
 pub enum DisconnectReason {
-    /// The vehicle said `GOTTA GO.`
+    /// The vehicle sent `GOTTA GO.`
     Goodbye,
     /// The vehicle closed its connection without a goodbye.
     ConnectionClosed,

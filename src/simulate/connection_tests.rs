@@ -17,7 +17,7 @@ use crate::{
 const FOREVER: Duration = Duration::from_hours(1);
 
 /// The gateway's end of the connection, driven by the test.
-struct TestGateway {
+struct GatewayEnd {
     hears: BufReader<ReadHalf<DuplexStream>>,
     says: WriteHalf<DuplexStream>,
     device: JoinHandle<(bool, ConnectionEnd)>,
@@ -26,7 +26,7 @@ struct TestGateway {
     type_line: mpsc::Sender<String>,
 }
 
-impl TestGateway {
+impl GatewayEnd {
     async fn say(&mut self, text: &str) {
         self.says.write_all(text.as_bytes()).await.unwrap();
         self.says.write_all(b"\n").await.unwrap();
@@ -71,7 +71,7 @@ fn device(tally: &Arc<Tally>) -> SimulatedDevice {
     }
 }
 
-fn connect(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
+fn connect(change: impl FnOnce(&mut SimulatedDevice)) -> GatewayEnd {
     let (near, far) = duplex(4096);
     let (hears, says) = split(far);
     let (tally, stop) = (Arc::default(), CancellationToken::new());
@@ -79,7 +79,7 @@ fn connect(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
     let mut device = device(&tally);
     change(&mut device);
     let ending = stop.clone();
-    TestGateway {
+    GatewayEnd {
         hears: BufReader::new(hears),
         says,
         device: tokio::spawn(async move {
@@ -91,7 +91,7 @@ fn connect(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
     }
 }
 
-async fn log_in(change: impl FnOnce(&mut SimulatedDevice)) -> TestGateway {
+async fn log_in(change: impl FnOnce(&mut SimulatedDevice)) -> GatewayEnd {
     let mut gateway = connect(change);
     gateway.expect("HELLO, I'M truck!").await;
     gateway.say("HI, NICE TO MEET YOU!").await;
@@ -191,7 +191,7 @@ async fn a_refused_login_is_not_a_lost_connection() {
     ));
 
     let gateway = log_in(|_| {}).await;
-    let TestGateway {
+    let GatewayEnd {
         hears,
         says,
         device,
@@ -244,7 +244,7 @@ async fn a_text_device_accepts_the_json_greeting() {
 #[tokio::test(start_paused = true)]
 async fn a_json_device_logs_in_without_a_greeting_in_the_end() {
     let gateway = connect(|device| device.dialect = Dialect::Json);
-    let TestGateway { mut hears, .. } = gateway;
+    let GatewayEnd { mut hears, .. } = gateway;
     let mut heard = [0; 12];
     hears.read_exact(&mut heard).await.unwrap();
     assert_eq!(&heard, br#"{"type":"mes"#);

@@ -127,13 +127,13 @@ impl TallySnapshot {
     /// The counts at the end, one line for each subject.
     pub(super) fn summary(&self, devices: usize, elapsed: Duration, last_failure: &str) -> String {
         let mut text = String::new();
-        let mut line = |subject: &str, told: String| {
+        let mut line = |subject: &str, counts: String| {
             // Writing to a string cannot fail.
-            let _written = writeln!(text, "{subject:<12} {told}");
+            let _written = writeln!(text, "{subject:<12} {counts}");
         };
         let of = |event| self.of(event);
         let pair =
-            |said, answer: &str, answered| format!("{}, {answer} {}", of(said), of(answered));
+            |sent, answer: &str, answered| format!("{}, {answer} {}", of(sent), of(answered));
         line("time", format!("{:.1} s", elapsed.as_secs_f64()));
         line(
             "devices",

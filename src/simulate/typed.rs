@@ -149,8 +149,8 @@ mod tests {
             ),
             ("REPORT. I'M HERE 1", "REPORT. I'M HERE <lat> <lon>"),
         ] {
-            let said = typed(line).unwrap_err();
-            assert!(said.contains(hint), "{line}: {said}");
+            let reason = typed(line).unwrap_err();
+            assert!(reason.contains(hint), "{line}: {reason}");
         }
     }
 
