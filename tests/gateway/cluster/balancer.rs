@@ -5,7 +5,7 @@
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
-use crate::support::{Balancer, Daemon, Device, PATIENCE, hello, wait_until};
+use crate::support::{Balancer, Daemon, Device, PATIENCE, wait_until};
 
 /// Two gateways behind the balancer. Their drain outlasts every test.
 fn two_gateways() -> ([Daemon; 2], Balancer) {
@@ -22,10 +22,7 @@ fn two_gateways() -> ([Daemon; 2], Balancer) {
 /// A vehicle that is logged in through the balancer.
 #[track_caller]
 fn log_in(balancer: &Balancer, device_id: &str) -> Device {
-    let mut device = balancer.connect();
-    device.say(&hello(device_id));
-    device.expect("HI, NICE TO MEET YOU!");
-    device
+    balancer.connect().logged_in(device_id)
 }
 
 /// Logs in one vehicle at each gateway: the balancer alternates. Returns them in the order of the gateways.
@@ -38,11 +35,6 @@ fn one_at_each(balancer: &Balancer, daemons: &[Daemon; 2]) -> [Device; 2] {
         let [first, second] = devices;
         [second, first]
     }
-}
-
-#[track_caller]
-fn expect_served(device: &mut Device) {
-    device.ping();
 }
 
 fn client() -> Client {
@@ -116,7 +108,7 @@ fn a_draining_gateway_keeps_its_connections_and_gets_no_new_ones() {
         assert_eq!(answering_instance(&balancer), daemons[1].id);
     }
     assert_eq!(daemons.each_ref().map(vehicle_count), [1, 5]);
-    expect_served(&mut at_first);
+    at_first.ping();
 }
 
 #[test]
@@ -130,7 +122,7 @@ fn a_crashed_gateway_is_skipped_at_once() {
         log_in(&balancer, &format!("truck-{index}"));
         assert_eq!(answering_instance(&balancer), daemons[1].id);
     }
-    expect_served(&mut at_second);
+    at_second.ping();
 }
 
 #[test]
@@ -167,7 +159,7 @@ fn only_the_devices_of_a_hanging_gateway_are_disconnected() {
     at_first.expect_closed();
     log_in(&balancer, "truck-0");
     log_in(&balancer, "truck-1");
-    expect_served(&mut at_second);
+    at_second.ping();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use super::{DECLARED_DEAD, audited, audited_with, incarnation, offline_count, stored_session};
 use crate::support::{
-    Cluster, Database, Device, GRACE, LEASE, PATIENCE, REPORT, RUN, THANKS, hello, on_every_server,
+    Cluster, Database, Device, GRACE, LEASE, PATIENCE, REPORT, RUN, THANKS, on_every_server,
     wait_until,
 };
 
@@ -308,9 +308,7 @@ fn deleting_a_vehicle_closes_its_session_on_another_instance(database: &Database
 
 fn killing_the_owner_ends_a_command_for_its_caller_elsewhere(database: &Database) {
     let mut cluster = audited(database, 2);
-    let mut device = cluster.connect_to(0);
-    device.say(&hello("truck"));
-    device.expect("HI, NICE TO MEET YOU!");
+    let mut device = cluster.log_in_at(0, "truck");
     let deadline = PATIENCE.as_secs();
     let body = json!({"timeoutSeconds": deadline});
     let pending = cluster.instance(1).start_command("truck/turnOn", &body);

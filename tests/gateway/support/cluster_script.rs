@@ -1,14 +1,18 @@
 //! `scripts/cluster`, run as a user runs it.
 
 use std::{
-    io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
 };
 
-use super::{Device, PATIENCE, database_server::free_ports, install_tls_provider, wait_until};
+use super::{
+    Device,
+    database_server::free_ports,
+    install_tls_provider,
+    process::{OutputLines, child_processes, send_signal},
+    wait_until,
+};
 
 /// A running cluster; stopped with SIGTERM when dropped.
 pub(crate) struct ClusterScript {
@@ -17,7 +21,6 @@ pub(crate) struct ClusterScript {
     /// The folder with all its data.
     pub(crate) folder: PathBuf,
     child: Child,
-    screen: Receiver<String>,
 }
 
 impl ClusterScript {
@@ -31,22 +34,16 @@ impl ClusterScript {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (line, screen) = channel();
-        let output = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for said in BufReader::new(output).lines().map_while(Result::ok) {
-                // The test may have stopped reading.
-                let _unread = line.send(said);
-            }
-        });
+        let output = OutputLines::of(child.stdout.take().unwrap());
         let mut cluster = Self {
             folder: PathBuf::new(),
             api: SocketAddr::from(([127, 0, 0, 1], http)),
             device: SocketAddr::from(([127, 0, 0, 1], device)),
             child,
-            screen,
         };
-        let last = cluster.wait_for_line("Ctrl-C stops everything");
+        let last = output.wait_for("the last line", |line| {
+            line.contains("Ctrl-C stops everything")
+        });
         let folder = last.trim_start_matches("Logs are in ");
         cluster.folder = PathBuf::from(folder.split(". ").next().unwrap());
         cluster
@@ -69,19 +66,6 @@ impl ClusterScript {
         command
     }
 
-    /// Waits for a line of output that contains this text.
-    #[track_caller]
-    fn wait_for_line(&self, text: &str) -> String {
-        let mut others = Vec::new();
-        loop {
-            match self.screen.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => others.push(line),
-                Err(error) => panic!("never shown: {text} ({error})\n{others:#?}"),
-            }
-        }
-    }
-
     /// A device that is connected through the balancer.
     pub(crate) fn connect(&self) -> Device {
         Device::connect(self.device)
@@ -89,19 +73,12 @@ impl ClusterScript {
 
     /// The ids of the processes that the script has started.
     pub(crate) fn processes(&self) -> Vec<String> {
-        let pid = self.child.id().to_string();
-        let output = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
-        let pids = String::from_utf8(output.stdout).unwrap();
-        pids.lines().map(str::to_owned).collect()
+        child_processes(self.child.id())
     }
 
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send_signal(self.child.id(), name);
     }
 
     /// Waits for the exit of the script.

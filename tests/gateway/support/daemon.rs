@@ -13,7 +13,9 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Database, DatabaseProxy, Device, PATIENCE, install_tls_provider};
+use super::{
+    Database, DatabaseProxy, Device, PATIENCE, install_tls_provider, process::send_signal,
+};
 
 /// The daemon's log, collected line by line; the flag is set at the end of the stream.
 #[derive(Default)]
@@ -369,11 +371,7 @@ impl Daemon {
 
     /// Sends a signal by name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send_signal(self.pid(), name);
     }
 
     /// Waits for the exit of the process.

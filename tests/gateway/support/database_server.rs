@@ -13,6 +13,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::process::{child_processes, try_send_signal};
+
 /// The kind of database that a test runs on.
 #[derive(Clone, Default)]
 pub(crate) enum Database {
@@ -138,17 +140,12 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.lock().unwrap().id().to_string();
+        let pid = self.child.lock().unwrap().id();
         // PostgreSQL has a process for each connection.
-        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
-        let children = String::from_utf8(children.stdout).unwrap();
-        for pid in [pid.as_str()].into_iter().chain(children.lines()) {
+        let children = child_processes(pid);
+        for pid in std::iter::once(pid.to_string()).chain(children) {
             // It may have exited already.
-            let _signalled = Command::new("kill")
-                .args([&format!("-{name}"), pid])
-                .stderr(Stdio::null())
-                .status()
-                .unwrap();
+            let _is_running = try_send_signal(&pid, name);
         }
     }
 }

@@ -9,6 +9,7 @@ mod database_client;
 mod database_proxy;
 mod database_server;
 mod device;
+mod process;
 mod query_plans;
 mod receiver;
 mod redis;
@@ -37,26 +38,16 @@ pub(crate) use tool::{expect_success, node, tool};
 pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 
-/// Makes three tests of each function: on a `SQLite` file, on `MariaDB` and on `PostgreSQL`.
+/// Makes three tests of each function: on an `SQLite` file, on `MariaDB` and on `PostgreSQL`.
 macro_rules! on_every_database {
     ($($test:ident),+ $(,)?) => {
         $(mod $test {
-            use crate::support::Database;
-
             #[test]
             fn on_a_file() {
-                super::$test(&Database::File);
+                super::$test(&crate::support::Database::File);
             }
 
-            #[test]
-            fn on_mariadb() {
-                super::$test(&Database::mariadb());
-            }
-
-            #[test]
-            fn on_postgres() {
-                super::$test(&Database::postgres());
-            }
+            crate::support::tests_on_servers!($test);
         })+
     };
 }
@@ -66,18 +57,23 @@ pub(crate) use on_every_database;
 macro_rules! on_every_server {
     ($($test:ident),+ $(,)?) => {
         $(mod $test {
-            use crate::support::Database;
-
-            #[test]
-            fn on_mariadb() {
-                super::$test(&Database::mariadb());
-            }
-
-            #[test]
-            fn on_postgres() {
-                super::$test(&Database::postgres());
-            }
+            crate::support::tests_on_servers!($test);
         })+
     };
 }
 pub(crate) use on_every_server;
+
+macro_rules! tests_on_servers {
+    ($test:ident) => {
+        #[test]
+        fn on_mariadb() {
+            super::$test(&crate::support::Database::mariadb());
+        }
+
+        #[test]
+        fn on_postgres() {
+            super::$test(&crate::support::Database::postgres());
+        }
+    };
+}
+pub(crate) use tests_on_servers;

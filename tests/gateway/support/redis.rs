@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, database_server::free_port, wait_until};
+use super::{PATIENCE, database_server::free_port, process::send_signal, wait_until};
 
 /// A running server; killed when dropped.
 pub(crate) struct Redis {
@@ -181,13 +181,8 @@ impl Redis {
         self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = self.child.lock().unwrap().id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status()
-            .unwrap();
-        assert!(status.success());
+    fn signal(&self, name: &str) {
+        send_signal(self.child.lock().unwrap().id(), name);
     }
 
     /// Publishes a message and returns the number of receivers.

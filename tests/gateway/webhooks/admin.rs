@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ALLOW_TEST_RECEIVERS, create_endpoint, wait_for_messages};
+use super::{ALLOW_TEST_RECEIVERS, create_endpoint, start_daemon, wait_for_messages};
 use crate::support::{
     Cluster, Daemon, Database, Reaction, Receiver, change, on_every_database, on_every_server,
     report, wait_until,
@@ -16,14 +16,6 @@ on_every_database! {
 
 on_every_server! {
     an_endpoint_created_on_one_instance_gets_events_of_all,
-}
-
-fn start_daemon(database: &Database, settings: &[&str]) -> Daemon {
-    let mut builder = Daemon::on(database);
-    for setting in ALLOW_TEST_RECEIVERS.iter().chain(settings) {
-        builder = builder.set(setting);
-    }
-    builder.start()
 }
 
 #[track_caller]

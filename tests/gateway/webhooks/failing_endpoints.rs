@@ -4,24 +4,14 @@ use std::sync::Barrier;
 
 use serde_json::{Value, json};
 
-use super::{ALLOW_TEST_RECEIVERS, create_endpoint, position_report, wait_for_messages};
-use crate::support::{
-    Daemon, Database, Reaction, Receiver, change, on_every_database, report, wait_until,
-};
+use super::{create_endpoint, position_report, start_daemon, wait_for_messages};
+use crate::support::{Database, Reaction, Receiver, change, on_every_database, report, wait_until};
 
 on_every_database! {
     the_success_of_other_vehicles_costs_no_retry,
     pending_messages_go_to_a_new_url_at_once,
     a_manual_retry_does_not_wait_for_the_next_message,
     a_message_purged_in_flight_blocks_nothing,
-}
-
-fn start_daemon(database: &Database, settings: &[&str]) -> Daemon {
-    let mut builder = Daemon::on(database);
-    for setting in ALLOW_TEST_RECEIVERS.iter().chain(settings) {
-        builder = builder.set(setting);
-    }
-    builder.start()
 }
 
 fn is_about(body: &Value, device_id: &str) -> bool {

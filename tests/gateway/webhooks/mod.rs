@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Received, Receiver, wait_until};
+use crate::support::{Daemon, Database, Received, Receiver, wait_until};
 
 /// Settings that allow endpoints at test receivers over REST.
 const ALLOW_TEST_RECEIVERS: [&str; 2] = ["webhooks.allow_http=true", "webhooks.allow_private=true"];
@@ -27,6 +27,15 @@ fn position_report(nth: usize) -> String {
         nth / 1000,
         nth % 1000
     )
+}
+
+/// A daemon that allows endpoints at test receivers, with further settings.
+fn start_daemon(database: &Database, settings: &[&str]) -> Daemon {
+    let mut builder = Daemon::on(database);
+    for setting in ALLOW_TEST_RECEIVERS.iter().chain(settings) {
+        builder = builder.set(setting);
+    }
+    builder.start()
 }
 
 /// Creates an endpoint for this receiver over REST, with further fields; returns its path.

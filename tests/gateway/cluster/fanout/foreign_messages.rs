@@ -7,13 +7,13 @@ use vehicle_gateway::{
     fanout::{AskError, FanoutState, Incoming},
 };
 
-use super::{CHANNEL, Instance, Log, channel_of, device, over, told};
+use super::{CHANNEL, Instance, Log, channel_of, device, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_of_later_versions_are_answered_with_unsupported() {
     let redis = Redis::start();
-    let a = Instance::up(&redis).await;
+    let a = Instance::connected(&redis).await;
     let later = Uuid::now_v7();
     let mut answers = redis.subscribe(&channel_of(later));
     let requests = [
@@ -41,7 +41,7 @@ async fn requests_of_later_versions_are_answered_with_unsupported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_answer_ends_the_wait() {
     let redis = Redis::start();
-    let a = Instance::up(&redis).await;
+    let a = Instance::connected(&redis).await;
     for (version, type_) in [(1, "unsupported"), (1, "maybe"), (2, "command-outcome")] {
         let other = Uuid::now_v7();
         let mut requests = redis.subscribe(&channel_of(other));
@@ -64,7 +64,10 @@ async fn an_unknown_answer_ends_the_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_messages_are_dropped_and_others_still_arrive() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let huge = "[".repeat(1 << 20);
     let broken = [
         "",
@@ -81,15 +84,18 @@ async fn malformed_messages_are_dropped_and_others_still_arrive() {
             assert!(redis.publish(&channel, message) > 0);
         }
     }
-    a.fanout.notify(b.id, &over(1)).await.unwrap();
-    assert_eq!(b.next().await, told(1));
+    a.fanout.notify(b.id, &session_over(1)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(1));
     assert_eq!(b.fanout.state(), FanoutState::Up);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_command_vehicles_through_the_shared_channel() {
     let redis = Redis::start();
-    let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (mut a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     for wrong in [
         r#"{"type":"command","message":"HEY YOU, FLY!","clientId":"truck-19"}"#,
         r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck 19"}"#,
@@ -114,7 +120,7 @@ async fn operators_command_vehicles_through_the_shared_channel() {
 async fn malformed_messages_are_logged_once_with_a_valid_example() {
     let (redis, log) = (Redis::start(), Log::default());
     let _following = log.follow();
-    let mut a = Instance::up(&redis).await;
+    let mut a = Instance::connected(&redis).await;
     for _ in 0..3 {
         redis.publish(CHANNEL, "HEY YOU,\nRUN!");
         redis.publish(&channel_of(a.id), "{");

@@ -55,18 +55,18 @@ impl Instance {
     }
 
     /// An instance that is connected and was told that it may have missed messages.
-    async fn up(redis: &Redis) -> Self {
-        Self::up_on(redis, CHANNEL).await
+    async fn connected(redis: &Redis) -> Self {
+        Self::connected_on(redis, CHANNEL).await
     }
 
-    async fn up_on(redis: &Redis, channel: &str) -> Self {
+    async fn connected_on(redis: &Redis, channel: &str) -> Self {
         let mut instance = Self::new(&redis.url(), channel).await;
-        instance.becomes(FanoutState::Up).await;
+        instance.wait_for_state(FanoutState::Up).await;
         assert_eq!(instance.next().await, Incoming::MayHaveMissed);
         instance
     }
 
-    async fn becomes(&self, state: FanoutState) {
+    async fn wait_for_state(&self, state: FanoutState) {
         let mut ticks = interval(Duration::from_millis(10));
         let asked = timeout(PATIENCE, async {
             while self.fanout.state() != state {
@@ -82,7 +82,7 @@ impl Instance {
         incoming.expect("nothing arrived").unwrap()
     }
 
-    async fn next_asked(&mut self) -> (Asked, Request) {
+    async fn next_request(&mut self) -> (Asked, Request) {
         match self.next().await {
             Incoming::Asked(asked, request) => (asked, request),
             other => panic!("no request: {other:?}"),
@@ -111,7 +111,7 @@ fn command() -> Request {
     })
 }
 
-fn done() -> Answer {
+fn done_answer() -> Answer {
     Answer::Command(RemoteOutcome::Ended(Command {
         id: Uuid::now_v7(),
         device_id: device(),
@@ -127,7 +127,7 @@ fn done() -> Answer {
     }))
 }
 
-fn over(through_epoch: i64) -> Notice {
+fn session_over(through_epoch: i64) -> Notice {
     Notice::SessionsOver(vec![SessionOver {
         device_id: device(),
         through_epoch,
@@ -135,8 +135,8 @@ fn over(through_epoch: i64) -> Notice {
     }])
 }
 
-fn told(through_epoch: i64) -> Incoming {
-    Incoming::Told(over(through_epoch))
+fn incoming_session_over(through_epoch: i64) -> Incoming {
+    Incoming::Told(session_over(through_epoch))
 }
 
 fn channel_of(instance: Uuid) -> String {
@@ -144,9 +144,9 @@ fn channel_of(instance: Uuid) -> String {
 }
 
 /// An answer with the id of the requested command.
-fn done_like(request: &Request) -> Answer {
+fn answer_to(request: &Request) -> Answer {
     let (Answer::Command(RemoteOutcome::Ended(command)), Request::Command(asked)) =
-        (done(), request)
+        (done_answer(), request)
     else {
         panic!("no command")
     };

@@ -6,20 +6,23 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use vehicle_gateway::fanout::{AskError, FanoutState, Incoming, SendError};
 
-use super::{CHANNEL, Instance, Log, channel_of, over, told};
+use super::{CHANNEL, Instance, Log, channel_of, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     redis.kill();
     let started = Instant::now();
     while a.ask(b.id, Duration::from_millis(100)).await != Err(AskError::Unavailable) {}
     assert!(started.elapsed() < Duration::from_secs(1));
-    b.becomes(FanoutState::Down).await;
+    b.wait_for_state(FanoutState::Down).await;
     // A message that fails now is not sent later.
-    let sent = a.fanout.notify(b.id, &over(1)).await;
+    let sent = a.fanout.notify(b.id, &session_over(1)).await;
     assert_eq!(sent, Err(SendError::Unavailable));
     // The outage delays no change of the incarnation, either.
     let started = Instant::now();
@@ -28,11 +31,11 @@ async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
 
     redis.restart();
     for instance in [&a, &b] {
-        instance.becomes(FanoutState::Up).await;
+        instance.wait_for_state(FanoutState::Up).await;
     }
     assert_eq!(b.next().await, Incoming::MayHaveMissed);
-    a.fanout.notify(b.id, &over(2)).await.unwrap();
-    assert_eq!(b.next().await, told(2));
+    a.fanout.notify(b.id, &session_over(2)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +49,7 @@ async fn redis_may_start_after_the_gateway() {
         Err(AskError::Unavailable)
     );
     redis.restart();
-    a.becomes(FanoutState::Up).await;
+    a.wait_for_state(FanoutState::Up).await;
     assert_eq!(a.next().await, Incoming::MayHaveMissed);
     assert_eq!(redis.subscriber_count(&channel_of(a.id)), 1);
 }
@@ -54,38 +57,41 @@ async fn redis_may_start_after_the_gateway() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_redis_is_detected_and_recovered_from() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     redis.pause();
     let started = Instant::now();
-    let sent = a.fanout.notify(b.id, &over(1)).await;
+    let sent = a.fanout.notify(b.id, &session_over(1)).await;
     assert_eq!(sent, Err(SendError::Unconfirmed));
-    b.becomes(FanoutState::Down).await;
-    a.becomes(FanoutState::Down).await;
+    b.wait_for_state(FanoutState::Down).await;
+    a.wait_for_state(FanoutState::Down).await;
     assert!(
         started.elapsed() < Duration::from_secs(9),
         "{:?}",
         started.elapsed()
     );
-    let sent = a.fanout.notify(b.id, &over(2)).await;
+    let sent = a.fanout.notify(b.id, &session_over(2)).await;
     assert_eq!(sent, Err(SendError::Unavailable));
 
     redis.resume();
     for instance in [&a, &b] {
-        instance.becomes(FanoutState::Up).await;
+        instance.wait_for_state(FanoutState::Up).await;
     }
     assert_eq!(b.next().await, Incoming::MayHaveMissed);
-    a.fanout.notify(b.id, &over(3)).await.unwrap();
-    assert_eq!(b.next().await, told(3));
+    a.fanout.notify(b.id, &session_over(3)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(3));
 }
 
 #[tokio::test]
 async fn an_outage_logs_one_warning_and_one_recovery_without_the_password() {
     let (redis, log) = (Redis::with_password("open-sesame"), Log::default());
     let _following = log.follow();
-    let a = Instance::up(&redis).await;
+    let a = Instance::connected(&redis).await;
     assert_eq!(log.lines("INFO").len(), 1, "{:?}", log.lines(""));
     redis.kill();
-    a.becomes(FanoutState::Down).await;
+    a.wait_for_state(FanoutState::Down).await;
     // Some reconnects fail.
     let refusing = TcpListener::bind(redis.address()).unwrap();
     let refusing = tokio::task::spawn_blocking(move || {
@@ -95,7 +101,7 @@ async fn an_outage_logs_one_warning_and_one_recovery_without_the_password() {
     });
     refusing.await.unwrap();
     redis.restart();
-    a.becomes(FanoutState::Up).await;
+    a.wait_for_state(FanoutState::Up).await;
     let (warnings, ends) = (log.lines("WARN"), log.lines("INFO"));
     assert_eq!((warnings.len(), ends.len()), (1, 2), "{:?}", log.lines(""));
     assert!(warnings[0].contains("redis://shown"), "{warnings:?}");
@@ -105,7 +111,10 @@ async fn an_outage_logs_one_warning_and_one_recovery_without_the_password() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_fanout_neither_receives_nor_waits() {
     let redis = Redis::start();
-    let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let started = Instant::now();
     let (asked, ()) = tokio::join!(a.ask(b.id, PATIENCE), a.fanout.close());
     assert!(started.elapsed() < PATIENCE, "it waited for the timeout");

@@ -6,16 +6,31 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use vehicle_gateway::fanout::{AskError, Fanout, FanoutOptions, FanoutState, Incoming, SendError};
 
-use super::{CHANNEL, Instance, command, over, told};
+use super::{CHANNEL, Instance, command, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis};
+
+/// Two instances that are connected to this URL, of which one has received a notice of the other.
+async fn talking_pair(url: &str) -> (Instance, Instance) {
+    let (a, mut b) = (
+        Instance::new(url, CHANNEL).await,
+        Instance::new(url, CHANNEL).await,
+    );
+    for instance in [&a, &b] {
+        instance.wait_for_state(FanoutState::Up).await;
+    }
+    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    a.fanout.notify(b.id, &session_over(1)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(1));
+    (a, b)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_authenticates() {
     let redis = Redis::with_password("open-sesame");
-    let mut a = Instance::up(&redis).await;
-    let b = Instance::up(&redis).await;
-    b.fanout.notify(a.id, &over(1)).await.unwrap();
-    assert_eq!(a.next().await, told(1));
+    let mut a = Instance::connected(&redis).await;
+    let b = Instance::connected(&redis).await;
+    b.fanout.notify(a.id, &session_over(1)).await.unwrap();
+    assert_eq!(a.next().await, incoming_session_over(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,16 +38,7 @@ async fn the_documented_rights_of_a_user_suffice() {
     let rights = "+subscribe +unsubscribe +publish +ping +hello +info +client +cluster";
     let redis = Redis::with_user(&format!("gateway on >open-sesame &{CHANNEL}* {rights}"));
     let url = format!("redis://gateway:open-sesame@{}", redis.address());
-    let (a, mut b) = (
-        Instance::new(&url, CHANNEL).await,
-        Instance::new(&url, CHANNEL).await,
-    );
-    for instance in [&a, &b] {
-        instance.becomes(FanoutState::Up).await;
-    }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
-    a.fanout.notify(b.id, &over(1)).await.unwrap();
-    assert_eq!(b.next().await, told(1));
+    talking_pair(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,20 +49,11 @@ async fn a_sentinel_locates_redis() {
         "redis-sentinel://{}?sentinelServiceName=fleet",
         sentinel.address()
     );
-    let (a, mut b) = (
-        Instance::new(&url, CHANNEL).await,
-        Instance::new(&url, CHANNEL).await,
-    );
-    for instance in [&a, &b] {
-        instance.becomes(FanoutState::Up).await;
-    }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
-    a.fanout.notify(b.id, &over(1)).await.unwrap();
-    assert_eq!(b.next().await, told(1));
+    let (_a, b) = talking_pair(&url).await;
     redis.kill();
-    b.becomes(FanoutState::Down).await;
+    b.wait_for_state(FanoutState::Down).await;
     redis.restart();
-    b.becomes(FanoutState::Up).await;
+    b.wait_for_state(FanoutState::Up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +73,7 @@ async fn a_sentinel_may_have_a_password_of_its_own() {
             format!("redis-sentinel://:open-sesame@{address}?sentinelServiceName=fleet{parameter}");
         Instance::new(&url, CHANNEL)
             .await
-            .becomes(FanoutState::Up)
+            .wait_for_state(FanoutState::Up)
             .await;
     }
 }
@@ -105,22 +102,13 @@ async fn an_invalid_url_is_rejected_without_revealing_its_secrets() {
 async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
     let redis = Redis::cluster();
     let url = redis.url().replace("redis:", "redis-cluster:");
-    let (a, mut b) = (
-        Instance::new(&url, CHANNEL).await,
-        Instance::new(&url, CHANNEL).await,
-    );
-    for instance in [&a, &b] {
-        instance.becomes(FanoutState::Up).await;
-    }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
-    a.fanout.notify(b.id, &over(1)).await.unwrap();
-    assert_eq!(b.next().await, told(1));
+    let (a, b) = talking_pair(&url).await;
     let soon = Duration::from_millis(300);
     assert_eq!(a.ask(Uuid::now_v7(), soon).await, Err(AskError::NoAnswer));
     redis.kill();
-    b.becomes(FanoutState::Down).await;
+    b.wait_for_state(FanoutState::Down).await;
     redis.restart();
-    b.becomes(FanoutState::Up).await;
+    b.wait_for_state(FanoutState::Up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +119,7 @@ async fn without_redis_every_send_is_unavailable() {
     let deadline = Instant::now() + PATIENCE;
     let answer = fanout.ask(Uuid::now_v7(), &command(), deadline).await;
     assert_eq!(answer, Err(AskError::Unavailable));
-    let sent = fanout.notify(Uuid::now_v7(), &over(1)).await;
+    let sent = fanout.notify(Uuid::now_v7(), &session_over(1)).await;
     assert_eq!(sent, Err(SendError::Unavailable));
     fanout.close().await;
 }

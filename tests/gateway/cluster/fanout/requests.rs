@@ -10,22 +10,27 @@ use vehicle_gateway::{
     fanout::{Answer, AskError, FanoutState, Incoming, Notice, Request, SendError},
 };
 
-use super::{Instance, channel_of, command, done, done_like, over, told};
+use super::{
+    Instance, answer_to, channel_of, command, done_answer, incoming_session_over, session_over,
+};
 use crate::support::{PATIENCE, Redis, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_exchange_requests_and_answers() {
     let redis = Redis::start();
-    let (mut a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (mut a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let request = command();
     let deadline = Instant::now() + PATIENCE;
     let (asked, answered) = (a.fanout.ask(b.id, &request, deadline), async {
-        let (asked, received) = b.next_asked().await;
+        let (asked, received) = b.next_request().await;
         assert_eq!((asked.origin(), received), (a.id, request.clone()));
-        b.fanout.answer(&asked, &done_like(&request)).await
+        b.fanout.answer(&asked, &answer_to(&request)).await
     });
     let (answer, sent) = tokio::join!(asked, answered);
-    assert_eq!((answer.unwrap(), sent), (done_like(&request), Ok(())));
+    assert_eq!((answer.unwrap(), sent), (answer_to(&request), Ok(())));
 
     let request = Request::Broadcast {
         action: Action::Rest,
@@ -38,7 +43,7 @@ async fn instances_exchange_requests_and_answers() {
         ..Broadcast::default()
     });
     let (asked, answered) = (b.fanout.ask(a.id, &request, deadline), async {
-        let (asked, received) = a.next_asked().await;
+        let (asked, received) = a.next_request().await;
         assert_eq!(received, request);
         a.fanout.answer(&asked, &counts).await
     });
@@ -49,34 +54,40 @@ async fn instances_exchange_requests_and_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn late_and_duplicate_answers_are_ignored() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let late = Duration::from_millis(300);
     assert_eq!(a.ask(b.id, late).await, Err(AskError::NoAnswer));
-    let (first, _) = b.next_asked().await;
-    b.fanout.answer(&first, &done()).await.unwrap();
+    let (first, _) = b.next_request().await;
+    b.fanout.answer(&first, &done_answer()).await.unwrap();
 
     let request = command();
     let (asked, answered) = (
         a.fanout.ask(b.id, &request, Instant::now() + PATIENCE),
         async {
-            let (asked, _) = b.next_asked().await;
+            let (asked, _) = b.next_request().await;
             for _ in 0..3 {
-                b.fanout.answer(&first, &done()).await.unwrap();
-                let answer = done_like(&request);
+                b.fanout.answer(&first, &done_answer()).await.unwrap();
+                let answer = answer_to(&request);
                 b.fanout.answer(&asked, &answer).await.unwrap();
             }
         },
     );
     let (answer, ()) = tokio::join!(asked, answered);
-    assert_eq!(answer, Ok(done_like(&request)));
+    assert_eq!(answer, Ok(answer_to(&request)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_of_another_type_is_unsupported() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let (answer, ()) = tokio::join!(a.ask(b.id, PATIENCE), async {
-        let (asked, _) = b.next_asked().await;
+        let (asked, _) = b.next_request().await;
         let counts = Answer::Broadcast(Broadcast::default());
         b.fanout.answer(&asked, &counts).await.unwrap();
     });
@@ -86,29 +97,35 @@ async fn an_answer_of_another_type_is_unsupported() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_does_not_subscribe_is_unreachable() {
     let redis = Redis::start();
-    let a = Instance::up(&redis).await;
+    let a = Instance::connected(&redis).await;
     let gone = Uuid::now_v7();
     assert_eq!(a.ask(gone, PATIENCE).await, Err(AskError::NobodyThere));
-    let sent = a.fanout.notify(gone, &over(1)).await;
+    let sent = a.fanout.notify(gone, &session_over(1)).await;
     assert_eq!(sent, Err(SendError::NobodyThere));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_ignores_its_own_messages() {
     let redis = Redis::start();
-    let (mut a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
-    a.fanout.notify(a.id, &over(1)).await.unwrap();
+    let (mut a, b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
+    a.fanout.notify(a.id, &session_over(1)).await.unwrap();
     let broken = json!({"version": 1, "kind": "notice", "type": "?", "origin": a.id});
     redis.publish(&channel_of(a.id), &broken.to_string());
-    b.fanout.notify(a.id, &over(2)).await.unwrap();
-    assert_eq!(a.next().await, told(2));
+    b.fanout.notify(a.id, &session_over(2)).await.unwrap();
+    assert_eq!(a.next().await, incoming_session_over(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_arrives_completely() {
     const BURST: i64 = 5_000;
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let (fanout, to) = (Arc::new(a.fanout), b.id);
     let received = tokio::spawn(async move {
         let mut received = BTreeSet::new();
@@ -125,7 +142,7 @@ async fn a_burst_arrives_completely() {
     let mut sends = JoinSet::new();
     for epoch in 0..BURST {
         let fanout = Arc::clone(&fanout);
-        sends.spawn(async move { fanout.notify(to, &over(epoch)).await });
+        sends.spawn(async move { fanout.notify(to, &session_over(epoch)).await });
     }
     for sent in sends.join_all().await {
         sent.unwrap();
@@ -136,20 +153,23 @@ async fn a_burst_arrives_completely() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let (mut kept, mut missed) = (0, false);
     for epoch in 0..4_200 {
-        a.fanout.notify(b.id, &over(epoch)).await.unwrap();
+        a.fanout.notify(b.id, &session_over(epoch)).await.unwrap();
     }
     // Its request is answered though the notices are not yet read.
-    let (mut c, deadline) = (Instance::up(&redis).await, Instant::now() + PATIENCE);
+    let (mut c, deadline) = (Instance::connected(&redis).await, Instant::now() + PATIENCE);
     let request = command();
     let (answer, ()) = tokio::join!(b.fanout.ask(c.id, &request, deadline), async {
-        let (asked, _) = c.next_asked().await;
-        let answer = done_like(&request);
+        let (asked, _) = c.next_request().await;
+        let answer = answer_to(&request);
         c.fanout.answer(&asked, &answer).await.unwrap();
     });
-    assert_eq!(answer, Ok(done_like(&request)));
+    assert_eq!(answer, Ok(answer_to(&request)));
     while !missed {
         match b.next().await {
             Incoming::Told(_) => kept += 1,
@@ -157,21 +177,24 @@ async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
         }
     }
     assert_eq!(kept, 4_096);
-    a.fanout.notify(b.id, &over(-1)).await.unwrap();
-    assert_eq!(b.next().await, told(-1));
+    a.fanout.notify(b.id, &session_over(-1)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(-1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_incarnation_receives_only_its_own_messages() {
     let redis = Redis::start();
-    let (a, mut b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, mut b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let (old, new) = (b.id, Uuid::now_v7());
     let started = Instant::now();
     let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.begin_life(new));
     assert_eq!(asked, Err(AskError::NoAnswer));
     assert!(started.elapsed() < PATIENCE, "it waited for the timeout");
-    a.fanout.notify(new, &over(2)).await.unwrap();
-    assert_eq!(b.next().await, told(2));
+    a.fanout.notify(new, &session_over(2)).await.unwrap();
+    assert_eq!(b.next().await, incoming_session_over(2));
     wait_until("the old incarnation is unsubscribed", || {
         (redis.subscriber_count(&channel_of(old)) == 0).then_some(())
     });
@@ -179,9 +202,9 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
     assert_eq!(b.fanout.state(), FanoutState::Up);
     // The same holds after a reconnect.
     redis.kill();
-    b.becomes(FanoutState::Down).await;
+    b.wait_for_state(FanoutState::Down).await;
     redis.restart();
-    b.becomes(FanoutState::Up).await;
+    b.wait_for_state(FanoutState::Up).await;
     assert_eq!(redis.subscriber_count(&channel_of(old)), 0);
     assert_eq!(redis.subscriber_count(&channel_of(new)), 1);
 }
@@ -189,11 +212,14 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_incarnation_sends_under_its_own_id() {
     let redis = Redis::start();
-    let (a, b) = (Instance::up(&redis).await, Instance::up(&redis).await);
+    let (a, b) = (
+        Instance::connected(&redis).await,
+        Instance::connected(&redis).await,
+    );
     let new = Uuid::now_v7();
     a.fanout.begin_life(new).await;
     let mut channel = redis.subscribe(&channel_of(b.id));
-    a.fanout.notify(b.id, &over(1)).await.unwrap();
+    a.fanout.notify(b.id, &session_over(1)).await.unwrap();
     let origin = loop {
         let message: Value = serde_json::from_str(&channel.next()).unwrap();
         if message["type"] == "sessions-over" {
@@ -206,8 +232,8 @@ async fn a_new_incarnation_sends_under_its_own_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fleets_with_different_channels_are_isolated() {
     let redis = Redis::start();
-    let mut a = Instance::up_on(&redis, "north").await;
-    let mut b = Instance::up_on(&redis, "south").await;
+    let mut a = Instance::connected_on(&redis, "north").await;
+    let mut b = Instance::connected_on(&redis, "south").await;
     assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::NobodyThere));
     let spoken = |vehicle: &str| {
         json!({"type": "command", "message": "GOTTA GO.", "clientId": vehicle}).to_string()
