@@ -94,22 +94,18 @@ impl Maintenance {
             return Ok(0);
         }
         let now = self.store.now();
-        let mut deleted = self
-            .purge_all(Purge::Reports(now.before(retention.reports)))
-            .await?;
-        deleted += self
-            .purge_all(Purge::DebugBlobs(now.before(retention.debug_blobs)))
-            .await?;
-        deleted += self
-            .purge_all(Purge::Commands(now.before(retention.commands)))
-            .await?;
-        deleted += self
-            .purge_all(Purge::Keys(now.before(KEY_LIFETIME)))
-            .await?;
-        deleted += self
-            .purge_all(Purge::Messages(now.before(retention.webhooks)))
-            .await?;
-        deleted += self.purge_all(Purge::DeletedEndpoints).await?;
+        let steps = [
+            Purge::Reports(now.before(retention.reports)),
+            Purge::DebugBlobs(now.before(retention.debug_blobs)),
+            Purge::Commands(now.before(retention.commands)),
+            Purge::Keys(now.before(KEY_LIFETIME)),
+            Purge::Messages(now.before(retention.webhooks)),
+            Purge::DeletedEndpoints,
+        ];
+        let mut deleted = 0;
+        for step in steps {
+            deleted += self.purge_all(step).await?;
+        }
         loop {
             let marks = self
                 .store

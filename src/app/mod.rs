@@ -17,7 +17,7 @@ use std::{process::ExitCode, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{config::Settings, domain::DisconnectReason, peers, signals::Signals};
-use startup::Opened;
+use startup::OpenedGateway;
 
 pub use error::StartError;
 #[cfg(test)]
@@ -33,7 +33,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let max_devices = system::raise_open_files(&settings)?;
-    let Opened {
+    let OpenedGateway {
         parts,
         dispatcher,
         incoming,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The parts of a gateway that has not started yet.
-pub(super) struct Opened {
+pub(super) struct OpenedGateway {
     pub(super) parts: Parts,
     pub(super) dispatcher: Arc<Dispatcher>,
     /// Messages of peers; `None` without Redis.
@@ -29,7 +29,7 @@ pub(super) struct Opened {
 
 /// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database server
 /// that does not answer.
-pub(super) async fn open(settings: &Settings) -> Result<Opened, StartError> {
+pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartError> {
     let sender = Sender::new(&sender_options(settings))?;
     let opening = Store::open(StoreOptions {
         database: database_address(settings),
@@ -69,7 +69,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Opened, StartError> {
             webhook_counts: counts,
         },
     );
-    Ok(Opened {
+    Ok(OpenedGateway {
         parts,
         dispatcher: Arc::new(dispatcher),
         incoming,

@@ -154,7 +154,7 @@ fn event() -> impl Strategy<Value = SlotEvent> {
 
 /// A model of the session beside the slots under test.
 #[derive(Default)]
-struct Model {
+struct SessionModel {
     slots: ReplySlots<u128>,
     kinds: BTreeMap<u128, AnswerKind>,
     /// Queued commands by kind, in order of reservation.
@@ -165,7 +165,7 @@ struct Model {
     written: Vec<u128>,
 }
 
-impl Model {
+impl SessionModel {
     fn pick(&self, index: Index) -> u128 {
         // The newest ones: older commands have ended.
         let recent = self.kinds.len().min(6);
@@ -283,7 +283,7 @@ proptest! {
     fn an_answer_is_never_matched_with_another_command(
         events in proptest::collection::vec(event(), 1..200)
     ) {
-        let mut model = Model::default();
+        let mut model = SessionModel::default();
         for event in events {
             model.apply(event);
         }
