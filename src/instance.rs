@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::{
-    domain::Timestamp,
+    domain::{IncarnationId, Timestamp},
     fanout::Fanout,
     store::{Store, StoreError},
 };
@@ -59,7 +58,7 @@ impl Instance {
     /// The current incarnation, which devices see as `serverId`: new at every start, and after peers have declared
     /// this instance dead.
     #[must_use]
-    pub fn incarnation(&self) -> Uuid {
+    pub fn incarnation(&self) -> IncarnationId {
         *self.store.incarnation().borrow()
     }
 

@@ -93,7 +93,7 @@ pub async fn tell_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
 fn by_owner(evicted: Vec<Eviction>) -> HashMap<Uuid, Vec<SessionOver>> {
     let mut by_owner: HashMap<Uuid, Vec<SessionOver>> = HashMap::new();
     for eviction in evicted {
-        let sessions = by_owner.entry(eviction.owner).or_default();
+        let sessions = by_owner.entry(eviction.owner.as_uuid()).or_default();
         sessions.push(SessionOver {
             device_id: eviction.device_id,
             through_epoch: eviction.through_epoch,

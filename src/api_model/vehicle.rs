@@ -86,7 +86,7 @@ impl From<Vehicle> for VehicleDto {
             disconnected_at: vehicle.disconnected_at.map(Rfc3339),
             disconnect_reason: vehicle.disconnect_reason.map(DisconnectReason::as_str),
             remote_address: vehicle.remote_address.map(|address| address.to_string()),
-            instance_id: vehicle.instance_id,
+            instance_id: vehicle.instance_id.map(|id| id.to_string()),
             created_at: Rfc3339(vehicle.created_at),
             updated_at: Rfc3339(vehicle.updated_at),
         }

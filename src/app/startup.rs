@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::{
     error::StartError,
@@ -14,6 +13,7 @@ use crate::{
     cluster::PresenceOptions,
     commands::CommandOptions,
     config::Settings,
+    domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
     store::{DatabaseAddress, NewEndpoint, Store, StoreError, StoreOptions},
     webhooks::{self, Dispatcher, Sender},
@@ -34,7 +34,7 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     let opening = Store::open(StoreOptions {
         database: database_address(settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
-        incarnation: Uuid::new_v4(),
+        incarnation: IncarnationId::random(),
         instance_name: settings.instance.id.clone(),
         queue_bytes: settings.store.queue,
         commit_timeout: settings.store.commit_timeout,

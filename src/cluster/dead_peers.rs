@@ -3,15 +3,16 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
-use uuid::Uuid;
+
+use crate::domain::IncarnationId;
 
 /// The dead incarnations whose rows still exist.
 #[derive(Debug)]
 pub(super) struct DeadPeers {
     /// How long a row is kept at least.
     retention: Duration,
-    dead_since: HashMap<Uuid, Instant>,
-    removable: Vec<Uuid>,
+    dead_since: HashMap<IncarnationId, Instant>,
+    removable: Vec<IncarnationId>,
 }
 
 impl DeadPeers {
@@ -25,7 +26,7 @@ impl DeadPeers {
     }
 
     /// Notes the incarnations that are dead now; those that are gone are forgotten.
-    pub(super) fn observe(&mut self, now: Instant, dead: &[Uuid]) {
+    pub(super) fn observe(&mut self, now: Instant, dead: &[IncarnationId]) {
         self.dead_since.retain(|id, _| dead.contains(id));
         for id in dead {
             self.dead_since.entry(*id).or_insert(now);
@@ -34,7 +35,7 @@ impl DeadPeers {
 
     /// Notes how many sessions of a dead incarnation were found and ended. Its row is removable once none is left and the
     /// retention is over.
-    pub(super) fn sessions_ended(&mut self, now: Instant, id: Uuid, ended: usize) {
+    pub(super) fn sessions_ended(&mut self, now: Instant, id: IncarnationId, ended: usize) {
         let since = self.dead_since.get(&id);
         if ended == 0 && since.is_some_and(|since| now - *since > self.retention) {
             self.removable.push(id);
@@ -42,17 +43,21 @@ impl DeadPeers {
     }
 
     /// The incarnations whose rows may be deleted, since the last call.
-    pub(super) fn take_removable(&mut self) -> Vec<Uuid> {
+    pub(super) fn take_removable(&mut self) -> Vec<IncarnationId> {
         std::mem::take(&mut self.removable)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const RETENTION: Duration = Duration::from_secs(10);
-    const DEAD: Uuid = Uuid::from_u128(1);
+    fn dead() -> IncarnationId {
+        Uuid::from_u128(1).into()
+    }
 
     #[test]
     fn a_row_is_removable_without_sessions_and_after_its_retention() {
@@ -60,12 +65,12 @@ mod tests {
             [(0, 0, false), (10, 0, false), (11, 3, false), (11, 0, true)]
         {
             let (mut peers, start) = (DeadPeers::new(RETENTION), Instant::now());
-            peers.observe(start, &[DEAD]);
+            peers.observe(start, &[dead()]);
             let now = start + Duration::from_secs(seconds);
-            peers.observe(now, &[DEAD]);
-            peers.sessions_ended(now, DEAD, ended);
+            peers.observe(now, &[dead()]);
+            peers.sessions_ended(now, dead(), ended);
             let removable = peers.take_removable();
-            assert_eq!(removable == [DEAD], is_removable, "{seconds} s, {ended}");
+            assert_eq!(removable == [dead()], is_removable, "{seconds} s, {ended}");
             assert!(peers.take_removable().is_empty());
         }
     }
@@ -73,11 +78,11 @@ mod tests {
     #[test]
     fn an_incarnation_without_a_row_is_forgotten() {
         let (mut peers, start) = (DeadPeers::new(RETENTION), Instant::now());
-        peers.observe(start, &[DEAD]);
+        peers.observe(start, &[dead()]);
         peers.observe(start, &[]);
         let later = start + RETENTION * 2;
-        peers.observe(later, &[DEAD]);
-        peers.sessions_ended(later, DEAD, 0);
+        peers.observe(later, &[dead()]);
+        peers.sessions_ended(later, dead(), 0);
         assert!(peers.take_removable().is_empty());
     }
 }

@@ -3,9 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use crate::store::{Peer, StalledPeer};
+use crate::{
+    domain::IncarnationId,
+    store::{Peer, StalledPeer},
+};
 
 /// Compares the renewal counters of peers from one commit of this instance to the next.
 ///
@@ -14,7 +16,7 @@ use crate::store::{Peer, StalledPeer};
 #[derive(Debug)]
 pub(super) struct FailureDetector {
     lease: Duration,
-    observed: HashMap<Uuid, Observation>,
+    observed: HashMap<IncarnationId, Observation>,
     /// The first and the last observation of the current run of observations without a gap.
     steady: Option<(Instant, Instant)>,
 }
@@ -86,13 +88,15 @@ impl FailureDetector {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(8);
 
     fn peer(id: u128, renewals: i64) -> Peer {
         Peer {
-            id: Uuid::from_u128(id),
+            id: Uuid::from_u128(id).into(),
             name: format!("gateway-{id}"),
             renewals,
         }
@@ -109,7 +113,10 @@ mod tests {
 
     fn stalled(detector: &FailureDetector, start: Instant, second: u64) -> Vec<u128> {
         let stalled = detector.stalled(start + Duration::from_secs(second));
-        stalled.iter().map(|peer| peer.id.as_u128()).collect()
+        stalled
+            .iter()
+            .map(|peer| peer.id.as_uuid().as_u128())
+            .collect()
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use uuid::Uuid;
 
 use super::{
     Cluster, dead_peers::DeadPeers, failure_detector::FailureDetector, unheld_rows::UnheldRows,
 };
 use crate::{
-    domain::DisconnectReason,
+    domain::{DisconnectReason, IncarnationId},
     pacing::DEVICES_PER_WRITE,
     store::{LostSessions, StoreError},
 };
@@ -105,7 +104,7 @@ impl Cluster {
     }
 
     /// Ends the sessions that a dead incarnation held, and returns their number.
-    async fn end_sessions_of(&self, dead: Uuid) -> Result<usize, StoreError> {
+    async fn end_sessions_of(&self, dead: IncarnationId) -> Result<usize, StoreError> {
         let mut ended = 0;
         let mut after = None;
         loop {

@@ -106,7 +106,9 @@ impl Cluster {
 
     /// Listens for messages to this incarnation, and waits at most 2 s until peers can reach it: Redis may be down.
     pub async fn join_fanout(&self) {
-        self.fanout.begin_life(self.instance.incarnation()).await;
+        self.fanout
+            .begin_life(self.instance.incarnation().as_uuid())
+            .await;
         let started = Instant::now();
         while self.fanout.state() == FanoutState::Down && started.elapsed() < REACH_TIMEOUT {
             sleep(REACH_POLL).await;
@@ -120,7 +122,9 @@ impl Cluster {
         while incarnation.changed().await.is_ok() {
             self.sessions
                 .close_connections(DisconnectReason::InstanceLost);
-            self.fanout.begin_life(self.instance.incarnation()).await;
+            self.fanout
+                .begin_life(self.instance.incarnation().as_uuid())
+                .await;
         }
     }
 

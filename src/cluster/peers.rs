@@ -2,24 +2,24 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use uuid::Uuid;
+use crate::domain::IncarnationId;
 
 /// The live peers as of the last membership round; empty before the first and on a database of one instance.
 #[derive(Debug, Default)]
 pub struct Peers {
     /// Written by the membership task. Held for a few instructions, never across an await.
-    peers: Mutex<Vec<Uuid>>,
+    peers: Mutex<Vec<IncarnationId>>,
 }
 
 impl Peers {
     /// The incarnations of the live peers.
     #[must_use]
-    pub fn list(&self) -> Vec<Uuid> {
+    pub fn list(&self) -> Vec<IncarnationId> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.clone()
     }
 
-    pub(super) fn set(&self, peers: Vec<Uuid>) {
+    pub(super) fn set(&self, peers: Vec<IncarnationId>) {
         *self.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
     }
 }

@@ -2,11 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use uuid::Uuid;
-
 use super::{Cluster, unheld_rows::UnheldRows};
 use crate::{
-    domain::{DeviceId, DisconnectReason, SessionKey},
+    domain::{DeviceId, DisconnectReason, IncarnationId, SessionKey},
     pacing::DEVICES_PER_WRITE,
     store::{SessionWrite, StoreError},
 };
@@ -49,7 +47,10 @@ impl Cluster {
     }
 
     /// The epochs of the stored sessions that an incarnation holds.
-    async fn rows_of(&self, incarnation: Uuid) -> Result<HashMap<DeviceId, i64>, StoreError> {
+    async fn rows_of(
+        &self,
+        incarnation: IncarnationId,
+    ) -> Result<HashMap<DeviceId, i64>, StoreError> {
         let mut rows = HashMap::new();
         let mut after = None;
         loop {

@@ -60,13 +60,16 @@ impl Commands {
             tracing::warn!(%error, "a broadcast goes to the instances that were seen last");
             self.peers.list()
         });
-        let own = self.incarnation();
+        let own = self.instance.incarnation();
         for other in others.into_iter().filter(|other| *other != own) {
             let service = Arc::clone(&self);
             elsewhere.spawn(async move {
                 let request = Request::Broadcast { action, timeout };
                 let deadline = Instant::now() + timeout + OTHERS_SLACK;
-                service.fanout.ask(other, &request, deadline).await
+                service
+                    .fanout
+                    .ask(other.as_uuid(), &request, deadline)
+                    .await
             });
         }
         let mut counts = Arc::clone(&self).address_all(action, timeout).await;

@@ -53,8 +53,8 @@ impl Commands {
     }
 
     fn owner_of(&self, vehicle: &Vehicle) -> Option<Uuid> {
-        let owner = vehicle.instance_id.as_ref()?.parse().ok();
-        owner.filter(|owner| *owner != self.incarnation())
+        let owner = vehicle.instance_id?.as_uuid();
+        (owner != self.incarnation()).then_some(owner)
     }
 
     /// The same for a command that may be stored, of a vehicle that was made at the latest then. If it was deleted since,

@@ -200,7 +200,7 @@ impl Commands {
     }
 
     fn incarnation(&self) -> Uuid {
-        self.instance.incarnation()
+        self.instance.incarnation().as_uuid()
     }
 
     /// Sends a command and waits for what becomes of it. A caller that hangs up does not stop it.

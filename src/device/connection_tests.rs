@@ -36,7 +36,7 @@ impl TestGateway {
                 shown: String::new(),
             },
             readers: 1,
-            incarnation: Uuid::nil(),
+            incarnation: Uuid::nil().into(),
             instance_name: "test".to_owned(),
             queue_bytes: 4 << 20,
             commit_timeout,

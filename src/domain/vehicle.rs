@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Battery, DeviceId, DisconnectReason, Latitude, Longitude, ReportInterval, Running, Timestamp,
-    VehicleState,
+    Battery, DeviceId, DisconnectReason, IncarnationId, Latitude, Longitude, ReportInterval,
+    Running, Timestamp, VehicleState,
 };
 
 /// The key of a session.
@@ -50,8 +50,8 @@ pub struct Vehicle {
     pub disconnect_reason: Option<DisconnectReason>,
     /// The address from which the newest session was opened.
     pub remote_address: Option<SocketAddr>,
-    /// The id of the incarnation that holds the session, while there is one.
-    pub instance_id: Option<String>,
+    /// The incarnation that holds the session, while there is one.
+    pub instance_id: Option<IncarnationId>,
     /// When the vehicle was first seen.
     pub created_at: Timestamp,
     /// When the last event was stored, heartbeats aside.

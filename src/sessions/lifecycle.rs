@@ -68,7 +68,7 @@ impl Sessions {
     /// The current incarnation of this instance, which devices see as `serverId`.
     #[must_use]
     pub fn incarnation(&self) -> Uuid {
-        *self.store.incarnation().borrow()
+        self.store.incarnation().borrow().as_uuid()
     }
 
     /// Registers a device connection, which `handle` reaches, until the guard is dropped.

@@ -1,5 +1,7 @@
 //! What can go wrong with the store.
 
+use std::time::Duration;
+
 use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 
 /// Why the store did not do what it was asked to.
@@ -69,9 +71,9 @@ pub enum OpenError {
     },
 }
 
-impl StoreError {
-    /// What a read that failed is told as: a database that is away may be back in a moment.
-    pub(super) fn of_read(error: DbErr) -> Self {
+/// A read that failed. A database that is away may be back in a moment.
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
         if is_away(&error) {
             tracing::debug!(%error, "a read failed");
             Self::Unavailable
@@ -81,7 +83,39 @@ impl StoreError {
     }
 }
 
-/// Whether nobody answered, rather than that somebody said no.
+/// Why an attempt to commit a batch failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// The database, or the driver, said no.
+    #[error(transparent)]
+    Database(#[from] DbErr),
+    /// The server did not answer.
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    /// The incarnation that writes the batch was declared dead.
+    #[error("this incarnation was declared dead")]
+    IncarnationLost,
+    /// The next incarnation was declared dead as well, before the answer came that it had begun.
+    #[error("the next incarnation was declared dead before it was known to have begun")]
+    SuccessorLost,
+    /// A newer start has taken the name of this instance: nothing will be committed any more.
+    #[error("another gateway has taken the name of this one")]
+    NameTaken,
+}
+
+impl CommitError {
+    /// See [`is_poison`].
+    pub(super) fn is_poison(&self) -> bool {
+        matches!(self, Self::Database(error) if is_poison(error))
+    }
+
+    /// See [`is_collision`].
+    pub(super) fn is_collision(&self) -> bool {
+        matches!(self, Self::Database(error) if is_collision(error))
+    }
+}
+
+/// Whether the database did not answer, rather than that it said no.
 fn is_away(error: &DbErr) -> bool {
     let source = match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
@@ -147,7 +181,7 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
 
 /// Whether another instance was first with a row or a lock: tried again at once, the write finds what that one
 /// did.
-pub(super) fn is_collision(error: &DbErr) -> bool {
+fn is_collision(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
         error
     else {

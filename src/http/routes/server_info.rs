@@ -51,7 +51,7 @@ async fn get_server_info(
         info: ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             instance: InstanceInfo {
-                id: instance.incarnation(),
+                id: instance.incarnation().as_uuid(),
                 name: instance.name().to_owned(),
             },
             uptime_seconds: u64::try_from(age / MILLIS_PER_SECOND).unwrap_or_default(),

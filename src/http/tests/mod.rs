@@ -108,7 +108,7 @@ impl Api {
                 shown: String::new(),
             },
             readers: 2,
-            incarnation: uuid::Uuid::now_v7(),
+            incarnation: crate::domain::IncarnationId::random(),
             instance_name: "test".to_owned(),
             queue_bytes: 1 << 20,
             commit_timeout: Duration::from_secs(5),

@@ -1,9 +1,9 @@
 //! Opening a database: one connection that writes, several that read, and the right to write.
 //!
 //! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch of
-//! writes first looks whether this life is still the one that may write.
+//! writes first looks whether this incarnation may still write.
 
-mod lives;
+mod incarnation;
 mod server;
 mod sqlite;
 
@@ -13,9 +13,11 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr};
 use tokio::time::timeout;
 
 use super::{OpenError, clock::Clock};
+pub(super) use incarnation::{Incarnation, Succession};
 pub(super) use sqlite::FileLock;
 
-pub(super) use lives::{Fenced, Life, Succession, last_batch, renew, retire, roll_call};
+/// The transaction of a batch.
+pub(super) type Transaction = sea_orm::DatabaseTransaction;
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,
@@ -45,9 +47,9 @@ impl WriteConnection {
         Ok(fresh)
     }
 
-    /// Begins another life on the server after the last one was declared dead.
-    pub(super) async fn begin_again(&self, life: &Life) -> Result<Succession, DbErr> {
-        server::begin_again(self.options.get_url(), life).await
+    /// Begins the next incarnation on the server after the last one was declared dead.
+    pub(super) async fn begin_again(&self, next: &Incarnation) -> Result<Succession, DbErr> {
+        server::begin_again(self.options.get_url(), next).await
     }
 
     /// Closes the connection, and with it a transaction that may still be open. A server that does not
@@ -95,21 +97,21 @@ pub async fn migrate(address: &DatabaseAddress) -> Result<(), OpenError> {
     })
 }
 
-/// Opens a database, brings its schema up to date, and begins this life there: an earlier one of its name
-/// writes nothing more.
+/// Opens a database, brings its schema up to date, and begins this incarnation there: an earlier one of its
+/// name writes nothing more.
 pub(super) async fn open(
     address: &DatabaseAddress,
     readers: u32,
-    life: &Life,
+    incarnation: &Incarnation,
     lease: Duration,
 ) -> Result<Opened, OpenError> {
-    open_for(address, readers, Some((life, lease))).await
+    open_for(address, readers, Some((incarnation, lease))).await
 }
 
 async fn open_for(
     address: &DatabaseAddress,
     readers: u32,
-    life: Option<(&Life, Duration)>,
+    incarnation: Option<(&Incarnation, Duration)>,
 ) -> Result<Opened, OpenError> {
     let url = address.url.as_str();
     let connecting = |source| OpenError::Connect {
@@ -134,13 +136,13 @@ async fn open_for(
             .map_err(migrating)?;
         connection
     } else {
-        server::prepare(url, life.map(|(life, _)| life))
+        server::prepare(url, incarnation.map(|(incarnation, _)| incarnation))
             .await
             .map_err(|error| match error {
                 DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
                 _ => migrating(error),
             })?;
-        server::write_connection(url, life.map_or(Duration::ZERO, |(_, lease)| lease))
+        server::write_connection(url, incarnation.map_or(Duration::ZERO, |(_, lease)| lease))
     };
     let reader = if is_file {
         sqlite::reader(url, readers)

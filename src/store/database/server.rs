@@ -12,7 +12,7 @@ use vehicle_gateway_migrations::migrate;
 
 use super::{
     WriteConnection,
-    lives::{self, Life, Succession},
+    incarnation::{self, Incarnation, Succession},
 };
 
 /// How long connecting may take.
@@ -121,25 +121,25 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-/// Brings the schema up to date, however long it takes, and begins a life there; without one, the schema
-/// only. One gateway at a time.
-pub(super) async fn prepare(url: &str, life: Option<&Life>) -> Result<(), DbErr> {
+/// Brings the schema up to date, however long it takes, and begins an incarnation there; without one, the
+/// schema only. One gateway at a time.
+pub(super) async fn prepare(url: &str, own: Option<&Incarnation>) -> Result<(), DbErr> {
     try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
     take_turn(&db).await?;
     migrate(&db).await?;
-    if let Some(life) = life {
-        lives::announce(&db, life).await?;
+    if let Some(own) = own {
+        incarnation::begin(&db, own).await?;
     }
     // The turn ends with the connection.
     db.close().await
 }
 
-/// Begins another life after the last one was declared dead.
-pub(super) async fn begin_again(url: &str, life: &Life) -> Result<Succession, DbErr> {
+/// Begins the next incarnation after the last one was declared dead.
+pub(super) async fn begin_again(url: &str, next: &Incarnation) -> Result<Succession, DbErr> {
     let db = Database::connect(options(url, 1)).await?;
     let begun = match take_turn(&db).await {
-        Ok(()) => lives::succeed(&db, life).await,
+        Ok(()) => incarnation::succeed(&db, next).await,
         Err(error) => Err(error),
     };
     db.close().await?;

@@ -2,6 +2,12 @@
 
 use sea_orm::entity::prelude::*;
 
+use crate::{
+    domain::{DeviceId, Timestamp},
+    state::StoredKey,
+    store::StoreError,
+};
+
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
 pub(crate) struct Model {
@@ -19,3 +25,21 @@ pub(crate) struct Model {
 pub(crate) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl TryFrom<Model> for StoredKey {
+    type Error = StoreError;
+
+    fn try_from(row: Model) -> Result<Self, StoreError> {
+        let corrupt = |column| StoreError::Corrupt {
+            table: "idempotency_keys",
+            column,
+        };
+        Ok(Self {
+            device_id: DeviceId::parse(&row.device_id).map_err(|_| corrupt("device_id"))?,
+            key: row.key,
+            command_id: row.command_id.parse().map_err(|_| corrupt("command_id"))?,
+            request: row.request,
+            created_at: Timestamp::from_millis(row.created_at),
+        })
+    }
+}

@@ -4,9 +4,10 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     domain::{
-        Battery, Degrees, DeviceId, DisconnectReason, OutOfRange, ReportInterval, Running,
+        Battery, DeviceId, DisconnectReason, Latitude, Longitude, ReportInterval, Running,
         Timestamp, Vehicle,
     },
+    state::VehicleRecord,
     store::StoreError,
 };
 
@@ -17,7 +18,7 @@ pub(crate) struct Model {
     pub(crate) device_id: String,
     pub(crate) online: bool,
     pub(crate) session_epoch: i64,
-    /// The instance that holds the session; NULL once the session has ended.
+    /// The incarnation that holds the session; NULL once the session has ended.
     pub(crate) instance_id: Option<String>,
     pub(crate) connected_at: Option<i64>,
     pub(crate) disconnected_at: Option<i64>,
@@ -46,103 +47,136 @@ pub(crate) enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// A vehicle first heard of at `now`, about which nothing is known.
-    pub(crate) fn new(device_id: &DeviceId, now: i64) -> Self {
-        Self {
-            device_id: device_id.as_str().to_owned(),
-            online: false,
-            session_epoch: 0,
-            instance_id: None,
-            connected_at: None,
-            disconnected_at: None,
-            disconnect_reason: None,
-            offline_due: None,
-            remote_addr: None,
-            latitude: None,
-            longitude: None,
-            battery: None,
-            running: None,
-            reported_at: None,
-            last_heartbeat: None,
-            update_frequency: None,
-            acknowledged_update_frequency: None,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            forget_through: None,
+    /// The record that the row stands for. A column that holds what the gateway would never write is reported by its name
+    /// and read as unknown, so that one such row does not hold up the writes of others.
+    pub(crate) fn into_record(
+        self,
+        device_id: DeviceId,
+        mut report_corrupt: impl FnMut(&'static str),
+    ) -> VehicleRecord {
+        let interval = |seconds: i16| ReportInterval::new(u64::try_from(seconds).ok()?).ok();
+        let battery = |percent: i16| Battery::new(u64::try_from(percent).ok()?).ok();
+        let report = &mut report_corrupt;
+        VehicleRecord {
+            vehicle: Vehicle {
+                device_id,
+                online: self.online,
+                latitude: read(self.latitude, "latitude", report, |degrees| {
+                    Latitude::from_f64(degrees).ok()
+                }),
+                longitude: read(self.longitude, "longitude", report, |degrees| {
+                    Longitude::from_f64(degrees).ok()
+                }),
+                battery: read(self.battery, "battery", report, battery),
+                running: self.running.map(Running::from),
+                reported_at: self.reported_at.map(Timestamp::from_millis),
+                last_heartbeat: self.last_heartbeat.map(Timestamp::from_millis),
+                update_frequency: read(self.update_frequency, "update_frequency", report, interval),
+                acknowledged_update_frequency: read(
+                    self.acknowledged_update_frequency,
+                    "acknowledged_update_frequency",
+                    report,
+                    interval,
+                ),
+                connected_at: self.connected_at.map(Timestamp::from_millis),
+                disconnected_at: self.disconnected_at.map(Timestamp::from_millis),
+                disconnect_reason: read(
+                    self.disconnect_reason.as_deref(),
+                    "disconnect_reason",
+                    report,
+                    |reason| reason.parse().ok(),
+                ),
+                remote_address: read(
+                    self.remote_addr.as_deref(),
+                    "remote_addr",
+                    report,
+                    |address| address.parse().ok(),
+                ),
+                instance_id: read(self.instance_id.as_deref(), "instance_id", report, |id| {
+                    id.parse().ok()
+                }),
+                created_at: Timestamp::from_millis(self.created_at),
+                updated_at: Timestamp::from_millis(self.updated_at),
+            },
+            session_epoch: self.session_epoch,
+            offline_due: self.offline_due.map(Timestamp::from_millis),
+            deleted_at: self.deleted_at.map(Timestamp::from_millis),
+            forget_through: self.forget_through.map(Timestamp::from_millis),
         }
     }
 }
 
-fn corrupt(column: &'static str) -> impl Fn() -> StoreError {
-    move || StoreError::Corrupt {
-        table: "vehicles",
-        column,
+fn read<V, T>(
+    value: Option<V>,
+    column: &'static str,
+    report_corrupt: &mut impl FnMut(&'static str),
+    parse: impl FnOnce(V) -> Option<T>,
+) -> Option<T> {
+    let parsed = parse(value?);
+    if parsed.is_none() {
+        report_corrupt(column);
     }
-}
-
-fn in_range<T>(
-    column: &'static str,
-    value: Option<Result<T, OutOfRange>>,
-) -> Result<Option<T>, StoreError> {
-    value.transpose().map_err(|_| corrupt(column)())
-}
-
-fn interval(
-    column: &'static str,
-    seconds: Option<i16>,
-) -> Result<Option<ReportInterval>, StoreError> {
-    let Some(seconds) = seconds else {
-        return Ok(None);
-    };
-    u64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| ReportInterval::new(seconds).ok())
-        .map(Some)
-        .ok_or_else(corrupt(column))
+    parsed
 }
 
 impl TryFrom<Model> for Vehicle {
     type Error = StoreError;
 
     fn try_from(row: Model) -> Result<Self, StoreError> {
-        Ok(Self {
-            device_id: DeviceId::parse(&row.device_id).map_err(|_| corrupt("device_id")())?,
-            online: row.online,
-            latitude: in_range("latitude", row.latitude.map(Degrees::from_f64))?,
-            longitude: in_range("longitude", row.longitude.map(Degrees::from_f64))?,
-            battery: row
-                .battery
-                .map(|percent| {
-                    u64::try_from(percent)
-                        .ok()
-                        .and_then(|percent| Battery::new(percent).ok())
-                })
-                .map(|battery| battery.ok_or_else(corrupt("battery")))
-                .transpose()?,
-            running: row.running.map(Running::from),
-            reported_at: row.reported_at.map(Timestamp::from_millis),
-            last_heartbeat: row.last_heartbeat.map(Timestamp::from_millis),
-            update_frequency: interval("update_frequency", row.update_frequency)?,
-            acknowledged_update_frequency: interval(
-                "acknowledged_update_frequency",
-                row.acknowledged_update_frequency,
-            )?,
-            connected_at: row.connected_at.map(Timestamp::from_millis),
-            disconnected_at: row.disconnected_at.map(Timestamp::from_millis),
-            disconnect_reason: row
-                .disconnect_reason
-                .map(|reason| reason.parse::<DisconnectReason>())
-                .transpose()
-                .map_err(|_| corrupt("disconnect_reason")())?,
-            remote_address: row
-                .remote_addr
-                .map(|address| address.parse())
-                .transpose()
-                .map_err(|_| corrupt("remote_addr")())?,
-            instance_id: row.instance_id,
-            created_at: Timestamp::from_millis(row.created_at),
-            updated_at: Timestamp::from_millis(row.updated_at),
-        })
+        let device_id = parse_device_id(&row.device_id)?;
+        let mut corrupt = None;
+        let record = row.into_record(device_id, |column| corrupt = Some(column));
+        match corrupt {
+            None => Ok(record.vehicle),
+            Some(column) => Err(StoreError::Corrupt {
+                table: "vehicles",
+                column,
+            }),
+        }
+    }
+}
+
+/// The id in a column `device_id` of this table.
+pub(crate) fn parse_device_id(id: &str) -> Result<DeviceId, StoreError> {
+    DeviceId::parse(id).map_err(|_| StoreError::Corrupt {
+        table: "vehicles",
+        column: "device_id",
+    })
+}
+
+/// The value of a column in the row of this record.
+pub(crate) fn column_value(record: &VehicleRecord, column: Column) -> Value {
+    use Column as C;
+    let vehicle = &record.vehicle;
+    let millis = |at: Option<Timestamp>| Value::from(at.map(Timestamp::as_millis));
+    // An interval is at most 3600 seconds.
+    let seconds = |interval: Option<ReportInterval>| {
+        Value::from(interval.and_then(|interval| i16::try_from(interval.seconds()).ok()))
+    };
+    match column {
+        C::DeviceId => vehicle.device_id.as_str().into(),
+        C::Online => vehicle.online.into(),
+        C::SessionEpoch => record.session_epoch.into(),
+        C::InstanceId => vehicle.instance_id.map(|id| id.to_string()).into(),
+        C::ConnectedAt => millis(vehicle.connected_at),
+        C::DisconnectedAt => millis(vehicle.disconnected_at),
+        C::DisconnectReason => {
+            let reason = vehicle.disconnect_reason;
+            reason.map(DisconnectReason::as_str).into()
+        }
+        C::OfflineDue => millis(record.offline_due),
+        C::RemoteAddr => vehicle.remote_address.map(|addr| addr.to_string()).into(),
+        C::Latitude => vehicle.latitude.map(Latitude::to_f64).into(),
+        C::Longitude => vehicle.longitude.map(Longitude::to_f64).into(),
+        C::Battery => vehicle.battery.map(|it| i16::from(it.percent())).into(),
+        C::Running => vehicle.running.map(Running::is_running).into(),
+        C::ReportedAt => millis(vehicle.reported_at),
+        C::LastHeartbeat => millis(vehicle.last_heartbeat),
+        C::UpdateFrequency => seconds(vehicle.update_frequency),
+        C::AcknowledgedUpdateFrequency => seconds(vehicle.acknowledged_update_frequency),
+        C::CreatedAt => vehicle.created_at.as_millis().into(),
+        C::UpdatedAt => vehicle.updated_at.as_millis().into(),
+        C::DeletedAt => millis(record.deleted_at),
+        C::ForgetThrough => millis(record.forget_through),
     }
 }

@@ -19,11 +19,7 @@ use super::{
 };
 use crate::{
     domain::{DeviceId, Event, Timestamp},
-    store::{
-        entities::webhook_lane,
-        intent::{Intent, Queued},
-        statements::Texts,
-    },
+    store::{entities::webhook_lane, statements::Texts, write_request::QueuedWrite},
 };
 
 /// What a batch does about webhooks beside what it writes.
@@ -51,14 +47,11 @@ pub(in crate::store) async fn write(
     texts: &mut Texts,
     known: &KnownEndpoints,
     happened: &Happened,
-    batch: &mut [Queued],
+    batch: &mut [QueuedWrite],
 ) -> Result<WebhookEffects, DbErr> {
     let mut intents: Vec<&mut WebhookIntent> = batch
         .iter_mut()
-        .filter_map(|queued| match &mut queued.intent {
-            Intent::Webhook(intent) => Some(intent.as_mut()),
-            _ => None,
-        })
+        .filter_map(|queued| queued.request.as_webhook())
         .collect();
     let keys = touched(known, happened, &intents);
     let mut effects = WebhookEffects::default();
@@ -96,7 +89,7 @@ pub(in crate::store) async fn write(
                 reply,
             } => {
                 let claimed = claim(db, texts, known, endpoints, *lasts, happened.now);
-                reply.set(Ok(claimed.await?));
+                reply.set(claimed.await?);
             }
             other => {
                 effects.due = true;
@@ -141,7 +134,7 @@ async fn settle_all(
     let next = go_on(db, texts, known, lanes, &going_on, now).await?;
     for intent in intents {
         if let WebhookIntent::Settle { settled, reply, .. } = &mut **intent {
-            reply.set(Ok(next.get(&settled.key.id).cloned()));
+            reply.set(next.get(&settled.key.id).cloned());
         }
     }
     Ok(())

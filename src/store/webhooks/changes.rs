@@ -40,25 +40,25 @@ pub(super) async fn write(
 ) -> Result<(), DbErr> {
     match intent {
         WebhookIntent::Configure { endpoints, reply } => {
-            reply.set(Ok(configure(db, endpoints, now).await?));
+            reply.set(configure(db, endpoints, now).await?);
         }
         WebhookIntent::Create { endpoint, reply } => {
-            reply.set(Ok(create(db, endpoint, now).await?));
+            reply.set(create(db, endpoint, now).await?);
         }
         WebhookIntent::Change {
             id,
             change: to,
             reply,
         } => {
-            reply.set(Ok(change(db, *id, to, now).await?));
+            reply.set(change(db, *id, to, now).await?);
         }
-        WebhookIntent::Delete { id, reply } => reply.set(Ok(delete(db, *id, now).await?)),
+        WebhookIntent::Delete { id, reply } => reply.set(delete(db, *id, now).await?),
         WebhookIntent::Test { id, reply } => {
             let endpoint = known.enabled_with(*id);
-            reply.set(Ok(match endpoint {
+            reply.set(match endpoint {
                 Some(endpoint) => test(db, texts, endpoint, now).await?,
                 None => None,
-            }));
+            });
         }
         WebhookIntent::Retry {
             endpoint_id,
@@ -67,7 +67,7 @@ pub(super) async fn write(
         } => {
             let ids = [id.to_string()];
             let retried = retry(db, texts, *endpoint_id, &ids, now).await?;
-            reply.set(Ok(retried > 0));
+            reply.set(retried > 0);
         }
         WebhookIntent::RetryFailed {
             endpoint_id,
@@ -75,7 +75,7 @@ pub(super) async fn write(
             reply,
         } => {
             let retried = retry_failed(db, texts, *endpoint_id, *step, now);
-            reply.set(Ok(retried.await?));
+            reply.set(retried.await?);
         }
         // The batch has done with them.
         WebhookIntent::Claim { .. } | WebhookIntent::Settle { .. } => {}

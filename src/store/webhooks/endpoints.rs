@@ -136,7 +136,7 @@ impl TryFrom<webhook_endpoint::Model> for Endpoint {
             .map_err(|_| corrupt("devices"))?;
         let disabled = row
             .disabled_at
-            .map(|at| {
+            .map(|at| -> Result<_, StoreError> {
                 let reason = row.disabled_reason.as_deref().unwrap_or_default();
                 let reason: Disabled = reason.parse().map_err(|_| corrupt("disabled_reason"))?;
                 Ok((Timestamp::from_millis(at), reason))

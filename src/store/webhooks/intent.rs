@@ -1,13 +1,26 @@
 //! What the writer is asked to do about webhooks, and what it is about.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
+use sea_orm::DbErr;
 use strum::{Display, EnumString, FromRepr, IntoStaticStr, VariantNames};
 use uuid::Uuid;
 
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
-    store::{StoreError, entities::webhook_message, intent::Reply},
+    state::BatchState,
+    store::{
+        StoreError,
+        entities::webhook_message,
+        write_request::{BASE_BYTES, BatchTransaction, PendingRequest, Phase, Reply, Touched},
+    },
 };
 
 /// A secret as text. Never shown by accident.
@@ -341,18 +354,42 @@ pub(in crate::store) enum WebhookIntent {
     },
 }
 
-impl WebhookIntent {
-    pub(in crate::store) fn weight(&self) -> usize {
-        match self {
-            Self::Configure { endpoints, .. } => endpoints.len() * 1024,
-            Self::Claim { endpoints, .. } => endpoints.len() * 64,
-            Self::Create { .. } | Self::Change { .. } | Self::Settle { .. } => 2048,
-            _ => 0,
-        }
+impl PendingRequest for WebhookIntent {
+    fn weight(&self) -> usize {
+        BASE_BYTES
+            + match self {
+                Self::Configure { endpoints, .. } => endpoints.len() * 1024,
+                Self::Claim { endpoints, .. } => endpoints.len() * 64,
+                Self::Create { .. } | Self::Change { .. } | Self::Settle { .. } => 2048,
+                _ => 0,
+            }
     }
 
-    pub(in crate::store) fn complete(self) {
-        match self {
+    fn is_urgent(&self) -> bool {
+        true
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        None
+    }
+
+    fn touch<'a>(&'a self, _touched: &mut Touched<'a>) {}
+
+    fn apply(&mut self, _state: &mut BatchState) {}
+
+    fn execute<'a>(
+        &'a mut self,
+        _transaction: &'a mut BatchTransaction<'_>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), DbErr>> + Send + 'a>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    fn as_webhook(&mut self) -> Option<&mut WebhookIntent> {
+        Some(self)
+    }
+
+    fn complete(self: Box<Self>) {
+        match *self {
             Self::Configure { reply, .. } => reply.send(),
             Self::Create { reply, .. } | Self::Change { reply, .. } => reply.send(),
             Self::Delete { reply, .. } | Self::Retry { reply, .. } => reply.send(),
@@ -363,8 +400,8 @@ impl WebhookIntent {
         }
     }
 
-    pub(in crate::store) fn reject(self, error: StoreError) {
-        match self {
+    fn reject(self: Box<Self>, error: StoreError) {
+        match *self {
             Self::Configure { reply, .. } => reply.fail(error),
             Self::Create { reply, .. } | Self::Change { reply, .. } => reply.fail(error),
             Self::Delete { reply, .. } | Self::Retry { reply, .. } => reply.fail(error),

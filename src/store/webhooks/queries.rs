@@ -18,9 +18,9 @@ use super::{
 use crate::{
     domain::{DeviceId, Timestamp},
     store::{
-        Intent, PendingWrite, Store, StoreError,
+        PendingWrite, Store, StoreError,
         entities::{webhook_endpoint, webhook_lane, webhook_message},
-        intent::Reply,
+        write_request::Reply,
     },
 };
 
@@ -143,8 +143,9 @@ impl Store {
         &self,
         intent: impl FnOnce(Reply<T>) -> WebhookIntent,
     ) -> PendingWrite<T> {
-        self.writer
-            .submit(|reply| Intent::Webhook(Box::new(intent(reply))))
+        let (reply, receiver) = Reply::channel();
+        self.writes
+            .submit_pending(Box::new(intent(reply)), receiver)
     }
 
     /// Resolves when a commit from now on may have made something due for delivery.
@@ -154,9 +155,7 @@ impl Store {
 
     /// All endpoints, the oldest first.
     pub async fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        endpoints::all(&self.reader)
-            .await
-            .map_err(StoreError::of_read)
+        endpoints::all(&self.reader).await.map_err(StoreError::from)
     }
 
     /// All endpoints with what waits for them, the oldest first.
@@ -185,8 +184,7 @@ impl Store {
             .filter(L::Due.is_not_null())
             .into_tuple()
             .one(&self.reader)
-            .await
-            .map_err(StoreError::of_read)?;
+            .await?;
         let oldest: Option<i64> = webhook_message::Entity::find()
             .select_only()
             .column(M::CreatedAt)
@@ -195,8 +193,7 @@ impl Store {
             .order_by_asc(M::Id)
             .into_tuple()
             .one(&self.reader)
-            .await
-            .map_err(StoreError::of_read)?;
+            .await?;
         Ok(EndpointState {
             endpoint,
             pending: u64::try_from(pending.flatten().unwrap_or(0)).unwrap_or(0),
@@ -209,8 +206,7 @@ impl Store {
         let row = webhook_endpoint::Entity::find_by_id(id.to_string())
             .filter(webhook_endpoint::Column::DeletedAt.is_null())
             .one(&self.reader)
-            .await
-            .map_err(StoreError::of_read)?;
+            .await?;
         row.map(Endpoint::try_from).transpose()
     }
 
@@ -234,7 +230,7 @@ impl Store {
         if let Some(before) = page.before {
             query = query.filter(M::Id.lt(before.to_string()));
         }
-        let rows = query.all(&self.reader).await.map_err(StoreError::of_read)?;
+        let rows = query.all(&self.reader).await?;
         rows.into_iter().map(Message::try_from).collect()
     }
 
@@ -247,15 +243,14 @@ impl Store {
         let row = webhook_message::Entity::find_by_id(id.to_string())
             .filter(webhook_message::Column::EndpointId.eq(endpoint_id.to_string()))
             .one(&self.reader)
-            .await
-            .map_err(StoreError::of_read)?;
+            .await?;
         row.map(Message::try_from).transpose()
     }
 
     /// Endpoints for which something is pending, and that get it: one SELECT, which looks into an index for each.
     pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
         let rows = due_endpoints().into_tuple::<(String, i32, Option<i64>, Option<i64>)>();
-        let rows = rows.all(&self.reader).await.map_err(StoreError::of_read)?;
+        let rows = rows.all(&self.reader).await?;
         let due = rows.into_iter().filter_map(|row| {
             let (id, failures, paused_until, due) = row;
             Some(DueEndpoint {

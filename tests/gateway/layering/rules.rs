@@ -84,7 +84,8 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sessions", &["domain", "pacing", "store"]),
     ("signals", &[]),
     ("simulate", &["backoff", "domain", "protocol", "signals"]),
-    ("store", &["domain", "webhook_payload"]),
+    ("state", &["domain"]),
+    ("store", &["domain", "state", "webhook_payload"]),
     ("telemetry", &["config"]),
     ("tls", &[]),
     ("vehicles", &["domain", "sessions", "store"]),
@@ -99,8 +100,8 @@ pub(super) const KNOWN_CIRCLES: &[(&str, &str)] = &[
         "to cut: local and remote delivery should share a file that knows neither",
     ),
     (
-        "store::{batch, database, fold, intent, purge, webhooks, writer}",
-        "to cut: write requests and rules leave the folders of batching and SQL",
+        "store::{webhooks, write_request}",
+        "to cut: write requests about webhooks become WriteRequests of their own",
     ),
     (
         "webhooks::{lookup, target}",

@@ -246,7 +246,7 @@ fn a_session_taken_over_in_the_database_is_closed() {
     device.expect(THANKS);
     change(
         &daemon.database_url(),
-        "UPDATE vehicles SET instance_id = 'elsewhere'",
+        "UPDATE vehicles SET instance_id = '00000000-0000-4000-8000-000000000002'",
     );
     device.say(&report(6));
     device.expect_closed();

@@ -1,5 +1,4 @@
-//! Telling whoever waits for a command that it has come to its end, right after the commit that
-//! holds it, whoever ended it.
+//! Notifies callers that wait for a command of its end, right after the commit that holds it, whichever request ended it.
 
 use std::{
     collections::HashMap,
@@ -14,25 +13,25 @@ use uuid::Uuid;
 
 use crate::domain::Command;
 
-/// Who waits for which command. A plain mutex: it is held for a few instructions.
+/// The watches of all commands. A plain mutex: it is held for a few instructions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Watchers(Arc<Mutex<HashMap<Uuid, Vec<oneshot::Sender<Command>>>>>);
+pub(super) struct CommandWatchers(Arc<Mutex<HashMap<Uuid, Vec<oneshot::Sender<Command>>>>>);
 
-impl Watchers {
+impl CommandWatchers {
     pub(super) fn watch(&self, id: Uuid) -> CommandWatch {
-        let (sender, ended) = oneshot::channel();
-        self.with(|waiting| waiting.entry(id).or_default().push(sender));
+        let (sender, finished) = oneshot::channel();
+        self.with(|watches| watches.entry(id).or_default().push(sender));
         CommandWatch {
             id,
-            ended,
+            finished,
             watchers: self.clone(),
         }
     }
 
-    /// Tells of commands whose end is committed.
-    pub(super) fn tell(&self, ended: Vec<Command>) {
-        for command in ended {
-            let senders = self.with(|waiting| waiting.remove(&command.id));
+    /// Resolves the watches of commands whose end is committed.
+    pub(super) fn notify(&self, finished: Vec<Command>) {
+        for command in finished {
+            let senders = self.with(|watches| watches.remove(&command.id));
             for sender in senders.into_iter().flatten() {
                 let _uninterested = sender.send(command.clone());
             }
@@ -47,23 +46,23 @@ impl Watchers {
     }
 }
 
-/// Resolves when the command has come to its end. One that had ended before is not noticed: watch first,
-/// then look.
+/// Resolves when a command reaches its final state. An end before the watch began is not noticed: watch first, then look
+/// at the command.
 #[derive(Debug)]
-#[must_use = "a watch that nobody waits for notices nothing"]
+#[must_use = "a watch that is not polled notices nothing"]
 pub struct CommandWatch {
     id: Uuid,
-    ended: oneshot::Receiver<Command>,
-    watchers: Watchers,
+    finished: oneshot::Receiver<Command>,
+    watchers: CommandWatchers,
 }
 
 impl Future for CommandWatch {
     type Output = Command;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Command> {
-        match Pin::new(&mut self.ended).poll(context) {
+        match Pin::new(&mut self.finished).poll(context) {
             Poll::Ready(Ok(command)) => Poll::Ready(command),
-            // The store is gone, and with it whoever could end the command.
+            // The store is gone, and with it everything that could end the command.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -71,12 +70,12 @@ impl Future for CommandWatch {
 
 impl Drop for CommandWatch {
     fn drop(&mut self) {
-        self.ended.close();
-        self.watchers.with(|waiting| {
-            if let Some(senders) = waiting.get_mut(&self.id) {
+        self.finished.close();
+        self.watchers.with(|watches| {
+            if let Some(senders) = watches.get_mut(&self.id) {
                 senders.retain(|sender| !sender.is_closed());
                 if senders.is_empty() {
-                    waiting.remove(&self.id);
+                    watches.remove(&self.id);
                 }
             }
         });

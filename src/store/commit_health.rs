@@ -10,7 +10,7 @@ use std::{
 
 /// Whether the database commits. Written by the writer task alone.
 #[derive(Debug, Clone)]
-pub(super) struct Health(Arc<Commits>);
+pub(super) struct CommitHealth(Arc<Commits>);
 
 #[derive(Debug)]
 struct Commits {
@@ -20,7 +20,7 @@ struct Commits {
     failing: AtomicBool,
 }
 
-impl Health {
+impl CommitHealth {
     pub(super) fn new() -> Self {
         Self(Arc::new(Commits {
             origin: Instant::now(),

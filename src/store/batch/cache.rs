@@ -1,0 +1,69 @@
+//! What the writer remembers from one batch to the next.
+
+use std::collections::HashMap;
+
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+
+use crate::{
+    domain::DeviceId,
+    state::{VehicleEntry, VehicleRecord},
+    store::{database::Transaction, statements::Texts, webhooks::KnownEndpoints},
+};
+
+/// Vehicles as the last commit left them, so that a batch need not read what the one before it wrote. For a database
+/// that this process alone writes; should another one write to the file all the same, the rows are read again.
+#[derive(Debug, Default)]
+pub(in crate::store) struct BatchCache {
+    vehicles: HashMap<DeviceId, VehicleRecord>,
+    /// The last result of `PRAGMA data_version`: another value means that another connection wrote.
+    data_version: Option<i64>,
+    /// Others may write to this database at any time: no vehicle is kept.
+    pub(super) is_shared: bool,
+    pub(super) texts: Texts,
+    pub(in crate::store) endpoints: KnownEndpoints,
+}
+
+impl BatchCache {
+    /// About 4 MiB. More vehicles than this that report within one commit's time are more than the
+    /// database takes anyway.
+    const MAX_VEHICLES: usize = 8_192;
+
+    /// Forgets all rows: after an error it is unknown what is committed.
+    pub(in crate::store) fn clear(&mut self) {
+        self.vehicles.clear();
+        self.data_version = None;
+        self.endpoints.clear();
+    }
+
+    /// Forgets all rows if another connection wrote. The first read of each transaction.
+    pub(super) async fn check(&mut self, db: &Transaction) -> Result<(), DbErr> {
+        self.is_shared = db.get_database_backend() != DbBackend::Sqlite;
+        if self.is_shared {
+            return Ok(());
+        }
+        let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
+        let row = db.query_one_raw(statement).await?;
+        let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
+        if self.data_version != version || self.vehicles.len() > Self::MAX_VEHICLES {
+            self.clear();
+            self.data_version = version;
+        }
+        Ok(())
+    }
+
+    /// Takes out a vehicle that is known.
+    pub(super) fn take(&mut self, device_id: &DeviceId) -> Option<VehicleRecord> {
+        self.vehicles.remove(device_id)
+    }
+
+    /// Keeps the vehicles of a batch that is committed.
+    pub(super) fn keep(&mut self, entries: HashMap<DeviceId, VehicleEntry>) {
+        if self.is_shared {
+            return;
+        }
+        let known = entries
+            .into_iter()
+            .filter_map(|(id, entry)| Some((id, entry.record?)));
+        self.vehicles.extend(known);
+    }
+}

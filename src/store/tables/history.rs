@@ -1,0 +1,51 @@
+//! Pages of a vehicle's history: by key, so that a page is stable while rows are added.
+
+use sea_orm::{ColumnTrait, Condition};
+
+use crate::domain::Timestamp;
+
+/// A place in a history, which runs from new to old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// When the entry was received.
+    pub received_at: Timestamp,
+    /// Its id, which tells entries of one millisecond apart.
+    pub id: i64,
+}
+
+/// A part of a vehicle's history, newest first.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryPage {
+    /// Received at this time or later.
+    pub from: Option<Timestamp>,
+    /// Received before this time.
+    pub to: Option<Timestamp>,
+    /// Only what is older than this entry.
+    pub older_than: Option<Position>,
+    /// At most this many entries.
+    pub limit: u64,
+}
+
+impl HistoryPage {
+    /// The rows of the page, given the columns of their time and id. History up to `forget_through` is hidden.
+    pub(super) fn condition<C: ColumnTrait>(
+        &self,
+        received_at: C,
+        id: C,
+        forget_through: Option<i64>,
+    ) -> Condition {
+        Condition::all()
+            .add_option(forget_through.map(|through| received_at.gt(through)))
+            .add_option(self.from.map(|from| received_at.gte(from.as_millis())))
+            .add_option(self.to.map(|to| received_at.lt(to.as_millis())))
+            .add_option(self.older_than.map(|position| {
+                let at = position.received_at.as_millis();
+                // The first comparison alone lets the index find the place.
+                Condition::all().add(received_at.lte(at)).add(
+                    Condition::any()
+                        .add(received_at.lt(at))
+                        .add(id.lt(position.id)),
+                )
+            }))
+    }
+}

@@ -1,0 +1,179 @@
+//! `instances`: the incarnations of gateways on a server, live and dead.
+//!
+//! Each start of a gateway is an incarnation with a row of its own. Every batch of writes first counts up that row
+//! *where it is live*: nothing of an incarnation that was declared dead is ever committed, and an instance that reads the
+//! row twice sees whether it is renewed. No clock is compared with another one.
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockBehavior, LockType},
+};
+
+use crate::{
+    domain::IncarnationId,
+    store::{
+        Store, StoreError,
+        database::Transaction,
+        entities::instance::{Column, DEAD, Entity, LIVE},
+        error::CommitError,
+    },
+};
+
+/// Another live instance on the same database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its incarnation.
+    pub id: IncarnationId,
+    /// Its name.
+    pub name: String,
+    /// How often it has committed.
+    pub renewals: i64,
+}
+
+/// A peer that stopped renewing its row: declared dead unless it has committed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StalledPeer {
+    /// Its incarnation.
+    pub id: IncarnationId,
+    /// How often it had committed when it was seen last.
+    pub renewals: i64,
+}
+
+/// The instances on this database, as of a commit of this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// The other live instances.
+    pub peers: Vec<Peer>,
+    /// Dead incarnations, which vehicles may still name as their holder.
+    pub dead: Vec<IncarnationId>,
+    /// The names of the peers that this request declared dead.
+    pub declared_dead: Vec<String>,
+}
+
+/// Renews the row of an incarnation for a batch; the first statement of each batch. Fails with
+/// [`CommitError::IncarnationLost`] if the incarnation was declared dead.
+pub(in crate::store) async fn renew(
+    db: &Transaction,
+    incarnation: IncarnationId,
+    batch: i64,
+) -> Result<(), CommitError> {
+    let renewed = Entity::update_many()
+        .col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1))
+        .col_expr(Column::Batch, Expr::value(batch))
+        .filter(Column::Id.eq(incarnation.to_string()))
+        .filter(Column::State.eq(LIVE))
+        .exec(db)
+        .await?;
+    if renewed.rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(CommitError::IncarnationLost)
+    }
+}
+
+/// The number of the batch that an incarnation committed last: tells whether one is stored whose COMMIT was not
+/// answered. Waits for the lock of the row: a COMMIT that is still on its way, or that the server is still working on,
+/// may yet succeed.
+pub(in crate::store) async fn last_batch(
+    db: &impl ConnectionTrait,
+    incarnation: IncarnationId,
+) -> Result<Option<i64>, DbErr> {
+    Entity::find_by_id(incarnation.to_string())
+        .select_only()
+        .column(Column::Batch)
+        .lock_exclusive()
+        .into_tuple()
+        .one(db)
+        .await
+}
+
+/// Declares those of the `stalled` peers dead that have not renewed their row since, and returns their names.
+pub(in crate::store) async fn declare_dead(
+    db: &Transaction,
+    stalled: &[StalledPeer],
+) -> Result<Vec<String>, DbErr> {
+    let mut declared = Vec::new();
+    for peer in stalled {
+        // A row that is locked is being renewed: its batch may yet commit.
+        let row = Entity::find_by_id(peer.id.to_string())
+            .filter(Column::State.eq(LIVE))
+            .filter(Column::Renewals.eq(peer.renewals))
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+            .one(db)
+            .await?;
+        if let Some(row) = row {
+            Entity::update_many()
+                .col_expr(Column::State, Expr::value(DEAD))
+                .filter(Column::Id.eq(&row.id))
+                .exec(db)
+                .await?;
+            declared.push(row.name);
+        }
+    }
+    Ok(declared)
+}
+
+/// Deletes the rows of dead incarnations.
+pub(in crate::store) async fn remove(
+    db: &Transaction,
+    dead: &[IncarnationId],
+) -> Result<(), DbErr> {
+    if dead.is_empty() {
+        return Ok(());
+    }
+    Entity::delete_many()
+        .filter(Column::Id.is_in(dead.iter().map(IncarnationId::to_string)))
+        .filter(Column::State.eq(DEAD))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+/// Reads the peers of an incarnation, and the dead.
+pub(in crate::store) async fn membership(
+    db: &Transaction,
+    own: IncarnationId,
+) -> Result<Membership, DbErr> {
+    let mut membership = Membership::default();
+    for row in Entity::find().all(db).await? {
+        // A row that no gateway wrote.
+        let Ok(id) = row.id.parse() else { continue };
+        if row.state == DEAD {
+            membership.dead.push(id);
+        } else if id != own {
+            membership.peers.push(Peer {
+                id,
+                name: row.name,
+                renewals: row.renewals,
+            });
+        }
+    }
+    Ok(membership)
+}
+
+/// Ends an incarnation whose sessions are over, so that its peers need not find out.
+pub(in crate::store) async fn retire(
+    db: &DatabaseConnection,
+    incarnation: IncarnationId,
+) -> Result<(), DbErr> {
+    Entity::update_many()
+        .col_expr(Column::State, Expr::value(DEAD))
+        .filter(Column::Id.eq(incarnation.to_string()))
+        .exec(db)
+        .await
+        .map(drop)
+}
+
+impl Store {
+    /// The live incarnations; none on a file.
+    pub async fn live_instances(&self) -> Result<Vec<IncarnationId>, StoreError> {
+        let ids: Vec<String> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::State.eq(LIVE))
+            .into_tuple()
+            .all(&self.reader)
+            .await?;
+        Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+}
