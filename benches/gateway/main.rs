@@ -1,6 +1,8 @@
 //! The numbers that matter, as ratios to a bare tokio line server on the same machine in the same
-//! run: `cargo bench`. Each of `ping`, `report`, `command`, `elsewhere`, `idle`,
+//! run: `cargo bench`. Each of `ping`, `report`, `open`, `command`, `elsewhere`, `idle`,
 //! `storm`, `start`, `webhook`, `backlog` can be named to run alone.
+//!
+//! `VEHICLE_GATEWAY_BASELINE=<another build's binary>` measures that build in turn with this one.
 //!
 //! The load is made by this process, the servers are processes of their own; all share the machine.
 #![expect(
@@ -16,7 +18,7 @@ mod fleet;
 mod server;
 mod webhook;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use fleet::{Fleet, Measured};
 use server::Server;
@@ -54,6 +56,9 @@ fn main() {
     if wanted("report") {
         runtime.block_on(exchange("REPORT", "PING.\n", REPORT));
     }
+    if wanted("open") {
+        runtime.block_on(open());
+    }
     if wanted("command") {
         runtime.block_on(command::command());
     }
@@ -81,33 +86,39 @@ fn start() {
     println!("start: both ports open after {:?} (median of 5)", times[2]);
 }
 
+/// A server that is measured, by its name in the table.
+type Candidate = (&'static str, Box<dyn Fn() -> Server>);
+
+/// The build to compare with, if `VEHICLE_GATEWAY_BASELINE` names one, and this build.
+fn gateways() -> Vec<Candidate> {
+    let mut gateways: Vec<Candidate> = Vec::new();
+    if let Some(binary) = std::env::var_os("VEHICLE_GATEWAY_BASELINE") {
+        let start = move || Server::other_gateway(Path::new(&binary));
+        gateways.push(("baseline", Box::new(start)));
+    }
+    gateways.push(("gateway", Box::new(Server::gateway)));
+    gateways
+}
+
 /// A closed loop: each device says a sentence and waits for the answer, over and over.
 async fn exchange(name: &str, bare_says: &'static str, gateway_says: &'static str) {
+    let gateways = gateways();
     let mut bare = Vec::new();
-    let mut gateway = Vec::new();
+    let mut measured: Vec<Vec<Measured>> = gateways.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         bare.push(round(&Server::bare(), bare_says).await);
-        let server = Server::gateway();
-        let before = (server.rows(), server.commits());
-        let measured = round(&server, gateway_says).await;
-        if gateway_says == REPORT {
-            let stored = server.rows() - before.0;
-            let a_commit = stored / (server.commits() - before.1).max(1);
-            let thanked = measured.exchanges;
-            println!("  {stored} reports stored, {thanked} thanked, {a_commit} a commit");
+        for ((who, start), measured) in gateways.iter().zip(&mut measured) {
+            let server = start();
+            let before = (server.rows(), server.commits());
+            let round = round(&server, gateway_says).await;
+            if gateway_says == REPORT {
+                print_stored(who, &server, before, &round);
+            }
+            measured.push(round);
         }
-        gateway.push(measured);
     }
     println!("{name}, {DEVICES} devices, {ROUNDS} × {ROUND:?}:");
-    print("  bare   ", &bare);
-    print("  gateway", &gateway);
-    let ratio = |value: fn(&Measured) -> f64| median(&gateway, value) / median(&bare, value);
-    println!(
-        "  gateway / bare: messages {:.2}, p99 {:.2}, CPU a message {:.2}",
-        ratio(Measured::rate),
-        ratio(|measured| measured.p99.as_secs_f64()),
-        ratio(Measured::cpu_per_message),
-    );
+    compare(&bare, &gateways, &measured);
 }
 
 async fn round(server: &Server, sentence: &'static str) -> Measured {
@@ -118,9 +129,71 @@ async fn round(server: &Server, sentence: &'static str) -> Measured {
     measured
 }
 
+/// An open loop: vehicles report by the clock and not by the answer, a thousand reports a second in
+/// all, as a fleet does. What a report costs then is what an idle machine pays.
+async fn open() {
+    const OPEN_DEVICES: usize = 5_000;
+    const EVERY: Duration = Duration::from_secs(5);
+    const OPEN_ROUND: Duration = Duration::from_secs(20);
+    let gateways = gateways();
+    let mut measured: Vec<Vec<Measured>> = gateways.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for ((who, start), measured) in gateways.iter().zip(&mut measured) {
+            let server = start();
+            let fleet = Fleet::connect(server.device, OPEN_DEVICES, "open").await;
+            let before = (server.rows(), server.commits());
+            let cpu = server.cpu();
+            let mut round = fleet.report_each(EVERY, OPEN_ROUND).await;
+            round.cpu = server.cpu().saturating_sub(cpu);
+            print_stored(who, &server, before, &round);
+            measured.push(round);
+        }
+    }
+    println!(
+        "REPORT, open loop: {OPEN_DEVICES} devices every {EVERY:?}, {ROUNDS} × {OPEN_ROUND:?}:"
+    );
+    for ((who, _), measured) in gateways.iter().zip(&measured) {
+        print(who, measured);
+    }
+    if let [baseline, gateway] = &measured[..] {
+        print_ratios("gateway / baseline", gateway, baseline);
+    }
+}
+
+fn print_stored(who: &str, server: &Server, before: (u64, u64), round: &Measured) {
+    let stored = server.rows() - before.0;
+    let a_commit = stored as f64 / (server.commits() - before.1).max(1) as f64;
+    let thanked = round.exchanges;
+    println!("  {who}: {stored} reports stored, {thanked} thanked, {a_commit:.1} a commit");
+}
+
+/// The table of one exchange, and the ratios to the bare server and to the baseline.
+fn compare(bare: &[Measured], gateways: &[Candidate], measured: &[Vec<Measured>]) {
+    print("bare", bare);
+    for ((who, _), measured) in gateways.iter().zip(measured) {
+        print(who, measured);
+    }
+    for ((who, _), measured) in gateways.iter().zip(measured) {
+        print_ratios(&format!("{who} / bare"), measured, bare);
+    }
+    if let [baseline, gateway] = measured {
+        print_ratios("gateway / baseline", gateway, baseline);
+    }
+}
+
+fn print_ratios(what: &str, of: &[Measured], to: &[Measured]) {
+    let ratio = |value: fn(&Measured) -> f64| median(of, value) / median(to, value);
+    println!(
+        "  {what}: messages {:.2}, p99 {:.2}, CPU a message {:.2}",
+        ratio(Measured::rate),
+        ratio(|measured| measured.p99.as_secs_f64()),
+        ratio(Measured::cpu_per_message),
+    );
+}
+
 fn print(who: &str, rounds: &[Measured]) {
     println!(
-        "{who}: {:>8.0} messages/s, p50 {:>6.2} ms, p99 {:>6.2} ms, {:>5.2} µs CPU a message",
+        "  {who:<8}: {:>8.0} messages/s, p50 {:>6.2} ms, p99 {:>6.2} ms, {:>5.2} µs CPU a message",
         median(rounds, Measured::rate),
         median(rounds, |measured| measured.p50.as_secs_f64() * 1e3),
         median(rounds, |measured| measured.p99.as_secs_f64() * 1e3),

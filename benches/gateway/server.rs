@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -56,12 +57,21 @@ impl Server {
         Self::gateway_with(&[])
     }
 
-    /// The same with further settings.
+    /// The gateway with further settings.
     pub(crate) fn gateway_with(settings: &[String]) -> Self {
+        Self::start(Path::new(env!("CARGO_BIN_EXE_vehicle-gateway")), settings)
+    }
+
+    /// Another build of the gateway, with its defaults.
+    pub(crate) fn other_gateway(binary: &Path) -> Self {
+        Self::start(binary, &[])
+    }
+
+    fn start(binary: &Path, settings: &[String]) -> Self {
         // Beside the build, not in a memory file system: the disk is part of what is measured.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let started = Instant::now();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"));
+        let mut command = Command::new(binary);
         for setting in [
             "http.listen=127.0.0.1:0",
             "device.listen=127.0.0.1:0",

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 
+use super::database::is_changed_by_others;
+
 /// Why the store did not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -167,6 +169,9 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
     let Some(code) = database.code() else {
         return false;
     };
+    if is_changed_by_others(error) {
+        return false;
+    }
     let number = database.try_downcast_ref::<MySqlDatabaseError>();
     if number.is_some_and(|error| MYSQL_DATA.contains(&error.number())) {
         return true;
@@ -179,9 +184,12 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
 }
 
-/// Whether another instance was first with a row or a lock: tried again at once, the write finds what that one
-/// did.
+/// Whether another instance, or another connection to the file, was first with a row or a lock: tried again at once, the
+/// write finds what that one did.
 fn is_collision(error: &DbErr) -> bool {
+    if is_changed_by_others(error) {
+        return true;
+    }
     let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
         error
     else {

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, Statement,
+    ConnectionTrait, DbBackend, DbErr, EntityTrait, Statement,
     sea_query::{InsertStatement, IntoIden, OnConflict, Query, Value},
 };
+
+use super::database::Transaction;
 
 /// Values a statement writes at most: a prepared statement takes memory for each.
 const VALUES_PER_INSERT: usize = 2_048;
@@ -33,7 +35,7 @@ impl Texts {
 
 /// Inserts rows of these columns; `values` are those of one row, in the same order.
 pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     rows: &[R],
     columns: &[E::Column],
@@ -55,7 +57,7 @@ pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
 /// Inserts rows, or updates these columns of those that are there. The first `keys` columns are the
 /// primary key.
 pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     rows: &[R],
     columns: &[E::Column],
@@ -96,14 +98,13 @@ fn insert_into<E: EntityTrait>(columns: &[E::Column], rows: usize) -> InsertStat
     insert
 }
 
-async fn execute(db: &DatabaseTransaction, text: &str, values: Vec<Value>) -> Result<(), DbErr> {
-    db.execute_raw(Statement::from_sql_and_values(
+async fn execute(db: &Transaction, text: &str, values: Vec<Value>) -> Result<(), DbErr> {
+    db.defer(Statement::from_sql_and_values(
         db.get_database_backend(),
         text,
         values,
     ))
-    .await?;
-    Ok(())
+    .await
 }
 
 /// Cuts rows of so many columns into runs of powers of two, largest first.

@@ -7,7 +7,11 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 use crate::{
     domain::DeviceId,
     state::{VehicleEntry, VehicleRecord},
-    store::{database::Transaction, statements::Texts, webhooks::KnownEndpoints},
+    store::{
+        database::{Transaction, unless_changed_by_others},
+        statements::Texts,
+        webhooks::KnownEndpoints,
+    },
 };
 
 /// Vehicles as the last commit left them, so that a batch need not read what the one before it wrote. For a database
@@ -41,13 +45,15 @@ impl BatchCache {
         if self.is_shared {
             return Ok(());
         }
+        if self.vehicles.len() > Self::MAX_VEHICLES {
+            self.vehicles.clear();
+        }
+        if let Some(version) = self.data_version {
+            return db.defer(unless_changed_by_others(version)).await;
+        }
         let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA data_version");
         let row = db.query_one_raw(statement).await?;
-        let version = row.map(|row| row.try_get_by_index(0)).transpose()?;
-        if self.data_version != version || self.vehicles.len() > Self::MAX_VEHICLES {
-            self.clear();
-            self.data_version = version;
-        }
+        self.data_version = row.map(|row| row.try_get_by_index(0)).transpose()?;
         Ok(())
     }
 

@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{
-    DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions,
-    TransactionTrait,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use tokio::time::timeout;
 
 use super::{
@@ -72,7 +69,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Applies `batch`, except for the requests that it marks as deferred, and commits. After any failure neither `db` nor
 /// `cache` must be used again.
 pub(super) async fn apply(
-    db: &DatabaseConnection,
+    db: &Transaction,
     cache: &mut BatchCache,
     clock: &Clock,
     number: BatchNumber,
@@ -81,14 +78,14 @@ pub(super) async fn apply(
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
     // On an error the caller throws the connection away, and the transaction with it.
     let prepared = prepare(db, cache, clock, number, batch);
-    let (transaction, rows, effects) = if is_file {
+    let (rows, effects) = if is_file {
         prepared.await?
     } else {
         timeout(ANSWER_TIMEOUT, prepared)
             .await
             .map_err(|_elapsed| CommitError::NoAnswer(ANSWER_TIMEOUT))??
     };
-    let commit = transaction.commit();
+    let commit = db.commit();
     if is_file {
         commit.await.map_err(CommitError::from)?;
     } else {
@@ -107,45 +104,40 @@ pub(super) async fn apply(
 
 /// Everything but the commit.
 async fn prepare(
-    db: &DatabaseConnection,
+    db: &Transaction,
     cache: &mut BatchCache,
     clock: &Clock,
     number: BatchNumber,
     batch: &mut [QueuedWrite],
-) -> Result<(Transaction, HashMap<DeviceId, VehicleEntry>, SideEffects), CommitError> {
+) -> Result<(HashMap<DeviceId, VehicleEntry>, SideEffects), CommitError> {
     let is_file = db.get_database_backend() == DbBackend::Sqlite;
-    let transaction = db
-        .begin_with_options(TransactionOptions {
-            // A deferred transaction that reads first fails at once when it comes to write.
-            sqlite_transaction_mode: is_file.then_some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        })
-        .await?;
+    db.begin().await?;
     let incarnation = number.incarnation;
+    let mut endpoint_set = None;
     if !is_file {
-        instances::renew(&transaction, incarnation, number.number).await?;
+        endpoint_set = Some(instances::renew(db, incarnation, number.number).await?);
         let context = BatchTransaction {
-            db: &transaction,
+            db,
             texts: &mut cache.texts,
             clock,
             incarnation,
         };
         execute(Phase::Instances, batch, context).await?;
     }
-    cache.check(&transaction).await?;
+    cache.check(db).await?;
     // A batch that only renews the incarnation causes no events.
     if !batch.is_empty() {
-        cache.endpoints.check(&transaction).await?;
+        cache.endpoints.check(db, endpoint_set).await?;
     }
-    let vehicles = read_vehicles(&transaction, cache, batch).await?;
-    let commands = commands::read(&transaction, &Touched::by(due(batch))).await?;
+    let vehicles = read_vehicles(db, cache, batch).await?;
+    let commands = commands::read(db, &Touched::by(due(batch))).await?;
     let subscribed = cache.endpoints.wanted();
     let mut state = BatchState::new(incarnation, clock.now(), vehicles, commands, subscribed);
     for queued in batch.iter_mut().filter(|queued| !queued.deferred) {
         queued.request.apply(&mut state);
     }
-    let (rows, effects) = write(&transaction, cache, clock, state, batch).await?;
-    Ok((transaction, rows, effects))
+    let (rows, effects) = write(db, cache, clock, state, batch).await?;
+    Ok((rows, effects))
 }
 
 /// The requests that this attempt applies.

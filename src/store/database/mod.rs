@@ -3,21 +3,19 @@
 //! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch of
 //! writes first looks whether this incarnation may still write.
 
+mod driver_connection;
 mod incarnation;
 mod server;
 mod sqlite;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr};
-use tokio::time::timeout;
+use sea_orm::{Database, DatabaseConnection, DbErr, sqlx::sqlite::SqliteConnectOptions};
 
 use super::{OpenError, clock::Clock};
+pub(super) use driver_connection::{DriverConnection, Transaction};
 pub(super) use incarnation::{Incarnation, Succession};
-pub(super) use sqlite::FileLock;
-
-/// The transaction of a batch.
-pub(super) type Transaction = sea_orm::DatabaseTransaction;
+pub(super) use sqlite::{FileLock, is_changed_by_others, unless_changed_by_others};
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,
@@ -26,53 +24,56 @@ pub(super) struct Opened {
     pub(super) clock: Clock,
 }
 
-/// The connection that writes. After any error it is thrown away and made anew, for nobody knows what
-/// of a transaction is still there: `SQLite` ends one by itself when it cannot write, the driver then
-/// miscounts how deep it is nested, and a later COMMIT would succeed without committing anything; on the
-/// `MySQL` family a COMMIT after a lock time-out keeps half of a batch.
+/// The connection that writes, connected when it is asked for. After any error it is discarded and connected anew.
 #[derive(Debug)]
 pub(super) struct WriteConnection {
-    options: ConnectOptions,
-    current: Option<DatabaseConnection>,
+    target: WriteTarget,
+    current: Option<DriverConnection>,
+}
+
+/// How to connect for writing.
+#[derive(Debug)]
+enum WriteTarget {
+    Sqlite(SqliteConnectOptions),
+    Server(server::WriteTarget),
 }
 
 impl WriteConnection {
-    /// The connection, on which nothing has failed yet.
-    pub(super) async fn get(&mut self) -> Result<DatabaseConnection, DbErr> {
-        if let Some(current) = &self.current {
-            return Ok(current.clone());
+    fn new(target: WriteTarget) -> Self {
+        Self {
+            target,
+            current: None,
         }
-        let fresh = Database::connect(self.options.clone()).await?;
-        self.current = Some(fresh.clone());
-        Ok(fresh)
+    }
+
+    /// The connection, on which nothing has failed yet.
+    pub(super) async fn get(&mut self) -> Result<&DriverConnection, DbErr> {
+        let current = match self.current.take() {
+            Some(current) => current,
+            None => match &self.target {
+                WriteTarget::Sqlite(options) => sqlite::connect(options).await?,
+                WriteTarget::Server(target) => target.connect().await?,
+            },
+        };
+        Ok(self.current.insert(current))
     }
 
     /// Begins the next incarnation on the server after the last one was declared dead.
     pub(super) async fn begin_again(&self, next: &Incarnation) -> Result<Succession, DbErr> {
-        server::begin_again(self.options.get_url(), next).await
+        match &self.target {
+            // Nobody declares the only process of a file dead.
+            WriteTarget::Sqlite(_) => Ok(Succession::Begun),
+            WriteTarget::Server(target) => server::begin_again(&target.url, next).await,
+        }
     }
 
-    /// Closes the connection, and with it a transaction that may still be open. A server that does not
-    /// answer is not waited for.
+    /// Closes the connection, and with it a transaction that may still be open.
     pub(super) async fn discard(&mut self) {
-        let Some(current) = self.current.take() else {
-            return;
-        };
-        // One on which nothing is heard any more does not close before the operating system gives it up.
-        let is_file = current.get_database_backend() == DbBackend::Sqlite;
-        let patience = if is_file {
-            Duration::MAX
-        } else {
-            CLOSE_TIMEOUT
-        };
-        if let Ok(Err(error)) = timeout(patience, current.close()).await {
-            tracing::warn!(%error, "a database connection did not close well");
+        if let Some(current) = self.current.take() {
+            current.close().await;
         }
     }
 }
-
-/// How long a connection to a server may take to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Where a database is.
 #[derive(Debug, Clone)]
@@ -129,12 +130,13 @@ async fn open_for(
         source,
     };
     let write_connection = if is_file {
-        let mut connection = sqlite::write_connection(url).await.map_err(connecting)?;
-        let db = connection.get().await.map_err(connecting)?;
-        vehicle_gateway_migrations::migrate(&db)
+        let creating = sqlite::creating(url).await.map_err(connecting)?;
+        vehicle_gateway_migrations::migrate(&creating)
             .await
             .map_err(migrating)?;
-        connection
+        creating.close().await.map_err(connecting)?;
+        let options = sqlite::write_options(url).map_err(connecting)?;
+        WriteConnection::new(WriteTarget::Sqlite(options))
     } else {
         server::prepare(url, incarnation.map(|(incarnation, _)| incarnation))
             .await
@@ -142,7 +144,10 @@ async fn open_for(
                 DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
                 _ => migrating(error),
             })?;
-        server::write_connection(url, incarnation.map_or(Duration::ZERO, |(_, lease)| lease))
+        WriteConnection::new(WriteTarget::Server(server::WriteTarget {
+            url: url.to_owned(),
+            lease: incarnation.map_or(Duration::ZERO, |(_, lease)| lease),
+        }))
     };
     let reader = if is_file {
         sqlite::reader(url, readers)

@@ -1,17 +1,20 @@
 //! A database server that others can reach: `MySQL`, `MariaDB`, `PostgreSQL`.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
     SqlxError, Statement,
-    sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection},
+    sqlx::{
+        AssertSqlSafe, ConnectOptions as _, Connection, Executor, MySqlConnection, PgConnection,
+        mysql::MySqlConnectOptions, postgres::PgConnectOptions,
+    },
 };
 use tokio::time::timeout;
 use vehicle_gateway_migrations::migrate;
 
 use super::{
-    WriteConnection,
+    DriverConnection,
     incarnation::{self, Incarnation, Succession},
 };
 
@@ -58,33 +61,36 @@ fn hold(lease: Duration) -> Duration {
     Duration::from_secs((lease / 4).as_secs().clamp(1, 5))
 }
 
-pub(super) fn write_connection(url: &str, lease: Duration) -> WriteConnection {
-    let mut options = options(url, 1);
-    // By the pool and not once: it makes a new connection when one is idle, old, or found broken.
-    options
-        .map_sqlx_mysql_pool_opts(move |pool| {
-            pool.after_connect(move |connection, _| {
-                Box::pin(async move {
-                    connection
-                        .execute(AssertSqlSafe(mysql_settings(lease)))
-                        .await?;
-                    Ok(())
-                })
-            })
-        })
-        .map_sqlx_postgres_pool_opts(move |pool| {
-            pool.after_connect(move |connection, _| {
-                Box::pin(async move {
-                    connection
-                        .execute(AssertSqlSafe(postgres_settings(lease)))
-                        .await?;
-                    Ok(())
-                })
-            })
-        });
-    WriteConnection {
-        options,
-        current: None,
+/// How to connect for writing.
+#[derive(Debug)]
+pub(super) struct WriteTarget {
+    pub(super) url: String,
+    pub(super) lease: Duration,
+}
+
+impl WriteTarget {
+    pub(super) async fn connect(&self) -> Result<DriverConnection, DbErr> {
+        let connecting = async {
+            if self.url.starts_with("mysql:") {
+                let options = MySqlConnectOptions::from_str(&self.url)?;
+                let mut connection = options.disable_statement_logging().connect().await?;
+                connection
+                    .execute(AssertSqlSafe(mysql_settings(self.lease)))
+                    .await?;
+                Ok(DriverConnection::from(connection))
+            } else {
+                let options = PgConnectOptions::from_str(&self.url)?;
+                let mut connection = options.disable_statement_logging().connect().await?;
+                connection
+                    .execute(AssertSqlSafe(postgres_settings(self.lease)))
+                    .await?;
+                Ok(DriverConnection::from(connection))
+            }
+        };
+        let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+        connected
+            .unwrap_or(Err(SqlxError::PoolTimedOut))
+            .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
     }
 }
 

@@ -6,9 +6,14 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectOptions, Database, DbErr, RuntimeErr, sqlx::sqlite::SqliteConnectOptions};
+use sea_orm::{
+    ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxError,
+    Statement,
+    sqlx::{ConnectOptions as _, Executor, sqlite::SqliteConnectOptions},
+};
+use tokio::time::timeout;
 
-use super::WriteConnection;
+use super::DriverConnection;
 use crate::store::OpenError;
 
 /// How long a statement waits for a lock that someone else (a shell, a backup) holds. Short, since
@@ -18,14 +23,68 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// others keep busy is slow and not broken. Requests have limits of their own.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn write_connection(url: &str) -> Result<WriteConnection, DbErr> {
+/// Opens the file, or makes it.
+pub(super) async fn creating(url: &str) -> Result<DatabaseConnection, DbErr> {
     let mut creating = options(url, 1);
     creating.map_sqlx_sqlite_opts(|options| base(options).create_if_missing(true));
-    Ok(WriteConnection {
-        current: Some(Database::connect(creating).await?),
-        // A file that has gone is not made again: it would be an empty one.
-        options: options(url, 1),
-    })
+    Database::connect(creating).await
+}
+
+/// How to connect for writing. A file that has gone is not made again: it would be an empty one.
+pub(super) fn write_options(url: &str) -> Result<SqliteConnectOptions, DbErr> {
+    let options = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
+    Ok(base(options)
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging())
+}
+
+pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<DriverConnection, DbErr> {
+    let connecting = timeout(ACQUIRE_TIMEOUT, options.connect());
+    let mut connection = connecting
+        .await
+        .unwrap_or(Err(SqlxError::PoolTimedOut))
+        .map_err(connection_error)?;
+    connection
+        .execute(WATCH_FOR_OTHERS)
+        .await
+        .map_err(connection_error)?;
+    Ok(DriverConnection::from(connection))
+}
+
+fn connection_error(error: SqlxError) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+/// Prepared texts that the writer's connection keeps.
+const STATEMENTS: usize = 128;
+
+/// A row that cannot be set to false: by setting it to a comparison, a batch fails in the same call if the comparison
+/// does. See [`unless_changed_by_others`].
+const WATCH_FOR_OTHERS: &str = "\
+    CREATE TEMP TABLE known_rows (\
+        are_current INTEGER CONSTRAINT file_changed_by_others CHECK (are_current)); \
+    INSERT INTO temp.known_rows VALUES (1)";
+
+/// Fails a transaction if another connection has written to the file since `PRAGMA data_version` was this.
+pub(in crate::store) fn unless_changed_by_others(data_version: i64) -> Statement {
+    Statement::from_sql_and_values(
+        DbBackend::Sqlite,
+        "UPDATE temp.known_rows SET are_current = \
+            (SELECT data_version = ? FROM pragma_data_version)",
+        [data_version.into()],
+    )
+}
+
+/// Whether a transaction failed by [`unless_changed_by_others`].
+pub(in crate::store) fn is_changed_by_others(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
+        error
+    else {
+        return false;
+    };
+    source
+        .as_database_error()
+        .is_some_and(|error| error.message().contains("file_changed_by_others"))
 }
 
 pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     settle::{go_on, settle},
     verdicts::Verdicts,
 };
+use crate::store::database::Transaction;
 use crate::{
     domain::{DeviceId, Event, Timestamp},
     store::{entities::webhook_lane, statements::Texts, write_request::QueuedWrite},
@@ -43,7 +44,7 @@ pub(in crate::store) struct Happened {
 
 /// Writes all of it: messages, what became of those that were sent, claims, and changes of endpoints.
 pub(in crate::store) async fn write(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     known: &KnownEndpoints,
     happened: &Happened,
@@ -103,7 +104,7 @@ pub(in crate::store) async fn write(
 
 /// Writes what came of messages and what that says of their endpoints, and claims what their lanes send next.
 async fn settle_all(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     known: &KnownEndpoints,
     lanes: &mut Lanes,

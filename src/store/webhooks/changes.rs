@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction,
-    DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, sea_query::Expr,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbBackend, DbErr,
+    EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Expr,
 };
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
+        database::Transaction,
         entities::{webhook_endpoint, webhook_lane, webhook_message},
         statements::Texts,
     },
@@ -32,7 +33,7 @@ const MOST_ENDPOINTS: u64 = 100;
 const MESSAGES_PER_STEP: u64 = 500;
 
 pub(super) async fn write(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     known: &KnownEndpoints,
     intent: &mut WebhookIntent,
@@ -83,10 +84,7 @@ pub(super) async fn write(
     Ok(())
 }
 
-async fn find(
-    db: &DatabaseTransaction,
-    id: Uuid,
-) -> Result<Option<webhook_endpoint::Model>, DbErr> {
+async fn find(db: &Transaction, id: Uuid) -> Result<Option<webhook_endpoint::Model>, DbErr> {
     webhook_endpoint::Entity::find_by_id(id.to_string())
         .filter(webhook_endpoint::Column::DeletedAt.is_null())
         .lock_exclusive()
@@ -95,7 +93,7 @@ async fn find(
 }
 
 async fn insert(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     endpoint: &NewEndpoint,
     configured: bool,
     now: Timestamp,
@@ -107,7 +105,7 @@ async fn insert(
 }
 
 /// The lane of tests. With the endpoint, for nothing else keeps two instances from making it at once.
-async fn insert_lane(db: &DatabaseTransaction, endpoint_id: Uuid) -> Result<(), DbErr> {
+async fn insert_lane(db: &Transaction, endpoint_id: Uuid) -> Result<(), DbErr> {
     let lane = webhook_lane::ActiveModel {
         endpoint_id: Set(endpoint_id.to_string()),
         device_id: Set(NO_DEVICE.to_owned()),
@@ -121,7 +119,7 @@ async fn insert_lane(db: &DatabaseTransaction, endpoint_id: Uuid) -> Result<(), 
 }
 
 async fn create(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     endpoint: &NewEndpoint,
     now: Timestamp,
 ) -> Result<Option<Endpoint>, DbErr> {
@@ -137,7 +135,7 @@ async fn create(
     read(db, endpoint.id).await
 }
 
-async fn read(db: &DatabaseTransaction, id: Uuid) -> Result<Option<Endpoint>, DbErr> {
+async fn read(db: &Transaction, id: Uuid) -> Result<Option<Endpoint>, DbErr> {
     let row = find(db, id).await?;
     row.map(Endpoint::try_from)
         .transpose()
@@ -145,7 +143,7 @@ async fn read(db: &DatabaseTransaction, id: Uuid) -> Result<Option<Endpoint>, Db
 }
 
 /// On a file nobody else sends: what is claimed at the start was claimed by a life that is over.
-async fn release_claims(db: &DatabaseTransaction, now: Timestamp) -> Result<(), DbErr> {
+async fn release_claims(db: &Transaction, now: Timestamp) -> Result<(), DbErr> {
     use webhook_lane::Column as L;
     if db.get_database_backend() != DbBackend::Sqlite {
         return Ok(());
@@ -162,7 +160,7 @@ async fn release_claims(db: &DatabaseTransaction, now: Timestamp) -> Result<(), 
 
 /// Makes these the configured ones. One that is there keeps how it fares, and whether somebody disabled it.
 async fn configure(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     endpoints: &[NewEndpoint],
     now: Timestamp,
 ) -> Result<(), DbErr> {
@@ -212,14 +210,14 @@ async fn configure(
     changed(db).await
 }
 
-async fn has_lane(db: &DatabaseTransaction, endpoint_id: Uuid) -> Result<bool, DbErr> {
+async fn has_lane(db: &Transaction, endpoint_id: Uuid) -> Result<bool, DbErr> {
     let id = (endpoint_id.to_string(), NO_DEVICE.to_owned());
     let lane = webhook_lane::Entity::find_by_id(id).one(db).await?;
     Ok(lane.is_some())
 }
 
 async fn change(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     id: Uuid,
     change: &EndpointChange,
     now: Timestamp,
@@ -282,7 +280,7 @@ async fn change(
     read(db, id).await
 }
 
-async fn delete(db: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
+async fn delete(db: &Transaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
     if find(db, id).await?.is_none() {
         return Ok(false);
     }
@@ -292,7 +290,7 @@ async fn delete(db: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Result<bo
 }
 
 /// Its lanes and messages are purged later, in small steps.
-async fn remove(db: &DatabaseTransaction, id: &str, now: Timestamp) -> Result<(), DbErr> {
+async fn remove(db: &Transaction, id: &str, now: Timestamp) -> Result<(), DbErr> {
     use webhook_endpoint::Column as C;
     webhook_endpoint::Entity::update_many()
         .col_expr(C::DeletedAt, Expr::value(now.as_millis()))
@@ -303,7 +301,7 @@ async fn remove(db: &DatabaseTransaction, id: &str, now: Timestamp) -> Result<()
 }
 
 async fn test(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     endpoint: &Endpoint,
     now: Timestamp,
@@ -327,7 +325,7 @@ async fn test(
 
 /// Lets these messages be sent again, finished or not, now and not after their next pause; how many there were.
 async fn retry(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     endpoint_id: Uuid,
     ids: &[String],
@@ -390,7 +388,7 @@ async fn retry(
 
 /// Some of those that were given up in that time, the oldest first.
 async fn retry_failed(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     endpoint_id: Uuid,
     step: RetryStep,

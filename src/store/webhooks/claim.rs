@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{LockBehavior, LockType},
 };
 use uuid::Uuid;
@@ -22,6 +21,7 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
+        database::Transaction,
         entities::{webhook_lane, webhook_message},
         statements::Texts,
     },
@@ -32,7 +32,7 @@ const MOST_LANES: u64 = 256;
 
 /// Claims lanes that are due, with the next message of each.
 pub(super) async fn claim(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     known: &KnownEndpoints,
     wanted: &[Claimable],

@@ -34,11 +34,20 @@ impl KnownEndpoints {
     }
 
     /// Makes sure that they are those of this transaction. On a file nobody else changes them.
-    pub(in crate::store) async fn check(&mut self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    ///
+    /// `current` is the version of their set if the batch knows it already.
+    pub(in crate::store) async fn check(
+        &mut self,
+        db: &impl ConnectionTrait,
+        current: Option<i64>,
+    ) -> Result<(), DbErr> {
         if self.version.is_some() && db.get_database_backend() == DbBackend::Sqlite {
             return Ok(());
         }
-        let version = version(db).await?;
+        let version = match current {
+            Some(version) => version,
+            None => version(db).await?,
+        };
         if self.version == Some(version) {
             return Ok(());
         }

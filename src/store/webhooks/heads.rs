@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, Order, QueryFilter, QuerySelect,
-    QueryTrait, Select,
+    ColumnTrait, DbErr, EntityTrait, Order, QueryFilter, QuerySelect, QueryTrait, Select,
     sea_query::{Expr, ExprTrait, SubQueryStatement},
 };
 
@@ -12,6 +11,7 @@ use super::{intent::Endpoint, lanes::KEYS_PER_SELECT};
 use crate::{
     domain::Timestamp,
     store::{
+        database::Transaction,
         entities::{webhook_lane, webhook_message},
         statements::padded,
     },
@@ -29,7 +29,7 @@ pub(super) enum Next {
 /// What these lanes of an endpoint, as the database has them, have to send next: two statements for 512 of them, and one
 /// more where the order does not matter and some have nothing that is due.
 pub(super) async fn heads(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     endpoint: &Endpoint,
     devices: &[&str],
     now: Timestamp,

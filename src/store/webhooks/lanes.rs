@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder,
-    QuerySelect, sea_query::Value,
+    ColumnTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::Value,
 };
 
 use uuid::Uuid;
 
 use crate::store::{
+    database::Transaction,
     entities::webhook_lane,
     statements::{Texts, padded, upsert},
 };
@@ -37,10 +38,7 @@ pub(super) struct Lanes(BTreeMap<LaneKey, LaneRow>);
 impl Lanes {
     /// Reads and locks these, in the order of the key, which is the order in which they are locked everywhere. One that
     /// does not exist begins here: nobody else can make it, for that takes the lock of its vehicle.
-    pub(super) async fn read(
-        db: &DatabaseTransaction,
-        keys: BTreeSet<LaneKey>,
-    ) -> Result<Self, DbErr> {
+    pub(super) async fn read(db: &Transaction, keys: BTreeSet<LaneKey>) -> Result<Self, DbErr> {
         use webhook_lane::Column as C;
         let mut by_endpoint: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (endpoint_id, device_id) in &keys {
@@ -96,11 +94,7 @@ impl Lanes {
         Some(&mut row.model)
     }
 
-    pub(super) async fn write(
-        &self,
-        db: &DatabaseTransaction,
-        texts: &mut Texts,
-    ) -> Result<(), DbErr> {
+    pub(super) async fn write(&self, db: &Transaction, texts: &mut Texts) -> Result<(), DbErr> {
         let changed: Vec<&webhook_lane::Model> = self
             .0
             .values()
@@ -113,7 +107,7 @@ impl Lanes {
 
 /// Writes lanes that are locked: one statement for each 128.
 pub(super) async fn write_rows(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     lanes: &[&webhook_lane::Model],
 ) -> Result<(), DbErr> {

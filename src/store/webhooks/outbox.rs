@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Mutex};
 
-use sea_orm::{DatabaseTransaction, DbErr, Iterable, sea_query::Value};
+use sea_orm::{DbErr, Iterable, sea_query::Value};
 use uuid::{ContextV7, Uuid};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     domain::{Event, EventKinds, Timestamp, VehicleChange},
     store::{
+        database::Transaction,
         entities::webhook_message,
         statements::{Texts, upsert},
     },
@@ -81,11 +82,7 @@ impl Outbox {
         self.messages.is_empty()
     }
 
-    pub(super) async fn write(
-        &self,
-        db: &DatabaseTransaction,
-        texts: &mut Texts,
-    ) -> Result<(), DbErr> {
+    pub(super) async fn write(&self, db: &Transaction, texts: &mut Texts) -> Result<(), DbErr> {
         let columns: Vec<webhook_message::Column> = webhook_message::Column::iter().collect();
         // One that took in a change is there already.
         let messages: Vec<&webhook_message::Model> = self.messages.iter().collect();

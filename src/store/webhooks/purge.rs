@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::lanes::{LaneKey, Lanes};
 use crate::store::{
+    database::Transaction,
     entities::{webhook_endpoint, webhook_lane, webhook_message},
     statements::Texts,
 };
@@ -17,7 +16,7 @@ const ROWS: u64 = 500;
 
 /// Messages that were made before this time, delivered or not.
 pub(in crate::store) async fn old_messages(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     before: i64,
 ) -> Result<u64, DbErr> {
@@ -58,7 +57,7 @@ pub(in crate::store) async fn old_messages(
 
 /// Deletes those of these messages that are pending still, and has their lanes count them no more.
 async fn forget_pending(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     ids: Vec<String>,
     keys: BTreeSet<LaneKey>,
@@ -98,7 +97,7 @@ async fn forget_pending(
 }
 
 /// What is left of deleted endpoints: messages, then lanes, then the endpoint.
-pub(in crate::store) async fn deleted_endpoints(db: &DatabaseTransaction) -> Result<u64, DbErr> {
+pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64, DbErr> {
     use webhook_endpoint::Column as C;
     use webhook_lane::Column as L;
     use webhook_message::Column as M;
@@ -144,10 +143,7 @@ pub(in crate::store) async fn deleted_endpoints(db: &DatabaseTransaction) -> Res
 }
 
 /// Messages about a deleted life of a vehicle.
-pub(in crate::store) async fn forgotten(
-    db: &DatabaseTransaction,
-    device_id: &str,
-) -> Result<u64, DbErr> {
+pub(in crate::store) async fn forgotten(db: &Transaction, device_id: &str) -> Result<u64, DbErr> {
     use webhook_lane::Column as L;
     use webhook_message::Column as M;
     let lanes: Vec<(String, i64)> = webhook_lane::Entity::find()
@@ -174,7 +170,7 @@ pub(in crate::store) async fn forgotten(
     Ok(deleted)
 }
 
-async fn delete(db: &DatabaseTransaction, ids: Vec<String>) -> Result<u64, DbErr> {
+async fn delete(db: &Transaction, ids: Vec<String>) -> Result<u64, DbErr> {
     if ids.is_empty() {
         return Ok(0);
     }

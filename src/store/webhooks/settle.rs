@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, UpdateMany,
     sea_query::{CaseStatement, Expr, ExprTrait},
 };
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
+        database::Transaction,
         entities::webhook_message,
         statements::{Texts, padded},
     },
@@ -36,7 +37,7 @@ const FINISHED_PER_UPDATE: usize = 64;
 /// Notes what came of messages, and returns those whose lanes have more to send and are wanted for it. What somebody else
 /// has claimed meanwhile is theirs.
 pub(super) async fn settle<'a>(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     known: &KnownEndpoints,
     lanes: &mut Lanes,
     settled: &[&'a Settled],
@@ -80,7 +81,7 @@ pub(super) async fn settle<'a>(
 
 /// Claims the next message of these lanes, unless their endpoint is left alone; by the id of the message before it.
 pub(super) async fn go_on(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     texts: &mut Texts,
     known: &KnownEndpoints,
     lanes: &Lanes,
@@ -148,7 +149,7 @@ struct Planned {
 
 /// Which of the messages are there and pending. Their lanes are locked: nobody else changes them.
 async fn still_pending(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     settled: &[&Settled],
 ) -> Result<HashMap<Uuid, Planned>, DbErr> {
     use webhook_message::Column as M;
@@ -218,7 +219,7 @@ impl Note {
     /// Notes that the message is to be sent again.
     async fn write(
         &self,
-        db: &DatabaseTransaction,
+        db: &Transaction,
         settled: &Settled,
         now: Timestamp,
     ) -> Result<(), DbErr> {
@@ -261,7 +262,7 @@ fn took_millis(attempt: &Attempt) -> Option<i64> {
 
 /// Notes messages that are delivered or given up: nearly all of them are answered alike.
 async fn finish(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     finished: Vec<(&Settled, i16)>,
     now: Timestamp,
 ) -> Result<(), DbErr> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sea_orm::{
-    ColumnTrait, DatabaseTransaction, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
     sea_query::{Expr, LockBehavior, LockType},
 };
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     domain::Timestamp,
     store::{
+        database::Transaction,
         entities::{webhook_endpoint, webhook_lane},
         statements::padded,
     },
@@ -52,7 +53,7 @@ impl Health {
 
 /// How these endpoints fare: one SELECT, and none for none.
 pub(super) async fn healths(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     ids: impl IntoIterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, Health>, DbErr> {
     use webhook_endpoint::Column as C;
@@ -138,7 +139,7 @@ impl Verdicts {
     /// Writes them, and returns which endpoints are disabled by it, and why.
     pub(super) async fn write(
         &mut self,
-        db: &DatabaseTransaction,
+        db: &Transaction,
         now: Timestamp,
     ) -> Result<Vec<(Uuid, &'static str)>, DbErr> {
         let mut disabled = Vec::new();
@@ -165,7 +166,7 @@ impl Verdicts {
 }
 
 /// The endpoint works. Whether it did not before: then what waited for it is due at once.
-async fn succeed(db: &DatabaseTransaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
+async fn succeed(db: &Transaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
     use webhook_endpoint::Column as C;
     let Some(health) = healths(db, [id]).await?.remove(&id) else {
         return Ok(false);
@@ -201,7 +202,7 @@ pub(super) enum Waiting {
 /// Makes lanes due that wait. One that somebody else has locked goes on waiting for its own time: to wait for it here, in
 /// another order than everybody's, could be for ever.
 pub(super) async fn free_lanes(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     endpoint_id: Uuid,
     waiting: Waiting,
     now: Timestamp,
@@ -241,7 +242,7 @@ pub(super) async fn free_lanes(
 
 /// The endpoint fails. Whether it has for too long.
 async fn fail(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     id: Uuid,
     error: &str,
     pause: Option<Duration>,
@@ -282,7 +283,7 @@ async fn fail(
 }
 
 async fn disable(
-    db: &DatabaseTransaction,
+    db: &Transaction,
     id: Uuid,
     reason: Disabled,
     now: Timestamp,

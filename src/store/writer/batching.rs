@@ -155,7 +155,7 @@ impl WriterTask {
             incarnation: self.incarnation.id,
             number: self.last_batch,
         };
-        let applied = batch::apply(&db, &mut self.cache, &self.signals.clock, number, piece).await;
+        let applied = batch::apply(db, &mut self.cache, &self.signals.clock, number, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.cache.clear();
@@ -202,7 +202,7 @@ impl WriterTask {
         let db = self.connection.get().await?;
         let last = timeout(
             LOOKUP_TIMEOUT,
-            instances::last_batch(&db, self.incarnation.id),
+            instances::last_batch(db, self.incarnation.id),
         )
         .await;
         Ok(last.map_err(|_elapsed| CommitError::NoAnswer(LOOKUP_TIMEOUT))??)

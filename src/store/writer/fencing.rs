@@ -53,7 +53,7 @@ impl WriterTask {
         }
         let retired = async {
             let db = self.connection.get().await?;
-            retire(&db, self.incarnation.id).await
+            retire(db, self.incarnation.id).await
         };
         match timeout(ANSWER_TIMEOUT, retired).await {
             Ok(Ok(())) => {}

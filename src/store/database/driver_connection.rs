@@ -1,0 +1,250 @@
+//! The connection that batches are written on, owned by the writer and not by a pool.
+//!
+//! A pool pings a connection each time it comes back, which costs a round trip a batch. Beyond that, the `SQLite` driver
+//! runs each call on a thread of its own: two context switches a statement. So statements whose result decides nothing
+//! are *deferred*: they go with the next statement that has to be answered, at the latest with COMMIT, in one call. On
+//! `SQLite` a batch of reports of known vehicles is one call, from BEGIN to COMMIT; on a server BEGIN shares a round trip
+//! with the renewal of the incarnation.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, SqlxError, Statement,
+    prelude::async_trait::async_trait,
+    sea_query::Value,
+    sqlx::{
+        AssertSqlSafe, Connection, Database, Executor, IntoArguments, MySqlConnection,
+        PgConnection, SqliteConnection, query_with, raw_sql,
+    },
+};
+use sea_query_sqlx::SqlxValues;
+use tokio::time::timeout;
+
+/// Values of a statement up to which it shares a call with others. The driver keeps one prepared text for each
+/// combination of statements, and there must not be too many of them.
+const JOINED_VALUES: usize = 128;
+
+/// How long a connection to a server may take to close: one on which nothing is heard any more does not close before
+/// the operating system gives it up.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection of the driver.
+enum Driver {
+    Sqlite(SqliteConnection),
+    MySql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+/// A connection without a pool. After an error it must be closed: see [`Self::close`].
+pub(in crate::store) struct DriverConnection {
+    backend: DbBackend,
+    /// Never contended: the writer does one thing at a time.
+    driver: tokio::sync::Mutex<Driver>,
+    /// Statements that go with the next call, in order.
+    deferred: Mutex<Vec<Statement>>,
+}
+
+/// The connection while the transaction of a batch is open on it.
+pub(in crate::store) type Transaction = DriverConnection;
+
+impl std::fmt::Debug for DriverConnection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DriverConnection")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<SqliteConnection> for DriverConnection {
+    fn from(connection: SqliteConnection) -> Self {
+        Self::new(DbBackend::Sqlite, Driver::Sqlite(connection))
+    }
+}
+
+impl From<MySqlConnection> for DriverConnection {
+    fn from(connection: MySqlConnection) -> Self {
+        Self::new(DbBackend::MySql, Driver::MySql(connection))
+    }
+}
+
+impl From<PgConnection> for DriverConnection {
+    fn from(connection: PgConnection) -> Self {
+        Self::new(DbBackend::Postgres, Driver::Postgres(connection))
+    }
+}
+
+impl DriverConnection {
+    fn new(backend: DbBackend, driver: Driver) -> Self {
+        Self {
+            backend,
+            driver: tokio::sync::Mutex::new(driver),
+            deferred: Mutex::default(),
+        }
+    }
+
+    /// Begins a transaction that ends with [`Self::commit`], or with the connection.
+    pub(in crate::store) async fn begin(&self) -> Result<(), DbErr> {
+        let begin = match self.backend {
+            // A deferred transaction that reads first fails at once when it comes to write.
+            DbBackend::Sqlite => "BEGIN IMMEDIATE",
+            _ => "BEGIN",
+        };
+        self.defer(Statement::from_string(self.backend, begin))
+            .await
+    }
+
+    /// Commits, with what is still deferred. If the call fails, whether it is committed is unknown on a server.
+    pub(in crate::store) async fn commit(&self) -> Result<(), DbErr> {
+        let commit = Statement::from_string(self.backend, "COMMIT");
+        self.execute_raw(commit).await.map(drop)
+    }
+
+    /// Closes the connection, and with it a transaction that may still be open: after an error nobody knows what of
+    /// it is left. `SQLite` ends one by itself when it cannot write, and on the `MySQL` family a COMMIT after a lock
+    /// time-out keeps half of a batch.
+    pub(super) async fn close(self) {
+        let closed = match self.driver.into_inner() {
+            Driver::Sqlite(connection) => Ok(connection.close().await),
+            Driver::MySql(connection) => timeout(CLOSE_TIMEOUT, connection.close()).await,
+            Driver::Postgres(connection) => timeout(CLOSE_TIMEOUT, connection.close()).await,
+        };
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "a database connection did not close well");
+        }
+    }
+
+    /// Runs a statement of which only a failure matters, with the next call where it can share one: on `SQLite` unless
+    /// it is large, on a server only text without values, which the protocol can bundle.
+    pub(in crate::store) async fn defer(&self, statement: Statement) -> Result<(), DbErr> {
+        if !self.may_share_a_call(&statement) {
+            return self.execute_raw(statement).await.map(drop);
+        }
+        self.lock_deferred().push(statement);
+        Ok(())
+    }
+
+    fn may_share_a_call(&self, statement: &Statement) -> bool {
+        match self.backend {
+            DbBackend::Sqlite => values_of(statement) <= JOINED_VALUES,
+            _ => statement.values.is_none(),
+        }
+    }
+
+    fn lock_deferred(&self) -> std::sync::MutexGuard<'_, Vec<Statement>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one text of several statements; their values follow each other as the statements do.
+    fn join(&self, mut statements: Vec<Statement>) -> Statement {
+        if statements.len() == 1
+            && let Some(only) = statements.pop()
+        {
+            return only;
+        }
+        let mut text = String::with_capacity(statements.iter().map(|one| one.sql.len() + 1).sum());
+        let mut values: Vec<Value> = Vec::with_capacity(statements.iter().map(values_of).sum());
+        for statement in statements {
+            text.push_str(&statement.sql);
+            text.push(';');
+            values.extend(statement.values.into_iter().flatten());
+        }
+        match self.backend {
+            // With values, if only none: texts without any are not kept prepared.
+            DbBackend::Sqlite => Statement::from_sql_and_values(self.backend, text, values),
+            _ => Statement::from_string(self.backend, text),
+        }
+    }
+
+    /// Runs what is deferred and then `statement`, and returns the result of `statement`.
+    async fn run(&self, statement: Statement) -> Result<(ExecResult, Vec<QueryResult>), SqlxError> {
+        let mut deferred = std::mem::take(&mut *self.lock_deferred());
+        let mut driver = self.driver.lock().await;
+        if !self.may_share_a_call(&statement) && !deferred.is_empty() {
+            driver.run(self.join(deferred)).await?;
+            deferred = Vec::new();
+        }
+        deferred.push(statement);
+        driver.run(self.join(deferred)).await
+    }
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        statement: Statement,
+    ) -> Result<(ExecResult, Vec<QueryResult>), SqlxError> {
+        match self {
+            Self::Sqlite(connection) => run::<sea_orm::sqlx::Sqlite>(connection, statement).await,
+            Self::MySql(connection) => run::<sea_orm::sqlx::MySql>(connection, statement).await,
+            Self::Postgres(connection) => {
+                run::<sea_orm::sqlx::Postgres>(connection, statement).await
+            }
+        }
+    }
+}
+
+/// One call: the rows of all its statements, and what the last one changed.
+async fn run<DB: Database>(
+    connection: &mut DB::Connection,
+    statement: Statement,
+) -> Result<(ExecResult, Vec<QueryResult>), SqlxError>
+where
+    for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    SqlxValues: IntoArguments<DB>,
+    DB::Row: Into<QueryResult>,
+    DB::QueryResult: Into<ExecResult>,
+{
+    let Statement { sql, values, .. } = statement;
+    let sql = AssertSqlSafe(sql);
+    let mut results = match values {
+        Some(values) => connection.fetch_many(query_with(sql, SqlxValues(values))),
+        // As text: the `MySQL` family prepares no BEGIN.
+        None => connection.fetch_many(raw_sql(sql)),
+    };
+    let mut done = DB::QueryResult::default();
+    let mut rows = Vec::new();
+    while let Some(result) = results.next().await {
+        match result? {
+            sea_orm::sqlx::Either::Left(last) => done = last,
+            sea_orm::sqlx::Either::Right(row) => rows.push(row.into()),
+        }
+    }
+    Ok((done.into(), rows))
+}
+
+fn values_of(statement: &Statement) -> usize {
+    statement.values.as_ref().map_or(0, |values| values.0.len())
+}
+
+#[async_trait]
+impl ConnectionTrait for DriverConnection {
+    fn get_database_backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let ran = self.run(statement).await;
+        ran.map(|(done, _)| done)
+            .map_err(|error| DbErr::Exec(RuntimeErr::SqlxError(error.into())))
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.execute_raw(Statement::from_string(self.backend, sql))
+            .await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let rows = self.query_all_raw(statement).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let ran = self.run(statement).await;
+        ran.map(|(_, rows)| rows)
+            .map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
+    }
+}
