@@ -17,8 +17,8 @@ COPY src src
 # is not in the layer, so the program is copied out.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target,sharing=locked \
-    cargo build --release --locked --bin vehicle-gateway \
-    && cp target/release/vehicle-gateway /usr/local/bin/vehicle-gateway
+    cargo build --profile dist --locked --bin vehicle-gateway \
+    && cp target/dist/vehicle-gateway /usr/local/bin/vehicle-gateway
 
 FROM debian:bookworm-slim
 # The authorities by which servers of TLS are known.

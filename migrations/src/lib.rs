@@ -1,12 +1,14 @@
 //! The schema of vehicle-gateway: one file a migration, applied in order and never edited after a
 //! release.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use sea_orm_migration::{
-    MigrationTrait, MigratorTrait, async_trait,
-    prelude::{DbErr, Query},
-    sea_orm::{ConnectionTrait, DatabaseConnection},
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbErr, DeriveIden, TransactionTrait,
+    sea_query::{ColumnDef, Query, Table},
 };
 
 mod m20261123_000001_vehicles;
@@ -17,9 +19,59 @@ mod m20261123_000005_instances;
 mod m20261123_000006_presence;
 mod m20261123_000007_compatibility;
 mod m20261123_000008_webhooks;
+mod schema;
 mod table;
 
 use m20261123_000007_compatibility::Compatibility;
+use schema::{Migrate, Schema};
+
+/// Every migration by its name, which is that of its file, oldest first.
+const MIGRATIONS: &[(&str, &dyn Migrate)] = &[
+    (
+        "m20261123_000001_vehicles",
+        &m20261123_000001_vehicles::Migration,
+    ),
+    (
+        "m20261123_000002_reports",
+        &m20261123_000002_reports::Migration,
+    ),
+    (
+        "m20261123_000003_debug_blobs",
+        &m20261123_000003_debug_blobs::Migration,
+    ),
+    (
+        "m20261123_000004_commands",
+        &m20261123_000004_commands::Migration,
+    ),
+    (
+        "m20261123_000005_instances",
+        &m20261123_000005_instances::Migration,
+    ),
+    (
+        "m20261123_000006_presence",
+        &m20261123_000006_presence::Migration,
+    ),
+    (
+        "m20261123_000007_compatibility",
+        &m20261123_000007_compatibility::Migration,
+    ),
+    (
+        "m20261123_000008_webhooks",
+        &m20261123_000008_webhooks::Migration,
+    ),
+];
+
+/// The table of applied migrations, as `sea-orm-migration` lays it out, so that its tools can read it.
+#[derive(DeriveIden)]
+#[sea_orm(iden = "seaql_migrations")]
+enum Applied {
+    #[sea_orm(iden = "seaql_migrations")]
+    Table,
+    /// The name of a migration.
+    Version,
+    /// When it was applied, in seconds since 1970 UTC.
+    AppliedAt,
+}
 
 /// Brings a schema up to date. One that a newer version has changed is left as it is.
 ///
@@ -27,27 +79,62 @@ use m20261123_000007_compatibility::Compatibility;
 ///
 /// What the database said; or that the newer version's schema asks for more than this program knows.
 pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
-    let known: BTreeSet<String> = Migrator::migrations()
-        .iter()
-        .map(|migration| migration.name().to_owned())
-        .collect();
-    let applied = Migrator::get_migration_models(db).await?;
-    let newer = applied
-        .iter()
-        .map(|migration| migration.version.as_str())
-        .filter(|version| !known.contains(*version))
-        .max();
+    let applied = applied(db).await?;
+    let is_known = |name: &str| MIGRATIONS.iter().any(|(known, _)| *known == name);
+    let newer = applied.iter().filter(|name| !is_known(name)).max();
     let Some(newer) = newer else {
-        return Migrator::up(db, None).await;
+        for (name, migration) in MIGRATIONS {
+            if !applied.contains(*name) {
+                apply(db, name, *migration).await?;
+            }
+        }
+        return Ok(());
     };
     let since = compatible_since(db).await?;
-    if known.contains(&since) {
+    if is_known(&since) {
         return Ok(());
     }
     Err(DbErr::Custom(format!(
         "it was changed by a newer version (up to {newer}), and only versions that know {since} can work on it; \
          start that version"
     )))
+}
+
+/// The names of the migrations that the database has; makes the table of them if it is missing.
+async fn applied(db: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
+    let table = Table::create()
+        .table(Applied::Table)
+        .if_not_exists()
+        .col(
+            ColumnDef::new(Applied::Version)
+                .string()
+                .not_null()
+                .primary_key(),
+        )
+        .col(ColumnDef::new(Applied::AppliedAt).big_integer().not_null())
+        .take();
+    db.execute(&table).await?;
+    let names = Query::select()
+        .column(Applied::Version)
+        .from(Applied::Table)
+        .take();
+    let rows = db.query_all(&names).await?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
+}
+
+async fn apply(db: &DatabaseConnection, name: &str, migration: &dyn Migrate) -> Result<(), DbErr> {
+    let transaction = db.begin().await?;
+    migration.up(&Schema(&transaction)).await?;
+    // A clock before 1970 must not keep a gateway from its database: the time is for people.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since: Duration| since.as_secs());
+    let record = Query::insert()
+        .into_table(Applied::Table)
+        .columns([Applied::Version, Applied::AppliedAt])
+        .values_panic([name.into(), i64::try_from(now).unwrap_or(i64::MAX).into()])
+        .take();
+    transaction.execute(&record).await?;
+    transaction.commit().await
 }
 
 async fn compatible_since(db: &DatabaseConnection) -> Result<String, DbErr> {
@@ -60,22 +147,21 @@ async fn compatible_since(db: &DatabaseConnection) -> Result<String, DbErr> {
     since.ok_or_else(|| DbErr::Custom("table compatibility is empty".to_owned()))
 }
 
-/// Every migration, oldest first.
-#[derive(Debug)]
-struct Migrator;
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs};
 
-#[async_trait::async_trait]
-impl MigratorTrait for Migrator {
-    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261123_000001_vehicles::Migration),
-            Box::new(m20261123_000002_reports::Migration),
-            Box::new(m20261123_000003_debug_blobs::Migration),
-            Box::new(m20261123_000004_commands::Migration),
-            Box::new(m20261123_000005_instances::Migration),
-            Box::new(m20261123_000006_presence::Migration),
-            Box::new(m20261123_000007_compatibility::Migration),
-            Box::new(m20261123_000008_webhooks::Migration),
-        ]
+    use super::MIGRATIONS;
+
+    #[test]
+    fn every_migration_file_is_listed_once_in_order_under_its_name() {
+        let files: BTreeSet<String> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with('m'))
+            .map(|name| name.trim_end_matches(".rs").to_owned())
+            .collect();
+        let listed: Vec<&str> = MIGRATIONS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(listed, files.iter().collect::<Vec<_>>());
     }
 }

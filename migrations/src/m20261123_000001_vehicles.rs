@@ -3,11 +3,15 @@
 //! Times are milliseconds since 1970 UTC. Unknown is NULL. Columns that are NOT NULL have defaults,
 //! so that a statement that updates some columns by `INSERT … ON CONFLICT` need not name the rest.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    DbErr, DeriveIden,
+    prelude::async_trait::async_trait,
+    sea_query::{ColumnDef, Index},
+};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -36,15 +40,15 @@ enum Vehicles {
     ForgetThrough,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
         let big = |column: Vehicles| ColumnDef::new(column).big_integer().take();
-        manager
+        schema
             .create_table(
-                table(manager, Vehicles::Table)
+                table(schema, Vehicles::Table)
                     .col(
-                        text(manager, Vehicles::DeviceId, 64)
+                        text(schema, Vehicles::DeviceId, 64)
                             .not_null()
                             .primary_key(),
                     )
@@ -55,7 +59,7 @@ impl MigrationTrait for Migration {
                             .default(false),
                     )
                     .col(big(Vehicles::SessionEpoch).not_null().default(0))
-                    .col(text(manager, Vehicles::InstanceId, 64))
+                    .col(text(schema, Vehicles::InstanceId, 64))
                     .col(big(Vehicles::ConnectedAt))
                     .col(big(Vehicles::DisconnectedAt))
                     .col(ColumnDef::new(Vehicles::DisconnectReason).string_len(32))
@@ -77,7 +81,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name("vehicles_online")
@@ -87,7 +91,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name("vehicles_forget_through")
@@ -95,12 +99,6 @@ impl MigrationTrait for Migration {
                     .col(Vehicles::ForgetThrough)
                     .take(),
             )
-            .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(Vehicles::Table).take())
             .await
     }
 }

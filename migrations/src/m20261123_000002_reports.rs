@@ -1,11 +1,15 @@
 //! Reports: the history of what vehicles told. No foreign key: the table grows without end and is
 //! purged in small steps.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    DbErr, DeriveIden,
+    prelude::async_trait::async_trait,
+    sea_query::{ColumnDef, Index},
+};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -20,12 +24,12 @@ enum Reports {
     Running,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        schema
             .create_table(
-                table(manager, Reports::Table)
+                table(schema, Reports::Table)
                     .col(
                         ColumnDef::new(Reports::Id)
                             .big_integer()
@@ -33,7 +37,7 @@ impl MigrationTrait for Migration {
                             .auto_increment()
                             .primary_key(),
                     )
-                    .col(text(manager, Reports::DeviceId, 64).not_null())
+                    .col(text(schema, Reports::DeviceId, 64).not_null())
                     .col(ColumnDef::new(Reports::ReceivedAt).big_integer().not_null())
                     .col(ColumnDef::new(Reports::Latitude).double().not_null())
                     .col(ColumnDef::new(Reports::Longitude).double().not_null())
@@ -43,7 +47,7 @@ impl MigrationTrait for Migration {
             )
             .await?;
         // Serves the history of one vehicle in both orders, with the id as tie-break.
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name("reports_of_vehicle")
@@ -53,12 +57,6 @@ impl MigrationTrait for Migration {
                     .col(Reports::Id)
                     .take(),
             )
-            .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(Reports::Table).take())
             .await
     }
 }

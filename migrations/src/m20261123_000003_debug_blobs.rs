@@ -1,10 +1,14 @@
 //! Debug blobs: firmware crash dumps, kept as they came.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    DbErr, DeriveIden,
+    prelude::async_trait::async_trait,
+    sea_query::{ColumnDef, Index},
+};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{bytes, table, text};
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -17,12 +21,12 @@ enum DebugBlobs {
     Content,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        schema
             .create_table(
-                table(manager, DebugBlobs::Table)
+                table(schema, DebugBlobs::Table)
                     .col(
                         ColumnDef::new(DebugBlobs::Id)
                             .big_integer()
@@ -30,18 +34,18 @@ impl MigrationTrait for Migration {
                             .auto_increment()
                             .primary_key(),
                     )
-                    .col(text(manager, DebugBlobs::DeviceId, 64).not_null())
+                    .col(text(schema, DebugBlobs::DeviceId, 64).not_null())
                     .col(
                         ColumnDef::new(DebugBlobs::ReceivedAt)
                             .big_integer()
                             .not_null(),
                     )
                     .col(ColumnDef::new(DebugBlobs::Size).big_integer().not_null())
-                    .col(bytes(manager, DebugBlobs::Content).not_null())
+                    .col(bytes(schema, DebugBlobs::Content).not_null())
                     .take(),
             )
             .await?;
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name("debug_blobs_of_vehicle")
@@ -51,12 +55,6 @@ impl MigrationTrait for Migration {
                     .col(DebugBlobs::Id)
                     .take(),
             )
-            .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(DebugBlobs::Table).take())
             .await
     }
 }

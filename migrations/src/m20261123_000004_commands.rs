@@ -1,10 +1,14 @@
 //! Commands and what became of them, and the keys under which callers may repeat a request.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    DbErr, DeriveIden,
+    prelude::async_trait::async_trait,
+    sea_query::{ColumnDef, Index, IndexCreateStatement, TableCreateStatement},
+};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -33,24 +37,24 @@ enum IdempotencyKeys {
     CreatedAt,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(commands(manager)).await?;
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        schema.create_table(commands(schema)).await?;
         // The log of a vehicle: ids ascend with time.
         let log = [Commands::DeviceId, Commands::Id];
-        manager
+        schema
             .create_index(index("commands_of_vehicle", log))
             .await?;
         // What is open has no `finished_at`: found without a look at what is over.
         let open_of_vehicle = [Commands::DeviceId, Commands::FinishedAt];
-        manager
+        schema
             .create_index(index("commands_open_of_vehicle", open_of_vehicle))
             .await?;
         let due = [Commands::FinishedAt, Commands::ExpiresAt];
-        manager.create_index(index("commands_due", due)).await?;
-        manager.create_table(idempotency_keys(manager)).await?;
-        manager
+        schema.create_index(index("commands_due", due)).await?;
+        schema.create_table(idempotency_keys(schema)).await?;
+        schema
             .create_index(
                 Index::create()
                     .name("idempotency_keys_by_age")
@@ -60,21 +64,12 @@ impl MigrationTrait for Migration {
             )
             .await
     }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(IdempotencyKeys::Table).take())
-            .await?;
-        manager
-            .drop_table(Table::drop().table(Commands::Table).take())
-            .await
-    }
 }
 
-fn commands(manager: &SchemaManager<'_>) -> TableCreateStatement {
+fn commands(schema: &Schema<'_>) -> TableCreateStatement {
     let big = |column: Commands| ColumnDef::new(column).big_integer().take();
-    let text = |column: Commands, length| text(manager, column, length);
-    table(manager, Commands::Table)
+    let text = |column: Commands, length| text(schema, column, length);
+    table(schema, Commands::Table)
         // A UUID of version 7 as text: it ascends with time, and people read it.
         .col(text(Commands::Id, 36).not_null().primary_key())
         .col(text(Commands::DeviceId, 64).not_null())
@@ -90,9 +85,9 @@ fn commands(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-fn idempotency_keys(manager: &SchemaManager<'_>) -> TableCreateStatement {
-    let text = |column: IdempotencyKeys, length| text(manager, column, length).not_null().take();
-    table(manager, IdempotencyKeys::Table)
+fn idempotency_keys(schema: &Schema<'_>) -> TableCreateStatement {
+    let text = |column: IdempotencyKeys, length| text(schema, column, length).not_null().take();
+    table(schema, IdempotencyKeys::Table)
         .col(text(IdempotencyKeys::DeviceId, 64))
         .col(text(IdempotencyKeys::Key, 128))
         .col(text(IdempotencyKeys::CommandId, 36))

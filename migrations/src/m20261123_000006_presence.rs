@@ -2,9 +2,10 @@
 //!
 //! On a server only: a file has one instance, and every login would pay for what nobody looks for.
 
-use sea_orm_migration::{prelude::*, sea_orm::DatabaseBackend};
+use sea_orm::{DbBackend, DbErr, DeriveIden, prelude::async_trait::async_trait, sea_query::Index};
 
-#[derive(DeriveMigrationName)]
+use crate::schema::{Migrate, Schema};
+
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -18,13 +19,13 @@ enum Vehicles {
 const BY_INSTANCE: &str = "vehicles_by_instance";
 const BY_OFFLINE_DUE: &str = "vehicles_by_offline_due";
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if manager.get_database_backend() == DatabaseBackend::Sqlite {
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        if schema.backend() == DbBackend::Sqlite {
             return Ok(());
         }
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name(BY_INSTANCE)
@@ -34,7 +35,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        manager
+        schema
             .create_index(
                 Index::create()
                     .name(BY_OFFLINE_DUE)
@@ -43,17 +44,5 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        if manager.get_database_backend() == DatabaseBackend::Sqlite {
-            return Ok(());
-        }
-        for name in [BY_INSTANCE, BY_OFFLINE_DUE] {
-            manager
-                .drop_index(Index::drop().name(name).table(Vehicles::Table).to_owned())
-                .await?;
-        }
-        Ok(())
     }
 }

@@ -3,11 +3,14 @@
 //! A change comes in two versions: the first only adds, and older programs go on beside it; a later one relies
 //! on it, and raises what is written here. So instances are upgraded one by one.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{DbErr, DeriveIden, prelude::async_trait::async_trait, sea_query::Query};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-#[derive(DeriveMigrationName)]
+/// The name of this migration: what follows only adds to it.
+const NAME: &str = "m20261123_000007_compatibility";
+
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -17,14 +20,14 @@ pub(crate) enum Compatibility {
     Since,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        schema
             .create_table(
-                table(manager, Compatibility::Table)
+                table(schema, Compatibility::Table)
                     .col(
-                        text(manager, Compatibility::Since, 64)
+                        text(schema, Compatibility::Since, 64)
                             .not_null()
                             .primary_key(),
                     )
@@ -34,14 +37,8 @@ impl MigrationTrait for Migration {
         let insert = Query::insert()
             .into_table(Compatibility::Table)
             .columns([Compatibility::Since])
-            .values_panic([self.name().into()])
+            .values_panic([NAME.into()])
             .to_owned();
-        manager.execute(insert).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table(Compatibility::Table).take())
-            .await
+        schema.insert(insert).await
     }
 }

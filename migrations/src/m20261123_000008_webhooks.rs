@@ -1,10 +1,14 @@
 //! Webhooks: where messages go, what is still to be delivered of each vehicle to each endpoint, and the messages.
 
-use sea_orm_migration::prelude::*;
+use sea_orm::{
+    DbErr, DeriveIden,
+    prelude::async_trait::async_trait,
+    sea_query::{ColumnDef, Index, IntoIden, Query, TableCreateStatement},
+};
 
+use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-#[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
 #[derive(DeriveIden)]
@@ -75,11 +79,11 @@ enum WebhookMessages {
     Error,
 }
 
-#[async_trait::async_trait]
-impl MigrationTrait for Migration {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager.create_table(endpoints(manager)).await?;
-        let set = table(manager, WebhookSet::Table)
+#[async_trait]
+impl Migrate for Migration {
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
+        schema.create_table(endpoints(schema)).await?;
+        let set = table(schema, WebhookSet::Table)
             .col(
                 ColumnDef::new(WebhookSet::Id)
                     .small_integer()
@@ -88,14 +92,14 @@ impl MigrationTrait for Migration {
             )
             .col(ColumnDef::new(WebhookSet::Version).big_integer().not_null())
             .take();
-        manager.create_table(set).await?;
+        schema.create_table(set).await?;
         let first = Query::insert()
             .into_table(WebhookSet::Table)
             .columns([WebhookSet::Id, WebhookSet::Version])
             .values_panic([1.into(), 0.into()])
             .to_owned();
-        manager.execute(first).await?;
-        manager.create_table(lanes(manager)).await?;
+        schema.insert(first).await?;
+        schema.create_table(lanes(schema)).await?;
         // What is due at an endpoint: idle lanes have no time.
         let due = Index::create()
             .name("webhook_lanes_due")
@@ -103,14 +107,14 @@ impl MigrationTrait for Migration {
             .col(WebhookLanes::EndpointId)
             .col(WebhookLanes::Due)
             .take();
-        manager.create_index(due).await?;
+        schema.create_index(due).await?;
         let of_vehicle = Index::create()
             .name("webhook_lanes_of_vehicle")
             .table(WebhookLanes::Table)
             .col(WebhookLanes::DeviceId)
             .take();
-        manager.create_index(of_vehicle).await?;
-        manager.create_table(messages(manager)).await?;
+        schema.create_index(of_vehicle).await?;
+        schema.create_table(messages(schema)).await?;
         // The next message of a lane, however many are behind it and however many were delivered.
         let next = Index::create()
             .name("webhook_messages_next")
@@ -120,7 +124,7 @@ impl MigrationTrait for Migration {
             .col(WebhookMessages::State)
             .col(WebhookMessages::Sequence)
             .take();
-        manager.create_index(next).await?;
+        schema.create_index(next).await?;
         // The log of an endpoint: ids ascend with time.
         let log = Index::create()
             .name("webhook_messages_log")
@@ -129,21 +133,7 @@ impl MigrationTrait for Migration {
             .col(WebhookMessages::State)
             .col(WebhookMessages::Id)
             .take();
-        manager.create_index(log).await
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for table in [
-            WebhookMessages::Table.into_iden(),
-            WebhookLanes::Table.into_iden(),
-            WebhookSet::Table.into_iden(),
-            WebhookEndpoints::Table.into_iden(),
-        ] {
-            manager
-                .drop_table(Table::drop().table(table).take())
-                .await?;
-        }
-        Ok(())
+        schema.create_index(log).await
     }
 }
 
@@ -159,10 +149,10 @@ fn flag(column: impl IntoIden) -> ColumnDef {
         .take()
 }
 
-fn endpoints(manager: &SchemaManager<'_>) -> TableCreateStatement {
+fn endpoints(schema: &Schema<'_>) -> TableCreateStatement {
     use WebhookEndpoints as C;
-    table(manager, C::Table)
-        .col(text(manager, C::Id, 36).not_null().primary_key())
+    table(schema, C::Table)
+        .col(text(schema, C::Id, 36).not_null().primary_key())
         .col(ColumnDef::new(C::Url).string_len(2048).not_null())
         // A bit for each kind of event.
         .col(ColumnDef::new(C::Events).small_integer().not_null())
@@ -188,19 +178,19 @@ fn endpoints(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-fn lanes(manager: &SchemaManager<'_>) -> TableCreateStatement {
+fn lanes(schema: &Schema<'_>) -> TableCreateStatement {
     use WebhookLanes as C;
-    table(manager, C::Table)
-        .col(text(manager, C::EndpointId, 36).not_null())
-        .col(text(manager, C::DeviceId, 64).not_null())
+    table(schema, C::Table)
+        .col(text(schema, C::EndpointId, 36).not_null())
+        .col(text(schema, C::DeviceId, 64).not_null())
         .col(big(C::LastSequence).not_null().default(0))
         // Of a deleted life of the vehicle: not delivered any more, then purged.
         .col(big(C::DroppedThrough).not_null().default(0))
         .col(big(C::Pending).not_null().default(0))
         .col(big(C::Due))
         .col(flag(C::Blocked))
-        .col(text(manager, C::Claim, 36))
-        .col(text(manager, C::OpenMessage, 36))
+        .col(text(schema, C::Claim, 36))
+        .col(text(schema, C::OpenMessage, 36))
         .col(
             ColumnDef::new(C::OpenChanged)
                 .small_integer()
@@ -211,13 +201,13 @@ fn lanes(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-fn messages(manager: &SchemaManager<'_>) -> TableCreateStatement {
+fn messages(schema: &Schema<'_>) -> TableCreateStatement {
     use WebhookMessages as C;
-    table(manager, C::Table)
+    table(schema, C::Table)
         // A UUID of version 7 as text: it ascends with time.
-        .col(text(manager, C::Id, 36).not_null().primary_key())
-        .col(text(manager, C::EndpointId, 36).not_null())
-        .col(text(manager, C::DeviceId, 64).not_null())
+        .col(text(schema, C::Id, 36).not_null().primary_key())
+        .col(text(schema, C::EndpointId, 36).not_null())
+        .col(text(schema, C::DeviceId, 64).not_null())
         .col(big(C::Sequence).not_null())
         .col(ColumnDef::new(C::Kind).string_len(32).not_null())
         // 0 pending, 1 delivered, 2 failed.

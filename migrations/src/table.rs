@@ -1,12 +1,17 @@
 //! What differs between the databases: how names are compared, and how large a blob may be.
 
-use sea_orm_migration::{prelude::*, sea_orm::DatabaseBackend};
+use sea_orm::{
+    DbBackend,
+    sea_query::{ColumnDef, IntoIden, IntoTableRef, Table, TableCreateStatement},
+};
+
+use crate::schema::Schema;
 
 /// A table whose texts compare byte by byte, as `SQLite` does it: the default collations take `a` and `A`
 /// for one vehicle, or sort by a language.
-pub(crate) fn table(manager: &SchemaManager<'_>, name: impl IntoTableRef) -> TableCreateStatement {
+pub(crate) fn table(schema: &Schema<'_>, name: impl IntoTableRef) -> TableCreateStatement {
     let mut table = Table::create().table(name).take();
-    if manager.get_database_backend() == DatabaseBackend::MySql {
+    if schema.backend() == DbBackend::MySql {
         table
             .engine("InnoDB")
             .character_set("utf8mb4")
@@ -16,18 +21,18 @@ pub(crate) fn table(manager: &SchemaManager<'_>, name: impl IntoTableRef) -> Tab
 }
 
 /// A text that identifies something or is sorted by.
-pub(crate) fn text(manager: &SchemaManager<'_>, column: impl IntoIden, length: u32) -> ColumnDef {
+pub(crate) fn text(schema: &Schema<'_>, column: impl IntoIden, length: u32) -> ColumnDef {
     let mut text = ColumnDef::new(column).string_len(length).take();
-    if manager.get_database_backend() == DatabaseBackend::Postgres {
+    if schema.backend() == DbBackend::Postgres {
         text.extra(r#"COLLATE "C""#);
     }
     text
 }
 
 /// Bytes, as many as may come.
-pub(crate) fn bytes(manager: &SchemaManager<'_>, column: impl IntoIden) -> ColumnDef {
+pub(crate) fn bytes(schema: &Schema<'_>, column: impl IntoIden) -> ColumnDef {
     let mut bytes = ColumnDef::new(column);
-    if manager.get_database_backend() == DatabaseBackend::MySql {
+    if schema.backend() == DbBackend::MySql {
         bytes.custom("LONGBLOB");
     } else {
         bytes.blob();

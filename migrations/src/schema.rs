@@ -1,0 +1,38 @@
+//! What a migration is, and what it may do to the schema.
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    prelude::async_trait::async_trait,
+    sea_query::{IndexCreateStatement, InsertStatement, TableCreateStatement},
+};
+
+/// One step of the schema's history. It only goes up: an older program works on a newer schema as long as the table
+/// `compatibility` allows it.
+#[async_trait]
+pub(crate) trait Migrate: Sync {
+    /// Changes the schema from the state that the migration before left.
+    async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr>;
+}
+
+/// The schema, within the transaction of one migration. The `MySQL` family commits with each change of the schema all
+/// the same; `SQLite` and `PostgreSQL` apply a migration as a whole or not at all.
+#[derive(Debug)]
+pub(crate) struct Schema<'a>(pub(crate) &'a DatabaseTransaction);
+
+impl Schema<'_> {
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.0.get_database_backend()
+    }
+
+    pub(crate) async fn create_table(&self, table: TableCreateStatement) -> Result<(), DbErr> {
+        self.0.execute(&table).await.map(drop)
+    }
+
+    pub(crate) async fn create_index(&self, index: IndexCreateStatement) -> Result<(), DbErr> {
+        self.0.execute(&index).await.map(drop)
+    }
+
+    pub(crate) async fn insert(&self, rows: InsertStatement) -> Result<(), DbErr> {
+        self.0.execute(&rows).await.map(drop)
+    }
+}
