@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -114,14 +114,21 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Starts the server again on the same folder and port.
+    /// Starts the server again on the same folder and port. After a kill the old sessions of `PostgreSQL` end by themselves within moments, and
+    /// until then a new server refuses to start.
     pub(crate) fn restart(&self) {
-        let mut child = self.kind.spawn(self.folder.path(), self.port);
-        assert!(
-            self.kind.is_up(&mut child, self.port),
-            "the server does not start again: {}",
-            log(self.folder.path())
-        );
+        let child = super::wait_until("the server starts again", || {
+            let mut child = self.kind.spawn(self.folder.path(), self.port);
+            if self.kind.is_up(&mut child, self.port) {
+                return Some(child);
+            }
+            let log = log(self.folder.path());
+            assert!(
+                log.contains("pre-existing shared memory block"),
+                "the server does not start again: {log}"
+            );
+            None
+        });
         *self.child.lock().unwrap() = child;
     }
 
@@ -268,7 +275,9 @@ impl Kind {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            super::is_reachable(&self.own_url(port)).then_some(true)
+            // The client tries for long to connect to a port that is closed.
+            let is_open = TcpStream::connect(("127.0.0.1", port)).is_ok();
+            (is_open && super::is_reachable(&self.own_url(port))).then_some(true)
         })
     }
 
