@@ -1,5 +1,9 @@
 //! The schema of vehicle-gateway: one file a migration, applied in order and never edited after a
 //! release.
+#![cfg_attr(
+    test,
+    expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")
+)]
 
 use std::{
     collections::BTreeSet,
@@ -64,7 +68,7 @@ const MIGRATIONS: &[(&str, &dyn Migrate)] = &[
 /// The table of applied migrations, as `sea-orm-migration` lays it out, so that its tools can read it.
 #[derive(DeriveIden)]
 #[sea_orm(iden = "seaql_migrations")]
-enum Applied {
+enum AppliedMigrations {
     #[sea_orm(iden = "seaql_migrations")]
     Table,
     /// The name of a migration.
@@ -103,20 +107,24 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
 /// The names of the migrations that the database has; makes the table of them if it is missing.
 async fn applied(db: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
     let table = Table::create()
-        .table(Applied::Table)
+        .table(AppliedMigrations::Table)
         .if_not_exists()
         .col(
-            ColumnDef::new(Applied::Version)
+            ColumnDef::new(AppliedMigrations::Version)
                 .string()
                 .not_null()
                 .primary_key(),
         )
-        .col(ColumnDef::new(Applied::AppliedAt).big_integer().not_null())
+        .col(
+            ColumnDef::new(AppliedMigrations::AppliedAt)
+                .big_integer()
+                .not_null(),
+        )
         .take();
     db.execute(&table).await?;
     let names = Query::select()
-        .column(Applied::Version)
-        .from(Applied::Table)
+        .column(AppliedMigrations::Version)
+        .from(AppliedMigrations::Table)
         .take();
     let rows = db.query_all(&names).await?;
     rows.iter().map(|row| row.try_get_by_index(0)).collect()
@@ -129,8 +137,8 @@ async fn apply(db: &DatabaseConnection, name: &str, migration: &dyn Migrate) -> 
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |since: Duration| since.as_secs());
     let record = Query::insert()
-        .into_table(Applied::Table)
-        .columns([Applied::Version, Applied::AppliedAt])
+        .into_table(AppliedMigrations::Table)
+        .columns([AppliedMigrations::Version, AppliedMigrations::AppliedAt])
         .values_panic([name.into(), i64::try_from(now).unwrap_or(i64::MAX).into()])
         .take();
     transaction.execute(&record).await?;

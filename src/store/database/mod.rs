@@ -34,7 +34,7 @@ pub(super) struct WriteConnection {
 /// How to connect for writing.
 #[derive(Debug)]
 enum WriteTarget {
-    Sqlite(SqliteConnectOptions),
+    Sqlite(Box<SqliteConnectOptions>),
     Server(server::WriteTarget),
 }
 
@@ -136,7 +136,7 @@ async fn open_for(
             .map_err(migrating)?;
         creating.close().await.map_err(connecting)?;
         let options = sqlite::write_options(url).map_err(connecting)?;
-        WriteConnection::new(WriteTarget::Sqlite(options))
+        WriteConnection::new(WriteTarget::Sqlite(Box::new(options)))
     } else {
         server::prepare(url, incarnation.map(|(incarnation, _)| incarnation))
             .await

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Pauses, WriterTask};
 use crate::store::{
@@ -37,15 +37,25 @@ enum PieceOutcome {
 impl WriterTask {
     /// The next batch: deferred requests first, then those that wait, `held_over` before the others. Gets in
     /// `held_over` the request that did not fit.
-    pub(super) fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
+    pub(super) async fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
         // An endpoint that subscribes to all vehicles multiplies what is written.
         let share = 1 + self.cache.endpoints.told_of_everything() / FREE_ENDPOINTS;
         let (max_requests, max_bytes) = (BATCH_REQUESTS / share, BATCH_BYTES / share);
         let mut batch = std::mem::take(&mut self.deferred);
         let mut bytes: usize = batch.iter().map(|queued| queued.weight).sum();
-        while batch.len() < max_requests
-            && let Some(next) = held_over.take().or_else(|| self.requests.try_recv().ok())
-        {
+        // Deferred requests have waited enough.
+        let mut may_wait = batch.is_empty();
+        while batch.len() < max_requests {
+            let queued = held_over.take().or_else(|| self.requests.try_recv().ok());
+            let next = match queued {
+                Some(next) => next,
+                None if may_wait => match self.wait_for_more().await {
+                    Some(next) => next,
+                    None => break,
+                },
+                None => break,
+            };
+            may_wait &= !next.request.is_urgent();
             bytes += next.weight;
             if bytes > max_bytes && !batch.is_empty() {
                 *held_over = Some(next);
@@ -53,7 +63,14 @@ impl WriterTask {
             }
             batch.push(next);
         }
+        self.pacing.begin(Instant::now(), batch.len());
         batch
+    }
+
+    /// The next request, if one comes before the batch begins.
+    async fn wait_for_more(&mut self) -> Option<QueuedWrite> {
+        let until = self.pacing.gather_until(Instant::now())?;
+        timeout_at(until, self.requests.recv()).await.ok()?
     }
 
     /// Applies `batch` until every request in it is committed, deferred, rejected or past its deadline. An error that

@@ -1,11 +1,12 @@
 //! The one task that writes: it takes the requests that wait in the queue, applies them as one transaction, and replies
 //! to each after the commit. Latency is one commit; throughput grows with load; a full queue holds callers back.
 //!
-//! `queue` is where requests wait, `batching` what a batch is made of and how often it is tried, and `fencing` what
-//! happens when other instances have declared this one dead.
+//! `queue` is where requests wait, `pacing` when a batch begins, `batching` what it is made of and how often it is tried,
+//! and `fencing` what happens when other instances have declared this one dead.
 
 mod batching;
 mod fencing;
+mod pacing;
 mod queue;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{domain::IncarnationId, state::Eviction};
 
+use pacing::BatchPacing;
 pub(super) use queue::WriteQueue;
 
 /// The pauses between attempts of a batch that the database cannot commit now: from the first, each twice as long as the
@@ -60,6 +62,7 @@ pub(super) struct WriterTask {
     requests: mpsc::UnboundedReceiver<QueuedWrite>,
     /// Requests whose rows another instance had locked during the last batch; the first in the next.
     deferred: Vec<QueuedWrite>,
+    pacing: BatchPacing,
     signals: WriterSignals,
     incarnation: Incarnation,
     /// The incarnation was declared dead, and the next has not begun.
@@ -87,6 +90,7 @@ pub(super) fn new(
         renew_every: signals.is_shared.then_some(options.lease / 4),
         requests,
         deferred: Vec::new(),
+        pacing: BatchPacing::default(),
         signals,
         incarnation: Incarnation {
             id: options.incarnation,
@@ -115,7 +119,7 @@ impl WriterTask {
                     None => break,
                 }
             }
-            let batch = self.gather(&mut held_over);
+            let batch = self.gather(&mut held_over).await;
             self.settle(batch).await;
         }
         self.retire().await;
