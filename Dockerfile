@@ -9,7 +9,6 @@ FROM rust:1-slim-bookworm AS build
 WORKDIR /build
 # Only what the program is made of: a change of the documentation or of a test builds nothing anew.
 COPY Cargo.toml Cargo.lock ./
-COPY macros macros
 COPY migrations migrations
 COPY config config
 COPY src src

@@ -28,6 +28,10 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 fn read_sources(folder: &Path, into: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.join("Cargo.toml").exists() {
+            // A crate of its own.
+            continue;
+        }
         if path.is_dir() {
             read_sources(&path, into);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
