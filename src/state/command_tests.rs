@@ -586,7 +586,7 @@ proptest! {
                 let command = &entry.command;
                 let state = command.state;
                 prop_assert_eq!(state.is_final(), command.finished_at.is_some());
-                prop_assert!(state != CommandState::Sent || online, "sent to nobody");
+                prop_assert!(state != CommandState::Sent || online, "sent without a session");
                 prop_assert!(command.sent_at.is_none_or(|sent| sent < command.expires_at));
                 if state == CommandState::Queued {
                     let kind = command.action.answer_kind();

@@ -1,8 +1,8 @@
-//! The time that things are stamped with and that decides what is due.
+//! The clock that stamps rows and decides what is due.
 //!
-//! Several instances on one database need one clock, and their own may disagree, jump, or be wrong. So on a
-//! server it is the database's: looked at now and then, and counted on from there by a clock that only ever
-//! runs forward. A file belongs to one process, whose clock is good enough.
+//! Several instances on one database need one clock, and the clocks of their hosts may disagree, jump, or be wrong. So on
+//! a server it is the database's clock: read now and then, and extrapolated by a monotonic clock in between. A file
+//! belongs to one process, whose wall clock is good enough.
 
 use std::{
     sync::{
@@ -16,39 +16,40 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use crate::domain::Timestamp;
 
-/// The database's clock. Asking it costs no round trip.
+/// The clock of the database. Reading it costs no round trip.
 #[derive(Debug, Clone)]
 pub(super) struct Clock(Option<Arc<Reading>>);
 
 #[derive(Debug)]
 struct Reading {
     origin: Instant,
-    /// The database's time at `origin`, in milliseconds since 1970. Written by whoever asks the database.
+    /// The database's time at `origin`, in milliseconds since 1970. Written by each query of the database's time.
     at_origin: AtomicI64,
-    /// How long the answer took that this rests on, in milliseconds. Written with it.
+    /// How long the query took that `at_origin` rests on, in milliseconds. Written with it.
     uncertainty: AtomicI64,
 }
 
-/// An answer that took no longer than this is always good enough.
+/// A query that took no longer than this, in milliseconds, is always precise enough.
 const PROMPT: i64 = 100;
 
 impl Clock {
-    /// This process's own.
+    /// The wall clock of this host.
     pub(super) fn own() -> Self {
         Self(None)
     }
 
-    /// That of the database behind `db`.
+    /// The clock of the database behind `db`.
     pub(super) async fn of(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
         let clock = Self(Some(Arc::new(Reading {
             origin: Instant::now(),
             at_origin: AtomicI64::new(0),
             uncertainty: AtomicI64::new(i64::MAX),
         })));
-        clock.set_by(db).await?;
+        clock.read(db).await?;
         Ok(clock)
     }
 
+    /// The time now.
     pub(super) fn now(&self) -> Timestamp {
         match &self.0 {
             None => Timestamp::now(),
@@ -58,9 +59,9 @@ impl Clock {
         }
     }
 
-    /// Asks the database what time it is. An answer that took much longer than the last one tells less than is
-    /// known: the database may have stood still before it looked at its clock, or after.
-    pub(super) async fn set_by(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
+    /// Reads the database's time. A query that took much longer than the last one is ignored: the database may have
+    /// stalled before it read its clock, or after, so the known time is more precise.
+    pub(super) async fn read(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
         let Some(reading) = &self.0 else {
             return Ok(());
         };
@@ -77,7 +78,7 @@ impl Clock {
             .query_one_raw(Statement::from_string(backend, statement))
             .await?;
         let Some(now) = row.map(|row| row.try_get_by_index(0)).transpose()? else {
-            return Err(DbErr::Custom("the database tells no time".to_owned()));
+            return Err(DbErr::Custom("the database returned no time".to_owned()));
         };
         let answered = reading.origin.elapsed();
         let took = millis(answered.saturating_sub(asked));
@@ -85,7 +86,7 @@ impl Clock {
         if took > PROMPT.max(known.saturating_mul(2)) {
             return Ok(());
         }
-        // It said so at some moment between the question and the answer.
+        // The database read its clock at some moment between the query and the answer.
         let now: i64 = now;
         let at_origin = now - millis((asked + answered) / 2);
         reading.at_origin.store(at_origin, Ordering::Relaxed);

@@ -19,8 +19,8 @@ impl Store {
 
     /// Waits for a write for at most [`Store::commit_wait`], also if the database hangs; then fails with
     /// [`StoreError::Unavailable`], and whether it will be stored is unknown.
-    pub async fn settled<T>(&self, ticket: PendingWrite<T>) -> Result<T, StoreError> {
-        timeout(self.commit_wait(), ticket)
+    pub async fn settled<T>(&self, write: PendingWrite<T>) -> Result<T, StoreError> {
+        timeout(self.commit_wait(), write)
             .await
             .unwrap_or(Err(StoreError::Unavailable))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! Errors of the store, and which of them are worth a retry.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 
 use super::database::is_changed_by_others;
 
-/// Why the store did not do what it was asked to.
+/// Why a read or a write failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database could not commit within `store.commit_timeout`, or the queue was full as long.
@@ -52,7 +52,7 @@ pub enum OpenError {
     Lock {
         /// The database file.
         path: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The database could not be opened.
@@ -60,7 +60,7 @@ pub enum OpenError {
     Connect {
         /// The address as configured.
         url: String,
-        /// What the driver said.
+        /// The error of the driver.
         source: DbErr,
     },
     /// The schema could not be brought up to date.
@@ -68,7 +68,7 @@ pub enum OpenError {
     Migrate {
         /// The address as configured.
         url: String,
-        /// What the migration said.
+        /// The error of the migration.
         source: DbErr,
     },
 }
@@ -88,7 +88,7 @@ impl From<DbErr> for StoreError {
 /// Why an attempt to commit a batch failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommitError {
-    /// The database, or the driver, said no.
+    /// The database or the driver refused.
     #[error(transparent)]
     Database(#[from] DbErr),
     /// The server did not answer.
@@ -136,8 +136,8 @@ fn is_away(error: &DbErr) -> bool {
     }
 }
 
-// What the MySQL family says while it stops, and to a connection that was ended from outside. PostgreSQL does with
-// SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
+// Errors of the MySQL family while it stops, and of a connection that was killed. Those of PostgreSQL are SQLSTATE 57P01
+// to 57P05: stopping, crashed, starting.
 const MYSQL_STOPPING: [u16; 4] = [1053, 1077, 1079, 1927];
 
 // SQLite's primary result codes: https://www.sqlite.org/rescode.html
@@ -146,8 +146,8 @@ const CONSTRAINT: u32 = 19;
 const MISMATCH: u32 = 20;
 const RANGE: u32 = 25;
 
-// What the MySQL family says of data without a SQLSTATE that says so: more than `max_allowed_packet`, a
-// text that is none.
+// Errors of the MySQL family that blame the data without a SQLSTATE that does: more than `max_allowed_packet`, an invalid
+// text.
 const MYSQL_DATA: [u16; 2] = [1153, 1366];
 
 /// Whether a write that failed with `error` would fail alone and again, whatever else is written.
@@ -213,7 +213,7 @@ const SQLSTATE_LENGTH: usize = 5;
 
 /// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions, and of class 23 what a
 /// value by itself violates (`PostgreSQL`: NOT NULL, CHECK). The rest of class 23 does not: that may be a row
-/// that somebody else made at the same time.
+/// that another instance made at the same time.
 fn is_poison_sqlstate(code: &str) -> bool {
     code.starts_with("22") || matches!(code, "23502" | "23514")
 }

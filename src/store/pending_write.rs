@@ -13,7 +13,7 @@ use super::{StoreError, write_request::ReplyReceiver};
 pub(super) type WaitForRoom = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// A write under way: a future of the request's output, which resolves when the request is committed, or never will be.
-#[must_use = "an outcome that nobody looks at may be a failure"]
+#[must_use = "an unread outcome may be a failure"]
 pub struct PendingWrite<T> {
     pub(super) waiting: Option<WaitForRoom>,
     pub(super) reply: ReplyReceiver<T>,

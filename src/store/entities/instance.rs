@@ -1,4 +1,4 @@
-//! A row of `instances`: one life of a gateway on a database that others can reach.
+//! A row of `instances`: one incarnation of a gateway, on a database server.
 
 use sea_orm::entity::prelude::*;
 
@@ -10,15 +10,15 @@ pub(crate) struct Model {
     pub(crate) name: String,
     /// [`LIVE`] or [`DEAD`].
     pub(crate) state: String,
-    /// How many times it has committed.
+    /// The number of its commits.
     pub(crate) renewals: i64,
-    /// The batch that it committed last.
+    /// The number of the batch that it committed last.
     pub(crate) batch: i64,
 }
 
-/// It may write.
+/// The state of an incarnation that may write.
 pub(crate) const LIVE: &str = "live";
-/// It never writes again.
+/// The state of an incarnation that never writes again.
 pub(crate) const DEAD: &str = "dead";
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

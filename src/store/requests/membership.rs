@@ -31,7 +31,7 @@ impl WriteRequest for UpdateMembership {
         let declared_dead = instances::declare_dead(db, &self.stalled).await?;
         instances::remove(db, &self.removed).await?;
         let membership = instances::membership(db, transaction.incarnation).await?;
-        transaction.clock.set_by(db).await?;
+        transaction.clock.read(db).await?;
         Ok(Some(Membership {
             declared_dead,
             ..membership

@@ -52,7 +52,7 @@ impl WriteRequest for Purge {
             Self::Forgotten(device_id, through) => {
                 let (device_id, through) = (device_id.as_str(), through.as_millis());
                 // Rows that were found, deleted or not: if another instance was first with these, there may be more all
-                // the same, and nobody looks again once this one takes them for the last.
+                // the same, and no instance looks again once this one takes them for the last.
                 Ok(webhooks::purge::forgotten(db, device_id).await?
                     + reports::purge_deleted(db, device_id, through).await?
                     + debug_blobs::purge_deleted(db, device_id, through).await?

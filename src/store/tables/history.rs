@@ -9,7 +9,7 @@ use crate::domain::Timestamp;
 pub struct Position {
     /// When the entry was received.
     pub received_at: Timestamp,
-    /// Its id, which tells entries of one millisecond apart.
+    /// Its id, which distinguishes entries of one millisecond.
     pub id: i64,
 }
 

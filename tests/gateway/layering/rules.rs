@@ -100,7 +100,7 @@ pub(super) const KNOWN_CIRCLES: &[(&str, &str)] = &[
         "to cut: local and remote delivery should share a file that knows neither",
     ),
     (
-        "store::{webhooks, write_request}",
+        "store::{pending_write, webhooks, write_request}",
         "to cut: write requests about webhooks become WriteRequests of their own",
     ),
     (
