@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 
-use super::database::is_changed_by_others;
-
 /// Why a read or a write failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -203,6 +201,19 @@ fn is_collision(error: &DbErr) -> bool {
     }
     let code = database.code();
     code.is_some_and(|code| POSTGRES_COLLISIONS.contains(&code.as_ref()))
+}
+
+/// Whether a transaction failed because another connection has written to the file, by a constraint that
+/// `database::unless_changed_by_others` violates then.
+fn is_changed_by_others(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
+        error
+    else {
+        return false;
+    };
+    source
+        .as_database_error()
+        .is_some_and(|error| error.message().contains("file_changed_by_others"))
 }
 
 // A key that is there already; a deadlock; a row that was locked for too long.

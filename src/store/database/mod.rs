@@ -15,7 +15,7 @@ use sea_orm::{Database, DatabaseConnection, DbErr, sqlx::sqlite::SqliteConnectOp
 use super::{OpenError, clock::Clock};
 pub(super) use driver_connection::{DriverConnection, Transaction};
 pub(super) use incarnation::{Incarnation, Succession};
-pub(super) use sqlite::{FileLock, is_changed_by_others, unless_changed_by_others};
+pub(super) use sqlite::{FileLock, unless_changed_by_others};
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,

@@ -75,18 +75,6 @@ pub(in crate::store) fn unless_changed_by_others(data_version: i64) -> Statement
     )
 }
 
-/// Whether a transaction failed by [`unless_changed_by_others`].
-pub(in crate::store) fn is_changed_by_others(error: &DbErr) -> bool {
-    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
-        error
-    else {
-        return false;
-    };
-    source
-        .as_database_error()
-        .is_some_and(|error| error.message().contains("file_changed_by_others"))
-}
-
 pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
     let mut read_only = options(url, readers);
     read_only.map_sqlx_sqlite_opts(|options| base(options).pragma("query_only", "ON"));
