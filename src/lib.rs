@@ -29,7 +29,7 @@
 //! | `sessions` | the connections and sessions of this instance |
 //! | `commands` | commands to vehicles, here and on other instances |
 //! | `vehicles` | queries and changes of vehicles and their history |
-//! | `state` | the rules of vehicles, sessions and commands: what a write makes of the rows it touches. Pure |
+//! | `state` | the rules of vehicles, sessions, commands and webhook delivery: what a write makes of the rows it touches. Pure |
 //! | `store` | the database: one writer, many readers |
 //! | `webhooks`, `webhook_payload` | endpoints, payloads, signing, sending |
 //! | `http`, `api_model` | the REST API and its JSON |

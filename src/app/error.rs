@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use crate::{
     fanout::FanoutError,
     store::{OpenError, StoreError},
-    webhooks::SenderError,
+    webhooks::WebhookClientError,
 };
 
 /// Why the gateway could not start. Each message is one line that an operator can act on.
@@ -22,7 +22,7 @@ pub enum StartError {
     Endpoints(StoreError),
     /// The client that delivers webhooks could not be built.
     #[error(transparent)]
-    Webhooks(#[from] SenderError),
+    Webhooks(#[from] WebhookClientError),
     /// The Redis settings cannot be used.
     #[error(transparent)]
     Fanout(#[from] FanoutError),

@@ -12,7 +12,7 @@ use crate::{
     http::HttpOptions,
     protocol::Limits,
     store::{NewEndpoint, SecretText},
-    webhooks::{DispatcherOptions, Lookup, Rules, SenderOptions},
+    webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
 };
 
 pub(super) fn http_options(settings: &Settings) -> HttpOptions {
@@ -58,26 +58,26 @@ pub(super) fn device_options(settings: &Settings, max_connections: usize) -> Dev
     }
 }
 
-pub(super) fn webhook_rules(settings: &Settings) -> Rules {
-    Rules {
+pub(super) fn url_policy(settings: &Settings) -> UrlPolicy {
+    UrlPolicy {
         allow_http: settings.webhooks.allow_http,
         allow_private: settings.webhooks.allow_private,
     }
 }
 
-pub(super) fn sender_options(settings: &Settings) -> SenderOptions {
-    SenderOptions {
+pub(super) fn client_options(settings: &Settings) -> WebhookClientOptions {
+    WebhookClientOptions {
         timeout: settings.webhooks.timeout,
-        rules: webhook_rules(settings),
+        policy: url_policy(settings),
         ca_file: None,
-        lookup: Lookup::system(),
+        resolver: Resolver::system(),
     }
 }
 
 pub(super) fn dispatcher_options(settings: &Settings) -> DispatcherOptions {
     let webhooks = &settings.webhooks;
     DispatcherOptions {
-        schedule: webhooks.retry_schedule.clone(),
+        schedule: RetrySchedule::new(webhooks.retry_schedule.clone()),
         disable_after: webhooks.disable_after,
         concurrency: webhooks.concurrency,
         timeout: webhooks.timeout,

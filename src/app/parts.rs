@@ -13,7 +13,7 @@ use crate::{
     sessions::{OfflineGrace, Registry, Sessions},
     store::Store,
     vehicles::Vehicles,
-    webhooks::{Counts, Rules, WebhookAdmin},
+    webhooks::{DeliveryCounters, UrlPolicy, WebhookAdmin},
 };
 
 /// The options of the parts.
@@ -24,9 +24,9 @@ pub(crate) struct PartOptions {
     pub(crate) commands: CommandOptions,
     pub(crate) presence: PresenceOptions,
     /// The URLs that webhooks which are created over REST may have.
-    pub(crate) webhook_rules: Rules,
+    pub(crate) url_policy: UrlPolicy,
     /// Counters that the dispatcher writes.
-    pub(crate) webhook_counts: Counts,
+    pub(crate) delivery_counters: DeliveryCounters,
 }
 
 /// The parts of one gateway.
@@ -51,8 +51,8 @@ impl Parts {
             instance_name,
             commands,
             presence,
-            webhook_rules,
-            webhook_counts,
+            url_policy,
+            delivery_counters,
         } = options;
         let fanout = Arc::new(fanout);
         let registry = Arc::<Registry>::default();
@@ -106,8 +106,8 @@ impl Parts {
             )),
             webhooks: Arc::new(WebhookAdmin::new(
                 Arc::clone(&store),
-                webhook_rules,
-                webhook_counts,
+                url_policy,
+                delivery_counters,
             )),
             store,
             fanout,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     error::StartError,
-    options::{dispatcher_options, endpoints, sender_options, webhook_rules},
+    options::{client_options, dispatcher_options, endpoints, url_policy},
     parts::{PartOptions, Parts},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
     store::{DatabaseAddress, NewEndpoint, Store, StoreError, StoreOptions},
-    webhooks::{self, Dispatcher, Sender},
+    webhooks::{DeliveryCounters, Dispatcher, WebhookClient},
 };
 
 /// The parts of a gateway that has not started yet.
@@ -30,7 +30,7 @@ pub(super) struct OpenedGateway {
 /// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database server
 /// that does not answer.
 pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartError> {
-    let sender = Sender::new(&sender_options(settings))?;
+    let client = WebhookClient::new(&client_options(settings))?;
     let opening = Store::open(StoreOptions {
         database: database_address(settings),
         readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
@@ -44,12 +44,12 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     configure_endpoints(&store, endpoints(settings))
         .await
         .map_err(StartError::Endpoints)?;
-    let counts = webhooks::Counts::default();
+    let counters = DeliveryCounters::default();
     let dispatcher = Dispatcher::new(
         Arc::clone(&store),
-        sender,
+        client,
         dispatcher_options(settings),
-        counts.clone(),
+        counters.clone(),
     );
     let (fanout, incoming) = fanout(settings)?;
     let parts = Parts::new(
@@ -65,8 +65,8 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
                 lease: settings.presence.lease,
                 offline_grace: settings.presence.offline_grace,
             },
-            webhook_rules: webhook_rules(settings),
-            webhook_counts: counts,
+            url_policy: url_policy(settings),
+            delivery_counters: counters,
         },
     );
     Ok(OpenedGateway {

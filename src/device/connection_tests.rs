@@ -17,7 +17,7 @@ use crate::{
     fanout::Fanout,
     protocol::Limits,
     store::{DatabaseAddress, HistoryPage, Store, StoreOptions},
-    webhooks::{Counts, Rules},
+    webhooks::{DeliveryCounters, UrlPolicy},
 };
 
 struct TestGateway {
@@ -58,11 +58,11 @@ impl TestGateway {
                 instance_name: "test".to_owned(),
                 commands,
                 presence,
-                webhook_rules: Rules {
+                url_policy: UrlPolicy {
                     allow_http: false,
                     allow_private: false,
                 },
-                webhook_counts: Counts::default(),
+                delivery_counters: DeliveryCounters::default(),
             },
         );
         let options = Arc::new(DeviceOptions {

@@ -13,6 +13,7 @@ mod sentence;
 mod timestamp;
 mod vehicle;
 mod vehicle_state;
+mod webhook_message;
 
 pub use broadcast::Broadcast;
 pub use command::{
@@ -28,3 +29,4 @@ pub use vehicle::{DebugBlobInfo, Report, SessionKey, Vehicle};
 pub use vehicle_state::{
     Battery, Degrees, Latitude, Longitude, OutOfRange, ReportInterval, Running, VehicleState,
 };
+pub use webhook_message::{AttemptOutcome, DisabledReason, FailureCause, MessageState};

@@ -1,23 +1,33 @@
-//! The rules of vehicles, sessions and commands: what each write request makes of the rows that it touches.
+//! The rules of vehicles, sessions, commands and webhook delivery: what each write request makes of the rows that it
+//! touches.
 //!
 //! Pure, on domain types, so that the rules are tested without a database. The store reads (and, on a shared database,
 //! locks) the rows of a batch, makes a [`BatchState`] of them, applies the batch's requests to it in the order in which
-//! they came, and writes what changed.
+//! they came, and writes what changed. The rules of webhook delivery (`breaker`, `retry`, `delivery_queue`) work on the
+//! rows of one endpoint, message or queue.
 //!
 //! Invariants kept here: the committed logins of a vehicle get distinct, consecutive epochs, over deletion too; a
 //! session's write counts only while the record names this incarnation and this epoch; the times that a vehicle's rows
 //! are stamped with never go back. Those of commands are in `command_lifecycle`.
 
 mod batch;
+mod breaker;
 mod command_lifecycle;
 mod commands;
+mod delivery_queue;
 mod presence;
+mod retry;
 mod vehicle;
 
 pub use batch::Eviction;
 pub(crate) use batch::{BatchState, NewBlob, NewReport};
+pub(crate) use breaker::CircuitBreaker;
+pub(crate) use breaker::{BreakerSignal, OutcomeSummary};
 pub use command_lifecycle::{Claimed, CommandTransition};
 pub(crate) use commands::{CommandSet, StoredKey};
 pub use commands::{IdempotencyKey, KEY_LIFETIME, NewCommand, Submitted};
+pub(crate) use delivery_queue::{DeliveryQueue, OpenMessage, QueueOptions};
 pub use presence::{Login, LostSessions, Registered, SessionWrite, Written};
+pub(crate) use retry::MessageUpdate;
+pub use retry::RetrySchedule;
 pub(crate) use vehicle::{ChangedColumns, VehicleEntry, VehicleRecord};

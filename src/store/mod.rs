@@ -52,9 +52,9 @@ pub use tables::{
     instances::{Membership, Peer, StalledPeer},
 };
 pub use webhooks::{
-    Attempt, Claimable, Disabled, DueEndpoint, Endpoint, EndpointChange, EndpointHealth,
-    EndpointState, Message, MessageKey, MessagePage, MessageState, NewEndpoint, Outcome, Outgoing,
-    Retried, RetryStep, SecretText, Settled,
+    AttemptRecord, ClaimLimit, ClaimedKey, ClaimedMessage, DueEndpoint, Endpoint, EndpointPatch,
+    EndpointState, FinishedAttempt, MessagePage, NewEndpoint, QueueKey, RetryProgress, RetryStep,
+    SecretText, StoredMessage,
 };
 
 use clock::Clock;

@@ -13,10 +13,14 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    StoreError, clock::Clock, database::Transaction, statements::Texts, webhooks::WebhookIntent,
+    StoreError,
+    clock::Clock,
+    database::Transaction,
+    statements::Texts,
+    webhooks::{EndpointCache, FinishedAttempt, WebhookBatch},
 };
 use crate::{
-    domain::{DeviceId, IncarnationId},
+    domain::{DeviceId, IncarnationId, Timestamp},
     state::BatchState,
 };
 
@@ -67,6 +71,8 @@ pub(super) enum Phase {
     Instances,
     /// After vehicles and their histories are written.
     Histories,
+    /// After the messages about the batch's events are written, and its attempts to send messages are settled.
+    Webhooks,
 }
 
 /// The transaction of a batch, for requests with SQL of their own.
@@ -77,6 +83,12 @@ pub(super) struct BatchTransaction<'a> {
     pub(super) clock: &'a Clock,
     /// The incarnation that writes the batch.
     pub(super) incarnation: IncarnationId,
+    /// When the batch is applied.
+    pub(super) now: Timestamp,
+    /// The webhook endpoints as they were before the batch.
+    pub(super) endpoints: &'a EndpointCache,
+    /// What the batch does to webhooks.
+    pub(super) webhooks: &'a mut WebhookBatch,
 }
 
 /// The rows that requests read and write.
@@ -89,6 +101,8 @@ pub(super) struct Touched<'a> {
     pub(super) commands: Vec<Uuid>,
     /// Idempotency keys with their vehicles.
     pub(super) idempotency_keys: Vec<(&'a DeviceId, &'a str)>,
+    /// Attempts to send webhook messages, which the batch settles together.
+    pub(super) attempts: Vec<&'a FinishedAttempt>,
 }
 
 impl<'a> Touched<'a> {
@@ -123,10 +137,6 @@ pub(super) trait PendingRequest: Send {
     fn complete(self: Box<Self>);
     /// Sends an error to the caller: nothing of the request is stored.
     fn reject(self: Box<Self>, error: StoreError);
-    /// The request, if it is about webhooks.
-    fn as_webhook(&mut self) -> Option<&mut WebhookIntent> {
-        None
-    }
 }
 
 /// A request in the queue.

@@ -4,64 +4,36 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
-use super::{Counts, Lookup, Rules, Secret, SecretError, TargetError, check};
+use super::{DeliveryCounters, Resolver, Secret, SecretError, UrlPolicy, UrlPolicyError};
 use crate::{
     domain::{DeviceId, EventKinds, Timestamp},
     store::{
-        Endpoint, EndpointChange, EndpointState, Message, MessagePage, NewEndpoint, Retried,
-        RetryStep, SecretText, Store, StoreError,
+        Endpoint, EndpointPatch, EndpointState, MessagePage, NewEndpoint, RetryProgress, RetryStep,
+        SecretText, Store, StoreError, StoredMessage,
     },
 };
 
 /// How long the previous secret signs beside a new one.
-const OVERLAP: Duration = Duration::from_hours(24);
+const SECRET_OVERLAP: Duration = Duration::from_hours(24);
 
-/// What is asked for with a new endpoint.
+/// An endpoint to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointRequest {
-    /// Where messages go.
+    /// See [`Endpoint::url`].
     pub url: String,
-    /// What it is told of.
+    /// See [`Endpoint::events`].
     pub events: EventKinds,
-    /// Of which vehicles; of all if none are named.
+    /// See [`Endpoint::devices`].
     pub devices: Option<BTreeSet<DeviceId>>,
-    /// Signs its messages; one is drawn if there is none.
+    /// Signs messages; `None` to have one generated.
     pub secret: Option<SecretText>,
-    /// Whether messages of one vehicle wait for one another.
+    /// See [`Endpoint::ordered`].
     pub ordered: bool,
-    /// Whether changes that were not sent yet become one message.
+    /// See [`Endpoint::coalesce`].
     pub coalesce: bool,
 }
 
-/// What is asked for with an endpoint that is there; none stays as it is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EndpointUpdate {
-    /// Where messages go.
-    pub url: Option<String>,
-    /// What it is told of.
-    pub events: Option<EventKinds>,
-    /// Of which vehicles; `Some(None)`: of all.
-    pub devices: Option<Option<BTreeSet<DeviceId>>>,
-    /// Whether messages of one vehicle wait for one another.
-    pub ordered: Option<bool>,
-    /// Whether changes that were not sent yet become one message.
-    pub coalesce: Option<bool>,
-    /// Whether it gets anything.
-    pub enabled: Option<bool>,
-}
-
-impl EndpointUpdate {
-    /// Whether it changes more than whether the endpoint gets anything.
-    fn is_of_settings(&self) -> bool {
-        let only_switched = Self {
-            enabled: self.enabled,
-            ..Self::default()
-        };
-        *self != only_switched
-    }
-}
-
-/// Why an endpoint is not made or changed.
+/// An operation on an endpoint or a message failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// There is no endpoint with this id.
@@ -70,45 +42,54 @@ pub enum EndpointError {
     /// There is no message with this id, or its vehicle was deleted.
     #[error("the webhook has no message with this id")]
     UnknownMessage,
-    /// It is one of the settings.
+    /// The endpoint is defined in the settings.
     #[error("the webhook is one of the settings (webhooks.endpoints), and is changed there")]
     Configured,
-    /// It gets nothing.
+    /// The endpoint is disabled.
     #[error("the webhook is disabled")]
     Disabled,
-    /// There are as many as there can be.
+    /// The highest number of endpoints exists already.
     #[error("there can be 100 webhooks")]
     TooMany,
-    /// It must not go there.
+    /// The URL is not allowed.
     #[error(transparent)]
-    Target(TargetError),
-    /// The secret will not do.
+    Url(UrlPolicyError),
+    /// The secret is not valid.
     #[error(transparent)]
     Secret(SecretError),
-    /// No secret could be drawn.
+    /// No secret could be generated.
     #[error(transparent)]
     NoSecret(SecretError),
-    /// The store could not do it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether a patch changes nothing but whether the endpoint is enabled.
+fn only_switches(patch: &EndpointPatch) -> bool {
+    let only_switched = EndpointPatch {
+        enabled: patch.enabled,
+        ..EndpointPatch::default()
+    };
+    *patch == only_switched
 }
 
 /// Creates, changes and inspects webhook endpoints and their messages.
 #[derive(Debug)]
 pub struct WebhookAdmin {
     store: Arc<Store>,
-    rules: Rules,
-    counts: Counts,
+    policy: UrlPolicy,
+    counters: DeliveryCounters,
 }
 
 impl WebhookAdmin {
-    /// Administers the endpoints in `store`. `rules` bound the URLs of endpoints that are created here.
+    /// Administers the endpoints in `store`; `policy` applies to the URLs of those that are created or changed here.
     #[must_use]
-    pub fn new(store: Arc<Store>, rules: Rules, counts: Counts) -> Self {
+    pub fn new(store: Arc<Store>, policy: UrlPolicy, counters: DeliveryCounters) -> Self {
         Self {
             store,
-            rules,
-            counts,
+            policy,
+            counters,
         }
     }
 
@@ -119,8 +100,8 @@ impl WebhookAdmin {
 
     /// Delivery counters since the start of this process.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn counters(&self) -> &DeliveryCounters {
+        &self.counters
     }
 
     /// Age of the oldest pending message of an endpoint; zero if none is pending.
@@ -165,29 +146,25 @@ impl WebhookAdmin {
     pub async fn update_endpoint(
         &self,
         id: Uuid,
-        update: EndpointUpdate,
+        patch: EndpointPatch,
     ) -> Result<EndpointState, EndpointError> {
         let known = self.known_endpoint(id).await?;
-        if update == EndpointUpdate::default() {
+        if patch == EndpointPatch::default() {
             return Ok(self.store.endpoint_state(known).await?);
         }
-        if known.configured && update.is_of_settings() {
+        if known.configured && !only_switches(&patch) {
             return Err(EndpointError::Configured);
         }
-        let url = match &update.url {
+        let url = match &patch.url {
             Some(url) => Some(self.checked_url(url).await?),
             None => None,
         };
-        let change = EndpointChange {
-            url,
-            events: update.events,
-            devices: update.devices,
-            ordered: update.ordered,
-            coalesce: update.coalesce,
-            enabled: update.enabled,
-            secret: None,
-        };
-        let changed = self.changed(id, change).await?;
+        let patch = EndpointPatch { url, ..patch };
+        let changed = self
+            .store
+            .settled(self.store.change_endpoint(id, patch))
+            .await?;
+        let changed = changed.ok_or(EndpointError::Unknown)?;
         Ok(self.store.endpoint_state(changed).await?)
     }
 
@@ -197,11 +174,14 @@ impl WebhookAdmin {
             return Err(EndpointError::Configured);
         }
         let secret = Secret::generate().map_err(EndpointError::NoSecret)?;
-        let change = EndpointChange {
-            secret: Some((SecretText(secret.to_text()), OVERLAP)),
-            ..EndpointChange::default()
-        };
-        self.changed(id, change).await
+        let secret = SecretText(secret.to_text());
+        let write = self
+            .store
+            .rotate_endpoint_secret(id, secret, SECRET_OVERLAP);
+        self.store
+            .settled(write)
+            .await?
+            .ok_or(EndpointError::Unknown)
     }
 
     /// Deletes an endpoint and its messages.
@@ -218,9 +198,9 @@ impl WebhookAdmin {
     }
 
     /// Queues a `webhook.test` message.
-    pub async fn test_endpoint(&self, id: Uuid) -> Result<Message, EndpointError> {
+    pub async fn test_endpoint(&self, id: Uuid) -> Result<StoredMessage, EndpointError> {
         self.known_endpoint(id).await?;
-        let sent = self.store.settled(self.store.test_endpoint(id)).await?;
+        let sent = self.store.settled(self.store.send_test_message(id)).await?;
         let sent = sent.ok_or(EndpointError::Disabled)?;
         self.message(id, sent).await
     }
@@ -230,13 +210,17 @@ impl WebhookAdmin {
         &self,
         endpoint_id: Uuid,
         page: MessagePage,
-    ) -> Result<Vec<Message>, EndpointError> {
+    ) -> Result<Vec<StoredMessage>, EndpointError> {
         self.known_endpoint(endpoint_id).await?;
         Ok(self.store.messages(endpoint_id, page).await?)
     }
 
     /// Returns a message of an endpoint.
-    pub async fn message(&self, endpoint_id: Uuid, id: Uuid) -> Result<Message, EndpointError> {
+    pub async fn message(
+        &self,
+        endpoint_id: Uuid,
+        id: Uuid,
+    ) -> Result<StoredMessage, EndpointError> {
         let message = self.store.message(endpoint_id, id).await?;
         message.ok_or(EndpointError::UnknownMessage)
     }
@@ -246,7 +230,7 @@ impl WebhookAdmin {
         &self,
         endpoint_id: Uuid,
         id: Uuid,
-    ) -> Result<Message, EndpointError> {
+    ) -> Result<StoredMessage, EndpointError> {
         self.known_endpoint(endpoint_id).await?;
         let retried = self
             .store
@@ -273,7 +257,7 @@ impl WebhookAdmin {
                 after,
             };
             let some = self.store.retry_failed_messages(endpoint_id, step);
-            let Retried { messages, last } = self.store.settled(some).await?;
+            let RetryProgress { messages, last } = self.store.settled(some).await?;
             all += messages;
             if last.is_none() {
                 return Ok(all);
@@ -287,19 +271,11 @@ impl WebhookAdmin {
         known.ok_or(EndpointError::Unknown)
     }
 
-    async fn changed(&self, id: Uuid, change: EndpointChange) -> Result<Endpoint, EndpointError> {
-        let changed = self
-            .store
-            .settled(self.store.change_endpoint(id, change))
-            .await?;
-        changed.ok_or(EndpointError::Unknown)
-    }
-
     /// Applies the URL policy and returns the normalized URL. A host name that does not resolve yet is accepted.
     async fn checked_url(&self, url: &str) -> Result<String, EndpointError> {
-        let target = check(url, self.rules).map_err(EndpointError::Target)?;
-        let allowed = target.check_addresses(&Lookup::system()).await;
-        allowed.map_err(EndpointError::Target)?;
-        Ok(target.as_str().to_owned())
+        let url = self.policy.check(url).map_err(EndpointError::Url)?;
+        let checked = url.check_host(&Resolver::system()).await;
+        checked.map_err(EndpointError::Url)?;
+        Ok(url.as_str().to_owned())
     }
 }

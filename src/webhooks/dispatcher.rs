@@ -1,251 +1,245 @@
-//! Sends what is due: claims lanes, sends their messages, notes what came of it.
+//! Dispatcher: claims delivery queues that are due, sends their messages and settles the attempts.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Attempt, Counts, Delivery, Outcome, Secret, SecretError, Sender};
-use crate::store::{self, Claimable, Endpoint, Outgoing, Settled, Store, StoreError};
+use super::{
+    DeliveryAttempt, DeliveryCounters, Secret, SecretError, WebhookClient, WebhookRequest,
+    in_flight::InFlight,
+};
+use crate::{
+    domain::{AttemptOutcome, FailureCause},
+    state::RetrySchedule,
+    store::{ClaimLimit, ClaimedMessage, Endpoint, FinishedAttempt, Store, StoreError},
+};
 
-/// Messages of one lane that are sent in a row before others have their turn.
-const IN_A_ROW: usize = 16;
-/// How often it is looked what became due by time, or was left by another instance.
-const LOOK: Duration = Duration::from_secs(1);
-/// The shortest time between two claims that found nothing: somebody else may be at it.
-const BREATH: Duration = Duration::from_millis(50);
-/// How often it is looked at most: what became due shortly after is found with it.
-const PACE: Duration = Duration::from_millis(10);
-/// How much longer than an attempt a claim lasts: for what came of it to be stored.
+/// Messages of one queue that are sent in a row before other queues have their turn.
+const MESSAGES_IN_A_ROW: usize = 16;
+/// How often the dispatcher looks for queues that became due by time, or whose claim by another instance has ended.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a claim that found nothing: another instance may be claiming the same queues.
+const EMPTY_CLAIM_PAUSE: Duration = Duration::from_millis(50);
+/// The shortest time between two claims: what becomes due within it is claimed together.
+const CLAIM_INTERVAL: Duration = Duration::from_millis(10);
+/// How much longer than an attempt a claim lasts, so that its outcome can be stored.
 const CLAIM_SLACK: Duration = Duration::from_secs(5);
-/// The pause between two tries to store what came of a message.
+/// The pause between two tries to store an outcome.
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
-/// An attempt comes this much earlier or later than planned, in hundredths, so that not everybody comes at once.
-const JITTER: f64 = 10.0;
 
-/// How messages are sent.
+const MILLIS_PER_SECOND: i64 = 1_000;
+
+/// Options of a [`Dispatcher`].
 #[derive(Debug, Clone)]
 pub struct DispatcherOptions {
-    /// When a message is sent: after each of these times, until it is delivered.
-    pub schedule: Vec<Duration>,
+    /// When a message is sent again.
+    pub schedule: RetrySchedule,
     /// An endpoint that fails for so long is disabled.
     pub disable_after: Duration,
-    /// Messages on their way to one endpoint at once.
+    /// Messages in flight to one endpoint at most.
     pub concurrency: usize,
-    /// The longest an endpoint may take.
+    /// Bounds an attempt.
     pub timeout: Duration,
 }
 
-/// Sends what is due.
+/// Sends messages that are due.
 #[derive(Debug)]
 pub struct Dispatcher {
     store: Arc<Store>,
-    sender: Sender,
+    client: WebhookClient,
     options: DispatcherOptions,
-    counts: Counts,
-    /// Endpoints whose last attempt failed, so that it is told once.
+    counters: DeliveryCounters,
+    /// Endpoints whose last attempt failed, so that a failure is logged once. Written by the delivery tasks.
     failing: Mutex<HashSet<Uuid>>,
 }
 
 impl Dispatcher {
-    /// Sends nothing yet.
+    /// Creates a dispatcher. It does nothing until it runs.
     #[must_use]
     pub fn new(
         store: Arc<Store>,
-        sender: Sender,
+        client: WebhookClient,
         options: DispatcherOptions,
-        counts: Counts,
+        counters: DeliveryCounters,
     ) -> Self {
         Self {
             store,
-            sender,
+            client,
             options,
-            counts,
+            counters,
             failing: Mutex::default(),
         }
     }
 
-    /// Sends what is due until it is told to stop, and then ends what is on its way.
+    /// Sends messages until `stop` is cancelled, and then waits for those in flight.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut lanes = JoinSet::new();
-        let mut busy: HashMap<Uuid, usize> = HashMap::new();
+        let mut in_flight = InFlight::default();
         while !stop.is_cancelled() {
-            let looked = Instant::now();
-            let pause = match self.claim(&busy).await {
-                Ok(Claimed { messages, pause }) => {
-                    for outgoing in messages {
-                        *busy.entry(outgoing.key.endpoint_id).or_default() += 1;
-                        lanes.spawn(Arc::clone(&self).work(outgoing, looked, stop.clone()));
+            let started = Instant::now();
+            let pause = match self.claim(&in_flight).await {
+                Ok(claim) => {
+                    for message in claim.messages {
+                        let endpoint_id = message.key.queue.endpoint_id;
+                        let task = Arc::clone(&self).deliver(message, started, stop.clone());
+                        in_flight.spawn(endpoint_id, task);
                     }
-                    pause
+                    claim.pause
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "cannot look what webhooks are due");
-                    LOOK
+                    tracing::debug!(%error, "due webhooks cannot be claimed");
+                    POLL_INTERVAL
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.store.webhooks_due() => {}
                 () = sleep(pause) => {}
-                Some(done) = lanes.join_next() => free(&mut busy, done),
+                Some(()) = in_flight.next_ended() => {}
             }
-            // Whatever happens meanwhile is found by one look.
-            let _stopped = stop.run_until_cancelled(sleep_until(looked + PACE)).await;
-            while let Some(done) = lanes.try_join_next() {
-                free(&mut busy, done);
-            }
+            let next = sleep_until(started + CLAIM_INTERVAL);
+            let _stopped = stop.run_until_cancelled(next).await;
+            in_flight.remove_ended();
         }
-        while lanes.join_next().await.is_some() {}
+        while in_flight.next_ended().await.is_some() {}
     }
 
-    /// Claims what is due, as far as there is room for it, and tells when to look again.
-    async fn claim(&self, busy: &HashMap<Uuid, usize>) -> Result<Claimed, StoreError> {
+    /// Claims messages that are due, as many as may be in flight.
+    async fn claim(&self, in_flight: &InFlight) -> Result<ClaimResult, StoreError> {
         let now = self.store.now();
-        let mut pause = LOOK;
-        let mut wanted = Vec::new();
+        let mut pause = POLL_INTERVAL;
+        let mut limits = Vec::new();
         for endpoint in self.store.due_endpoints().await? {
-            let under_way = busy.get(&endpoint.id).copied().unwrap_or(0);
-            let most = if endpoint.fails {
+            let limit = if endpoint.only_probe {
                 1
             } else {
                 self.options.concurrency
             };
-            let room = most.saturating_sub(under_way);
-            if room == 0 {
+            let free = limit.saturating_sub(in_flight.count(endpoint.id));
+            if free == 0 {
                 continue;
             }
             if endpoint.due > now {
                 pause = pause.min(endpoint.due.since(now));
                 continue;
             }
-            wanted.push(Claimable {
+            limits.push(ClaimLimit {
                 endpoint_id: endpoint.id,
-                lanes: room as u64,
+                queues: free as u64,
             });
         }
-        if wanted.is_empty() {
+        if limits.is_empty() {
             let messages = Vec::new();
-            return Ok(Claimed { messages, pause });
+            return Ok(ClaimResult { messages, pause });
         }
-        let messages = self.store.claim_messages(wanted, self.lasts()).await?;
-        // If there was more than room for, the next that ends makes room.
-        let pause = if messages.is_empty() { BREATH } else { pause };
-        Ok(Claimed { messages, pause })
+        let lasts = self.claim_duration();
+        let messages = self.store.claim_messages(limits, lasts).await?;
+        // If more is due than may be in flight, the next task that ends has it claimed.
+        let pause = if messages.is_empty() {
+            EMPTY_CLAIM_PAUSE
+        } else {
+            pause
+        };
+        Ok(ClaimResult { messages, pause })
     }
 
-    fn lasts(&self) -> Duration {
+    fn claim_duration(&self) -> Duration {
         self.options.timeout + CLAIM_SLACK
     }
 
-    /// Sends messages of a lane, one after the other. Returns to whom.
-    async fn work(
+    /// Sends messages of a queue, one after the other.
+    async fn deliver(
         self: Arc<Self>,
-        first: Outgoing,
-        claimed: Instant,
+        first: ClaimedMessage,
+        claimed_at: Instant,
         stop: CancellationToken,
-    ) -> Uuid {
-        let endpoint_id = first.key.endpoint_id;
-        // If the commit of the claim took too long, somebody else may claim it while it is on its way.
-        let mut next = Some(first).filter(|_| claimed.elapsed() < CLAIM_SLACK);
-        let mut left = IN_A_ROW;
-        while let Some(outgoing) = next {
+    ) {
+        // If the commit took too long, the claim may end and another instance may send the message during the attempt.
+        let mut next = Some(first).filter(|_| claimed_at.elapsed() < CLAIM_SLACK);
+        let mut left = MESSAGES_IN_A_ROW;
+        while let Some(message) = next {
             left -= 1;
-            let attempt = match self.delivery(&outgoing) {
-                Ok(delivery) => self.sender.send(&delivery).await,
-                Err(error) => unsendable(&error),
+            let attempt = match self.request(&message) {
+                Ok(request) => self.client.send(&request).await,
+                Err(error) => {
+                    let error = format!("its secret cannot be used: {error}");
+                    DeliveryAttempt::unanswered(FailureCause::Endpoint, error, Duration::ZERO)
+                }
             };
-            self.counts.add(&attempt);
-            self.tell(&outgoing.endpoint, &attempt);
-            let go_on = left > 0 && !stop.is_cancelled();
-            let settled = self.settled(outgoing, attempt, go_on);
-            next = self.settle(settled).await;
+            self.counters.count(&attempt.outcome);
+            self.log(&message.endpoint, &attempt);
+            let goes_on = left > 0 && !stop.is_cancelled();
+            let finished = self.finished(message, attempt, goes_on);
+            next = self.settle(finished).await;
         }
-        endpoint_id
     }
 
-    fn delivery(&self, outgoing: &Outgoing) -> Result<Delivery, SecretError> {
+    fn request(&self, message: &ClaimedMessage) -> Result<WebhookRequest, SecretError> {
         let now = self.store.now();
-        let endpoint = &outgoing.endpoint;
+        let endpoint = &message.endpoint;
         let previous = endpoint.previous_secret.as_ref();
         let previous = previous.filter(|(_, until)| now < *until);
-        Ok(Delivery {
+        Ok(WebhookRequest {
             url: endpoint.url.clone(),
             trusted: endpoint.configured,
-            id: outgoing.key.id.to_string(),
-            timestamp: now.as_millis().div_euclid(1000),
-            body: Bytes::from(outgoing.body.clone()),
+            id: message.key.id.to_string(),
+            timestamp: now.as_millis().div_euclid(MILLIS_PER_SECOND),
+            body: Bytes::from(message.body.clone()),
             secret: Secret::parse(&endpoint.secret.0)?,
-            old_secret: previous
+            previous_secret: previous
                 .map(|(secret, _)| Secret::parse(&secret.0))
                 .transpose()?,
         })
     }
 
-    fn settled(&self, outgoing: Outgoing, attempt: Attempt, go_on: bool) -> Settled {
-        let error = match &attempt.outcome {
-            Outcome::Delivered => None,
-            Outcome::Gone => Some("answered 410: it wants no messages any more".to_owned()),
-            Outcome::Failed { error, .. } => Some(error.clone()),
+    /// Plans what follows from an attempt.
+    fn finished(
+        &self,
+        message: ClaimedMessage,
+        attempt: DeliveryAttempt,
+        goes_on: bool,
+    ) -> FinishedAttempt {
+        let retry_in = match attempt.outcome {
+            AttemptOutcome::Failed { retry_after, .. } => {
+                let schedule = &self.options.schedule;
+                schedule.delay_after(message.attempts, retry_after, fastrand::f64())
+            }
+            AttemptOutcome::Delivered | AttemptOutcome::Gone => None,
         };
-        let tries = usize::try_from(outgoing.attempts).unwrap_or(usize::MAX);
-        let outcome = match attempt.outcome {
-            Outcome::Delivered => store::Outcome::Delivered,
-            Outcome::Gone => store::Outcome::Gone,
-            Outcome::Failed {
-                retry_after: pause,
-                is_endpoint,
-                ..
-            } => match self.options.schedule.get(tries.saturating_add(1)) {
-                Some(after) => store::Outcome::Again {
-                    after: jittered(*after).max(pause.unwrap_or_default()),
-                    is_endpoint,
-                    pause,
-                },
-                None => store::Outcome::GivenUp { is_endpoint, pause },
-            },
-        };
-        // One that was sent before its time is not.
-        if matches!(outcome, store::Outcome::GivenUp { .. }) && !outgoing.is_early {
-            self.counts.given_up.inc();
+        let is_given_up = attempt.outcome.is_failure() && retry_in.is_none();
+        // A message that was sent before its time keeps its attempts.
+        if is_given_up && !message.is_early {
+            self.counters.given_up.inc();
         }
-        Settled {
-            key: outgoing.key,
-            endpoint: outgoing.endpoint,
-            is_early: outgoing.is_early,
-            outcome,
-            attempt: store::Attempt {
-                status: attempt.status,
-                took: Some(attempt.took),
-                answer: Some(attempt.answer).filter(|answer| !answer.is_empty()),
-                error,
-            },
-            go_on: go_on.then(|| self.lasts()),
+        FinishedAttempt {
+            key: message.key,
+            endpoint: message.endpoint,
+            is_early: message.is_early,
+            outcome: attempt.outcome,
+            retry_in,
+            record: attempt.record,
+            claim_next: goes_on.then(|| self.claim_duration()),
+            disable_after: self.options.disable_after,
         }
     }
 
-    /// Stores what came of a message, for as long as nobody else has a right to send it; returns the next one.
-    async fn settle(&self, settled: Settled) -> Option<Outgoing> {
+    /// Stores an outcome, as long as the claim lasts, and returns the next message of the queue.
+    async fn settle(&self, attempt: FinishedAttempt) -> Option<ClaimedMessage> {
         let deadline = Instant::now() + CLAIM_SLACK;
         loop {
-            let ticket = self
-                .store
-                .settle_message(settled.clone(), self.options.disable_after);
+            let write = self.store.settle_attempt(attempt.clone());
             let left = deadline.saturating_duration_since(Instant::now());
-            match timeout(left, ticket).await {
+            match timeout(left, write).await {
                 Ok(Ok(next)) => return next,
                 Ok(Err(StoreError::Unavailable | StoreError::Fenced)) => sleep(SETTLE_PAUSE).await,
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "what came of a message is not stored; it is sent again");
+                    tracing::debug!(%error, "outcome not stored: the message will be sent again");
                     return None;
                 }
                 Err(_elapsed) => return None,
@@ -254,61 +248,29 @@ impl Dispatcher {
     }
 
     /// Logs the first failure of an endpoint, and the first success after it.
-    fn tell(&self, endpoint: &Endpoint, attempt: &Attempt) {
+    fn log(&self, endpoint: &Endpoint, attempt: &DeliveryAttempt) {
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         match &attempt.outcome {
-            Outcome::Delivered => {
+            AttemptOutcome::Delivered => {
                 if failing.remove(&endpoint.id) {
                     tracing::info!(id = %endpoint.id, "webhook works again");
                 }
             }
-            Outcome::Gone => {}
-            Outcome::Failed { error, .. } => {
+            AttemptOutcome::Gone => {}
+            AttemptOutcome::Failed { .. } => {
+                let error = attempt.record.error.as_deref().unwrap_or_default();
                 if failing.insert(endpoint.id) {
-                    tracing::warn!(id = %endpoint.id, %error, "webhook fails; messages wait and are sent again");
+                    tracing::warn!(id = %endpoint.id, error, "webhook fails; messages wait and are sent again");
                 } else {
-                    tracing::debug!(id = %endpoint.id, %error, "webhook still fails");
+                    tracing::debug!(id = %endpoint.id, error, "webhook still fails");
                 }
             }
         }
     }
 }
 
-/// What was claimed, and when to look again.
-struct Claimed {
-    messages: Vec<Outgoing>,
+/// What was claimed, and the pause until the next claim.
+struct ClaimResult {
+    messages: Vec<ClaimedMessage>,
     pause: Duration,
-}
-
-fn free(busy: &mut HashMap<Uuid, usize>, done: Result<Uuid, tokio::task::JoinError>) {
-    match done {
-        Ok(endpoint_id) => {
-            if let Some(count) = busy.get_mut(&endpoint_id) {
-                *count = count.saturating_sub(1);
-            }
-        }
-        // It would hold its room for ever; the others are counted again as they end.
-        Err(error) => {
-            tracing::error!(%error, "a delivery ended badly");
-            busy.clear();
-        }
-    }
-}
-
-fn unsendable(error: &SecretError) -> Attempt {
-    Attempt {
-        outcome: Outcome::Failed {
-            retry_after: None,
-            is_endpoint: true,
-            error: format!("its secret cannot be used: {error}"),
-        },
-        status: None,
-        took: Duration::ZERO,
-        answer: String::new(),
-    }
-}
-
-fn jittered(time: Duration) -> Duration {
-    let hundredths = (fastrand::f64() * 2.0 - 1.0) * JITTER;
-    time.mul_f64(1.0 + hundredths / 100.0)
 }

@@ -1,37 +1,42 @@
-//! Telling the software of a fleet what happened: signing a message, judging where it may go, and sending it.
+//! Webhooks: administration of endpoints, and delivery of messages to them.
 //!
-//! `secret` and `signature` make a message one that its receiver can check. `addresses` judges an address, `target` a
-//! URL, and `lookup` what a name resolves to, also in the moment of connecting. `sender` makes one attempt: `tls` says
-//! whom it believes, `answer` what it makes of what comes back, `trouble` why nothing did. When to try again, and what
-//! becomes of an endpoint, is the store's and the `dispatcher`'s, which sends what the store says is due, and `counts` what became of all of them.
+//! `admin` is what the API offers. `dispatcher` claims messages that are due and sends them with `client`; `in_flight` keeps
+//! its concurrency limit, `counters` what it has done. `secret` and `signing` make a message verifiable. `url_policy`,
+//! `ip_policy` and `resolver` decide where messages may go, also at the moment of connecting. `tls` says which certificates
+//! are trusted, `response` what a response means, `transport_error` why there is none.
+//!
+//! When a message is sent again, and when an endpoint is left alone, are rules of [`state`](crate::state).
 
-mod addresses;
 mod admin;
-mod answer;
-mod counts;
+mod client;
+mod counters;
 mod dispatcher;
-mod lookup;
+mod in_flight;
+mod ip_policy;
+mod resolver;
+mod response;
 mod secret;
-mod sender;
-mod signature;
-mod target;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod trouble;
+mod transport_error;
+mod url_policy;
 
-// What the API needs of the store: it sees the rest of the gateway through here.
+// What the API and the wiring need of the parts below.
+pub use crate::state::RetrySchedule;
 pub use crate::store::{
-    Disabled, Endpoint, EndpointHealth, EndpointState, Message, MessagePage, MessageState,
-    SecretText,
+    Endpoint, EndpointPatch, EndpointState, MessagePage, SecretText, StoredMessage,
 };
-pub use addresses::is_allowed;
-pub use admin::{EndpointError, EndpointRequest, EndpointUpdate, WebhookAdmin};
-pub use answer::Outcome;
-pub use counts::Counts;
+pub use admin::{EndpointError, EndpointRequest, WebhookAdmin};
+pub use client::{
+    DeliveryAttempt, WebhookClient, WebhookClientError, WebhookClientOptions, WebhookRequest,
+};
+pub use counters::DeliveryCounters;
 pub use dispatcher::{Dispatcher, DispatcherOptions};
-pub use lookup::Lookup;
+pub use ip_policy::is_allowed;
+pub use resolver::{ForbiddenName, Resolver};
 pub use secret::{Secret, SecretError};
-pub use sender::{Attempt, Delivery, Sender, SenderError, SenderOptions};
-pub use signature::{ID, SIGNATURE, TIMESTAMP};
-pub use target::{Rules, Target, TargetError, check};
+pub use signing::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
+pub use tls::TlsConfigError;
+pub use url_policy::{AllowedUrl, UrlPolicy, UrlPolicyError};

@@ -1,4 +1,7 @@
-//! What a receiver and the gateway both know, and nobody else.
+//! Secrets of endpoints, which sign their messages (Standard Webhooks 1.0.0).
+//!
+//! Signed here and not by the crate `standardwebhooks`: that would replace three lines with an HMAC and a base64 of its own
+//! beside those that are linked already, and the tests check our signatures against it as an independent implementation.
 
 use std::fmt;
 
@@ -6,32 +9,33 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// How a secret begins, so that it is known for one wherever it is found (Standard Webhooks 1.0.0).
+/// Begins every secret, so that leaked ones are recognized.
 const PREFIX: &str = "whsec_";
-/// What Standard Webhooks allows.
-const SHORTEST: usize = 24;
-const LONGEST: usize = 64;
-/// What is drawn: as long as what HMAC-SHA256 makes of it.
-const DRAWN: usize = 32;
+/// The shortest key that Standard Webhooks allows, in bytes.
+const MIN_BYTES: usize = 24;
+/// The longest key that Standard Webhooks allows, in bytes.
+const MAX_BYTES: usize = 64;
+/// The length of a generated key, in bytes: that of the output of HMAC-SHA256.
+const GENERATED_BYTES: usize = 32;
 
-/// The key by which an endpoint's messages are signed. It shows itself to nobody but who asks for its text.
+/// Key that signs an endpoint's messages. Its `Debug` output does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
-/// Why there is no secret. What was written is not told.
+/// A secret is not valid, or cannot be generated. The text does not repeat the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It may be anything.
+    /// The prefix is missing.
     #[error("a secret begins with \"{PREFIX}\"")]
     Prefix,
-    /// What follows the prefix cannot be read.
+    /// The rest is not base64.
     #[error("what follows \"{PREFIX}\" is not base64 (of the standard alphabet, with padding)")]
     Base64,
-    /// Too short is guessed, too long is no better.
-    #[error("a secret has {SHORTEST} to {LONGEST} bytes, and this one {0}")]
+    /// The key is too short or too long.
+    #[error("a secret has {MIN_BYTES} to {MAX_BYTES} bytes, and this one {0}")]
     Length(usize),
-    /// The operating system gave nothing to make one of.
-    #[error("the operating system gives no random bytes: {0}")]
+    /// The operating system provides no random bytes.
+    #[error("the operating system provides no random bytes: {0}")]
     NoRandomness(getrandom::Error),
 }
 
@@ -39,30 +43,30 @@ impl Secret {
     /// Reads `whsec_` and the base64 of 24 to 64 bytes.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
         let encoded = text.strip_prefix(PREFIX).ok_or(SecretError::Prefix)?;
-        // The error of the library would name a byte of it.
+        // The error of the library would show a byte of the secret.
         let bytes = BASE64_STANDARD
             .decode(encoded)
             .map_err(|_named| SecretError::Base64)?;
-        if !(SHORTEST..=LONGEST).contains(&bytes.len()) {
+        if !(MIN_BYTES..=MAX_BYTES).contains(&bytes.len()) {
             return Err(SecretError::Length(bytes.len()));
         }
         Ok(Self(bytes))
     }
 
-    /// Draws a new one from the operating system.
+    /// Generates a secret from random bytes of the operating system.
     pub fn generate() -> Result<Self, SecretError> {
-        let mut bytes = vec![0; DRAWN];
+        let mut bytes = vec![0; GENERATED_BYTES];
         getrandom::fill(&mut bytes).map_err(SecretError::NoRandomness)?;
         Ok(Self(bytes))
     }
 
-    /// How it is told, once, to whoever has to know it, and how it is kept. Not for logs.
+    /// The text form, for the response that shows it once and for the database. Not for logs.
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("{PREFIX}{}", BASE64_STANDARD.encode(&self.0))
     }
 
-    /// The signature of a message: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
+    /// Returns the signature of a message: `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
     pub(super) fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -87,19 +91,19 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_has_24_to_64_bytes_and_is_told_as_it_was_read() {
+    fn a_secret_has_24_to_64_bytes_and_keeps_its_text() {
         for count in [24, 25, 32, 64] {
             let text = of_bytes(count);
             assert_eq!(Secret::parse(&text).unwrap().to_text(), text);
         }
         for count in [0, 23, 65] {
             let refused = Secret::parse(&of_bytes(count));
-            assert!(matches!(refused, Err(SecretError::Length(told)) if told == count));
+            assert!(matches!(refused, Err(SecretError::Length(length)) if length == count));
         }
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_without_being_repeated() {
+    fn an_invalid_secret_is_refused_without_being_repeated() {
         let valid = of_bytes(32);
         let bare = valid.strip_prefix(PREFIX).unwrap();
         assert!(matches!(Secret::parse(bare), Err(SecretError::Prefix)));
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn every_generated_secret_is_another_one_of_32_bytes() {
+    fn generated_secrets_are_distinct_and_have_32_bytes() {
         let one = Secret::generate().unwrap();
         let other = Secret::generate().unwrap();
         assert_ne!(one, other);
@@ -132,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_signed_as_the_reference_library_signs_it() {
+    fn the_signature_equals_that_of_the_reference_library() {
         // From the tests of that library, in all its languages.
         let secret = Secret::parse("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
         let body = br#"{"email":"test@example.com","username":"test_user"}"#;

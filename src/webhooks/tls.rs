@@ -1,23 +1,38 @@
-//! Whom https believes.
+//! TLS client configuration of webhooks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use super::SenderError;
 use crate::tls;
 
-/// Believes whom all believe, and those in the file.
-pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, SenderError> {
-    let own = ca_file.map_or(Ok(Vec::new()), read)?;
-    tls::client(own).map_err(SenderError::Tls)
+/// TLS cannot be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsConfigError {
+    /// The certificate authorities cannot be read.
+    #[error("cannot read authorities from {}: {reason}", file.display())]
+    CaFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The TLS library refuses the configuration.
+    #[error("cannot set up TLS: {0}")]
+    Setup(rustls::Error),
 }
 
-fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, SenderError> {
-    let broken = |reason: String| SenderError::CaFile {
+/// Trusts the roots that the whole gateway trusts, and the certificate authorities in the file (PEM).
+pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, TlsConfigError> {
+    let additional = ca_file.map_or(Ok(Vec::new()), read)?;
+    tls::client(additional).map_err(TlsConfigError::Setup)
+}
+
+fn read(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let broken = |reason: String| TlsConfigError::CaFile {
         file: file.to_owned(),
         reason,
     };
@@ -43,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_authorities_that_holds_none_is_an_error_that_names_it() {
+    fn a_file_without_certificates_is_an_error_that_names_it() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"nothing of the kind\n").unwrap();
         let missing = file.path().with_extension("missing");

@@ -64,7 +64,7 @@ impl From<EndpointError> for Problem {
             EndpointError::Configured => Self::new(ProblemKind::WebhookConfigured),
             EndpointError::Disabled => Self::new(ProblemKind::WebhookDisabled),
             EndpointError::TooMany => Self::new(ProblemKind::TooManyWebhooks),
-            EndpointError::Target(error) => Self::invalid_field("/url", error.to_string()),
+            EndpointError::Url(error) => Self::invalid_field("/url", error.to_string()),
             EndpointError::Secret(error) => Self::invalid_field("/secret", error.to_string()),
             EndpointError::NoSecret(error) => internal(&error),
             EndpointError::Store(error) => error.into(),

@@ -62,7 +62,7 @@ async fn get_metrics(State(state): State<Arc<ApiState>>) -> Result<MetricsText, 
         "Device connections of this instance, logged in or not",
         connections,
     );
-    let counts = state.webhooks.counts();
+    let counts = state.webhooks.counters();
     for (name, help, counter) in [
         (
             "webhook_attempts_delivered",

@@ -31,7 +31,7 @@ use crate::{
     fanout::Fanout,
     sessions::ConnectionHandle,
     store::{DatabaseAddress, Store, StoreOptions},
-    webhooks::{Counts, Rules},
+    webhooks::{DeliveryCounters, UrlPolicy},
 };
 
 const OPTIONS: HttpOptions = HttpOptions {
@@ -127,11 +127,11 @@ impl Api {
                     lease: Duration::from_secs(15),
                     offline_grace: Duration::from_secs(10),
                 },
-                webhook_rules: Rules {
+                url_policy: UrlPolicy {
                     allow_http: false,
                     allow_private: false,
                 },
-                webhook_counts: Counts::default(),
+                delivery_counters: DeliveryCounters::default(),
             },
         );
         Self {

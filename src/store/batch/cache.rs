@@ -10,7 +10,7 @@ use crate::{
     store::{
         database::{Transaction, unless_changed_by_others},
         statements::Texts,
-        webhooks::KnownEndpoints,
+        webhooks::EndpointCache,
     },
 };
 
@@ -24,7 +24,7 @@ pub(in crate::store) struct BatchCache {
     /// Others may write to this database at any time: no vehicle is kept.
     pub(super) is_shared: bool,
     pub(super) texts: Texts,
-    pub(in crate::store) endpoints: KnownEndpoints,
+    pub(in crate::store) endpoints: EndpointCache,
 }
 
 impl BatchCache {

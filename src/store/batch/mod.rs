@@ -20,7 +20,7 @@ use super::{
     database::Transaction,
     error::CommitError,
     tables::{commands, debug_blobs, instances, reports, vehicles},
-    webhooks::{self, Happened, WebhookEffects},
+    webhooks::{self, BatchEvents, WebhookBatch, WebhookEffects},
     write_request::{BatchTransaction, PendingRequest, Phase, QueuedWrite, Touched},
 };
 use crate::{
@@ -116,13 +116,16 @@ async fn prepare(
     let mut endpoint_set = None;
     if !is_file {
         endpoint_set = Some(instances::renew(db, incarnation, number.number).await?);
-        let context = BatchTransaction {
+        let mut context = BatchTransaction {
             db,
             texts: &mut cache.texts,
             clock,
             incarnation,
+            now: clock.now(),
+            endpoints: &cache.endpoints,
+            webhooks: &mut WebhookBatch::default(),
         };
-        execute(Phase::Instances, batch, context).await?;
+        execute(Phase::Instances, batch, &mut context).await?;
     }
     cache.check(db).await?;
     // A batch that only renews the incarnation causes no events.
@@ -131,7 +134,7 @@ async fn prepare(
     }
     let vehicles = read_vehicles(db, cache, batch).await?;
     let commands = commands::read(db, &Touched::by(due(batch))).await?;
-    let subscribed = cache.endpoints.wanted();
+    let subscribed = cache.endpoints.subscribed();
     let mut state = BatchState::new(incarnation, clock.now(), vehicles, commands, subscribed);
     for queued in batch.iter_mut().filter(|queued| !queued.deferred) {
         queued.request.apply(&mut state);
@@ -205,27 +208,33 @@ async fn write(
     reports::write(db, texts, &reports).await?;
     debug_blobs::write(db, blobs, &mut events).await?;
     commands::write(db, texts, &commands).await?;
-    let context = BatchTransaction {
+    let mut webhooks = WebhookBatch::default();
+    let mut context = BatchTransaction {
         db,
         texts,
         clock,
         incarnation,
+        now,
+        endpoints: &cache.endpoints,
+        webhooks: &mut webhooks,
     };
-    execute(Phase::Histories, batch, context).await?;
-    let happened = Happened {
+    execute(Phase::Histories, batch, &mut context).await?;
+    let happened = BatchEvents {
         events: events.into_iter().flatten().collect(),
         deleted,
         now,
     };
-    let texts = &mut cache.texts;
-    let webhooks = webhooks::write(db, texts, &cache.endpoints, &happened, batch).await?;
-    if webhooks.endpoints_changed {
+    let attempts = Touched::by(due(batch)).attempts;
+    *context.webhooks =
+        webhooks::deliver(db, context.texts, context.endpoints, &happened, &attempts).await?;
+    execute(Phase::Webhooks, batch, &mut context).await?;
+    if webhooks.effects.endpoints_changed {
         cache.endpoints.clear();
     }
     let effects = SideEffects {
         finished,
         evictions,
-        webhooks,
+        webhooks: webhooks.effects,
     };
     Ok((vehicles, effects))
 }
@@ -234,11 +243,11 @@ async fn write(
 async fn execute(
     phase: Phase,
     batch: &mut [QueuedWrite],
-    mut transaction: BatchTransaction<'_>,
+    transaction: &mut BatchTransaction<'_>,
 ) -> Result<(), DbErr> {
     for queued in batch {
         if queued.request.phase() == Some(phase) {
-            queued.request.execute(&mut transaction).await?;
+            queued.request.execute(transaction).await?;
         }
     }
     Ok(())

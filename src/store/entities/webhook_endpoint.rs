@@ -1,4 +1,4 @@
-//! A row of `webhook_endpoints`: where messages go, and how that fares.
+//! A row of `webhook_endpoints`: where messages go, and the circuit breaker.
 
 use sea_orm::entity::prelude::*;
 
@@ -13,23 +13,23 @@ pub(crate) struct Model {
     /// A JSON array of device ids; NULL is all vehicles.
     pub(crate) devices: Option<String>,
     pub(crate) secret: String,
-    /// Signs beside `secret` until then.
+    /// Signs messages as well, until `previous_until`.
     pub(crate) previous_secret: Option<String>,
     pub(crate) previous_until: Option<i64>,
     pub(crate) ordered: bool,
     pub(crate) coalesce: bool,
-    /// Made by settings, and changed there.
+    /// Defined in the settings, and changed only there.
     pub(crate) configured: bool,
     pub(crate) disabled_at: Option<i64>,
     pub(crate) disabled_reason: Option<String>,
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
-    /// Failures since the last success.
+    /// Consecutive failures, see [`CircuitBreaker`](crate::state::CircuitBreaker).
     pub(crate) failures: i32,
     pub(crate) failing_since: Option<i64>,
     pub(crate) paused_until: Option<i64>,
     pub(crate) last_error: Option<String>,
-    /// It is gone, and its lanes and messages are about to be.
+    /// Deleted; its queues and messages are purged in steps.
     pub(crate) deleted_at: Option<i64>,
 }
 

@@ -1,4 +1,4 @@
-//! A row of `webhook_lanes`: what one vehicle still has to tell one endpoint.
+//! A row of `webhook_lanes`: a delivery queue.
 
 use sea_orm::entity::prelude::*;
 
@@ -8,20 +8,21 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) endpoint_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
+    /// Empty: the queue of test messages.
     pub(crate) device_id: String,
     pub(crate) last_sequence: i64,
-    /// Messages up to this one are of a deleted life of the vehicle.
+    /// Messages up to this one were dropped when the vehicle was deleted.
     pub(crate) dropped_through: i64,
     /// Messages that are neither delivered nor failed nor dropped.
     pub(crate) pending: i64,
-    /// From when on the next may be sent; while it is claimed, when the claim is over. NULL: nothing is pending.
+    /// From when on the next may be sent; while the queue is claimed, when the claim ends. NULL: nothing is pending.
     pub(crate) due: Option<i64>,
-    /// It waits for its endpoint, not for its message.
+    /// The queue waits for its endpoint to recover.
     pub(crate) blocked: bool,
     pub(crate) claim: Option<String>,
-    /// The newest message, while another change may still be put into it.
+    /// The newest message, while another change may still be merged into it.
     pub(crate) open_message: Option<String>,
-    /// What that one says that changed.
+    /// The changes that it reports, one bit for each kind of event.
     pub(crate) open_changed: i16,
 }
 

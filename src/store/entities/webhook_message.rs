@@ -11,11 +11,11 @@ pub(crate) struct Model {
     pub(crate) device_id: String,
     pub(crate) sequence: i64,
     pub(crate) kind: String,
-    /// [`PENDING`], [`DELIVERED`] or [`FAILED`].
+    /// A [`MessageState`](crate::domain::MessageState).
     pub(crate) state: i16,
     pub(crate) body: String,
     pub(crate) created_at: i64,
-    /// When it is sent next.
+    /// When it is sent next, if it is pending.
     pub(crate) due: i64,
     pub(crate) attempts: i32,
     pub(crate) attempted_at: Option<i64>,
@@ -25,13 +25,6 @@ pub(crate) struct Model {
     pub(crate) answer: Option<String>,
     pub(crate) error: Option<String>,
 }
-
-/// It is still to be delivered.
-pub(crate) const PENDING: i16 = 0;
-/// The endpoint has it.
-pub(crate) const DELIVERED: i16 = 1;
-/// It was given up.
-pub(crate) const FAILED: i16 = 2;
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub(crate) enum Relation {}

@@ -1,4 +1,4 @@
-//! The write requests: everything that changes a table is one of these, or one of those in `webhooks`.
+//! The write requests: everything that changes a table is one of these.
 //!
 //! A request says which rows it touches, how much room it takes in the queue, what it makes of the rows in memory, and
 //! what its caller gets after the commit. One is added by a file here: a struct that implements [`WriteRequest`], and the
@@ -20,6 +20,7 @@ mod register_vehicle;
 mod session_write;
 mod submit_command;
 mod update_status;
+mod webhooks;
 
 pub use purge::Purge;
 

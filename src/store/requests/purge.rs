@@ -53,7 +53,7 @@ impl WriteRequest for Purge {
                 let (device_id, through) = (device_id.as_str(), through.as_millis());
                 // Rows that were found, deleted or not: if another instance was first with these, there may be more all
                 // the same, and no instance looks again once this one takes them for the last.
-                Ok(webhooks::purge::forgotten(db, device_id).await?
+                Ok(webhooks::purge::dropped_messages(db, device_id).await?
                     + reports::purge_deleted(db, device_id, through).await?
                     + debug_blobs::purge_deleted(db, device_id, through).await?
                     + commands::purge_deleted(db, device_id, through).await?

@@ -1,7 +1,7 @@
-//! Claims of what is due.
+//! Claims of queues that are due.
 //!
-//! Cost of one for each endpoint: one SELECT that locks lanes, two that find their messages, one write for each 128 lanes;
-//! and one SELECT for all endpoints together.
+//! Cost of a claim: one SELECT for the breakers; for each endpoint one SELECT that locks queues, two that find their
+//! messages, and one write for each 128 queues.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,11 +12,12 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    KnownEndpoints,
-    heads::{Next, heads},
-    intent::{Claimable, Endpoint, MessageKey, Outgoing},
-    lanes::write_rows,
-    verdicts::healths,
+    breakers,
+    endpoint::Endpoint,
+    endpoints::EndpointCache,
+    message::{ClaimLimit, ClaimedKey, ClaimedMessage, message_id},
+    next_messages::{Next, next_messages},
+    queues::{QueueRow, write_rows},
 };
 use crate::{
     domain::Timestamp,
@@ -27,51 +28,50 @@ use crate::{
     },
 };
 
-/// Lanes that one batch claims at most: whoever reports meanwhile waits for it.
-const MOST_LANES: u64 = 256;
+/// Queues that one batch claims at most: reports that come meanwhile wait for it.
+const QUEUES_PER_BATCH: u64 = 256;
 
-/// Claims lanes that are due, with the next message of each.
-pub(super) async fn claim(
+/// Claims queues that are due, with the next message of each, and returns these messages.
+pub(in crate::store) async fn claim(
     db: &Transaction,
     texts: &mut Texts,
-    known: &KnownEndpoints,
-    wanted: &[Claimable],
+    endpoints: &EndpointCache,
+    limits: &[ClaimLimit],
     lasts: Duration,
     now: Timestamp,
-) -> Result<Vec<Outgoing>, DbErr> {
-    let token = Uuid::new_v4();
-    let until = now.after(lasts).as_millis();
-    let mut left = MOST_LANES;
+) -> Result<Vec<ClaimedMessage>, DbErr> {
+    let claim = Uuid::new_v4();
+    let until = now.after(lasts);
+    let mut left = QUEUES_PER_BATCH;
     let mut claimed = Vec::new();
-    let healths = healths(db, wanted.iter().map(|it| it.endpoint_id)).await?;
-    for Claimable { endpoint_id, lanes } in wanted {
-        let health = healths
-            .get(endpoint_id)
-            .filter(|health| !health.is_paused(now));
-        let (Some(endpoint), Some(health)) = (known.enabled_with(*endpoint_id), health) else {
+    let breakers = breakers::read(db, limits.iter().map(|it| it.endpoint_id)).await?;
+    for limit in limits {
+        let id = limit.endpoint_id;
+        let breaker = breakers.get(&id).filter(|breaker| !breaker.is_open(now));
+        let (Some(endpoint), Some(breaker)) = (endpoints.enabled_with(id), breaker) else {
             continue;
         };
-        // Whether one that failed works again is tried with one message.
-        let most = if health.failures > 0 { 1 } else { *lanes };
-        let mut lanes = due_lanes(endpoint.id, now, most.min(left))
+        let most = breaker.in_flight_limit(limit.queues).min(left);
+        let models = due_queues(endpoint.id, now, most)
             .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
             .all(db)
             .await?;
-        left -= lanes.len() as u64;
-        let devices: Vec<&str> = lanes.iter().map(|lane| &*lane.device_id).collect();
-        let mut next = heads(db, endpoint, &devices, now).await?;
-        for lane in &mut lanes {
-            lane.blocked = false;
-            match next.remove(&lane.device_id).unwrap_or(Next::Nothing) {
+        let rows = models.into_iter().map(QueueRow::try_from);
+        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
+        left -= rows.len() as u64;
+        let devices: Vec<&str> = rows.iter().map(|row| row.key.device()).collect();
+        let mut next = next_messages(db, endpoint, &devices, now).await?;
+        for row in &mut rows {
+            match next.remove(row.key.device()).unwrap_or(Next::Nothing) {
                 Next::Message(message) => {
-                    claimed.extend(take(endpoint, lane, *message, token, until, now));
+                    claimed.push(take(endpoint, row, *message, claim, until, now)?);
                 }
-                Next::At(due) => lane.due = Some(due),
-                // What was counted is not there.
-                Next::Nothing => (lane.claim, lane.due, lane.pending) = (None, None, 0),
+                Next::At(due) => row.queue.correct(Some(due)),
+                Next::Nothing => row.queue.correct(None),
             }
         }
-        write_rows(db, texts, &lanes.iter().collect::<Vec<_>>()).await?;
+        let rows: Vec<_> = rows.iter().map(|row| (&row.key, &row.queue)).collect();
+        write_rows(db, texts, &rows).await?;
         if left == 0 {
             break;
         }
@@ -79,8 +79,8 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
-/// The lanes of an endpoint whose time has come, the one that waits longest first.
-pub(super) fn due_lanes(
+/// The queues of an endpoint that are due, the one that has waited longest first.
+pub(super) fn due_queues(
     endpoint_id: Uuid,
     now: Timestamp,
     most: u64,
@@ -93,30 +93,24 @@ pub(super) fn due_lanes(
         .limit(most)
 }
 
-/// The lane's next message is claimed until then.
+/// Claims a queue until `until` for its next message.
 pub(super) fn take(
     endpoint: &Arc<Endpoint>,
-    lane: &mut webhook_lane::Model,
+    row: &mut QueueRow,
     message: webhook_message::Model,
     claim: Uuid,
-    until: i64,
+    until: Timestamp,
     now: Timestamp,
-) -> Option<Outgoing> {
-    let id = message.id.parse().ok()?;
-    if lane.open_message.as_deref() == Some(&*message.id) {
-        lane.open_message = None;
-    }
-    lane.claim = Some(claim.to_string());
-    lane.due = Some(until);
-    Some(Outgoing {
-        key: MessageKey {
-            endpoint_id: endpoint.id,
-            device_id: message.device_id,
+) -> Result<ClaimedMessage, DbErr> {
+    let id = message_id(&message.id)?;
+    row.queue.claim(claim, id, until);
+    Ok(ClaimedMessage {
+        key: ClaimedKey {
+            queue: row.key.clone(),
             id,
             claim,
         },
         endpoint: Arc::clone(endpoint),
-        sequence: message.sequence,
         body: message.body,
         attempts: u32::try_from(message.attempts).unwrap_or(0),
         is_early: message.due > now.as_millis(),

@@ -1,4 +1,4 @@
-//! Endpoints as the writer knows them.
+//! The table of endpoints, and the endpoints that the writer keeps in memory.
 
 use std::sync::Arc;
 
@@ -10,32 +10,35 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::intent::{Disabled, Endpoint, EndpointHealth, NewEndpoint, SecretText};
+use super::{
+    endpoint::{Endpoint, NewEndpoint},
+    queues::QueueKey,
+};
 use crate::{
-    domain::{DeviceId, EventKinds, Timestamp},
+    domain::{EventKinds, Timestamp},
     store::{
-        StoreError,
-        entities::{webhook_endpoint, webhook_set},
+        database::Transaction,
+        entities::{webhook_endpoint, webhook_lane, webhook_set},
     },
 };
 
-/// The endpoints as of some version of their set. Each batch asks which version it is, so that an endpoint that was
-/// made through one instance is served by all from then on.
+/// All endpoints, as of a version of their set. Each batch asks for the version, so that an endpoint which was created
+/// through one instance is served by all from then on.
 #[derive(Debug, Default)]
-pub(in crate::store) struct KnownEndpoints {
+pub(in crate::store) struct EndpointCache {
     version: Option<i64>,
     all: Vec<Arc<Endpoint>>,
 }
 
-impl KnownEndpoints {
-    /// They are not known any more.
+impl EndpointCache {
+    /// Has the endpoints read again.
     pub(in crate::store) fn clear(&mut self) {
         self.version = None;
     }
 
-    /// Makes sure that they are those of this transaction. On a file nobody else changes them.
+    /// Reads the endpoints if their set has another version by now. No other process changes them in a file.
     ///
-    /// `current` is the version of their set if the batch knows it already.
+    /// `current` is the version of the set, if the batch has read it already.
     pub(in crate::store) async fn check(
         &mut self,
         db: &impl ConnectionTrait,
@@ -57,14 +60,14 @@ impl KnownEndpoints {
         Ok(())
     }
 
-    /// What any of them wants to be told of.
-    pub(in crate::store) fn wanted(&self) -> EventKinds {
+    /// The kinds of events that any enabled endpoint subscribes to.
+    pub(in crate::store) fn subscribed(&self) -> EventKinds {
         let kinds = self.enabled().map(|endpoint| endpoint.events);
         kinds.fold(EventKinds::empty(), |all, kinds| all | kinds)
     }
 
-    /// How many want to be told of all vehicles.
-    pub(in crate::store) fn told_of_everything(&self) -> usize {
+    /// Number of enabled endpoints that subscribe to all vehicles.
+    pub(in crate::store) fn subscribed_to_all_vehicles(&self) -> usize {
         self.enabled()
             .filter(|endpoint| endpoint.devices.is_none())
             .count()
@@ -80,7 +83,7 @@ impl KnownEndpoints {
             .filter(|endpoint| endpoint.disabled.is_none())
     }
 
-    pub(super) fn enabled_with(&self, id: Uuid) -> Option<&Arc<Endpoint>> {
+    pub(in crate::store) fn enabled_with(&self, id: Uuid) -> Option<&Arc<Endpoint>> {
         self.enabled().find(|endpoint| endpoint.id == id)
     }
 }
@@ -95,8 +98,8 @@ async fn version(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     version.ok_or_else(|| DbErr::Custom("table webhook_set is empty".to_owned()))
 }
 
-/// Makes every instance look at the endpoints again.
-pub(super) async fn changed(db: &impl ConnectionTrait) -> Result<(), DbErr> {
+/// Has every instance read the endpoints again.
+pub(super) async fn bump_version(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     use webhook_set::Column as C;
     webhook_set::Entity::update_many()
         .col_expr(C::Version, Expr::col(C::Version).add(1))
@@ -105,7 +108,7 @@ pub(super) async fn changed(db: &impl ConnectionTrait) -> Result<(), DbErr> {
         .map(drop)
 }
 
-/// All endpoints, the oldest first. One that cannot be read is left out: it must not hold up the others.
+/// Reads all endpoints, oldest first. One that is corrupt is left out: it must not hold up the others.
 pub(super) async fn all(db: &impl ConnectionTrait) -> Result<Vec<Endpoint>, DbErr> {
     let rows = webhook_endpoint::Entity::find()
         .filter(webhook_endpoint::Column::DeletedAt.is_null())
@@ -117,95 +120,69 @@ pub(super) async fn all(db: &impl ConnectionTrait) -> Result<Vec<Endpoint>, DbEr
         let id = row.id.clone();
         Endpoint::try_from(row)
             .inspect_err(
-                |error| tracing::error!(%id, %error, "an endpoint of webhooks is left out"),
+                |error| tracing::error!(%id, %error, "webhook endpoint ignored: its row is corrupt"),
             )
             .ok()
     });
     Ok(endpoints.collect())
 }
 
-fn corrupt(column: &'static str) -> StoreError {
-    StoreError::Corrupt {
-        table: "webhook_endpoints",
-        column,
-    }
+/// Finds an endpoint and locks its row.
+pub(super) async fn find(
+    db: &Transaction,
+    id: Uuid,
+) -> Result<Option<webhook_endpoint::Model>, DbErr> {
+    webhook_endpoint::Entity::find_by_id(id.to_string())
+        .filter(webhook_endpoint::Column::DeletedAt.is_null())
+        .lock_exclusive()
+        .one(db)
+        .await
 }
 
-impl TryFrom<webhook_endpoint::Model> for Endpoint {
-    type Error = StoreError;
-
-    fn try_from(row: webhook_endpoint::Model) -> Result<Self, StoreError> {
-        let devices = row
-            .devices
-            .map(|devices| serde_json::from_str::<Vec<String>>(&devices))
-            .transpose()
-            .map_err(|_| corrupt("devices"))?
-            .map(|devices| devices.iter().map(|id| DeviceId::parse(id)).collect())
-            .transpose()
-            .map_err(|_| corrupt("devices"))?;
-        let disabled = row
-            .disabled_at
-            .map(|at| -> Result<_, StoreError> {
-                let reason = row.disabled_reason.as_deref().unwrap_or_default();
-                let reason: Disabled = reason.parse().map_err(|_| corrupt("disabled_reason"))?;
-                Ok((Timestamp::from_millis(at), reason))
-            })
-            .transpose()?;
-        let previous = row.previous_secret.map(SecretText);
-        Ok(Self {
-            id: row.id.parse().map_err(|_| corrupt("id"))?,
-            url: row.url,
-            events: u8::try_from(row.events)
-                .map(EventKinds::from_u8_truncated)
-                .map_err(|_| corrupt("events"))?,
-            devices,
-            secret: SecretText(row.secret),
-            previous_secret: previous.zip(row.previous_until.map(Timestamp::from_millis)),
-            ordered: row.ordered,
-            coalesce: row.coalesce,
-            configured: row.configured,
-            disabled,
-            created_at: Timestamp::from_millis(row.created_at),
-            updated_at: Timestamp::from_millis(row.updated_at),
-            health: EndpointHealth {
-                failures: u32::try_from(row.failures).unwrap_or(0),
-                failing_since: row.failing_since.map(Timestamp::from_millis),
-                paused_until: row.paused_until.map(Timestamp::from_millis),
-                last_error: row.last_error,
-            },
-        })
-    }
+/// Reads an endpoint and locks its row.
+pub(super) async fn read(db: &Transaction, id: Uuid) -> Result<Option<Endpoint>, DbErr> {
+    let row = find(db, id).await?;
+    row.map(Endpoint::try_from)
+        .transpose()
+        .map_err(|error| DbErr::Type(error.to_string()))
 }
 
-impl NewEndpoint {
-    /// The row of it, but for what a row has beside.
-    pub(super) fn row(&self, configured: bool, now: Timestamp) -> webhook_endpoint::ActiveModel {
-        webhook_endpoint::ActiveModel {
-            id: Set(self.id.to_string()),
-            url: Set(self.url.clone()),
-            events: Set(i16::from(self.events.as_u8())),
-            devices: Set(self.devices.as_ref().map(devices)),
-            secret: Set(self.secret.0.clone()),
-            previous_secret: Set(None),
-            previous_until: Set(None),
-            ordered: Set(self.ordered),
-            coalesce: Set(self.coalesce),
-            configured: Set(configured),
-            disabled_at: Set(None),
-            disabled_reason: Set(None),
-            created_at: Set(now.as_millis()),
-            updated_at: Set(now.as_millis()),
-            failures: Set(0),
-            failing_since: Set(None),
-            paused_until: Set(None),
-            last_error: Set(None),
-            deleted_at: Set(None),
-        }
-    }
+/// Inserts an endpoint and its queue of test messages.
+pub(super) async fn insert(
+    db: &Transaction,
+    endpoint: &NewEndpoint,
+    configured: bool,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    webhook_endpoint::Entity::insert(endpoint.row(configured, now))
+        .exec_without_returning(db)
+        .await?;
+    insert_test_queue(db, endpoint.id).await
 }
 
-/// Device ids as a column holds them.
-pub(super) fn devices<'a>(ids: impl IntoIterator<Item = &'a DeviceId>) -> String {
-    let ids: Vec<&str> = ids.into_iter().map(DeviceId::as_str).collect();
-    serde_json::Value::from(ids).to_string()
+/// Inserts the queue of test messages. It is created with its endpoint, since no vehicle's lock keeps two instances from
+/// creating it at once.
+pub(super) async fn insert_test_queue(db: &Transaction, endpoint_id: Uuid) -> Result<(), DbErr> {
+    let key = QueueKey::of_tests(endpoint_id);
+    let queue = webhook_lane::ActiveModel {
+        endpoint_id: Set(key.endpoint_id.to_string()),
+        device_id: Set(key.device().to_owned()),
+        last_sequence: Set(0),
+        ..Default::default()
+    };
+    webhook_lane::Entity::insert(queue)
+        .exec_without_returning(db)
+        .await
+        .map(drop)
+}
+
+/// Marks an endpoint as deleted. Its queues and messages are purged later, in small steps.
+pub(super) async fn mark_deleted(db: &Transaction, id: &str, now: Timestamp) -> Result<(), DbErr> {
+    use webhook_endpoint::Column as C;
+    webhook_endpoint::Entity::update_many()
+        .col_expr(C::DeletedAt, Expr::value(now.as_millis()))
+        .filter(C::Id.eq(id))
+        .exec(db)
+        .await
+        .map(drop)
 }

@@ -1,33 +1,37 @@
-//! The outbox: what endpoints are to be told of, written in the transaction of the change itself.
+//! Webhooks in the database: endpoints, and the outbox of messages, written in the transaction of the change that they
+//! report.
 //!
-//! What one vehicle still has to tell one endpoint is a *lane*: it has the next sequence, and the time from when on its
-//! next message may be sent. Whoever sends claims a lane, not a message, and finds the next message under the claim: so
-//! messages of a vehicle arrive in order, however many instances send, and the search for what is due does not grow with
-//! the table. A message that is sent and not noted as sent, because the sender died, is sent again under the same id.
+//! SQL only: when an endpoint is left alone, when a message is sent again and what is sent next are rules of
+//! [`state`](crate::state). What one endpoint still has to receive about one vehicle is a *delivery queue* (a row of
+//! `webhook_lanes`). Instances claim queues, not messages, so that the search for what is due does not grow with the
+//! table of messages. A message that was sent, but not settled because its sender died, is sent again under the same id.
 
+mod attempts;
 mod batch;
-mod changes;
-mod claim;
+mod breakers;
+pub(super) mod claim;
+pub(super) mod configure;
+mod endpoint;
 mod endpoints;
-mod heads;
-mod intent;
-mod lanes;
+pub(super) mod manage;
+mod message;
+mod next_messages;
 mod outbox;
 #[cfg(test)]
 mod plan_tests;
 pub(super) mod purge;
 mod queries;
-mod settle;
-mod verdicts;
+mod queues;
+pub(super) mod resend;
+mod webhook_batch;
 
-pub(super) use batch::{Happened, WebhookEffects, write};
-pub(super) use endpoints::KnownEndpoints;
-pub(super) use intent::WebhookIntent;
-pub use intent::{
-    Attempt, Claimable, Disabled, Endpoint, EndpointChange, EndpointHealth, Message, MessageKey,
-    MessageState, NewEndpoint, Outcome, Outgoing, Retried, RetryStep, SecretText, Settled,
+pub(super) use batch::{BatchEvents, deliver};
+pub use endpoint::{Endpoint, EndpointPatch, EndpointState, NewEndpoint, SecretText};
+pub(super) use endpoints::EndpointCache;
+pub use message::{
+    AttemptRecord, ClaimLimit, ClaimedKey, ClaimedMessage, FinishedAttempt, MessagePage,
+    RetryProgress, RetryStep, StoredMessage,
 };
-pub use queries::{DueEndpoint, EndpointState, MessagePage};
-
-/// The lane of messages that are about no vehicle.
-pub(super) const NO_DEVICE: &str = "";
+pub use queries::DueEndpoint;
+pub use queues::QueueKey;
+pub(super) use webhook_batch::{WebhookBatch, WebhookEffects};

@@ -1,4 +1,4 @@
-//! The messages that a batch adds.
+//! The outbox: messages that are written in the transaction of the change that they report.
 
 use std::{collections::HashMap, sync::Mutex};
 
@@ -6,11 +6,11 @@ use sea_orm::{DbErr, Iterable, sea_query::Value};
 use uuid::{ContextV7, Uuid};
 
 use super::{
-    intent::Endpoint,
-    lanes::{LaneKey, Lanes, key},
+    endpoint::Endpoint,
+    queues::{BatchQueues, QueueKey},
 };
 use crate::{
-    domain::{Event, EventKinds, Timestamp, VehicleChange},
+    domain::{Event, EventKinds, MessageState, Timestamp, VehicleChange},
     store::{
         database::Transaction,
         entities::webhook_message,
@@ -19,72 +19,50 @@ use crate::{
     webhook_payload::{PayloadError, WebhookPayload},
 };
 
-impl Endpoint {
-    /// What of an event it is told, if anything.
-    pub(super) fn told(&self, event: &Event) -> Option<EventKinds> {
-        let kinds = event.change.kinds() & self.events;
-        let devices = self.devices.as_ref();
-        let is_about = devices.is_none_or(|ids| ids.contains(&event.vehicle.device_id));
-        (is_about && !kinds.is_empty()).then_some(kinds)
-    }
-}
-
 /// The messages of a batch.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     messages: Vec<webhook_message::Model>,
-    places: HashMap<String, usize>,
+    /// Places in `messages` by id.
+    places: HashMap<Uuid, usize>,
 }
 
 impl Outbox {
-    /// One more, or a change of one that was not sent yet.
-    pub(super) fn tell(
+    /// Adds an event, as a new message or to one that was not sent yet. `kinds` are those that the endpoint subscribes to.
+    pub(super) fn add(
         &mut self,
         endpoint: &Endpoint,
         event: &Event,
         kinds: EventKinds,
-        lanes: &mut Lanes,
+        queues: &mut BatchQueues,
         now: Timestamp,
     ) -> Result<(), DbErr> {
-        let key = key(endpoint.id, event.vehicle.device_id.as_str());
-        let Some(lane) = lanes.change(&key) else {
+        let key = QueueKey::new(endpoint.id, &event.vehicle.device_id);
+        let Some(queue) = queues.change(&key) else {
             return Ok(());
         };
-        let merges = endpoint.coalesce && matches!(event.change, VehicleChange::State(_));
-        let open = lane.open_message.take().filter(|_| merges);
-        let open = open.and_then(|id| id.parse::<Uuid>().ok());
-        let (id, kinds) = if let Some(open) = open {
-            let before =
-                EventKinds::from_u8_truncated(u8::try_from(lane.open_changed).unwrap_or(0));
-            (open, kinds | (before & endpoint.events))
+        let is_state_change = matches!(event.change, VehicleChange::State(_));
+        let options = endpoint.queue_options();
+        let place = queue.enqueue(kinds, is_state_change, options, new_id(now), now);
+        let payload = WebhookPayload::event(event, place.kinds, place.sequence)?;
+        let message = new_message(place.id, &key, place.sequence, payload, now);
+        if let Some(index) = self.places.get(&place.id) {
+            self.messages[*index] = message;
         } else {
-            lane.last_sequence += 1;
-            lane.push(now.as_millis(), endpoint.ordered);
-            (new_id(now), kinds)
-        };
-        if merges {
-            lane.open_message = Some(id.to_string());
-            lane.open_changed = i16::from(kinds.as_u8());
-        }
-        let payload = WebhookPayload::event(event, kinds, lane.last_sequence)?;
-        let message = new_message(id, &key, lane.last_sequence, payload, now);
-        if let Some(place) = self.places.get(&message.id) {
-            self.messages[*place] = message;
-        } else {
-            self.places.insert(message.id.clone(), self.messages.len());
+            self.places.insert(place.id, self.messages.len());
             self.messages.push(message);
         }
         Ok(())
     }
 
-    /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
+    /// Writes the messages: one statement for each 64 to 128.
     pub(super) async fn write(&self, db: &Transaction, texts: &mut Texts) -> Result<(), DbErr> {
         let columns: Vec<webhook_message::Column> = webhook_message::Column::iter().collect();
-        // One that took in a change is there already.
+        // An open message into which a change was merged has a row already.
         let messages: Vec<&webhook_message::Model> = self.messages.iter().collect();
         upsert::<webhook_message::Entity, _, _>(db, texts, &messages, &columns, 1, |message| {
             columns.iter().map(|column| value(message, *column))
@@ -100,36 +78,40 @@ impl From<PayloadError> for DbErr {
     }
 }
 
-/// The id of a new message. Ids ascend with the time of the database, which is the same for all instances.
+/// Returns the id of a new message. Ids ascend with the time of the database, which all instances share.
 pub(super) fn new_id(now: Timestamp) -> Uuid {
     static ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+    const MILLIS_PER_SECOND: u64 = 1_000;
+    const NANOS_PER_MILLI: u64 = 1_000_000;
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
-    let nanos = u32::try_from(millis % 1000 * 1_000_000).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(&ORDER, millis / 1000, nanos))
+    let nanos = u32::try_from(millis % MILLIS_PER_SECOND * NANOS_PER_MILLI).unwrap_or(0);
+    let seconds = millis / MILLIS_PER_SECOND;
+    Uuid::new_v7(uuid::Timestamp::from_unix(&ORDER, seconds, nanos))
 }
 
-/// When the message with this id was made.
+/// Returns the time at which an id was made, in milliseconds since 1970.
 fn made_at(id: Uuid) -> Option<i64> {
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     i64::try_from(seconds * 1000 + u64::from(nanos / 1_000_000)).ok()
 }
 
+/// A pending message.
 pub(super) fn new_message(
     id: Uuid,
-    (endpoint_id, device_id): &LaneKey,
+    key: &QueueKey,
     sequence: i64,
     payload: WebhookPayload,
     now: Timestamp,
 ) -> webhook_message::Model {
     webhook_message::Model {
         id: id.to_string(),
-        endpoint_id: endpoint_id.clone(),
-        device_id: device_id.clone(),
+        endpoint_id: key.endpoint_id.to_string(),
+        device_id: key.device().to_owned(),
         sequence,
         kind: payload.message_type.to_owned(),
-        state: webhook_message::PENDING,
+        state: MessageState::Pending as i16,
         body: payload.body,
-        // One that takes in a change stays as old as it is.
+        // A message into which a change is merged keeps its age.
         created_at: made_at(id).unwrap_or(now.as_millis()),
         due: now.as_millis(),
         attempts: 0,

@@ -1,4 +1,4 @@
-//! How `SQLite` finds what is due. What servers do is seen from outside, in their logs.
+//! Query plans of `SQLite` for what is due. Those of servers show in the servers' logs.
 
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QueryTrait, Select,
@@ -8,12 +8,15 @@ use uuid::Uuid;
 use vehicle_gateway_migrations::migrate;
 
 use super::{
-    claim::due_lanes,
-    heads::head_ids,
-    intent::{Endpoint, EndpointHealth, SecretText},
+    claim::due_queues,
+    endpoint::{Endpoint, SecretText},
+    next_messages::next_ids,
     queries::due_endpoints,
 };
-use crate::domain::{EventKinds, Timestamp};
+use crate::{
+    domain::{EventKinds, Timestamp},
+    state::CircuitBreaker,
+};
 
 fn endpoint(ordered: bool) -> Endpoint {
     let at = Timestamp::from_millis(0);
@@ -30,11 +33,12 @@ fn endpoint(ordered: bool) -> Endpoint {
         disabled: None,
         created_at: at,
         updated_at: at,
-        health: EndpointHealth::default(),
+        breaker: CircuitBreaker::default(),
+        last_error: None,
     }
 }
 
-/// The steps of a statement that look into lanes or messages, or sort.
+/// The steps of a query plan that read queues or messages, or sort.
 async fn steps<E: EntityTrait>(db: &DatabaseConnection, select: Select<E>) -> Vec<String> {
     let Statement { sql, values, .. } = select.build(DbBackend::Sqlite);
     let sql = format!("EXPLAIN QUERY PLAN {sql}");
@@ -53,23 +57,23 @@ async fn steps<E: EntityTrait>(db: &DatabaseConnection, select: Select<E>) -> Ve
 }
 
 #[tokio::test]
-async fn what_is_due_is_found_by_an_index_without_sorting() {
+async fn due_queues_and_messages_are_found_by_an_index_without_sorting() {
     let db = Database::connect("sqlite::memory:").await.unwrap();
     migrate(&db).await.unwrap();
     let now = Timestamp::from_millis(1);
     let by_due = "SEARCH webhook_lanes USING INDEX webhook_lanes_due (endpoint_id=? AND due<?)";
-    let due = due_lanes(Uuid::from_u128(1), now, 32);
+    let due = due_queues(Uuid::from_u128(1), now, 32);
     assert_eq!(steps(&db, due).await, [by_due]);
     let next =
         "SEARCH webhook_lanes USING COVERING INDEX webhook_lanes_due (endpoint_id=? AND due>?)";
     assert_eq!(steps(&db, due_endpoints()).await, [next]);
     for ordered in [true, false] {
-        let heads = head_ids(&endpoint(ordered), &["a", "b"], now);
-        let steps = steps(&db, heads).await;
-        let [lanes, messages] = &steps[..] else {
+        let ids = next_ids(&endpoint(ordered), &["a", "b"], now);
+        let steps = steps(&db, ids).await;
+        let [queues, messages] = &steps[..] else {
             panic!("{steps:#?}");
         };
-        assert!(lanes.starts_with("SEARCH webhook_lanes USING"), "{lanes}");
+        assert!(queues.starts_with("SEARCH webhook_lanes USING"), "{queues}");
         assert_eq!(
             messages,
             "SEARCH webhook_messages USING INDEX webhook_messages_next \

@@ -1,20 +1,26 @@
-//! Forgetting messages, in steps small enough that nobody waits for them.
+//! Purge of messages, in steps small enough that other requests do not wait for them.
 
 use std::collections::BTreeSet;
 
 use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::lanes::{LaneKey, Lanes};
-use crate::store::{
-    database::Transaction,
-    entities::{webhook_endpoint, webhook_lane, webhook_message},
-    statements::Texts,
+use super::{
+    message::message_id,
+    queues::{BatchQueues, QueueKey},
+};
+use crate::{
+    domain::MessageState,
+    store::{
+        database::Transaction,
+        entities::{webhook_endpoint, webhook_lane, webhook_message},
+        statements::Texts,
+    },
 };
 
-/// Rows a step deletes at most.
-const ROWS: u64 = 500;
+/// Rows that one step deletes at most.
+const ROWS_PER_STEP: u64 = 500;
 
-/// Messages that were made before this time, delivered or not.
+/// Deletes messages that were created before this time, delivered or not.
 pub(in crate::store) async fn old_messages(
     db: &Transaction,
     texts: &mut Texts,
@@ -26,7 +32,7 @@ pub(in crate::store) async fn old_messages(
         .select_only()
         .columns([M::Id, M::EndpointId, M::DeviceId, M::State, M::CreatedAt])
         .order_by_asc(M::Id)
-        .limit(ROWS)
+        .limit(ROWS_PER_STEP)
         .into_tuple()
         .all(db)
         .await?;
@@ -35,68 +41,62 @@ pub(in crate::store) async fn old_messages(
         if created_at >= before {
             continue;
         }
-        if state == webhook_message::PENDING {
+        if state == MessageState::Pending as i16 {
             pending.push(id);
-            keys.insert((endpoint_id, device_id));
+            keys.insert(QueueKey::from_columns(&endpoint_id, &device_id)?);
         } else {
             finished.push(id);
         }
     }
-    let forgotten = forget_pending(db, texts, pending, keys).await?;
+    let deleted_pending = delete_pending(db, texts, pending, keys).await?;
     if finished.is_empty() {
-        return Ok(forgotten);
+        return Ok(deleted_pending);
     }
     let deleted = webhook_message::Entity::delete_many()
         .filter(M::Id.is_in(finished))
-        // Somebody may want one to be sent again.
-        .filter(M::State.ne(webhook_message::PENDING))
+        // An operator may have retried one meanwhile.
+        .filter(M::State.ne(MessageState::Pending as i16))
         .exec(db)
         .await?;
-    Ok(forgotten + deleted.rows_affected)
+    Ok(deleted_pending + deleted.rows_affected)
 }
 
-/// Deletes those of these messages that are pending still, and has their lanes count them no more.
-async fn forget_pending(
+/// Deletes those of these messages that are still pending, and counts them out of their queues.
+async fn delete_pending(
     db: &Transaction,
     texts: &mut Texts,
     ids: Vec<String>,
-    keys: BTreeSet<LaneKey>,
+    keys: BTreeSet<QueueKey>,
 ) -> Result<u64, DbErr> {
     use webhook_message::Column as M;
     if ids.is_empty() {
         return Ok(0);
     }
-    let mut lanes = Lanes::read(db, keys).await?;
-    // Under the locks of their lanes nobody else changes them.
+    let mut queues = BatchQueues::read(db, keys).await?;
+    // Under the locks of their queues no other transaction changes them.
     let pending: Vec<(String, String, String, i64)> = webhook_message::Entity::find()
         .select_only()
         .columns([M::Id, M::EndpointId, M::DeviceId, M::Sequence])
         .filter(M::Id.is_in(ids))
-        .filter(M::State.eq(webhook_message::PENDING))
+        .filter(M::State.eq(MessageState::Pending as i16))
         .into_tuple()
         .all(db)
         .await?;
-    let mut forgotten = Vec::with_capacity(pending.len());
+    let mut deleted = Vec::with_capacity(pending.len());
     for (id, endpoint_id, device_id, sequence) in pending {
-        let key = (endpoint_id, device_id);
-        let lane = lanes.get(&key);
-        // What a deleted life of a vehicle left was taken off the count when it was deleted.
-        if lane
-            .is_some_and(|lane| sequence > lane.dropped_through && sequence <= lane.last_sequence)
-            && let Some(lane) = lanes.change(&key)
-        {
-            lane.forget(1);
-            if lane.open_message.as_ref() == Some(&id) {
-                lane.open_message = None;
-            }
+        let key = QueueKey::from_columns(&endpoint_id, &device_id)?;
+        // What a deleted vehicle left was counted out when it was deleted.
+        let is_counted = queues.get(&key).is_some_and(|it| it.contains(sequence));
+        if is_counted && let Some(queue) = queues.change(&key) {
+            queue.remove(message_id(&id)?);
         }
-        forgotten.push(id);
+        deleted.push(id);
     }
-    lanes.write(db, texts).await?;
-    delete(db, forgotten).await
+    queues.write(db, texts).await?;
+    delete(db, deleted).await
 }
 
-/// What is left of deleted endpoints: messages, then lanes, then the endpoint.
+/// Deletes what deleted endpoints left: messages, then queues, then the endpoint.
 pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64, DbErr> {
     use webhook_endpoint::Column as C;
     use webhook_lane::Column as L;
@@ -115,25 +115,25 @@ pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64,
         .select_only()
         .column(M::Id)
         .filter(M::EndpointId.eq(&endpoint_id))
-        .limit(ROWS)
+        .limit(ROWS_PER_STEP)
         .into_tuple()
         .all(db)
         .await?;
     if !messages.is_empty() {
         return delete(db, messages).await;
     }
-    let lanes: Vec<String> = webhook_lane::Entity::find()
+    let queues: Vec<String> = webhook_lane::Entity::find()
         .select_only()
         .column(L::DeviceId)
         .filter(L::EndpointId.eq(&endpoint_id))
-        .limit(ROWS)
+        .limit(ROWS_PER_STEP)
         .into_tuple()
         .all(db)
         .await?;
-    if !lanes.is_empty() {
+    if !queues.is_empty() {
         let deleted = webhook_lane::Entity::delete_many()
             .filter(L::EndpointId.eq(&endpoint_id))
-            .filter(L::DeviceId.is_in(lanes));
+            .filter(L::DeviceId.is_in(queues));
         return Ok(deleted.exec(db).await?.rows_affected);
     }
     let deleted = webhook_endpoint::Entity::delete_many()
@@ -142,11 +142,14 @@ pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64,
     Ok(deleted.exec(db).await?.rows_affected)
 }
 
-/// Messages about a deleted life of a vehicle.
-pub(in crate::store) async fn forgotten(db: &Transaction, device_id: &str) -> Result<u64, DbErr> {
+/// Deletes messages that were dropped when their vehicle was deleted.
+pub(in crate::store) async fn dropped_messages(
+    db: &Transaction,
+    device_id: &str,
+) -> Result<u64, DbErr> {
     use webhook_lane::Column as L;
     use webhook_message::Column as M;
-    let lanes: Vec<(String, i64)> = webhook_lane::Entity::find()
+    let queues: Vec<(String, i64)> = webhook_lane::Entity::find()
         .select_only()
         .columns([L::EndpointId, L::DroppedThrough])
         .filter(L::DeviceId.eq(device_id))
@@ -154,14 +157,14 @@ pub(in crate::store) async fn forgotten(db: &Transaction, device_id: &str) -> Re
         .all(db)
         .await?;
     let mut deleted = 0;
-    for (endpoint_id, dropped_through) in lanes {
+    for (endpoint_id, dropped_through) in queues {
         let messages: Vec<String> = webhook_message::Entity::find()
             .select_only()
             .column(M::Id)
             .filter(M::EndpointId.eq(endpoint_id))
             .filter(M::DeviceId.eq(device_id))
             .filter(M::Sequence.lte(dropped_through))
-            .limit(ROWS)
+            .limit(ROWS_PER_STEP)
             .into_tuple()
             .all(db)
             .await?;

@@ -39,7 +39,7 @@ impl WriterTask {
     /// `held_over` the request that did not fit.
     pub(super) async fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
         // An endpoint that subscribes to all vehicles multiplies what is written.
-        let share = 1 + self.cache.endpoints.told_of_everything() / FREE_ENDPOINTS;
+        let share = 1 + self.cache.endpoints.subscribed_to_all_vehicles() / FREE_ENDPOINTS;
         let (max_requests, max_bytes) = (BATCH_REQUESTS / share, BATCH_BYTES / share);
         let mut batch = std::mem::take(&mut self.deferred);
         let mut bytes: usize = batch.iter().map(|queued| queued.weight).sum();

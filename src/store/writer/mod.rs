@@ -161,7 +161,7 @@ impl WriterTask {
         }
         for (id, reason) in effects.webhooks.disabled {
             // Not its URL: that may hold a secret.
-            tracing::error!(%id, reason, "webhook disabled; it gets nothing until it is enabled again");
+            tracing::error!(%id, reason = reason.as_str(), "webhook disabled; it gets nothing until it is enabled again");
         }
         if effects.webhooks.due {
             self.signals.webhooks.notify_one();

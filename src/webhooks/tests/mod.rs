@@ -1,7 +1,7 @@
-//! Deliveries to receivers of every kind, on real sockets.
+//! The client against receivers of every kind, on real sockets.
 
-mod answers;
-mod messages;
-mod places;
 mod receiver;
-mod secure;
+mod requests;
+mod responses;
+mod tls;
+mod url_policy;

@@ -1,4 +1,4 @@
-//! Receivers on real sockets, and what is sent to them.
+//! Receivers on real sockets, and a client that sends to them.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -15,37 +15,43 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::webhooks::{Attempt, Delivery, Lookup, Outcome, Rules, Secret, Sender, SenderOptions};
+use crate::{
+    domain::{AttemptOutcome, FailureCause},
+    webhooks::{
+        DeliveryAttempt, Resolver, Secret, UrlPolicy, WebhookClient, WebhookClientOptions,
+        WebhookRequest,
+    },
+};
 
 pub(super) const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 pub(super) const BODY: &str = r#"{"type":"vehicle.online"}"#;
 pub(super) const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-/// More than any of these tests takes.
+/// Longer than any of these tests takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-/// A time that is over soon.
+/// A timeout for tests that wait for it.
 pub(super) const SHORT: Duration = Duration::from_millis(200);
 
-pub(super) fn options(timeout: Duration) -> SenderOptions {
-    SenderOptions {
+pub(super) fn options(timeout: Duration) -> WebhookClientOptions {
+    WebhookClientOptions {
         timeout,
-        rules: Rules {
+        policy: UrlPolicy {
             allow_http: true,
             allow_private: false,
         },
         ca_file: None,
-        lookup: Lookup::system(),
+        resolver: Resolver::system(),
     }
 }
 
-pub(super) fn sender(timeout: Duration) -> Sender {
-    Sender::new(&options(timeout)).unwrap()
+pub(super) fn client(timeout: Duration) -> WebhookClient {
+    WebhookClient::new(&options(timeout)).unwrap()
 }
 
-/// One whose names all lead to this host.
-pub(super) fn sender_of_names() -> Sender {
-    let lookup = Lookup::new(async |_name| Ok(vec![Ipv4Addr::LOCALHOST.into()]));
-    Sender::new(&SenderOptions {
-        lookup,
+/// A client that resolves every name to this host.
+pub(super) fn client_for_names() -> WebhookClient {
+    let resolver = Resolver::new(async |_name| Ok(vec![Ipv4Addr::LOCALHOST.into()]));
+    WebhookClient::new(&WebhookClientOptions {
+        resolver,
         ..options(PATIENCE)
     })
     .unwrap()
@@ -59,15 +65,15 @@ pub(super) fn now() -> i64 {
     i64::try_from(seconds).unwrap()
 }
 
-pub(super) fn delivery(url: impl Into<String>, trusted: bool) -> Delivery {
-    Delivery {
+pub(super) fn request_to(url: impl Into<String>, trusted: bool) -> WebhookRequest {
+    WebhookRequest {
         url: url.into(),
         trusted,
         id: "msg_1".to_owned(),
         timestamp: now(),
         body: Bytes::from_static(BODY.as_bytes()),
         secret: Secret::parse(SECRET).unwrap(),
-        old_secret: None,
+        previous_secret: None,
     }
 }
 
@@ -77,7 +83,7 @@ pub(super) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The head of a request, lower case, after all of the request has come; none if the sender closed instead.
+/// Reads a request and returns its head in lower case; `None` if the client closes the connection instead.
 pub(super) async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
@@ -97,7 +103,7 @@ pub(super) async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<Str
     }
 }
 
-/// Says the same to every request.
+/// Answers every request alike.
 pub(super) struct Receiver {
     pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -105,7 +111,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) async fn that_says(answer: impl Into<String>) -> Self {
+    pub(super) async fn answering(answer: impl Into<String>) -> Self {
         let answer: Arc<str> = answer.into().into();
         let (listener, address) = listener().await;
         let receiver = Self {
@@ -123,7 +129,7 @@ impl Receiver {
                 tokio::spawn(async move {
                     while let Some(head) = request(&mut stream).await {
                         heads.lock().unwrap().push(head);
-                        // It may have been heard enough of.
+                        // The client may have closed the connection.
                         if stream.write_all(answer.as_bytes()).await.is_err() {
                             return;
                         }
@@ -143,8 +149,8 @@ impl Receiver {
     }
 }
 
-/// Sends to a receiver that does this with its first connection, after the request.
-pub(super) async fn to_one<F, A>(timeout: Duration, act: F) -> Attempt
+/// Sends to a receiver that calls `act` with its connection after the request.
+pub(super) async fn to_one<F, A>(timeout: Duration, act: F) -> DeliveryAttempt
 where
     F: FnOnce(TcpStream) -> A + Send + 'static,
     A: Future<Output = ()> + Send,
@@ -155,34 +161,34 @@ where
         request(&mut stream).await.unwrap();
         act(stream).await;
     });
-    let attempt = sender(timeout)
-        .send(&delivery(format!("http://{address}"), true))
+    let attempt = client(timeout)
+        .send(&request_to(format!("http://{address}"), true))
         .await;
     receiver.abort();
     attempt
 }
 
-/// What an answer with nothing but this head means.
-pub(super) async fn answered(head: &str) -> Attempt {
+/// The attempt that a response with this head and no body ends.
+pub(super) async fn answered(head: &str) -> DeliveryAttempt {
     let receiver =
-        Receiver::that_says(format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n")).await;
-    sender(PATIENCE).send(&delivery(receiver.url(), true)).await
+        Receiver::answering(format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\n\r\n")).await;
+    client(PATIENCE)
+        .send(&request_to(receiver.url(), true))
+        .await
 }
 
 #[track_caller]
-pub(super) fn failed(attempt: &Attempt) -> (Option<Duration>, bool, &str) {
-    match &attempt.outcome {
-        Outcome::Failed {
-            retry_after,
-            is_endpoint,
-            error,
-        } => (*retry_after, *is_endpoint, error),
+pub(super) fn failed(attempt: &DeliveryAttempt) -> (Option<Duration>, FailureCause, &str) {
+    match attempt.outcome {
+        AttemptOutcome::Failed { cause, retry_after } => {
+            (retry_after, cause, attempt.record.error.as_deref().unwrap())
+        }
         other => panic!("{other:?}"),
     }
 }
 
-/// Fails if anybody but this function ever connected.
-pub(super) async fn nobody_connected(listener: TcpListener) {
+/// Fails if any connection but that of this function was made.
+pub(super) async fn no_connection_was_made(listener: TcpListener) {
     let own = TcpStream::connect(listener.local_addr().unwrap());
     let own = own.await.unwrap().local_addr().unwrap();
     let (_, first) = listener.accept().await.unwrap();

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     api_model::{Example, Rfc3339, device_id_schema, every_key_present},
-    domain::{DeviceId, EventKind},
-    webhooks::{Disabled, Endpoint, EndpointState},
+    domain::{DeviceId, DisabledReason, EventKind},
+    webhooks::{Endpoint, EndpointState},
 };
 
 /// The id of a webhook in examples.
@@ -109,7 +109,7 @@ fn device_ids(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn disabled_reason(_: &mut SchemaGenerator) -> Schema {
-    let reasons = Disabled::VARIANTS.iter().copied().map(Some);
+    let reasons = DisabledReason::VARIANTS.iter().copied().map(Some);
     let reasons: Vec<_> = reasons.chain([None]).collect();
     json_schema!({ "type": ["string", "null"], "enum": reasons })
 }
@@ -134,10 +134,10 @@ impl From<EndpointState> for WebhookDto {
             configured: endpoint.configured,
             pending: state.pending,
             oldest_pending_at: state.oldest_pending.map(Rfc3339),
-            failures: endpoint.health.failures,
-            failing_since: endpoint.health.failing_since.map(Rfc3339),
-            paused_until: endpoint.health.paused_until.map(Rfc3339),
-            last_error: endpoint.health.last_error,
+            failures: endpoint.breaker.failures,
+            failing_since: endpoint.breaker.failing_since.map(Rfc3339),
+            paused_until: endpoint.breaker.paused_until.map(Rfc3339),
+            last_error: endpoint.last_error,
             previous_secret_until: endpoint.previous_secret.map(|(_, until)| Rfc3339(until)),
             created_at: Rfc3339(endpoint.created_at),
             updated_at: Rfc3339(endpoint.updated_at),

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::{
     api_model::{Example, Rfc3339, device_id_schema, every_key_present},
+    domain::MessageState,
     http::problem::{Problem, ProblemKind},
-    webhooks::{Message, MessageState},
+    webhooks::StoredMessage,
 };
 
 /// The id of a message in examples.
@@ -63,25 +64,25 @@ fn states(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": MessageState::VARIANTS })
 }
 
-impl From<Message> for WebhookMessageDto {
-    fn from(message: Message) -> Self {
+impl From<StoredMessage> for WebhookMessageDto {
+    fn from(message: StoredMessage) -> Self {
         let pending = message.state == MessageState::Pending;
-        let took = message.last.took;
+        let duration = message.last_attempt.duration;
         Self {
             id: message.id,
             device_id: message.device_id.map(|id| id.to_string()),
             sequence: message.sequence,
-            r#type: message.kind,
+            r#type: message.message_type,
             status: message.state.as_str(),
             created_at: Rfc3339(message.created_at),
             next_attempt_at: pending.then_some(Rfc3339(message.due)),
             attempts: message.attempts,
             last_attempt_at: message.attempted_at.map(Rfc3339),
             finished_at: message.finished_at.map(Rfc3339),
-            response_status: message.last.status,
-            duration_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-            response_body: message.last.answer,
-            error: message.last.error,
+            response_status: message.last_attempt.status,
+            duration_ms: duration.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            response_body: message.last_attempt.response,
+            error: message.last_attempt.error,
         }
     }
 }
@@ -121,10 +122,10 @@ fn object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "required": ["type", "timestamp", "data"] })
 }
 
-impl TryFrom<Message> for MessageWithBody {
+impl TryFrom<StoredMessage> for MessageWithBody {
     type Error = Problem;
 
-    fn try_from(message: Message) -> Result<Self, Problem> {
+    fn try_from(message: StoredMessage) -> Result<Self, Problem> {
         let body = serde_json::from_str(&message.body).map_err(|error| {
             tracing::error!(message = %message.id, %error, "stored webhook message is not JSON");
             Problem::new(ProblemKind::Internal)

@@ -4,12 +4,12 @@ use schemars::json_schema;
 use strum::VariantNames;
 
 use crate::{
-    domain::Timestamp,
+    domain::{MessageState, Timestamp},
     http::{
         extract::{FromQuery, QueryFields, QueryParameter},
         paging::{Limit, MessagePosition, PageCursor, parse_timestamp, timestamp_parameter},
     },
-    webhooks::{MessagePage, MessageState},
+    webhooks::MessagePage,
 };
 
 /// The query of the list of messages.

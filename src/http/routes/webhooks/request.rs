@@ -12,7 +12,7 @@ use crate::{
     api_model::{Example, device_id_schema},
     domain::{DeviceId, EventKinds, InvalidDeviceId},
     http::extract::{Patch, not_null},
-    webhooks::{EndpointRequest, EndpointUpdate, SecretText},
+    webhooks::{EndpointPatch, EndpointRequest, SecretText},
 };
 
 /// The largest number of vehicles that a webhook may name.
@@ -163,7 +163,7 @@ impl From<NewWebhook> for EndpointRequest {
     }
 }
 
-impl From<WebhookUpdate> for EndpointUpdate {
+impl From<WebhookUpdate> for EndpointPatch {
     fn from(update: WebhookUpdate) -> Self {
         Self {
             url: update.url.into_option(),

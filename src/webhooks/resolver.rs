@@ -1,4 +1,4 @@
-//! From a name to the addresses that webhooks may reach.
+//! Resolves host names to the addresses that webhooks may reach.
 
 use std::{
     fmt, io,
@@ -9,27 +9,39 @@ use std::{
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::{TargetError, addresses};
+use super::ip_policy;
 
-type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// How names are resolved.
+/// Resolves host names.
 #[derive(Clone)]
-pub struct Lookup(Arc<dyn Fn(String) -> Answer + Send + Sync>);
+pub struct Resolver(Arc<dyn Fn(String) -> Resolution + Send + Sync>);
 
-/// Why a name leads nowhere.
+/// A name has no address that webhooks may reach.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreachable {
-    /// Nobody knows an address of it, or the name server does not answer.
+pub(super) enum ResolveError {
+    /// The name has no address, or the name server does not answer.
     #[error("the name does not resolve{0}")]
     Unresolved(String),
-    /// None of its addresses may be reached.
+    /// Webhooks must not reach any of its addresses.
     #[error(transparent)]
-    Forbidden(#[from] TargetError),
+    Forbidden(#[from] ForbiddenName),
 }
 
-impl Lookup {
-    /// As this host resolves names.
+/// A name that resolves only to addresses that webhooks must not reach.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} resolves to {address}, {kind}, which webhooks must not reach")]
+pub struct ForbiddenName {
+    /// The name.
+    pub name: String,
+    /// The first of its addresses.
+    pub address: IpAddr,
+    /// What kind of address that is.
+    pub kind: &'static str,
+}
+
+impl Resolver {
+    /// The resolver of the operating system.
     #[must_use]
     pub fn system() -> Self {
         Self::new(async |name: String| {
@@ -38,7 +50,7 @@ impl Lookup {
         })
     }
 
-    /// As this function resolves names.
+    /// A resolver that asks this function.
     pub fn new<F, A>(resolve: F) -> Self
     where
         F: Fn(String) -> A + Send + Sync + 'static,
@@ -47,28 +59,28 @@ impl Lookup {
         Self(Arc::new(move |name| Box::pin(resolve(name))))
     }
 
-    /// The addresses of a name that may be reached, in the order in which they were found: at least one.
+    /// Returns the addresses of a name that webhooks may reach, in the order in which they were found: at least one.
     pub(super) async fn addresses(
         &self,
         name: &str,
         allow_private: bool,
-    ) -> Result<Vec<IpAddr>, Unreachable> {
+    ) -> Result<Vec<IpAddr>, ResolveError> {
         let found = match (self.0)(name.to_owned()).await {
             Ok(found) => found,
-            Err(error) => return Err(Unreachable::Unresolved(reason(&error))),
+            Err(error) => return Err(ResolveError::Unresolved(reason(&error))),
         };
         let Some(first) = found.first().copied() else {
-            return Err(Unreachable::Unresolved(String::new()));
+            return Err(ResolveError::Unresolved(String::new()));
         };
         if allow_private {
             return Ok(found);
         }
         let allowed: Vec<_> = found
             .into_iter()
-            .filter(|ip| addresses::is_allowed(*ip))
+            .filter(|ip| ip_policy::is_allowed(*ip))
             .collect();
-        match addresses::forbidden(first) {
-            Some(kind) if allowed.is_empty() => Err(TargetError::Name {
+        match ip_policy::forbidden(first) {
+            Some(kind) if allowed.is_empty() => Err(ForbiddenName {
                 name: name.to_owned(),
                 address: first,
                 kind,
@@ -79,34 +91,34 @@ impl Lookup {
     }
 }
 
-/// What the system said, behind a colon and without the words that say it twice.
+/// The error of the operating system behind a colon, without the words that repeat ours.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
-    let told = text
+    let reason = text
         .strip_prefix("failed to lookup address information: ")
         .unwrap_or(&text);
-    format!(": {told}")
+    format!(": {reason}")
 }
 
-impl fmt::Debug for Lookup {
+impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lookup")
+        f.write_str("Resolver")
     }
 }
 
-/// Resolves in the moment of connecting, so that the address that is judged is the address that is connected to. A name
-/// whose owner answers one thing to whoever checks and another to whoever connects gains nothing.
-pub(super) struct Guard {
-    pub(super) lookup: Lookup,
+/// Resolver of the HTTP client. It applies the IP policy while a connection is made, so that the address that is checked is
+/// the one that is connected to: a name server that answers a check and a connection differently gains nothing.
+pub(super) struct GuardedResolver {
+    pub(super) resolver: Resolver,
     pub(super) allow_private: bool,
 }
 
-impl Resolve for Guard {
+impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookup = self.lookup.clone();
+        let resolver = self.resolver.clone();
         let allow_private = self.allow_private;
         Box::pin(async move {
-            let addresses = lookup.addresses(name.as_str(), allow_private).await?;
+            let addresses = resolver.addresses(name.as_str(), allow_private).await?;
             // The port is that of the URL.
             let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(addresses) as Addrs)
@@ -118,8 +130,8 @@ impl Resolve for Guard {
 mod tests {
     use super::*;
 
-    fn finds(addresses: &'static [&'static str]) -> Lookup {
-        Lookup::new(async move |_name| {
+    fn finds(addresses: &'static [&'static str]) -> Resolver {
+        Resolver::new(async move |_name| {
             Ok(addresses
                 .iter()
                 .map(|address| address.parse().unwrap())
@@ -127,8 +139,8 @@ mod tests {
         })
     }
 
-    async fn guarded(lookup: &Lookup) -> Result<Vec<String>, String> {
-        let found = lookup.addresses("hook.test", false).await;
+    async fn guarded(resolver: &Resolver) -> Result<Vec<String>, String> {
+        let found = resolver.addresses("hook.test", false).await;
         found
             .map(|addresses| addresses.iter().map(IpAddr::to_string).collect())
             .map_err(|error| error.to_string())
@@ -136,15 +148,15 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_public_addresses_of_a_name_are_connected_to() {
-        let lookup = finds(&["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1"]);
-        let found = guarded(&lookup).await.unwrap();
+        let resolver = finds(&["10.0.0.1", "1.1.1.1", "::1", "2606:4700::1"]);
+        let found = guarded(&resolver).await.unwrap();
         assert_eq!(found, ["1.1.1.1", "2606:4700::1"]);
-        let all = lookup.addresses("hook.test", true).await.unwrap();
+        let all = resolver.addresses("hook.test", true).await.unwrap();
         assert_eq!(all.len(), 4);
     }
 
     #[tokio::test]
-    async fn a_name_with_no_public_address_is_refused_by_its_first() {
+    async fn a_name_without_public_addresses_is_refused_with_its_first() {
         let refused = guarded(&finds(&["10.0.0.1", "::1"])).await.unwrap_err();
         assert_eq!(
             refused,
@@ -159,15 +171,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn this_host_knows_itself() {
-        let found = Lookup::system().addresses("localhost", true).await.unwrap();
+    async fn localhost_resolves_to_loopback_addresses() {
+        let found = Resolver::system()
+            .addresses("localhost", true)
+            .await
+            .unwrap();
         assert!(found.iter().all(IpAddr::is_loopback));
         let refused = guarded_system("localhost").await;
         assert!(refused.contains("a loopback address"), "{refused}");
     }
 
     async fn guarded_system(name: &str) -> String {
-        let refused = Lookup::system().addresses(name, false).await;
+        let refused = Resolver::system().addresses(name, false).await;
         refused.unwrap_err().to_string()
     }
 }

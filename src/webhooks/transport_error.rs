@@ -1,26 +1,26 @@
-//! Why there was no answer, as an operator wants to read it.
+//! Short texts for operators about requests that got no response.
 
 use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
-use super::{TargetError, lookup::Unreachable};
+use super::resolver::ResolveError;
 
-/// Texts of libraries may quote what the receiver says of itself.
-const LONGEST: usize = 300;
+/// The longest text, in bytes: texts of libraries may quote what the server sends.
+const MAX_BYTES: usize = 300;
 
-/// What the error comes from, in a few words. `connecting` is how long that may take.
-pub(super) fn describe(error: &reqwest::Error, connecting: Duration) -> String {
+/// Describes the cause of an error. `connect_timeout` is the time that a connection may take.
+pub(super) fn describe(error: &reqwest::Error, connect_timeout: Duration) -> String {
     let mut text = if error.is_connect() && error.is_timeout() {
-        format!("no connection within {}", seconds(connecting))
+        format!("no connection within {}", seconds(connect_timeout))
     } else {
         reason(error)
     };
-    text.truncate(text.floor_char_boundary(LONGEST));
+    text.truncate(text.floor_char_boundary(MAX_BYTES));
     text
 }
 
-/// A time as it is spoken of: `15 s`, `200 ms`.
+/// Formats a time as `15 s` or `200 ms`.
 pub(super) fn seconds(time: Duration) -> String {
     if time.subsec_nanos() == 0 {
         format!("{} s", time.as_secs())
@@ -29,7 +29,7 @@ pub(super) fn seconds(time: Duration) -> String {
     }
 }
 
-/// The first in the chain of causes that is known says more than those around it; of the unknown ones, the last.
+/// Describes the first known error in the chain of causes, or else the last error of the chain.
 fn reason(error: &(dyn Error + 'static)) -> String {
     let mut current = error;
     loop {
@@ -47,17 +47,14 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     if let Some(error) = error.downcast_ref::<io::Error>()
         && let Some(inner) = error.get_ref()
     {
-        // Its `source` would be that of the inner one.
+        // Its `source` is that of the inner error.
         return Some(inner);
     }
     error.source()
 }
 
 fn known(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<Unreachable>() {
-        return Some(error.to_string());
-    }
-    if let Some(error) = error.downcast_ref::<TargetError>() {
+    if let Some(error) = error.downcast_ref::<ResolveError>() {
         return Some(error.to_string());
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
@@ -73,7 +70,7 @@ fn of_tls(error: &rustls::Error) -> String {
     use rustls::Error::{InvalidCertificate, InvalidMessage};
     let InvalidCertificate(certificate) = error else {
         return match error {
-            InvalidMessage(_) => "what answers does not speak TLS".to_owned(),
+            InvalidMessage(_) => "the server does not speak TLS".to_owned(),
             other => format!("TLS failed: {other}"),
         };
     };
@@ -82,7 +79,7 @@ fn of_tls(error: &rustls::Error) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet"
         }
-        CertificateError::UnknownIssuer => "is of an authority that is not known here",
+        CertificateError::UnknownIssuer => "is issued by an unknown authority",
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "is for another name"
         }
@@ -94,11 +91,11 @@ fn of_tls(error: &rustls::Error) -> String {
 
 fn of_http(error: &hyper::Error) -> Option<&'static str> {
     if error.is_incomplete_message() {
-        Some("the connection was closed before an answer")
+        Some("the connection was closed before a response")
     } else if error.is_parse_too_large() {
-        Some("the head of the answer is too large")
+        Some("the head of the response is too large")
     } else if error.is_parse() {
-        Some("what answers does not speak HTTP")
+        Some("the server does not speak HTTP")
     } else {
         None
     }
@@ -111,7 +108,7 @@ fn of_connection(kind: io::ErrorKind) -> Option<&'static str> {
         Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => {
             Some("the connection was reset")
         }
-        Kind::UnexpectedEof => Some("the connection was closed before an answer"),
+        Kind::UnexpectedEof => Some("the connection was closed before a response"),
         Kind::HostUnreachable => Some("the host cannot be reached"),
         Kind::NetworkUnreachable => Some("the network cannot be reached"),
         Kind::TimedOut => Some("the host does not answer"),

@@ -1,22 +1,22 @@
-//! The headers by which a receiver knows a message: Standard Webhooks 1.0.0.
+//! Signature headers of a message, as Standard Webhooks 1.0.0 defines them.
 
 use reqwest::header::{HeaderMap, HeaderValue, InvalidHeaderValue};
 
 use super::Secret;
 
-/// The header of a message's id, which is the same in every attempt.
-pub const ID: &str = "webhook-id";
-/// The header of an attempt's time, in seconds since 1970.
-pub const TIMESTAMP: &str = "webhook-timestamp";
-/// The header of the signatures, with a space between them.
-pub const SIGNATURE: &str = "webhook-signature";
+/// Header of the message's id, which is the same in every attempt.
+pub const ID_HEADER: &str = "webhook-id";
+/// Header of the attempt's time, in seconds since 1970.
+pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
+/// Header of the signatures, separated by spaces.
+pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// The three headers of an attempt. While a receiver changes from one secret to the next, both sign; it accepts the
-/// message if it knows either.
+/// Returns the three headers of an attempt, with a signature by each of the secrets: a receiver accepts the message if it
+/// knows one of them.
 ///
 /// # Errors
 ///
-/// The id cannot stand in a header.
+/// The id cannot be the value of a header.
 pub(super) fn headers<'a>(
     id: &str,
     timestamp: i64,
@@ -28,9 +28,12 @@ pub(super) fn headers<'a>(
         .map(|secret| secret.sign(id, timestamp, body))
         .collect();
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(ID, HeaderValue::from_str(id)?);
-    headers.insert(TIMESTAMP, HeaderValue::from(timestamp));
-    headers.insert(SIGNATURE, HeaderValue::from_str(&signatures.join(" "))?);
+    headers.insert(ID_HEADER, HeaderValue::from_str(id)?);
+    headers.insert(TIMESTAMP_HEADER, HeaderValue::from(timestamp));
+    headers.insert(
+        SIGNATURE_HEADER,
+        HeaderValue::from_str(&signatures.join(" "))?,
+    );
     Ok(headers)
 }
 
@@ -59,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_accepts_what_is_signed_and_nothing_else() {
+    fn a_receiver_accepts_only_the_signed_message() {
         let secret = Secret::generate().unwrap();
         let headers = headers(MESSAGE, now(), BODY, [&secret]).unwrap();
         assert!(accepts(&secret, &headers, BODY));
@@ -70,23 +73,27 @@ mod tests {
         ));
         assert!(!accepts(&Secret::generate().unwrap(), &headers, BODY));
         let mut other = headers.clone();
-        other.insert(ID, HeaderValue::from_static("msg_0192f0c2"));
+        other.insert(ID_HEADER, HeaderValue::from_static("msg_0192f0c2"));
         assert!(!accepts(&secret, &other, BODY));
     }
 
     #[test]
-    fn while_there_are_two_secrets_a_receiver_needs_to_know_only_one() {
+    fn a_receiver_needs_only_one_of_two_secrets() {
         let [new, old, unknown] = [(); 3].map(|()| Secret::generate().unwrap());
         let headers = headers(MESSAGE, now(), BODY, [&new, &old]).unwrap();
         assert!(accepts(&new, &headers, BODY));
         assert!(accepts(&old, &headers, BODY));
         assert!(!accepts(&unknown, &headers, BODY));
-        let signatures: Vec<_> = headers[SIGNATURE].to_str().unwrap().split(' ').collect();
+        let signatures: Vec<_> = headers[SIGNATURE_HEADER]
+            .to_str()
+            .unwrap()
+            .split(' ')
+            .collect();
         assert_eq!(signatures.len(), 2);
     }
 
     #[test]
-    fn an_id_that_would_end_its_header_is_refused() {
+    fn an_id_with_a_line_break_is_refused() {
         let secret = Secret::generate().unwrap();
         assert!(headers("msg\r\nhost: other", 0, BODY, [&secret]).is_err());
     }

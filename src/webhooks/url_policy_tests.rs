@@ -1,34 +1,32 @@
-//! URLs as they are written, and what becomes of them.
-
 use std::{future::pending, io};
 
 use super::*;
 
-const HTTPS_ONLY: Rules = Rules {
+const HTTPS_ONLY: UrlPolicy = UrlPolicy {
     allow_http: false,
     allow_private: false,
 };
-const ALSO_HTTP: Rules = Rules {
+const ALSO_HTTP: UrlPolicy = UrlPolicy {
     allow_http: true,
     ..HTTPS_ONLY
 };
 
 #[track_caller]
-fn refused(url: &str, rules: Rules) -> String {
-    check(url, rules).unwrap_err().to_string()
+fn refused(url: &str, policy: UrlPolicy) -> String {
+    policy.check(url).unwrap_err().to_string()
 }
 
 #[test]
-fn https_goes_anywhere_and_http_only_where_it_is_allowed() {
+fn https_is_always_allowed_and_http_where_the_policy_says() {
     for url in [
         "https://hook.example/",
         "https://hook.example:8443/in?key=1",
         "https://1.1.1.1/",
         "https://[2606:4700::1111]:1/",
     ] {
-        assert_eq!(check(url, HTTPS_ONLY).unwrap().as_str(), url);
+        assert_eq!(HTTPS_ONLY.check(url).unwrap().as_str(), url);
     }
-    assert!(check("http://hook.example", ALSO_HTTP).is_ok());
+    assert!(ALSO_HTTP.check("http://hook.example").is_ok());
     assert_eq!(
         refused("http://hook.example", HTTPS_ONLY),
         "webhooks go to https; http is possible only where webhooks.allow_http is true"
@@ -39,12 +37,12 @@ fn https_goes_anywhere_and_http_only_where_it_is_allowed() {
         "data:,1",
         "ws://hook.example",
     ] {
-        assert!(refused(url, Rules::TRUSTED).starts_with("webhooks go to https, not to "));
+        assert!(refused(url, UrlPolicy::TRUSTED).starts_with("webhooks go to https, not to "));
     }
 }
 
 #[test]
-fn what_is_no_url_is_refused() {
+fn text_that_is_not_a_url_is_refused() {
     for url in [
         "",
         "hook.example",
@@ -57,7 +55,7 @@ fn what_is_no_url_is_refused() {
         "https://[fe80::1%25eth0]/",
     ] {
         assert!(
-            refused(url, Rules::TRUSTED).starts_with("not a URL: "),
+            refused(url, UrlPolicy::TRUSTED).starts_with("not a URL: "),
             "{url}"
         );
     }
@@ -70,23 +68,23 @@ fn a_url_with_a_user_a_password_or_a_fragment_is_refused() {
         "https://user:pass@hook.example/",
         "https://:pass@hook.example/",
     ] {
-        let refused = refused(url, Rules::TRUSTED);
+        let refused = refused(url, UrlPolicy::TRUSTED);
         assert!(refused.contains("no user or password"), "{url}: {refused}");
         assert!(!refused.contains("hook.example"));
     }
     for url in ["https://hook.example/#part", "https://hook.example/#"] {
         assert!(
-            refused(url, Rules::TRUSTED).contains("no fragment"),
+            refused(url, UrlPolicy::TRUSTED).contains("no fragment"),
             "{url}"
         );
     }
 }
 
 #[test]
-fn a_url_is_at_most_2048_bytes_long_also_when_it_is_escaped() {
+fn a_url_has_at_most_2048_bytes_before_and_after_escaping() {
     let begin = "https://hook.example/";
     let fits = format!("{begin}{}", "a".repeat(2048 - begin.len()));
-    assert!(check(&fits, HTTPS_ONLY).is_ok());
+    assert!(HTTPS_ONLY.check(&fits).is_ok());
     assert_eq!(
         refused(&format!("{fits}a"), HTTPS_ONLY),
         "a URL has at most 2048 bytes"
@@ -95,7 +93,7 @@ fn a_url_is_at_most_2048_bytes_long_also_when_it_is_escaped() {
     assert_eq!(refused(&grows, HTTPS_ONLY), "a URL has at most 2048 bytes");
 }
 
-/// Everything that a URL may call 127.0.0.1, besides that.
+/// Notations of 127.0.0.1 in a URL.
 const LOOPBACKS: &[&str] = &[
     "127.0.0.1",
     "127.0.0.1.",
@@ -113,7 +111,7 @@ const LOOPBACKS: &[&str] = &[
 ];
 
 #[test]
-fn an_address_is_judged_however_it_is_written() {
+fn every_notation_of_an_address_is_checked() {
     for host in LOOPBACKS {
         for url in [
             format!("http://{host}/in"),
@@ -126,13 +124,13 @@ fn an_address_is_judged_however_it_is_written() {
                 "{url}"
             );
         }
-        let understood = check(&format!("http://{host}"), Rules::TRUSTED).unwrap();
-        assert_eq!(understood.as_str(), "http://127.0.0.1/");
+        let normalized = UrlPolicy::TRUSTED.check(&format!("http://{host}")).unwrap();
+        assert_eq!(normalized.as_str(), "http://127.0.0.1/");
     }
 }
 
 #[test]
-fn an_address_of_every_forbidden_kind_is_refused_in_a_url() {
+fn an_address_of_each_forbidden_kind_is_refused_in_a_url() {
     for (host, kind) in [
         ("0.0.0.0", "the unspecified address"),
         ("0", "the unspecified address"),
@@ -167,61 +165,64 @@ fn an_address_of_every_forbidden_kind_is_refused_in_a_url() {
         ("[ff02::1]", "a multicast address"),
     ] {
         let url = format!("https://{host}/");
-        let told = refused(&url, HTTPS_ONLY);
+        let error = refused(&url, HTTPS_ONLY);
         assert!(
-            told.ends_with(&format!(" is {kind}, which webhooks must not reach")),
-            "{host}: {told}"
+            error.ends_with(&format!(" is {kind}, which webhooks must not reach")),
+            "{host}: {error}"
         );
-        assert!(check(&url, Rules::TRUSTED).is_ok());
+        assert!(UrlPolicy::TRUSTED.check(&url).is_ok());
     }
 }
 
 #[test]
-fn a_target_does_not_show_its_path() {
-    let target = check("https://hook.example:8443/token-1?key=2", HTTPS_ONLY).unwrap();
-    assert_eq!(format!("{target:?}"), "Target(https://hook.example:8443/…)");
+fn the_debug_output_hides_path_and_query() {
+    let allowed = HTTPS_ONLY
+        .check("https://hook.example:8443/token-1?key=2")
+        .unwrap();
+    assert_eq!(
+        format!("{allowed:?}"),
+        "AllowedUrl(https://hook.example:8443/…)"
+    );
 }
 
-fn of_name(rules: Rules) -> Target {
-    check("https://hook.test/", rules).unwrap()
+fn of_name(policy: UrlPolicy) -> AllowedUrl {
+    policy.check("https://hook.test/").unwrap()
 }
 
-fn finds(address: &'static str) -> Lookup {
-    Lookup::new(async move |name| {
+fn finds(address: &'static str) -> Resolver {
+    Resolver::new(async move |name| {
         assert_eq!(name, "hook.test");
         Ok(vec![address.parse().unwrap()])
     })
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_an_address_that_is_not_public_is_refused() {
-    let refused = of_name(HTTPS_ONLY)
-        .check_addresses(&finds("192.168.1.1"))
-        .await;
+async fn a_name_that_resolves_to_a_private_address_is_refused() {
+    let refused = of_name(HTTPS_ONLY).check_host(&finds("192.168.1.1")).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         "hook.test resolves to 192.168.1.1, a private address, which webhooks must not reach"
     );
-    let public = of_name(HTTPS_ONLY).check_addresses(&finds("1.1.1.1")).await;
+    let public = of_name(HTTPS_ONLY).check_host(&finds("1.1.1.1")).await;
     assert_eq!(public, Ok(()));
-    let trusted = of_name(Rules::TRUSTED)
-        .check_addresses(&finds("192.168.1.1"))
+    let trusted = of_name(UrlPolicy::TRUSTED)
+        .check_host(&finds("192.168.1.1"))
         .await;
     assert_eq!(trusted, Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_does_not_resolve_now_is_accepted() {
-    let unknown = Lookup::new(async |_name| Err(io::Error::other("no such name")));
-    assert_eq!(of_name(HTTPS_ONLY).check_addresses(&unknown).await, Ok(()));
+async fn a_name_that_does_not_resolve_yet_is_accepted() {
+    let unknown = Resolver::new(async |_name| Err(io::Error::other("no such name")));
+    assert_eq!(of_name(HTTPS_ONLY).check_host(&unknown).await, Ok(()));
     // The clock is moved on while nothing happens.
-    let silent = Lookup::new(|_name| pending());
-    assert_eq!(of_name(HTTPS_ONLY).check_addresses(&silent).await, Ok(()));
+    let silent = Resolver::new(|_name| pending());
+    assert_eq!(of_name(HTTPS_ONLY).check_host(&silent).await, Ok(()));
 }
 
 #[tokio::test]
-async fn nobody_is_asked_for_an_address() {
-    let never = Lookup::new(async |name| panic!("{name} was asked for"));
-    let target = check("https://1.1.1.1/", HTTPS_ONLY).unwrap();
-    assert_eq!(target.check_addresses(&never).await, Ok(()));
+async fn an_address_is_not_resolved() {
+    let never = Resolver::new(async |name| panic!("{name} was resolved"));
+    let allowed = HTTPS_ONLY.check("https://1.1.1.1/").unwrap();
+    assert_eq!(allowed.check_host(&never).await, Ok(()));
 }

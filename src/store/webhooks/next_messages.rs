@@ -1,4 +1,4 @@
-//! What lanes have to send next.
+//! The next message of delivery queues.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, SubQueryStatement},
 };
 
-use super::{intent::Endpoint, lanes::KEYS_PER_SELECT};
+use super::{endpoint::Endpoint, queues::KEYS_PER_SELECT};
 use crate::{
-    domain::Timestamp,
+    domain::{MessageState, Timestamp},
     store::{
         database::Transaction,
         entities::{webhook_lane, webhook_message},
@@ -17,26 +17,28 @@ use crate::{
     },
 };
 
-/// What a lane has to send next.
+/// The next message of a queue.
 #[derive(Debug)]
 pub(super) enum Next {
+    /// May be sent now.
     Message(Box<webhook_message::Model>),
-    /// Nothing before then.
-    At(i64),
+    /// Waits until then.
+    At(Timestamp),
+    /// There is none.
     Nothing,
 }
 
-/// What these lanes of an endpoint, as the database has them, have to send next: two statements for 512 of them, and one
-/// more where the order does not matter and some have nothing that is due.
-pub(super) async fn heads(
+/// Reads the next messages of an endpoint's queues, by the column `device_id`: two statements for 512 queues, and one
+/// more if the endpoint is unordered and some queues have no message that is due.
+pub(super) async fn next_messages(
     db: &Transaction,
     endpoint: &Endpoint,
     devices: &[&str],
     now: Timestamp,
 ) -> Result<HashMap<String, Next>, DbErr> {
-    let mut heads = HashMap::with_capacity(devices.len());
+    let mut found = HashMap::with_capacity(devices.len());
     for chunk in devices.chunks(KEYS_PER_SELECT) {
-        let first = head_ids(endpoint, chunk, now)
+        let first = next_ids(endpoint, chunk, now)
             .into_tuple::<(String, Option<String>)>()
             .all(db)
             .await?;
@@ -48,7 +50,7 @@ pub(super) async fn heads(
                 .await?;
             for message in messages {
                 let next = Next::Message(Box::new(message.clone()));
-                heads.insert(message.device_id, next);
+                found.insert(message.device_id, next);
             }
         }
         if endpoint.ordered {
@@ -57,7 +59,7 @@ pub(super) async fn heads(
         let idle: Vec<&str> = chunk
             .iter()
             .copied()
-            .filter(|device| !heads.contains_key(*device))
+            .filter(|device| !found.contains_key(*device))
             .collect();
         if !idle.is_empty() {
             let later = next_times(endpoint, &idle)
@@ -65,16 +67,17 @@ pub(super) async fn heads(
                 .all(db)
                 .await?;
             for (device, due) in later {
-                heads.insert(device, due.map_or(Next::Nothing, Next::At));
+                let next = due.map(Timestamp::from_millis);
+                found.insert(device, next.map_or(Next::Nothing, Next::At));
             }
         }
     }
-    Ok(heads)
+    Ok(found)
 }
 
-/// For each lane the id of its lowest sequence; where the order does not matter, of the lowest that is not waiting for
-/// another attempt. One look into an index for each.
-pub(super) fn head_ids(
+/// For each queue the id of its pending message with the lowest sequence number; if the endpoint is unordered, of those
+/// that are due. One index lookup for each.
+pub(super) fn next_ids(
     endpoint: &Endpoint,
     devices: &[&str],
     now: Timestamp,
@@ -84,16 +87,16 @@ pub(super) fn head_ids(
     if !endpoint.ordered {
         first = first.filter(M::Due.lte(now.as_millis()));
     }
-    of_lanes(endpoint, devices, first)
+    of_queues(endpoint, devices, first)
 }
 
-/// For each lane when the first of its messages is due.
+/// For each queue the earliest time at which one of its messages is due.
 fn next_times(endpoint: &Endpoint, devices: &[&str]) -> Select<webhook_lane::Entity> {
     use webhook_message::Column as M;
-    of_lanes(endpoint, devices, pending(M::Due, M::Due))
+    of_queues(endpoint, devices, pending(M::Due, M::Due))
 }
 
-fn of_lanes(
+fn of_queues(
     endpoint: &Endpoint,
     devices: &[&str],
     wanted: Select<webhook_message::Entity>,
@@ -108,7 +111,7 @@ fn of_lanes(
         .filter(L::DeviceId.is_in(padded(devices)))
 }
 
-/// A column of the first pending message of the lane around it, in the order of another one.
+/// A column of the first pending message of the enclosing row's queue, in the order of another column.
 fn pending(
     column: webhook_message::Column,
     order: webhook_message::Column,
@@ -121,7 +124,7 @@ fn pending(
         .column(column)
         .filter(same(M::EndpointId, L::EndpointId))
         .filter(same(M::DeviceId, L::DeviceId))
-        .filter(M::State.eq(webhook_message::PENDING))
+        .filter(M::State.eq(MessageState::Pending as i16))
         .filter(Expr::col((Message, M::Sequence)).gt(Expr::col((Lane, L::DroppedThrough))))
         .limit(1);
     QuerySelect::query(&mut select).order_by((Message, order), Order::Asc);

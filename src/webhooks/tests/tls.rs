@@ -1,4 +1,4 @@
-//! Receivers with certificates, and without.
+//! TLS: certificates of receivers.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -18,9 +18,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::receiver::{
-    EMPTY, PATIENCE, SHORT, delivery, failed, listener, options, request, sender,
+    EMPTY, PATIENCE, SHORT, client, failed, listener, options, request, request_to,
 };
-use crate::webhooks::{Attempt, Lookup, Outcome, Sender, SenderOptions};
+use crate::{
+    domain::{AttemptOutcome, FailureCause},
+    webhooks::{DeliveryAttempt, Resolver, WebhookClient, WebhookClientOptions},
+};
 
 /// A receiver with a certificate for `hook.test`, and the file of its authority.
 struct Secure {
@@ -55,7 +58,7 @@ impl Secure {
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                // Whoever does not believe the certificate hangs up.
+                // A client that does not trust the certificate closes the connection.
                 if let Ok(stream) = acceptor.accept(stream).await {
                     tokio::spawn(serve(stream));
                 }
@@ -68,15 +71,15 @@ impl Secure {
         }
     }
 
-    async fn receive(&self, host: &str, ca_file: Option<PathBuf>) -> Attempt {
-        let lookup = Lookup::new(async |_name| Ok(vec![Ipv4Addr::LOCALHOST.into()]));
-        let sender = Sender::new(&SenderOptions {
+    async fn receive(&self, host: &str, ca_file: Option<PathBuf>) -> DeliveryAttempt {
+        let resolver = Resolver::new(async |_name| Ok(vec![Ipv4Addr::LOCALHOST.into()]));
+        let client = WebhookClient::new(&WebhookClientOptions {
             ca_file,
-            lookup,
+            resolver,
             ..options(PATIENCE)
         });
         let url = format!("https://{host}:{}/", self.address.port());
-        sender.unwrap().send(&delivery(url, true)).await
+        client.unwrap().send(&request_to(url, true)).await
     }
 }
 
@@ -87,56 +90,64 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 #[tokio::test]
-async fn https_goes_to_whom_a_known_authority_vouches_for() {
+async fn a_certificate_needs_a_known_authority_and_the_right_name() {
     let receiver = Secure::start().await;
     let ca_file = Some(receiver.ca_file.path().to_owned());
     let attempt = receiver.receive("hook.test", ca_file.clone()).await;
-    assert_eq!(attempt.outcome, Outcome::Delivered);
+    assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
     let attempt = receiver.receive("other.test", ca_file).await;
     assert_eq!(
         failed(&attempt),
-        (None, true, "the certificate is for another name")
+        (
+            None,
+            FailureCause::Endpoint,
+            "the certificate is for another name"
+        )
     );
     let attempt = receiver.receive("hook.test", None).await;
     assert_eq!(
         failed(&attempt),
         (
             None,
-            true,
-            "the certificate is of an authority that is not known here"
+            FailureCause::Endpoint,
+            "the certificate is issued by an unknown authority"
         )
     );
     receiver.serving.abort();
 }
 
 #[tokio::test]
-async fn a_port_without_tls_is_not_believed() {
+async fn a_port_without_tls_is_refused() {
     let (listener, address) = listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 No\r\n\r\n").await.unwrap();
-        // Until the sender hangs up.
+        // Until the client closes the connection.
         while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
     });
-    let attempt = sender(PATIENCE)
-        .send(&delivery(format!("https://{address}"), true))
+    let attempt = client(PATIENCE)
+        .send(&request_to(format!("https://{address}"), true))
         .await;
     assert_eq!(
         failed(&attempt),
-        (None, true, "what answers does not speak TLS")
+        (
+            None,
+            FailureCause::Endpoint,
+            "the server does not speak TLS"
+        )
     );
 }
 
 #[tokio::test]
-async fn a_host_with_which_there_is_no_connection_leaves_time_for_another() {
+async fn connecting_takes_two_thirds_of_the_timeout_at_most() {
     let (listener, address) = listener().await;
     let timeout = 3 * SHORT;
-    let attempt = sender(timeout)
-        .send(&delivery(format!("https://{address}"), true))
+    let attempt = client(timeout)
+        .send(&request_to(format!("https://{address}"), true))
         .await;
     assert_eq!(
         failed(&attempt),
-        (None, true, "no connection within 400 ms")
+        (None, FailureCause::Endpoint, "no connection within 400 ms")
     );
     drop(listener);
 }

@@ -1,4 +1,4 @@
-//! What a receiver's answer means.
+//! Responses of endpoints.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,95 +8,84 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-/// What is kept of an answer's body, so that an operator sees what the receiver had to say.
-const KEPT: usize = 1 << 10;
-/// A cut through a character leaves at most so many bytes of it.
-const SPLIT: usize = 3;
-/// A body up to this size is read to its end, which lets the connection be used again; a larger one costs more than a
-/// new connection does.
-const DRAINED: usize = 16 << 10;
-/// The longest that a receiver may have messages wait.
+use crate::domain::{AttemptOutcome, FailureCause};
+
+/// Bytes of a response's body that are stored, for operators.
+const STORED_BYTES: usize = 1 << 10;
+/// A cut through a UTF-8 character leaves at most so many bytes of it.
+const SPLIT_CHARACTER_BYTES: usize = 3;
+/// A body up to this size is read to its end, so that the connection can be used again; reading more costs more than a
+/// new connection.
+const DRAINED_BYTES: usize = 16 << 10;
+/// The longest pause that an endpoint may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// What came of an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver has it: 2xx.
-    Delivered,
-    /// The receiver wants no message any more: 410.
-    Gone,
-    /// Anything else.
-    Failed {
-        /// How long the receiver wants to be left alone (429 and 503), a day at most.
-        retry_after: Option<Duration>,
-        /// The trouble is the endpoint's, and other messages would fare no better; otherwise it may be this message's.
-        is_endpoint: bool,
-        /// What went wrong, for an operator.
-        error: String,
-    },
-}
-
-impl Outcome {
-    /// What the head of an answer means. The body does not matter.
-    pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
-        if status.is_success() {
-            return Self::Delivered;
-        }
-        if status == StatusCode::GONE {
-            return Self::Gone;
-        }
-        let is_busy = status == StatusCode::TOO_MANY_REQUESTS;
-        let wants_pause = is_busy || status == StatusCode::SERVICE_UNAVAILABLE;
-        let code = status.as_u16();
-        Self::Failed {
-            retry_after: wants_pause
-                .then(|| retry_after(headers, SystemTime::now()))
-                .flatten(),
-            is_endpoint: is_busy || status.is_server_error(),
-            error: if status.is_redirection() {
-                format!("answered {code}; redirects are not followed")
-            } else {
-                format!("answered {code}")
-            },
-        }
+/// Classifies a response by its head: the outcome of the attempt, and why it failed.
+pub(super) fn classify(
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> (AttemptOutcome, Option<String>) {
+    let code = status.as_u16();
+    if status.is_success() {
+        return (AttemptOutcome::Delivered, None);
     }
+    if status == StatusCode::GONE {
+        let error = format!("answered {code}: it wants no messages any more");
+        return (AttemptOutcome::Gone, Some(error));
+    }
+    let is_busy = status == StatusCode::TOO_MANY_REQUESTS;
+    let may_ask_for_pause = is_busy || status == StatusCode::SERVICE_UNAVAILABLE;
+    let retry_after = may_ask_for_pause
+        .then(|| retry_after(headers, SystemTime::now()))
+        .flatten();
+    let cause = if is_busy || status.is_server_error() {
+        FailureCause::Endpoint
+    } else {
+        FailureCause::Message
+    };
+    let error = if status.is_redirection() {
+        format!("answered {code}; redirects are not followed")
+    } else {
+        format!("answered {code}")
+    };
+    (AttemptOutcome::Failed { cause, retry_after }, Some(error))
 }
 
-/// Seconds, or a date, as RFC 9110 has it.
+/// Reads the header `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let asked = if is_number {
-        // What is no u64 is a number all the same.
+    let requested = if is_number {
+        // A number that exceeds a u64.
         text.parse().map_or(Duration::MAX, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(text).ok()?;
-        // One that has passed: at once.
+        // A date that has passed.
         date.duration_since(now).unwrap_or_default()
     };
-    Some(asked.min(LONGEST_RETRY_AFTER))
+    Some(requested.min(LONGEST_RETRY_AFTER))
 }
 
-/// The first bytes of the body that arrive in time, at most 1 KiB, as text that every database takes.
+/// Reads the beginning of the body until the deadline: at most 1 KiB, as text that every database stores.
 pub(super) async fn beginning(mut response: Response, deadline: Instant) -> String {
-    let mut kept = Vec::new();
+    let mut stored = Vec::new();
     let mut length = 0;
-    // A body that is late, broken or too long ends where it is: the connection then closes with the response.
+    // A body that is late, broken or too long is cut off: the connection closes with the response.
     while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
-        let missing = KEPT + SPLIT - kept.len();
-        kept.extend_from_slice(&chunk[..chunk.len().min(missing)]);
+        let missing = STORED_BYTES + SPLIT_CHARACTER_BYTES - stored.len();
+        stored.extend_from_slice(&chunk[..chunk.len().min(missing)]);
         length += chunk.len();
-        if length > DRAINED {
+        if length > DRAINED_BYTES {
             break;
         }
     }
-    text(&kept)
+    text(&stored)
 }
 
 fn text(bytes: &[u8]) -> String {
     // PostgreSQL has no text with a NUL.
     let mut text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
-    text.truncate(text.floor_char_boundary(KEPT));
+    text.truncate(text.floor_char_boundary(STORED_BYTES));
     text
 }
 
@@ -115,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_a_day_at_most() {
+    fn retry_after_is_seconds_or_a_date_and_at_most_a_day() {
         let day = Duration::from_hours(24);
         assert_eq!(after("0"), Some(Duration::ZERO));
         assert_eq!(after(" 120 "), Some(Duration::from_mins(2)));
@@ -137,8 +126,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
         for status in [301, 400, 404, 429, 500, 502, 503] {
-            let outcome = Outcome::of(StatusCode::from_u16(status).unwrap(), &headers);
-            let Outcome::Failed { retry_after, .. } = outcome else {
+            let (outcome, _) = classify(StatusCode::from_u16(status).unwrap(), &headers);
+            let AttemptOutcome::Failed { retry_after, .. } = outcome else {
                 panic!("{status} is {outcome:?}");
             };
             let pause = [429, 503]
@@ -149,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_text_of_a_kibibyte_at_most() {
+    fn the_stored_text_has_at_most_a_kibibyte() {
         assert_eq!(text(b""), "");
         assert_eq!(text("grün".as_bytes()), "grün");
         assert_eq!(text(b"a\0b\xffc"), "a\u{fffd}b\u{fffd}c");

@@ -1,25 +1,28 @@
-//! What arrives at a receiver.
+//! What a receiver gets.
 
 use reqwest::header::{HeaderMap, HeaderName};
 use standardwebhooks::Webhook;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::receiver::{
-    BODY, EMPTY, PATIENCE, Receiver, SECRET, delivery, failed, listener, sender,
+    BODY, EMPTY, PATIENCE, Receiver, SECRET, client, failed, listener, request_to,
 };
-use crate::webhooks::{Delivery, Outcome, Secret};
+use crate::{
+    domain::{AttemptOutcome, FailureCause},
+    webhooks::{Secret, WebhookRequest},
+};
 
 #[tokio::test]
-async fn a_message_arrives_signed_by_both_secrets_and_with_its_sender() {
-    let receiver = Receiver::that_says(EMPTY).await;
+async fn a_request_is_signed_by_both_secrets_and_names_its_client() {
+    let receiver = Receiver::answering(EMPTY).await;
     let old = Secret::generate().unwrap();
-    let attempt = sender(PATIENCE)
-        .send(&Delivery {
-            old_secret: Some(old.clone()),
-            ..delivery(receiver.url(), true)
+    let attempt = client(PATIENCE)
+        .send(&WebhookRequest {
+            previous_secret: Some(old.clone()),
+            ..request_to(receiver.url(), true)
         })
         .await;
-    assert_eq!(attempt.outcome, Outcome::Delivered);
+    assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
     let heads = receiver.heads.lock().unwrap();
     let [head] = heads.as_slice() else {
         panic!("{heads:?}");
@@ -33,7 +36,7 @@ async fn a_message_arrives_signed_by_both_secrets_and_with_its_sender() {
 }
 
 #[tokio::test]
-async fn a_receiver_of_standard_webhooks_accepts_what_arrives() {
+async fn the_reference_library_accepts_a_request() {
     let (listener, address) = listener().await;
     let receiver = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -44,10 +47,10 @@ async fn a_receiver_of_standard_webhooks_accepts_what_arrives() {
         stream.write_all(EMPTY.as_bytes()).await.unwrap();
         String::from_utf8(bytes).unwrap()
     });
-    let attempt = sender(PATIENCE)
-        .send(&delivery(format!("http://{address}"), true))
+    let attempt = client(PATIENCE)
+        .send(&request_to(format!("http://{address}"), true))
         .await;
-    assert_eq!(attempt.outcome, Outcome::Delivered);
+    assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
     let arrived = receiver.await.unwrap();
     let (head, body) = arrived.split_once("\r\n\r\n").unwrap();
     let headers: HeaderMap = head
@@ -61,15 +64,19 @@ async fn a_receiver_of_standard_webhooks_accepts_what_arrives() {
 }
 
 #[tokio::test]
-async fn a_message_whose_id_is_no_header_is_to_blame_itself() {
-    let attempt = sender(PATIENCE)
-        .send(&Delivery {
+async fn an_id_that_cannot_be_a_header_is_the_fault_of_the_message() {
+    let attempt = client(PATIENCE)
+        .send(&WebhookRequest {
             id: "msg\n1".to_owned(),
-            ..delivery("http://127.0.0.1/", true)
+            ..request_to("http://127.0.0.1/", true)
         })
         .await;
     assert_eq!(
         failed(&attempt),
-        (None, false, "the message's id cannot be a header")
+        (
+            None,
+            FailureCause::Message,
+            "the message's id cannot be a header"
+        )
     );
 }

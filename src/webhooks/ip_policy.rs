@@ -1,17 +1,17 @@
-//! Which addresses are those of the public internet. Pure.
+//! IP policy: which addresses webhooks may reach. Pure.
 //!
-//! The URL of an endpoint is written by whoever may use the API, and it is this host that connects to it: without a look
-//! at the address, everything that this host reaches and the writer does not could be asked by way of a webhook.
+//! A user of the API chooses the URL of an endpoint, and the gateway's host connects to it. Without a check of the address,
+//! a webhook could reach everything that this host reaches and the user does not (server-side request forgery).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Networks that no webhook goes to, and what their addresses are. The first that fits names the address. They are the
-/// entries of IANA's special-purpose registries that are not for everybody, and where clouds keep their secrets.
+/// Networks that webhooks must not reach, with a description of their addresses; the first match counts. These are the
+/// entries of IANA's special-purpose address registries that are not globally reachable, and the metadata services of clouds.
 const FORBIDDEN: &[(IpNet, &str)] = &[
     (v4([169, 254, 169, 254], 32), METADATA),
-    // What Azure and Oracle have besides, and Alibaba.
+    // Azure, Oracle Cloud and Alibaba Cloud.
     (v4([168, 63, 129, 16], 32), METADATA),
     (v4([192, 0, 0, 192], 32), METADATA),
     (v4([100, 100, 100, 200], 32), METADATA),
@@ -38,7 +38,7 @@ const FORBIDDEN: &[(IpNet, &str)] = &[
     (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), UNSPECIFIED),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), LOOPBACK),
-    // An IPv4 address in another dress may lead to any IPv4 address; whoever means one may write it plainly.
+    // An IPv6 address that embeds an IPv4 address may lead to any IPv4 address; a plain IPv4 address is possible instead.
     (
         v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
         "an IPv4-compatible address",
@@ -71,7 +71,7 @@ const FORBIDDEN: &[(IpNet, &str)] = &[
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), MULTICAST),
 ];
 
-/// Of IPv6, only this was ever given out to be routed everywhere.
+/// The only part of IPv6 that has been allocated for global unicast.
 const GLOBAL_UNICAST: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 const BENCHMARKING: &str = "an address for benchmarks";
@@ -95,13 +95,13 @@ const fn v6(it: [u16; 8], prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(address, prefix))
 }
 
-/// Whether a webhook may go to this address when its endpoint was not made by the operator.
+/// Whether webhooks of endpoints that were created over the API may reach this address.
 #[must_use]
 pub fn is_allowed(address: IpAddr) -> bool {
     forbidden(address).is_none()
 }
 
-/// What kind of address this is, if webhooks must not reach it.
+/// Describes the address if webhooks must not reach it.
 pub(super) fn forbidden(address: IpAddr) -> Option<&'static str> {
     let kind = FORBIDDEN
         .iter()
@@ -168,7 +168,7 @@ mod tests {
         ("a site-local", "fec0:: feff:ffff::"),
     ];
 
-    /// Among them the neighbours of what is forbidden.
+    /// Among them the neighbours of forbidden networks.
     const ALLOWED: &str = "1.0.0.0 1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 \
         128.0.0.0 168.63.129.15 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 \
         192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 \
@@ -177,19 +177,19 @@ mod tests {
         3fff:1000::";
 
     #[test]
-    fn every_address_that_is_not_public_is_refused_by_its_kind() {
+    fn addresses_that_are_not_public_are_refused_with_their_kind() {
         for (kind, addresses) in NOT_ALLOWED {
             for address in addresses.split(' ') {
                 let address = address.parse().unwrap();
                 assert!(!is_allowed(address), "{address}");
-                let told = forbidden(address).unwrap();
-                assert!(told.starts_with(kind), "{address} is {told}");
+                let description = forbidden(address).unwrap();
+                assert!(description.starts_with(kind), "{address} is {description}");
             }
         }
     }
 
     #[test]
-    fn public_addresses_are_allowed_up_to_the_edge_of_those_that_are_not() {
+    fn public_addresses_next_to_forbidden_networks_are_allowed() {
         for address in ALLOWED.split(' ') {
             let address = address.parse().unwrap();
             assert_eq!(forbidden(address), None, "{address}");

@@ -1,0 +1,15 @@
+//! Write requests about webhook endpoints and their messages.
+
+mod change_endpoint;
+mod claim_messages;
+mod configure_endpoints;
+mod create_endpoint;
+mod delete_endpoint;
+mod retry_failed_messages;
+mod retry_message;
+mod rotate_secret;
+mod send_test_message;
+mod settle_attempt;
+
+/// Bytes that an endpoint, or a change of one, takes in the queue.
+const ENDPOINT_BYTES: usize = 2048;

@@ -1,0 +1,200 @@
+//! Circuit breakers of endpoints: reads their state, applies the outcomes of a batch and writes what changed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, sea_query::Expr};
+use uuid::Uuid;
+
+use super::{
+    endpoint::{breaker_from_columns, set_breaker},
+    endpoints::{EndpointCache, bump_version},
+    message::FinishedAttempt,
+    queues::{Release, release},
+};
+use crate::{
+    domain::{DisabledReason, Timestamp},
+    state::{BreakerSignal, CircuitBreaker, OutcomeSummary},
+    store::{
+        database::Transaction,
+        {entities::webhook_endpoint, statements::padded},
+    },
+};
+
+/// The longest error text that is stored, in characters.
+pub(super) const ERROR_CHARACTERS: usize = 255;
+
+/// Reads the breakers of these endpoints: one SELECT, and none for no endpoints.
+pub(super) async fn read(
+    db: &Transaction,
+    ids: impl IntoIterator<Item = Uuid>,
+) -> Result<HashMap<Uuid, CircuitBreaker>, DbErr> {
+    use webhook_endpoint::Column as C;
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(String, i32, Option<i64>, Option<i64>)> = webhook_endpoint::Entity::find()
+        .select_only()
+        .columns([C::Id, C::Failures, C::FailingSince, C::PausedUntil])
+        .filter(C::Id.is_in(padded(&ids)))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let breakers = rows.into_iter().filter_map(|row| {
+        let (id, failures, failing_since, paused_until) = row;
+        let breaker = breaker_from_columns(failures, failing_since, paused_until);
+        Some((id.parse().ok()?, breaker))
+    });
+    Ok(breakers.collect())
+}
+
+/// Shortens a text to so many characters and replaces NUL, which some databases refuse.
+pub(super) fn storable(text: Option<&str>, characters: usize) -> Option<String> {
+    let text = text?.chars().map(|character| match character {
+        '\0' => char::REPLACEMENT_CHARACTER,
+        other => other,
+    });
+    Some(text.take(characters).collect())
+}
+
+/// The outcomes of a batch, by endpoint.
+#[derive(Debug, Default)]
+pub(super) struct BatchOutcomes {
+    by_endpoint: BTreeMap<Uuid, EndpointOutcomes>,
+    /// An endpoint that fails for so long is disabled.
+    disable_after: Duration,
+}
+
+#[derive(Debug, Default)]
+struct EndpointOutcomes {
+    summary: OutcomeSummary,
+    last_error: Option<String>,
+}
+
+/// What the outcomes of a batch have changed.
+#[derive(Debug, Default)]
+pub(super) struct BreakerChanges {
+    /// Endpoints that were disabled.
+    pub(super) disabled: Vec<(Uuid, DisabledReason)>,
+    /// Queues that waited for their endpoint are due.
+    pub(super) released: bool,
+}
+
+impl BatchOutcomes {
+    /// The outcomes of these attempts, except for endpoints that are disabled or have another URL by now.
+    pub(super) fn of(endpoints: &EndpointCache, attempts: &[&FinishedAttempt]) -> Self {
+        let mut outcomes = Self::default();
+        for attempt in attempts {
+            outcomes.disable_after = attempt.disable_after;
+            outcomes.add(endpoints, attempt);
+        }
+        outcomes
+    }
+
+    fn add(&mut self, endpoints: &EndpointCache, attempt: &FinishedAttempt) {
+        let id = attempt.key.queue.endpoint_id;
+        let current = endpoints.enabled_with(id);
+        if current.is_none_or(|current| current.url != attempt.endpoint.url) {
+            return;
+        }
+        let outcomes = self.by_endpoint.entry(id).or_default();
+        outcomes.summary.add(&attempt.outcome);
+        if attempt.outcome.is_failure() {
+            outcomes.last_error = Some(attempt.record.error.clone().unwrap_or_default());
+        }
+    }
+
+    /// Applies the outcomes to the breakers.
+    pub(super) async fn write(
+        &self,
+        db: &Transaction,
+        now: Timestamp,
+    ) -> Result<BreakerChanges, DbErr> {
+        let mut changes = BreakerChanges::default();
+        for (id, outcomes) in &self.by_endpoint {
+            let disable = match outcomes.summary.signal() {
+                None => None,
+                Some(BreakerSignal::Disable(reason)) => Some(reason),
+                Some(BreakerSignal::Success) => {
+                    changes.released |= record_success(db, *id, now).await?;
+                    None
+                }
+                Some(BreakerSignal::Failure { pause }) => {
+                    let error = outcomes.last_error.as_deref();
+                    let breaker = record_failure(db, *id, error, pause, now).await?;
+                    breaker
+                        .filter(|breaker| breaker.has_failed_for(self.disable_after, now))
+                        .map(|_| DisabledReason::Failing)
+                }
+            };
+            if let Some(reason) = disable {
+                self::disable(db, *id, reason, now).await?;
+                changes.disabled.push((*id, reason));
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// Records a success, and makes the queues due that waited for the endpoint; returns whether it did.
+async fn record_success(db: &Transaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
+    // Without a lock, since nearly always there is nothing to change.
+    let Some(before) = read(db, [id]).await?.remove(&id) else {
+        return Ok(false);
+    };
+    let mut breaker = before;
+    let recovered = breaker.record_success(now);
+    if breaker != before {
+        set_breaker(webhook_endpoint::Entity::update_many(), &breaker)
+            .filter(webhook_endpoint::Column::Id.eq(id.to_string()))
+            .exec(db)
+            .await?;
+    }
+    if recovered {
+        release(db, id, Release::WaitingForEndpoint, now).await?;
+    }
+    Ok(recovered)
+}
+
+/// Records a failure, and returns the breaker after it; `None` if there is no such endpoint.
+async fn record_failure(
+    db: &Transaction,
+    id: Uuid,
+    error: Option<&str>,
+    pause: Option<Duration>,
+    now: Timestamp,
+) -> Result<Option<CircuitBreaker>, DbErr> {
+    use webhook_endpoint::Column as C;
+    let row = webhook_endpoint::Entity::find_by_id(id.to_string())
+        .lock_exclusive()
+        .one(db)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut breaker = breaker_from_columns(row.failures, row.failing_since, row.paused_until);
+    breaker.record_failure(pause, now);
+    set_breaker(webhook_endpoint::Entity::update_many(), &breaker)
+        .col_expr(C::LastError, Expr::value(storable(error, ERROR_CHARACTERS)))
+        .filter(C::Id.eq(id.to_string()))
+        .exec(db)
+        .await?;
+    Ok(Some(breaker))
+}
+
+async fn disable(
+    db: &Transaction,
+    id: Uuid,
+    reason: DisabledReason,
+    now: Timestamp,
+) -> Result<(), DbErr> {
+    use webhook_endpoint::Column as C;
+    webhook_endpoint::Entity::update_many()
+        .col_expr(C::DisabledAt, Expr::value(now.as_millis()))
+        .col_expr(C::DisabledReason, Expr::value(reason.as_str()))
+        .filter(C::Id.eq(id.to_string()))
+        .exec(db)
+        .await?;
+    bump_version(db).await
+}

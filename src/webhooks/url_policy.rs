@@ -1,0 +1,169 @@
+//! URL policy: which URLs endpoints may have.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use hyper::Uri;
+use tokio::time::timeout;
+use url::{Host, ParseError, Url};
+
+use super::{
+    ip_policy,
+    resolver::{ForbiddenName, ResolveError, Resolver},
+};
+
+/// The longest URL, in bytes: more than receivers need, and what the column holds.
+const MAX_BYTES: usize = 2048;
+/// How long the creation of an endpoint waits for the name server.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is allowed in the URL of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlPolicy {
+    /// Also `http`, which anyone on the network path can read.
+    pub allow_http: bool,
+    /// Also addresses that are not public, see [`is_allowed`](super::is_allowed).
+    pub allow_private: bool,
+}
+
+impl UrlPolicy {
+    /// The policy for endpoints of the settings: their author can reach everything that the gateway reaches.
+    pub const TRUSTED: Self = Self {
+        allow_http: true,
+        allow_private: true,
+    };
+
+    /// Checks a URL, without resolving its host.
+    pub fn check(self, url: &str) -> Result<AllowedUrl, UrlPolicyError> {
+        if url.len() > MAX_BYTES {
+            return Err(UrlPolicyError::TooLong);
+        }
+        // From here on only the parsed URL counts, so that the host that is checked is the host that is requested.
+        let url = Url::parse(url).map_err(UrlPolicyError::NoUrl)?;
+        match url.scheme() {
+            "https" => {}
+            "http" if self.allow_http => {}
+            "http" => return Err(UrlPolicyError::Http),
+            other => return Err(UrlPolicyError::Scheme(other.to_owned())),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlPolicyError::UserInfo);
+        }
+        if url.fragment().is_some() {
+            return Err(UrlPolicyError::Fragment);
+        }
+        // Escapes make it longer, and a URL parser accepts more than HTTP does.
+        if url.as_str().len() > MAX_BYTES {
+            return Err(UrlPolicyError::TooLong);
+        }
+        if url.as_str().parse::<Uri>().is_err() {
+            return Err(UrlPolicyError::NoUri);
+        }
+        let allowed = AllowedUrl { url, policy: self };
+        if let Some(address) = allowed.address() {
+            allowed.check_address(address)?;
+        }
+        Ok(allowed)
+    }
+}
+
+/// A URL that the policy allows, as far as the URL itself tells.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AllowedUrl {
+    url: Url,
+    policy: UrlPolicy,
+}
+
+/// A URL is not allowed. The text does not repeat the URL, because paths and queries of webhooks are often secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlPolicyError {
+    /// The text is not a URL.
+    #[error("not a URL: {0}")]
+    NoUrl(ParseError),
+    /// It is a URL, but not a URI that HTTP can request.
+    #[error("not a URL that HTTP can ask for")]
+    NoUri,
+    /// It is too long.
+    #[error("a URL has at most {MAX_BYTES} bytes")]
+    TooLong,
+    /// Webhooks are HTTP.
+    #[error("webhooks go to https, not to {0}")]
+    Scheme(String),
+    /// The policy does not allow `http`.
+    #[error("webhooks go to https; http is possible only where webhooks.allow_http is true")]
+    Http,
+    /// It holds credentials, which would be shown wherever the URL is shown.
+    #[error("a URL of a webhook holds no user or password: messages are known by their signature")]
+    UserInfo,
+    /// It holds a fragment, which is not sent.
+    #[error("a URL of a webhook holds no fragment (what follows \"#\"): it would not be sent")]
+    Fragment,
+    /// Its host is an address that is not public.
+    #[error("{address} is {kind}, which webhooks must not reach")]
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// What kind of address that is.
+        kind: &'static str,
+    },
+    /// Its host is a name that resolves only to addresses that are not public.
+    #[error(transparent)]
+    Name(#[from] ForbiddenName),
+}
+
+impl AllowedUrl {
+    /// Checks that a name in the URL resolves to an address that webhooks may reach. A name that does not resolve is
+    /// accepted: the receiver may come later, and every delivery resolves it again.
+    pub async fn check_host(&self, resolver: &Resolver) -> Result<(), UrlPolicyError> {
+        let Some(Host::Domain(name)) = self.url.host() else {
+            return Ok(());
+        };
+        let addresses = resolver.addresses(name, self.policy.allow_private);
+        match timeout(RESOLVE_TIMEOUT, addresses).await {
+            Ok(Err(ResolveError::Forbidden(error))) => Err(error.into()),
+            Ok(Ok(_) | Err(ResolveError::Unresolved(_))) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The normalized URL: that of `http://0x7f.1` is `http://127.0.0.1/`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The address in the URL, if its host is no name. It is not resolved, so the resolver does not check it.
+    fn address(&self) -> Option<IpAddr> {
+        match self.url.host()? {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+        }
+    }
+
+    fn check_address(&self, address: IpAddr) -> Result<(), UrlPolicyError> {
+        match ip_policy::forbidden(address) {
+            Some(kind) if !self.policy.allow_private => {
+                Err(UrlPolicyError::Address { address, kind })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for AllowedUrl {
+    /// Leaves out path and query, which are often secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "AllowedUrl({}/…)",
+            self.url.origin().ascii_serialization()
+        )
+    }
+}
+
+#[cfg(test)]
+#[path = "url_policy_tests.rs"]
+mod tests;
