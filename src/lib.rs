@@ -64,6 +64,7 @@ pub mod fanout;
 pub mod health;
 pub mod http;
 pub mod instance;
+mod log_throttle;
 pub mod maintenance;
 mod pacing;
 pub mod peers;

@@ -9,7 +9,7 @@ use crate::{
     cluster::Cluster,
     commands::Commands,
     domain::{Action, DeviceId},
-    fanout::{Answer, Asked, Fanout, Incoming, Notice, Request, SessionOver},
+    fanout::{EndedSessions, Fanout, FanoutEvent, Notice, PeerAnswer, PeerRequest, ReplyAddress},
     sessions::Registry,
     store::{Eviction, Store},
 };
@@ -28,15 +28,15 @@ pub struct Handlers {
 }
 
 /// Does what other instances ask, until they cannot be heard any more.
-pub async fn serve(mut incoming: mpsc::Receiver<Incoming>, handlers: Handlers) {
+pub async fn serve(mut incoming: mpsc::Receiver<FanoutEvent>, handlers: Handlers) {
     while let Some(heard) = incoming.recv().await {
         match heard {
-            Incoming::Asked(asked, request) => {
-                tokio::spawn(handlers.clone().answer(asked, request));
+            FanoutEvent::Request(reply_to, request) => {
+                tokio::spawn(handlers.clone().answer(reply_to, request));
             }
-            Incoming::Told(Notice::SessionsOver(sessions)) => {
+            FanoutEvent::Notice(Notice::SessionsEnded(sessions)) => {
                 for over in sessions {
-                    let SessionOver {
+                    let EndedSessions {
                         device_id,
                         through_epoch,
                         reason,
@@ -46,31 +46,32 @@ pub async fn serve(mut incoming: mpsc::Receiver<Incoming>, handlers: Handlers) {
                         .end_through(&device_id, through_epoch, reason);
                 }
             }
-            Incoming::Spoken { device_id, action } => handlers.speak(&device_id, action),
-            Incoming::MayHaveMissed => handlers.cluster.reconcile_soon(),
+            FanoutEvent::ChannelCommand { device_id, action } => handlers.speak(&device_id, action),
+            FanoutEvent::MayHaveMissed => handlers.cluster.reconcile_soon(),
         }
     }
 }
 
 impl Handlers {
-    async fn answer(self, asked: Asked, request: Request) {
+    async fn answer(self, reply_to: ReplyAddress, request: PeerRequest) {
         let answer = match request {
-            Request::Command(command) => {
-                Answer::Command(self.commands.run_for_other(command).await)
+            PeerRequest::Command(command) => {
+                PeerAnswer::Command(self.commands.execute_for_peer(command).await)
             }
-            Request::Broadcast { action, timeout } => {
-                Answer::Broadcast(self.commands.address_all(action, timeout).await)
+            PeerRequest::Broadcast { action, timeout } => {
+                PeerAnswer::Broadcast(self.commands.broadcast_here(action, timeout).await)
             }
         };
-        if let Err(error) = self.fanout.answer(&asked, &answer).await {
-            tracing::debug!(%error, to = %asked.origin(), "an answer did not reach another instance");
+        if let Err(error) = self.fanout.answer(&reply_to, &answer).await {
+            tracing::debug!(%error, to = %reply_to.origin(), "answer to another instance not sent");
         }
     }
 
     /// Says what was published for one vehicle, if it is here.
     fn speak(&self, device_id: &DeviceId, action: Action) {
         if let Some(session) = self.registry.session(device_id) {
-            tokio::spawn(Arc::clone(&self.commands).command_by_channel(session, action));
+            let commands = Arc::clone(&self.commands);
+            tokio::spawn(async move { commands.execute_from_channel(session, action).await });
         }
     }
 }
@@ -83,18 +84,18 @@ pub async fn tell_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
     while let Some(evicted) = evictions.recv().await {
         for (owner, sessions) in by_owner(evicted) {
             // It finds out by itself, only later.
-            if let Err(error) = fanout.notify(owner, &Notice::SessionsOver(sessions)).await {
+            if let Err(error) = fanout.notify(owner, &Notice::SessionsEnded(sessions)).await {
                 tracing::debug!(%error, %owner, "an instance is not told which of its sessions are over");
             }
         }
     }
 }
 
-fn by_owner(evicted: Vec<Eviction>) -> HashMap<Uuid, Vec<SessionOver>> {
-    let mut by_owner: HashMap<Uuid, Vec<SessionOver>> = HashMap::new();
+fn by_owner(evicted: Vec<Eviction>) -> HashMap<Uuid, Vec<EndedSessions>> {
+    let mut by_owner: HashMap<Uuid, Vec<EndedSessions>> = HashMap::new();
     for eviction in evicted {
         let sessions = by_owner.entry(eviction.owner.as_uuid()).or_default();
-        sessions.push(SessionOver {
+        sessions.push(EndedSessions {
             device_id: eviction.device_id,
             through_epoch: eviction.through_epoch,
             reason: eviction.reason,

@@ -14,7 +14,7 @@ use crate::{
     commands::CommandOptions,
     config::Settings,
     domain::IncarnationId,
-    fanout::{Fanout, FanoutError, FanoutOptions, Incoming},
+    fanout::{Fanout, FanoutError, FanoutEvent, FanoutOptions},
     store::{DatabaseAddress, NewEndpoint, Store, StoreError, StoreOptions},
     webhooks::{DeliveryCounters, Dispatcher, WebhookClient},
 };
@@ -24,7 +24,7 @@ pub(super) struct OpenedGateway {
     pub(super) parts: Parts,
     pub(super) dispatcher: Arc<Dispatcher>,
     /// Messages of peers; `None` without Redis.
-    pub(super) incoming: Option<mpsc::Receiver<Incoming>>,
+    pub(super) incoming: Option<mpsc::Receiver<FanoutEvent>>,
 }
 
 /// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database server
@@ -86,7 +86,9 @@ async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<
 }
 
 /// Messages between instances, and the receiver of those to this one.
-fn fanout(settings: &Settings) -> Result<(Fanout, Option<mpsc::Receiver<Incoming>>), FanoutError> {
+fn fanout(
+    settings: &Settings,
+) -> Result<(Fanout, Option<mpsc::Receiver<FanoutEvent>>), FanoutError> {
     let redis = &settings.redis;
     if redis.url.is_none() {
         return Ok((Fanout::none(), None));

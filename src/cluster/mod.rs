@@ -107,7 +107,7 @@ impl Cluster {
     /// Listens for messages to this incarnation, and waits at most 2 s until peers can reach it: Redis may be down.
     pub async fn join_fanout(&self) {
         self.fanout
-            .begin_life(self.instance.incarnation().as_uuid())
+            .listen_as(self.instance.incarnation().as_uuid())
             .await;
         let started = Instant::now();
         while self.fanout.state() == FanoutState::Down && started.elapsed() < REACH_TIMEOUT {
@@ -123,7 +123,7 @@ impl Cluster {
             self.sessions
                 .close_connections(DisconnectReason::InstanceLost);
             self.fanout
-                .begin_life(self.instance.incarnation().as_uuid())
+                .listen_as(self.instance.incarnation().as_uuid())
                 .await;
         }
     }

@@ -1,4 +1,4 @@
-//! One command to every vehicle that is connected.
+//! Broadcasts: one command to every connected vehicle of every instance.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::{CommandError, CommandRequest, Commands, Outcome};
+use super::{CommandRequest, Commands, submit::outcome};
 use crate::{
-    domain::{Action, CommandOrigin, CommandState},
-    fanout::{Answer, Request},
+    domain::{Action, CommandOrigin, CommandOutcome, CommandState},
+    fanout::{PeerAnswer, PeerRequest},
     pacing,
     sessions::Session,
     store::StoreError,
@@ -18,13 +18,13 @@ use crate::{
 
 pub use crate::domain::Broadcast;
 
-/// What another instance may take beyond the vehicles' time to tell how many there were.
-const OTHERS_SLACK: Duration = Duration::from_secs(2);
+/// How much longer than its vehicles another instance may take to answer with its counts.
+const PEER_SLACK: Duration = Duration::from_secs(2);
 
-/// Why a broadcast did not take place.
+/// A broadcast did not take place.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BroadcastError {
-    /// There is one at a time.
+    /// Another broadcast is under way; there is one at a time.
     #[error("a broadcast is under way")]
     UnderWay,
     /// The gateway is stopping.
@@ -33,57 +33,55 @@ pub enum BroadcastError {
 }
 
 impl Commands {
-    /// Sends a command to every vehicle that is connected now, and counts what becomes of it. Ends within
-    /// `timeout` and a commit. A caller that hangs up does not stop it.
+    /// Sends a command to every vehicle that is connected now, and counts the outcomes. Takes `timeout` and a commit at
+    /// most. A caller that drops the future does not stop it.
     pub async fn broadcast(
         self: &Arc<Self>,
         action: Action,
         timeout: Duration,
     ) -> Result<Broadcast, BroadcastError> {
-        let Ok(permit) = Arc::clone(&self.broadcasts).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.broadcast_permit).try_acquire_owned() else {
             return Err(BroadcastError::UnderWay);
         };
-        let service = Arc::clone(self);
-        let under_way = tokio::spawn(async move {
-            let _one_at_a_time = permit;
-            service.address_everywhere(action, timeout).await
+        let commands = Arc::clone(self);
+        let broadcasting = tokio::spawn(async move {
+            let _permit = permit;
+            commands.broadcast_everywhere(action, timeout).await
         });
-        let counted = under_way.await;
-        counted.map_err(|_panicked| BroadcastError::Store(StoreError::Closed))
+        let counts = broadcasting.await;
+        counts.map_err(|_panicked| BroadcastError::Store(StoreError::Closed))
     }
 
-    /// The vehicles of all instances.
-    async fn address_everywhere(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
-        let mut elsewhere = JoinSet::new();
-        // As they are now: one that has just started has not been looked at yet.
-        let others = self.store.live_instances().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a broadcast goes to the instances that were seen last");
+    /// Sends a command to the vehicles of all instances.
+    async fn broadcast_everywhere(self: Arc<Self>, action: Action, timeout: Duration) -> Broadcast {
+        let mut requests = JoinSet::new();
+        // Read from the store: the membership may not know an instance yet that has just started.
+        let instances = self.store.instances().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "instances not read: the broadcast goes to those that were alive last");
             self.peers.list()
         });
         let own = self.instance.incarnation();
-        for other in others.into_iter().filter(|other| *other != own) {
-            let service = Arc::clone(&self);
-            elsewhere.spawn(async move {
-                let request = Request::Broadcast { action, timeout };
-                let deadline = Instant::now() + timeout + OTHERS_SLACK;
-                service
-                    .fanout
-                    .ask(other.as_uuid(), &request, deadline)
-                    .await
+        for peer in instances.into_iter().filter(|instance| *instance != own) {
+            let commands = Arc::clone(&self);
+            requests.spawn(async move {
+                let request = PeerRequest::Broadcast { action, timeout };
+                let deadline = Instant::now() + timeout + PEER_SLACK;
+                let peer = peer.as_uuid();
+                commands.fanout.request(peer, &request, deadline).await
             });
         }
-        let mut counts = Arc::clone(&self).address_all(action, timeout).await;
-        while let Some(answered) = elsewhere.join_next().await {
-            match answered {
-                Ok(Ok(Answer::Broadcast(theirs))) => counts.add(&theirs),
+        let mut counts = Arc::clone(&self).broadcast_here(action, timeout).await;
+        while let Some(answer) = requests.join_next().await {
+            match answer {
+                Ok(Ok(PeerAnswer::Broadcast(peers))) => counts.add(&peers),
                 Ok(_) | Err(_) => counts.unreachable_instances += 1,
             }
         }
         counts
     }
 
-    /// The vehicles of this instance.
-    pub(crate) async fn address_all(
+    /// Sends a command to the vehicles of this instance.
+    pub(crate) async fn broadcast_here(
         self: Arc<Self>,
         action: Action,
         timeout: Duration,
@@ -95,22 +93,21 @@ impl Commands {
             ..Broadcast::default()
         };
         let mut ticks = interval(pacing::TICK);
-        let mut under_way = JoinSet::new();
-        for some in sessions.chunks(pacing::batch_size(sessions.len(), timeout / 2)) {
+        let mut executing = JoinSet::new();
+        for chunk in sessions.chunks(pacing::batch_size(sessions.len(), timeout / 2)) {
             ticks.tick().await;
-            for session in some {
-                let request = request(session, action, deadline);
-                let run = Arc::clone(&self).run(
-                    request,
-                    CommandOrigin::Broadcast,
-                    Some(Arc::clone(session)),
-                );
-                under_way.spawn(run);
+            for session in chunk {
+                let (commands, session) = (Arc::clone(&self), Arc::clone(session));
+                let request = request(&session, action, deadline);
+                executing.spawn(async move {
+                    let run = commands.run(request, CommandOrigin::Broadcast, Some(session));
+                    outcome(run.await)
+                });
             }
         }
         drop(sessions);
-        while let Some(ended) = under_way.join_next().await {
-            *counts.place_of(&ended.unwrap_or(Err(StoreError::Closed.into()))) += 1;
+        while let Some(outcome) = executing.join_next().await {
+            *counts.count_of(outcome.as_ref().ok()) += 1;
         }
         counts
     }
@@ -137,8 +134,9 @@ impl Broadcast {
         self.unreachable_instances += other.unreachable_instances;
     }
 
-    fn place_of(&mut self, ended: &Result<Outcome, CommandError>) -> &mut u64 {
-        let Ok(Outcome::Command(command)) = ended else {
+    /// The count that an outcome belongs to; `None` is a task that panicked.
+    fn count_of(&mut self, outcome: Option<&CommandOutcome>) -> &mut u64 {
+        let Some(CommandOutcome::Recorded { command }) = outcome else {
             return &mut self.unsent;
         };
         match command.state {

@@ -62,7 +62,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             .map_err(|error| login_failed(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
         // These commands arrive as events of this connection, so they are written after the greeting.
-        self.commands.deliver(&session, backlog);
+        self.commands.send_due(&session, backlog);
         self.session = Some(session);
         self.conversation.logged_in(device_id);
         self.last_valid = Instant::now();

@@ -1,6 +1,6 @@
 //! The id of a vehicle.
 
-use std::{borrow::Borrow, fmt, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use uuid::Uuid;
 
@@ -50,6 +50,14 @@ impl DeviceId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = InvalidDeviceId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDeviceId> {
+        Self::parse(text)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod broadcast;
 mod command;
+mod command_outcome;
 mod device_id;
 mod disconnect_reason;
 mod event;
@@ -19,6 +20,7 @@ pub use broadcast::Broadcast;
 pub use command::{
     Action, Answer, AnswerKind, Command, CommandOrigin, CommandState, InvalidAction,
 };
+pub use command_outcome::CommandOutcome;
 pub use device_id::{DeviceId, InvalidDeviceId};
 pub use disconnect_reason::DisconnectReason;
 pub use event::{Event, EventKind, EventKinds, STATE_EVENTS, VehicleChange};

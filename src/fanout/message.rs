@@ -1,124 +1,101 @@
-//! What instances say to each other, free of how it travels.
+//! The messages between instances, independent of how they travel.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::domain::{
-    Action, Broadcast, Command, DeviceId, DisconnectReason, ReportInterval, Timestamp,
-};
+use crate::domain::{Action, Broadcast, CommandOutcome, DeviceId, DisconnectReason, Timestamp};
 
-/// What arrived from elsewhere.
+/// A message that arrived at this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Incoming {
-    /// Another instance wants something, and waits for [`Fanout::answer`](super::Fanout::answer).
-    Asked(Asked, Request),
-    /// Another instance tells something that needs no answer.
-    Told(Notice),
-    /// Somebody published a command on the channel that all instances hear. All of them hear it, so only the
-    /// one that holds the vehicle may act on it.
-    Spoken {
-        /// Of which vehicle.
+pub enum FanoutEvent {
+    /// A request of another instance, which waits for [`Fanout::answer`](super::Fanout::answer).
+    Request(ReplyAddress, PeerRequest),
+    /// A notice of another instance, which needs no answer.
+    Notice(Notice),
+    /// A command that somebody published on the channel that all instances hear. Only the instance that holds the
+    /// vehicle may execute it.
+    ChannelCommand {
+        /// The vehicle.
         device_id: DeviceId,
-        /// What is asked.
+        /// The action to ask of it.
         action: Action,
     },
-    /// Something may have been published that is not heard here: whatever notices tell must be looked up.
+    /// Messages may have been lost: what notices report has to be looked up in the store.
     MayHaveMissed,
 }
 
-/// A request that waits for its answer.
+/// Where the answer to a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct ReplyAddress {
     pub(super) origin: Uuid,
     pub(super) correlation: Uuid,
 }
 
-impl Asked {
-    /// The life of the instance that asks.
+impl ReplyAddress {
+    /// The incarnation that sent the request.
     #[must_use]
     pub fn origin(&self) -> Uuid {
         self.origin
     }
 }
 
-/// What one instance wants of another.
+/// A request to another instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// A command to a vehicle whose session is there.
+pub enum PeerRequest {
+    /// Send a command to a vehicle whose session the receiver holds.
     Command(RemoteCommand),
-    /// A command to every vehicle whose session is there.
+    /// Send a command to every vehicle whose session the receiver holds.
     Broadcast {
-        /// What is asked.
+        /// The action to ask of the vehicles.
         action: Action,
         /// How long to wait for the vehicles' answers.
         timeout: Duration,
     },
 }
 
-/// A command that arrived at another instance than the one that holds the vehicle.
+/// A command for the instance that holds the vehicle, from the instance that got the request for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteCommand {
-    /// The command's id, by which the one that asks can look for it in the store.
+    /// The command's id, chosen by the requester, which can look for the command in the store by it.
     pub id: Uuid,
-    /// Of which vehicle.
+    /// The vehicle.
     pub device_id: DeviceId,
-    /// What is asked.
+    /// The action to ask of it.
     pub action: Action,
     /// How long to wait for the vehicle's answer, counted from the arrival of the request.
     pub timeout: Duration,
-    /// From when on it is never written.
+    /// From this time on the command must not be stored, claimed or written.
     pub expires_at: Timestamp,
-    /// If the vehicle is offline, or goes offline first: keep it for the next login, so long at most.
+    /// How long to keep the command for the next login, if the vehicle is offline or goes offline first.
     pub queue: Option<Duration>,
     /// The caller's idempotency key.
     pub key: Option<String>,
 }
 
-/// What came of a [`Request`].
+/// The answer to a [`PeerRequest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// Of [`Request::Command`].
-    Command(RemoteOutcome),
-    /// Of [`Request::Broadcast`]: counts of the vehicles there.
+pub enum PeerAnswer {
+    /// The answer to [`PeerRequest::Command`].
+    Command(CommandOutcome),
+    /// The answer to [`PeerRequest::Broadcast`]: the counts of the receiver's vehicles.
     Broadcast(Broadcast),
 }
 
-/// What came of a [`RemoteCommand`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemoteOutcome {
-    /// The command in its final state, or `queued`.
-    Ended(Command),
-    /// The vehicle is offline; the interval is kept and sent at its next login.
-    Desired(ReportInterval),
-    /// The vehicle was never heard of, or is deleted.
-    UnknownVehicle,
-    /// The vehicle is offline.
-    Offline,
-    /// As many commands wait for the vehicle, or are under way at all, as may.
-    TooMany,
-    /// The idempotency key stands for another request.
-    KeyReused,
-    /// The store could not do it.
-    StoreUnavailable,
-    /// The session is not here, or not any more: look again where it is.
-    Moved,
-}
-
-/// What one instance tells another.
+/// A message that needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// These sessions of the one that is told have ended in the store.
-    SessionsOver(Vec<SessionOver>),
+    /// These sessions of the receiver have ended in the store.
+    SessionsEnded(Vec<EndedSessions>),
 }
 
-/// The sessions of a vehicle up to an epoch are over.
+/// The sessions of one vehicle that have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionOver {
-    /// Of which vehicle.
+pub struct EndedSessions {
+    /// The vehicle.
     pub device_id: DeviceId,
-    /// The newest of its sessions that is over.
+    /// The newest epoch that has ended.
     pub through_epoch: i64,
-    /// Why.
+    /// Why they ended.
     pub reason: DisconnectReason,
 }

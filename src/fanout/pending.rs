@@ -1,4 +1,4 @@
-//! Requests of this instance that wait for an answer.
+//! Requests of this instance that wait for their answer.
 
 use std::{
     collections::HashMap,
@@ -8,58 +8,58 @@ use std::{
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::wire::Reply;
+use super::codec::PeerReply;
 
-/// Who waits for which answer. As long as the requests under way, which their senders bound.
+/// The requests that wait for an answer, by correlation. Their number is bounded by those who send requests.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<HashMap<Uuid, oneshot::Sender<Reply>>>);
+pub(super) struct PendingRequests(Mutex<HashMap<Uuid, oneshot::Sender<PeerReply>>>);
 
-impl Pending {
-    /// Waits for the answer to this correlation from now on, until the result is dropped.
-    pub(super) fn wait(&self, correlation: Uuid) -> Waiting<'_> {
+impl PendingRequests {
+    /// Registers a request until the result is dropped.
+    pub(super) fn register(&self, correlation: Uuid) -> PendingRequest<'_> {
         let (sender, reply) = oneshot::channel();
         self.lock().insert(correlation, sender);
-        Waiting {
-            pending: self,
+        PendingRequest {
+            requests: self,
             correlation,
             reply,
         }
     }
 
-    /// Hands an answer to whoever waits for it; false if nobody does (any more).
-    pub(super) fn resolve(&self, correlation: Uuid, reply: Reply) -> bool {
-        let waiting = self.lock().remove(&correlation);
-        waiting.is_some_and(|sender| sender.send(reply).is_ok())
+    /// Hands a reply to its request. Returns false if no request waits for it, or no longer.
+    pub(super) fn resolve(&self, correlation: Uuid, reply: PeerReply) -> bool {
+        let request = self.lock().remove(&correlation);
+        request.is_some_and(|sender| sender.send(reply).is_ok())
     }
 
-    /// No answer will be heard.
-    pub(super) fn give_up(&self) {
+    /// Ends all waits without a reply.
+    pub(super) fn abandon_all(&self) {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<Reply>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<PeerReply>>> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place among the [`Pending`].
-pub(super) struct Waiting<'a> {
-    pending: &'a Pending,
+/// One of the [`PendingRequests`].
+pub(super) struct PendingRequest<'a> {
+    requests: &'a PendingRequests,
     correlation: Uuid,
-    reply: oneshot::Receiver<Reply>,
+    reply: oneshot::Receiver<PeerReply>,
 }
 
-impl Waiting<'_> {
-    /// The answer; `None` if none will be heard.
-    pub(super) async fn reply(&mut self) -> Option<Reply> {
+impl PendingRequest<'_> {
+    /// Waits for the reply; `None` if none can arrive any more.
+    pub(super) async fn reply(&mut self) -> Option<PeerReply> {
         (&mut self.reply).await.ok()
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        self.pending.lock().remove(&self.correlation);
+        self.requests.lock().remove(&self.correlation);
     }
 }
 
@@ -68,23 +68,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_answer_reaches_who_waits_for_it_once_and_nobody_else() {
-        let pending = Pending::default();
+    async fn a_reply_reaches_its_request_once() {
+        let requests = PendingRequests::default();
         let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
-        let mut waiting = pending.wait(first);
-        let _other = pending.wait(second);
-        assert!(pending.resolve(first, Reply::Unsupported));
-        assert!(!pending.resolve(first, Reply::Unsupported));
-        assert_eq!(waiting.reply().await, Some(Reply::Unsupported));
+        let mut pending = requests.register(first);
+        let _other = requests.register(second);
+        assert!(requests.resolve(first, PeerReply::Unsupported));
+        assert!(!requests.resolve(first, PeerReply::Unsupported));
+        assert_eq!(pending.reply().await, Some(PeerReply::Unsupported));
     }
 
     #[tokio::test]
-    async fn who_stops_waiting_leaves_nothing_behind() {
-        let pending = Pending::default();
-        drop(pending.wait(Uuid::new_v4()));
-        assert!(pending.lock().is_empty());
-        let mut waiting = pending.wait(Uuid::new_v4());
-        pending.give_up();
-        assert_eq!(waiting.reply().await, None);
+    async fn a_dropped_or_abandoned_request_leaves_nothing_behind() {
+        let requests = PendingRequests::default();
+        drop(requests.register(Uuid::new_v4()));
+        assert!(requests.lock().is_empty());
+        let mut pending = requests.register(Uuid::new_v4());
+        requests.abandon_all();
+        assert_eq!(pending.reply().await, None);
+        assert!(requests.lock().is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::{Problem, kind::ProblemKind};
 use crate::{
-    commands::{BroadcastError, CommandError},
+    commands::BroadcastError,
     vehicles::{StoreError, VehicleError},
     webhooks::EndpointError,
 };
@@ -27,22 +27,6 @@ impl From<StoreError> for Problem {
                 Self::new(ProblemKind::StoreUnavailable)
             }
             error => internal(&error),
-        }
-    }
-}
-
-impl From<CommandError> for Problem {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::FanOutUnavailable => Self::new(ProblemKind::FanOutUnavailable),
-            CommandError::OwnerUnreachable | CommandError::Moved => {
-                Self::new(ProblemKind::OwnerUnreachable)
-            }
-            CommandError::UnknownVehicle => Self::new(ProblemKind::UnknownVehicle),
-            CommandError::Offline => Self::new(ProblemKind::VehicleOffline),
-            CommandError::TooMany => Self::new(ProblemKind::TooManyCommands),
-            CommandError::KeyReused => Self::new(ProblemKind::IdempotencyKeyReused),
-            CommandError::Store(error) => error.into(),
         }
     }
 }

@@ -69,7 +69,7 @@ fn a_queued_command_is_retried_until_the_database_can_claim_it() {
                  BEGIN SELECT abs(-9223372036854775807 - 1); END";
     change(&daemon.database_url(), fault);
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
-    daemon.logged("a queued command could not be sent");
+    daemon.logged("queued command not sent");
     change(&daemon.database_url(), "DROP TRIGGER fault");
     vehicle.expect_command(RUN);
     vehicle.reply("DONE!");

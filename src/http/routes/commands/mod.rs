@@ -175,7 +175,7 @@ async fn fetch_info(
         queue: None,
         key: None,
     };
-    let presence = presence(state.commands.command(request).await)?;
+    let presence = presence(state.commands.execute(request).await)?;
     let vehicle = state.vehicles.vehicle(&device_id).await?;
     Ok(Json(VehicleInfo::new(presence, &vehicle)))
 }
@@ -208,7 +208,7 @@ async fn execute(
         queue: options.queue,
         key,
     };
-    state.commands.command(request).await?.try_into()
+    state.commands.execute(request).await.try_into()
 }
 
 fn timeout(state: &ApiState, requested: Option<Duration>) -> Duration {

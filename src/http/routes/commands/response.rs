@@ -15,8 +15,7 @@ use uuid::Uuid;
 use super::dto::{CommandResult, Presence, ResultStatus};
 use crate::{
     api_model::EXAMPLE_COMMAND_ID,
-    commands::{CommandError, Outcome},
-    domain::{Action, Command, CommandState},
+    domain::{Action, Command, CommandOutcome, CommandState},
     http::{
         json::Json,
         openapi::{document_problems, json_response, location_header},
@@ -47,14 +46,32 @@ impl CommandResponse {
     }
 }
 
-impl TryFrom<Outcome> for CommandResponse {
+impl TryFrom<CommandOutcome> for CommandResponse {
     type Error = Problem;
 
-    fn try_from(outcome: Outcome) -> Result<Self, Problem> {
-        let command = match outcome {
-            Outcome::Command(command) => command,
-            Outcome::Desired(_) => return Ok(Self::new(ResultStatus::Desired, None, None)),
+    fn try_from(outcome: CommandOutcome) -> Result<Self, Problem> {
+        let kind = match outcome {
+            CommandOutcome::Recorded { command } => return Self::of_record(command),
+            CommandOutcome::Desired { .. } => {
+                return Ok(Self::new(ResultStatus::Desired, None, None));
+            }
+            CommandOutcome::UnknownVehicle => ProblemKind::UnknownVehicle,
+            CommandOutcome::Offline => ProblemKind::VehicleOffline,
+            CommandOutcome::TooMany => ProblemKind::TooManyCommands,
+            CommandOutcome::KeyReused => ProblemKind::IdempotencyKeyReused,
+            CommandOutcome::FanOutUnavailable => ProblemKind::FanOutUnavailable,
+            CommandOutcome::OwnerUnreachable | CommandOutcome::Moved => {
+                ProblemKind::OwnerUnreachable
+            }
+            CommandOutcome::StoreUnavailable => ProblemKind::StoreUnavailable,
+            CommandOutcome::StoreFailed => ProblemKind::Internal,
         };
+        Err(kind.into())
+    }
+}
+
+impl CommandResponse {
+    fn of_record(command: Command) -> Result<Self, Problem> {
         let kind = match command.state {
             CommandState::Done => {
                 return Ok(Self::new(
@@ -126,15 +143,15 @@ fn location(command: &Command) -> String {
 }
 
 /// Whether a vehicle that was asked for its state is connected. That it is offline is a result, not a problem.
-pub(super) fn presence(outcome: Result<Outcome, CommandError>) -> Result<Presence, Problem> {
-    match outcome {
-        Err(CommandError::Offline) => return Ok(Presence::Disconnected),
-        Ok(Outcome::Command(command)) if command.state == CommandState::Cancelled => {
+pub(super) fn presence(outcome: CommandOutcome) -> Result<Presence, Problem> {
+    match &outcome {
+        CommandOutcome::Offline => return Ok(Presence::Disconnected),
+        CommandOutcome::Recorded { command } if command.state == CommandState::Cancelled => {
             return Ok(Presence::Disconnected);
         }
         _ => {}
     }
-    let response = CommandResponse::try_from(outcome?)?;
+    let response = CommandResponse::try_from(outcome)?;
     if response.result.status == ResultStatus::Done {
         Ok(Presence::Connected)
     } else {

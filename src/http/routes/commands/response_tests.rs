@@ -2,7 +2,6 @@ use super::*;
 use crate::{
     domain::{CommandOrigin, DeviceId, ReportInterval, Timestamp},
     http::openapi,
-    vehicles::StoreError,
 };
 use serde_json::Value;
 use strum::VariantArray;
@@ -24,8 +23,10 @@ fn command(action: Action, state: CommandState) -> Command {
     }
 }
 
-fn outcome(action: Action, state: CommandState) -> Outcome {
-    Outcome::Command(command(action, state))
+fn outcome(action: Action, state: CommandState) -> CommandOutcome {
+    CommandOutcome::Recorded {
+        command: command(action, state),
+    }
 }
 
 fn frequency() -> Action {
@@ -47,7 +48,7 @@ fn every_action() -> [Action; 5] {
 }
 
 /// Status, location and body of the response to an outcome.
-fn respond(outcome: Outcome) -> (u16, Option<String>, Value) {
+fn respond(outcome: CommandOutcome) -> (u16, Option<String>, Value) {
     match CommandResponse::try_from(outcome) {
         Ok(response) => {
             let body = serde_json::to_value(&response.result).unwrap();
@@ -68,7 +69,7 @@ fn respond(outcome: Outcome) -> (u16, Option<String>, Value) {
 }
 
 /// Status and kind of the problem of an outcome.
-fn problem(outcome: Outcome) -> (u16, String) {
+fn problem(outcome: CommandOutcome) -> (u16, String) {
     let (status, _, body) = respond(outcome);
     assert_eq!(body["commandId"], json!(EXAMPLE_COMMAND_ID), "{body}");
     let name = body["type"].as_str().unwrap().rsplit(':').next();
@@ -99,7 +100,14 @@ fn a_command_for_later_is_202_and_a_queued_one_has_a_location() {
             json!(EXAMPLE_COMMAND_ID),
             "queued",
         ),
-        (Outcome::Desired(interval()), None, Value::Null, "desired"),
+        (
+            CommandOutcome::Desired {
+                interval: interval(),
+            },
+            None,
+            Value::Null,
+            "desired",
+        ),
         (
             outcome(frequency(), CommandState::Superseded),
             None,
@@ -163,18 +171,22 @@ fn the_detail_names_what_a_failed_command_leaves_behind() {
 
 #[test]
 fn a_request_without_a_command_is_a_problem_without_an_id() {
-    for (error, status, name) in [
-        (CommandError::UnknownVehicle, 404, "unknown-vehicle"),
-        (CommandError::Offline, 409, "vehicle-offline"),
-        (CommandError::TooMany, 429, "too-many-commands"),
-        (CommandError::KeyReused, 422, "idempotency-key-reused"),
+    for (outcome, status, name) in [
+        (CommandOutcome::UnknownVehicle, 404, "unknown-vehicle"),
+        (CommandOutcome::Offline, 409, "vehicle-offline"),
+        (CommandOutcome::TooMany, 429, "too-many-commands"),
+        (CommandOutcome::KeyReused, 422, "idempotency-key-reused"),
         (
-            CommandError::Store(StoreError::Unavailable),
+            CommandOutcome::FanOutUnavailable,
             503,
-            "store-unavailable",
+            "fan-out-unavailable",
         ),
+        (CommandOutcome::OwnerUnreachable, 503, "owner-unreachable"),
+        (CommandOutcome::Moved, 503, "owner-unreachable"),
+        (CommandOutcome::StoreUnavailable, 503, "store-unavailable"),
+        (CommandOutcome::StoreFailed, 500, "internal"),
     ] {
-        let problem = Problem::from(error);
+        let problem = CommandResponse::try_from(outcome).unwrap_err();
         let body = serde_json::to_value(problem.details()).unwrap();
         assert_eq!(body["type"], format!("urn:vehicle-gateway:problem:{name}"));
         assert_eq!(body.get("commandId"), None);
@@ -189,15 +201,15 @@ fn a_request_without_a_command_is_a_problem_without_an_id() {
 fn an_offline_vehicle_is_disconnected_and_not_a_problem() {
     let of =
         |outcome| presence(outcome).map_err(|problem| problem.into_response().status().as_u16());
-    let asked = |state| Ok(outcome(Action::AskState, state));
+    let asked = |state| outcome(Action::AskState, state);
     assert_eq!(of(asked(CommandState::Done)), Ok(Presence::Connected));
     assert_eq!(
         of(asked(CommandState::Cancelled)),
         Ok(Presence::Disconnected)
     );
-    assert_eq!(of(Err(CommandError::Offline)), Ok(Presence::Disconnected));
-    assert_eq!(of(Err(CommandError::UnknownVehicle)), Err(404));
-    assert_eq!(of(Err(CommandError::TooMany)), Err(429));
+    assert_eq!(of(CommandOutcome::Offline), Ok(Presence::Disconnected));
+    assert_eq!(of(CommandOutcome::UnknownVehicle), Err(404));
+    assert_eq!(of(CommandOutcome::TooMany), Err(429));
     for (state, status) in [
         (CommandState::Disconnected, 409),
         (CommandState::Superseded, 409),
@@ -208,7 +220,12 @@ fn an_offline_vehicle_is_disconnected_and_not_a_problem() {
     ] {
         assert_eq!(of(asked(state)), Err(status), "{state:?}");
     }
-    assert_eq!(of(Ok(Outcome::Desired(interval()))), Err(500));
+    assert_eq!(
+        of(CommandOutcome::Desired {
+            interval: interval()
+        }),
+        Err(500)
+    );
 }
 
 #[test]
@@ -241,16 +258,19 @@ fn the_document_contains_every_outcome_of_a_command() {
             let (status, _, body) = respond(outcome(action, state));
             assert_known(status, &body);
         }
-        for error in [
-            CommandError::UnknownVehicle,
-            CommandError::Offline,
-            CommandError::TooMany,
-            CommandError::KeyReused,
-            CommandError::Store(StoreError::Unavailable),
+        for outcome in [
+            CommandOutcome::UnknownVehicle,
+            CommandOutcome::Offline,
+            CommandOutcome::TooMany,
+            CommandOutcome::KeyReused,
+            CommandOutcome::FanOutUnavailable,
+            CommandOutcome::OwnerUnreachable,
+            CommandOutcome::Moved,
+            CommandOutcome::StoreUnavailable,
+            CommandOutcome::StoreFailed,
         ] {
-            let problem = Problem::from(error);
-            let body = serde_json::to_value(problem.details()).unwrap();
-            assert_known(problem.into_response().status().as_u16(), &body);
+            let (status, _, body) = respond(outcome);
+            assert_known(status, &body);
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vehicle_gateway::{
     domain::Action,
-    fanout::{AskError, FanoutState, Incoming},
+    fanout::{FanoutEvent, FanoutState, RequestError},
 };
 
 use super::{CHANNEL, Instance, Log, channel_of, device, incoming_session_over, session_over};
@@ -57,7 +57,7 @@ async fn an_unknown_answer_ends_the_wait() {
             });
             redis.publish(&channel_of(a.id), &answer.to_string());
         });
-        assert_eq!(answer, Err(AskError::Unsupported));
+        assert_eq!(answer, Err(RequestError::Unsupported));
     }
 }
 
@@ -108,7 +108,7 @@ async fn operators_command_vehicles_through_the_shared_channel() {
     let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
     redis.publish(CHANNEL, right);
     for instance in [&mut a, &mut b] {
-        let spoken = Incoming::Spoken {
+        let spoken = FanoutEvent::ChannelCommand {
             device_id: device(),
             action: Action::Run,
         };
@@ -127,7 +127,7 @@ async fn malformed_messages_are_logged_once_with_a_valid_example() {
     }
     let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
     redis.publish(CHANNEL, right);
-    assert!(matches!(a.next().await, Incoming::Spoken { .. }));
+    assert!(matches!(a.next().await, FanoutEvent::ChannelCommand { .. }));
     let warnings = log.lines("WARN");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let shared: Vec<_> = log.lines("shared channel");

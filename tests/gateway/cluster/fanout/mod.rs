@@ -18,10 +18,13 @@ use tokio::{
 };
 use uuid::Uuid;
 use vehicle_gateway::{
-    domain::{Action, Command, CommandOrigin, CommandState, DeviceId, DisconnectReason, Timestamp},
+    domain::{
+        Action, Command, CommandOrigin, CommandOutcome, CommandState, DeviceId, DisconnectReason,
+        Timestamp,
+    },
     fanout::{
-        Answer, AskError, Asked, Fanout, FanoutOptions, FanoutState, Incoming, Notice,
-        RemoteCommand, RemoteOutcome, Request, SessionOver,
+        EndedSessions, Fanout, FanoutEvent, FanoutOptions, FanoutState, Notice, PeerAnswer,
+        PeerRequest, RemoteCommand, ReplyAddress, RequestError,
     },
 };
 
@@ -33,7 +36,7 @@ const CHANNEL: &str = "VehicleServers";
 struct Instance {
     id: Uuid,
     fanout: Fanout,
-    incoming: mpsc::Receiver<Incoming>,
+    incoming: mpsc::Receiver<FanoutEvent>,
 }
 
 impl Instance {
@@ -46,7 +49,7 @@ impl Instance {
         };
         let (fanout, incoming) = Fanout::connect(options).unwrap();
         let id = Uuid::now_v7();
-        fanout.begin_life(id).await;
+        fanout.listen_as(id).await;
         Self {
             id,
             fanout,
@@ -62,7 +65,7 @@ impl Instance {
     async fn connected_on(redis: &Redis, channel: &str) -> Self {
         let mut instance = Self::new(&redis.url(), channel).await;
         instance.wait_for_state(FanoutState::Up).await;
-        assert_eq!(instance.next().await, Incoming::MayHaveMissed);
+        assert_eq!(instance.next().await, FanoutEvent::MayHaveMissed);
         instance
     }
 
@@ -77,21 +80,21 @@ impl Instance {
     }
 
     /// The next incoming message.
-    async fn next(&mut self) -> Incoming {
+    async fn next(&mut self) -> FanoutEvent {
         let incoming = timeout(PATIENCE, self.incoming.recv()).await;
         incoming.expect("nothing arrived").unwrap()
     }
 
-    async fn next_request(&mut self) -> (Asked, Request) {
+    async fn next_request(&mut self) -> (ReplyAddress, PeerRequest) {
         match self.next().await {
-            Incoming::Asked(asked, request) => (asked, request),
+            FanoutEvent::Request(asked, request) => (asked, request),
             other => panic!("no request: {other:?}"),
         }
     }
 
-    async fn ask(&self, to: Uuid, time: Duration) -> Result<Answer, AskError> {
+    async fn ask(&self, to: Uuid, time: Duration) -> Result<PeerAnswer, RequestError> {
         let deadline = Instant::now() + time;
-        self.fanout.ask(to, &command(), deadline).await
+        self.fanout.request(to, &command(), deadline).await
     }
 }
 
@@ -99,8 +102,8 @@ fn device() -> DeviceId {
     DeviceId::parse("truck-19").unwrap()
 }
 
-fn command() -> Request {
-    Request::Command(RemoteCommand {
+fn command() -> PeerRequest {
+    PeerRequest::Command(RemoteCommand {
         id: Uuid::now_v7(),
         device_id: device(),
         action: Action::Run,
@@ -111,32 +114,34 @@ fn command() -> Request {
     })
 }
 
-fn done_answer() -> Answer {
-    Answer::Command(RemoteOutcome::Ended(Command {
-        id: Uuid::now_v7(),
-        device_id: device(),
-        action: Action::Run,
-        origin: CommandOrigin::Api,
-        state: CommandState::Done,
-        created_at: Timestamp::from_millis(1),
-        expires_at: Timestamp::from_millis(2),
-        sent_at: Some(Timestamp::from_millis(3)),
-        finished_at: Some(Timestamp::from_millis(4)),
-        reply: Some("DONE!".to_owned()),
-        late_reply: None,
-    }))
+fn done_answer() -> PeerAnswer {
+    PeerAnswer::Command(CommandOutcome::Recorded {
+        command: Command {
+            id: Uuid::now_v7(),
+            device_id: device(),
+            action: Action::Run,
+            origin: CommandOrigin::Api,
+            state: CommandState::Done,
+            created_at: Timestamp::from_millis(1),
+            expires_at: Timestamp::from_millis(2),
+            sent_at: Some(Timestamp::from_millis(3)),
+            finished_at: Some(Timestamp::from_millis(4)),
+            reply: Some("DONE!".to_owned()),
+            late_reply: None,
+        },
+    })
 }
 
 fn session_over(through_epoch: i64) -> Notice {
-    Notice::SessionsOver(vec![SessionOver {
+    Notice::SessionsEnded(vec![EndedSessions {
         device_id: device(),
         through_epoch,
         reason: DisconnectReason::Superseded,
     }])
 }
 
-fn incoming_session_over(through_epoch: i64) -> Incoming {
-    Incoming::Told(session_over(through_epoch))
+fn incoming_session_over(through_epoch: i64) -> FanoutEvent {
+    FanoutEvent::Notice(session_over(through_epoch))
 }
 
 fn channel_of(instance: Uuid) -> String {
@@ -144,16 +149,18 @@ fn channel_of(instance: Uuid) -> String {
 }
 
 /// An answer with the id of the requested command.
-fn answer_to(request: &Request) -> Answer {
-    let (Answer::Command(RemoteOutcome::Ended(command)), Request::Command(asked)) =
+fn answer_to(request: &PeerRequest) -> PeerAnswer {
+    let (PeerAnswer::Command(CommandOutcome::Recorded { command }), PeerRequest::Command(asked)) =
         (done_answer(), request)
     else {
         panic!("no command")
     };
-    Answer::Command(RemoteOutcome::Ended(Command {
-        id: asked.id,
-        ..command
-    }))
+    PeerAnswer::Command(CommandOutcome::Recorded {
+        command: Command {
+            id: asked.id,
+            ..command
+        },
+    })
 }
 
 /// The log at `info` and above, also of the Redis client. For tests that run on one thread.

@@ -4,7 +4,7 @@ use std::{net::TcpListener, time::Duration};
 
 use tokio::time::Instant;
 use uuid::Uuid;
-use vehicle_gateway::fanout::{AskError, FanoutState, Incoming, SendError};
+use vehicle_gateway::fanout::{FanoutEvent, FanoutState, RequestError, SendError};
 
 use super::{CHANNEL, Instance, Log, channel_of, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis, wait_until};
@@ -18,7 +18,7 @@ async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
     );
     redis.kill();
     let started = Instant::now();
-    while a.ask(b.id, Duration::from_millis(100)).await != Err(AskError::Unavailable) {}
+    while a.ask(b.id, Duration::from_millis(100)).await != Err(RequestError::Unavailable) {}
     assert!(started.elapsed() < Duration::from_secs(1));
     b.wait_for_state(FanoutState::Down).await;
     // A message that fails now is not sent later.
@@ -26,14 +26,14 @@ async fn during_an_outage_sends_fail_at_once_and_recover_afterwards() {
     assert_eq!(sent, Err(SendError::Unavailable));
     // The outage delays no change of the incarnation, either.
     let started = Instant::now();
-    a.fanout.begin_life(a.id).await;
+    a.fanout.listen_as(a.id).await;
     assert!(started.elapsed() < Duration::from_secs(1));
 
     redis.restart();
     for instance in [&a, &b] {
         instance.wait_for_state(FanoutState::Up).await;
     }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    assert_eq!(b.next().await, FanoutEvent::MayHaveMissed);
     a.fanout.notify(b.id, &session_over(2)).await.unwrap();
     assert_eq!(b.next().await, incoming_session_over(2));
 }
@@ -46,11 +46,11 @@ async fn redis_may_start_after_the_gateway() {
     assert_eq!(a.fanout.state(), FanoutState::Down);
     assert_eq!(
         a.ask(Uuid::now_v7(), PATIENCE).await,
-        Err(AskError::Unavailable)
+        Err(RequestError::Unavailable)
     );
     redis.restart();
     a.wait_for_state(FanoutState::Up).await;
-    assert_eq!(a.next().await, Incoming::MayHaveMissed);
+    assert_eq!(a.next().await, FanoutEvent::MayHaveMissed);
     assert_eq!(redis.subscriber_count(&channel_of(a.id)), 1);
 }
 
@@ -79,7 +79,7 @@ async fn a_hanging_redis_is_detected_and_recovered_from() {
     for instance in [&a, &b] {
         instance.wait_for_state(FanoutState::Up).await;
     }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    assert_eq!(b.next().await, FanoutEvent::MayHaveMissed);
     a.fanout.notify(b.id, &session_over(3)).await.unwrap();
     assert_eq!(b.next().await, incoming_session_over(3));
 }
@@ -120,10 +120,10 @@ async fn a_closed_fanout_neither_receives_nor_waits() {
     assert!(started.elapsed() < PATIENCE, "it waited for the timeout");
     assert!(matches!(
         asked,
-        Err(AskError::NoAnswer | AskError::Unavailable)
+        Err(RequestError::NoAnswer | RequestError::Unavailable)
     ));
     assert_eq!(a.fanout.state(), FanoutState::Down);
-    assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::Unavailable));
+    assert_eq!(a.ask(b.id, PATIENCE).await, Err(RequestError::Unavailable));
     // The same holds for a dropped fan-out.
     let id = b.id;
     drop(b);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
-use vehicle_gateway::fanout::{AskError, Fanout, FanoutOptions, FanoutState, Incoming, SendError};
+use vehicle_gateway::fanout::{
+    Fanout, FanoutEvent, FanoutOptions, FanoutState, RequestError, SendError,
+};
 
 use super::{CHANNEL, Instance, command, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis};
@@ -18,7 +20,7 @@ async fn talking_pair(url: &str) -> (Instance, Instance) {
     for instance in [&a, &b] {
         instance.wait_for_state(FanoutState::Up).await;
     }
-    assert_eq!(b.next().await, Incoming::MayHaveMissed);
+    assert_eq!(b.next().await, FanoutEvent::MayHaveMissed);
     a.fanout.notify(b.id, &session_over(1)).await.unwrap();
     assert_eq!(b.next().await, incoming_session_over(1));
     (a, b)
@@ -104,7 +106,10 @@ async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
     let url = redis.url().replace("redis:", "redis-cluster:");
     let (a, b) = talking_pair(&url).await;
     let soon = Duration::from_millis(300);
-    assert_eq!(a.ask(Uuid::now_v7(), soon).await, Err(AskError::NoAnswer));
+    assert_eq!(
+        a.ask(Uuid::now_v7(), soon).await,
+        Err(RequestError::NoAnswer)
+    );
     redis.kill();
     b.wait_for_state(FanoutState::Down).await;
     redis.restart();
@@ -114,11 +119,11 @@ async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_every_send_is_unavailable() {
     let fanout = Fanout::none();
-    fanout.begin_life(Uuid::now_v7()).await;
+    fanout.listen_as(Uuid::now_v7()).await;
     assert_eq!(fanout.state(), FanoutState::None);
     let deadline = Instant::now() + PATIENCE;
-    let answer = fanout.ask(Uuid::now_v7(), &command(), deadline).await;
-    assert_eq!(answer, Err(AskError::Unavailable));
+    let answer = fanout.request(Uuid::now_v7(), &command(), deadline).await;
+    assert_eq!(answer, Err(RequestError::Unavailable));
     let sent = fanout.notify(Uuid::now_v7(), &session_over(1)).await;
     assert_eq!(sent, Err(SendError::Unavailable));
     fanout.close().await;

@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 use vehicle_gateway::{
     domain::{Action, Broadcast, DeviceId},
-    fanout::{Answer, AskError, FanoutState, Incoming, Notice, Request, SendError},
+    fanout::{FanoutEvent, FanoutState, Notice, PeerAnswer, PeerRequest, RequestError, SendError},
 };
 
 use super::{
@@ -24,7 +24,7 @@ async fn instances_exchange_requests_and_answers() {
     );
     let request = command();
     let deadline = Instant::now() + PATIENCE;
-    let (asked, answered) = (a.fanout.ask(b.id, &request, deadline), async {
+    let (asked, answered) = (a.fanout.request(b.id, &request, deadline), async {
         let (asked, received) = b.next_request().await;
         assert_eq!((asked.origin(), received), (a.id, request.clone()));
         b.fanout.answer(&asked, &answer_to(&request)).await
@@ -32,17 +32,17 @@ async fn instances_exchange_requests_and_answers() {
     let (answer, sent) = tokio::join!(asked, answered);
     assert_eq!((answer.unwrap(), sent), (answer_to(&request), Ok(())));
 
-    let request = Request::Broadcast {
+    let request = PeerRequest::Broadcast {
         action: Action::Rest,
         timeout: Duration::from_secs(10),
     };
-    let counts = Answer::Broadcast(Broadcast {
+    let counts = PeerAnswer::Broadcast(Broadcast {
         addressed: 3,
         done: 1,
         unsent: 2,
         ..Broadcast::default()
     });
-    let (asked, answered) = (b.fanout.ask(a.id, &request, deadline), async {
+    let (asked, answered) = (b.fanout.request(a.id, &request, deadline), async {
         let (asked, received) = a.next_request().await;
         assert_eq!(received, request);
         a.fanout.answer(&asked, &counts).await
@@ -59,13 +59,13 @@ async fn late_and_duplicate_answers_are_ignored() {
         Instance::connected(&redis).await,
     );
     let late = Duration::from_millis(300);
-    assert_eq!(a.ask(b.id, late).await, Err(AskError::NoAnswer));
+    assert_eq!(a.ask(b.id, late).await, Err(RequestError::NoAnswer));
     let (first, _) = b.next_request().await;
     b.fanout.answer(&first, &done_answer()).await.unwrap();
 
     let request = command();
     let (asked, answered) = (
-        a.fanout.ask(b.id, &request, Instant::now() + PATIENCE),
+        a.fanout.request(b.id, &request, Instant::now() + PATIENCE),
         async {
             let (asked, _) = b.next_request().await;
             for _ in 0..3 {
@@ -88,10 +88,10 @@ async fn an_answer_of_another_type_is_unsupported() {
     );
     let (answer, ()) = tokio::join!(a.ask(b.id, PATIENCE), async {
         let (asked, _) = b.next_request().await;
-        let counts = Answer::Broadcast(Broadcast::default());
+        let counts = PeerAnswer::Broadcast(Broadcast::default());
         b.fanout.answer(&asked, &counts).await.unwrap();
     });
-    assert_eq!(answer, Err(AskError::Unsupported));
+    assert_eq!(answer, Err(RequestError::Unsupported));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,9 +99,9 @@ async fn an_instance_that_does_not_subscribe_is_unreachable() {
     let redis = Redis::start();
     let a = Instance::connected(&redis).await;
     let gone = Uuid::now_v7();
-    assert_eq!(a.ask(gone, PATIENCE).await, Err(AskError::NobodyThere));
+    assert_eq!(a.ask(gone, PATIENCE).await, Err(RequestError::NotListening));
     let sent = a.fanout.notify(gone, &session_over(1)).await;
-    assert_eq!(sent, Err(SendError::NobodyThere));
+    assert_eq!(sent, Err(SendError::NotListening));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +131,7 @@ async fn a_burst_arrives_completely() {
         let mut received = BTreeSet::new();
         for _ in 0..BURST {
             match b.next().await {
-                Incoming::Told(Notice::SessionsOver(over)) => {
+                FanoutEvent::Notice(Notice::SessionsEnded(over)) => {
                     received.insert(over[0].through_epoch)
                 }
                 other => panic!("no notice: {other:?}"),
@@ -164,7 +164,7 @@ async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
     // Its request is answered though the notices are not yet read.
     let (mut c, deadline) = (Instance::connected(&redis).await, Instant::now() + PATIENCE);
     let request = command();
-    let (answer, ()) = tokio::join!(b.fanout.ask(c.id, &request, deadline), async {
+    let (answer, ()) = tokio::join!(b.fanout.request(c.id, &request, deadline), async {
         let (asked, _) = c.next_request().await;
         let answer = answer_to(&request);
         c.fanout.answer(&asked, &answer).await.unwrap();
@@ -172,8 +172,8 @@ async fn a_slow_receiver_learns_of_missed_notices_and_delays_no_answers() {
     assert_eq!(answer, Ok(answer_to(&request)));
     while !missed {
         match b.next().await {
-            Incoming::Told(_) => kept += 1,
-            other => missed = other == Incoming::MayHaveMissed,
+            FanoutEvent::Notice(_) => kept += 1,
+            other => missed = other == FanoutEvent::MayHaveMissed,
         }
     }
     assert_eq!(kept, 4_096);
@@ -190,8 +190,8 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
     );
     let (old, new) = (b.id, Uuid::now_v7());
     let started = Instant::now();
-    let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.begin_life(new));
-    assert_eq!(asked, Err(AskError::NoAnswer));
+    let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.listen_as(new));
+    assert_eq!(asked, Err(RequestError::NoAnswer));
     assert!(started.elapsed() < PATIENCE, "it waited for the timeout");
     a.fanout.notify(new, &session_over(2)).await.unwrap();
     assert_eq!(b.next().await, incoming_session_over(2));
@@ -217,7 +217,7 @@ async fn a_new_incarnation_sends_under_its_own_id() {
         Instance::connected(&redis).await,
     );
     let new = Uuid::now_v7();
-    a.fanout.begin_life(new).await;
+    a.fanout.listen_as(new).await;
     let mut channel = redis.subscribe(&channel_of(b.id));
     a.fanout.notify(b.id, &session_over(1)).await.unwrap();
     let origin = loop {
@@ -234,14 +234,14 @@ async fn fleets_with_different_channels_are_isolated() {
     let redis = Redis::start();
     let mut a = Instance::connected_on(&redis, "north").await;
     let mut b = Instance::connected_on(&redis, "south").await;
-    assert_eq!(a.ask(b.id, PATIENCE).await, Err(AskError::NobodyThere));
+    assert_eq!(a.ask(b.id, PATIENCE).await, Err(RequestError::NotListening));
     let spoken = |vehicle: &str| {
         json!({"type": "command", "message": "GOTTA GO.", "clientId": vehicle}).to_string()
     };
     redis.publish("north", &spoken("n"));
     redis.publish("south", &spoken("s"));
     for (instance, vehicle) in [(&mut a, "n"), (&mut b, "s")] {
-        let spoken = Incoming::Spoken {
+        let spoken = FanoutEvent::ChannelCommand {
             device_id: DeviceId::parse(vehicle).unwrap(),
             action: Action::Goodbye,
         };

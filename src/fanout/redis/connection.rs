@@ -1,8 +1,8 @@
-//! Connections to Redis: one server, sentinels or a cluster.
+//! Connections to one server, sentinels or a cluster of Redis.
 //!
-//! A connection that fails is given up with all that waits in it, and the next one is another client. The
-//! client's own way to reconnect is not used: it writes later what was published during an outage, loses
-//! subscriptions that fail at the wrong moment, and does not come to it while a write is stuck.
+//! A connection that fails is dropped with everything that waits in it, and the next one is a new client. The client's own
+//! reconnect is not used: it publishes messages of an outage later, loses subscriptions that fail at the wrong moment,
+//! and does not start while a write is stuck.
 
 use std::time::Duration;
 
@@ -18,44 +18,32 @@ use fred::{
 use tokio::time::{Instant, timeout};
 
 use super::FanoutError;
-use crate::tls;
+use crate::{fanout::participant::Published, tls};
 
-/// The longest to wait for what Redis says to a command.
+/// The longest that a command may take.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest that connecting to one server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest that connecting to all servers may take: some of them may be away.
+/// The longest that connecting to all servers may take: some of them may be unavailable.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// Commands that wait to be written; more than the requests that may be under way.
+/// How often to check for a connection whose event was missed.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Commands that wait to be written; more than the requests that may be pending.
 const UNWRITTEN: usize = 8192;
-/// Messages that were read and not looked at yet. They are looked at at once, but a burst may be read at once
-/// too. The client has several queues of this size, so it costs some MiB.
+/// Received messages that the reader has not taken yet: room for a burst. The client has several queues of this size, so
+/// it costs some MiB.
 const UNREAD: usize = 8192;
-
-/// The same for a connection that hears nothing but what becomes of itself.
-const EVENTS: usize = 32;
+/// The same for a connection without subscriptions, which receives events about itself only.
+const UNREAD_BY_PUBLISHER: usize = 32;
 
 /// Which servers to connect to.
 #[derive(Clone)]
 pub(super) struct Servers(Config);
 
-/// What Redis said to a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Published {
-    /// It went to somebody; in a cluster perhaps to nobody.
-    Sent,
-    /// Nobody listens.
-    ToNobody,
-    /// It was not published.
-    Not,
-    /// Redis did not say.
-    Unknown,
-}
-
 impl Servers {
     pub(super) fn new(url: &str) -> Result<Self, FanoutError> {
-        // The client would not start at all over one authority of the system that it cannot read, and takes the means
-        // of encryption that the process has by chance.
+        // The client's own TLS fails over a single system certificate that it cannot parse, and uses whichever crypto
+        // provider the process has installed. So it gets a TLS configuration of ours.
         let encrypted = url.strip_prefix("rediss");
         let plain = encrypted.map(|rest| format!("redis{rest}"));
         let mut config = Config::from_url(plain.as_deref().unwrap_or(url))
@@ -64,7 +52,7 @@ impl Servers {
             let client = tls::client(Vec::new()).map_err(|error| FanoutError(error.to_string()))?;
             config.tls = Some(TlsConnector::from(client).into());
         }
-        // Subscriptions and other commands on one connection, which tells what is wrong with a subscription.
+        // RESP3 allows commands beside subscriptions on one connection: the reply to one reports a failed subscription.
         config.version = RespVersion::RESP3;
         Ok(Self(config))
     }
@@ -73,17 +61,17 @@ impl Servers {
         self.0.server.is_clustered()
     }
 
-    /// A connection that hears messages.
-    pub(super) async fn subscriber(&self) -> Result<Connection, Error> {
+    /// Opens a connection that receives messages.
+    pub(super) async fn subscriber(&self) -> Result<RedisConnection, Error> {
         self.open(UNREAD).await
     }
 
-    /// A connection that publishes.
-    pub(super) async fn publisher(&self) -> Result<Connection, Error> {
-        self.open(EVENTS).await
+    /// Opens a connection that publishes.
+    pub(super) async fn publisher(&self) -> Result<RedisConnection, Error> {
+        self.open(UNREAD_BY_PUBLISHER).await
     }
 
-    async fn open(&self, unread: usize) -> Result<Connection, Error> {
+    async fn open(&self, unread: usize) -> Result<RedisConnection, Error> {
         let mut builder = Builder::from_config(self.0.clone());
         builder
             .with_performance_config(|performance| {
@@ -98,7 +86,7 @@ impl Servers {
                 connection.tcp.nodelay = Some(true);
             });
         let client = builder.build()?;
-        let mut connection = Connection {
+        let mut connection = RedisConnection {
             task: client.connect(),
             client,
         };
@@ -119,22 +107,22 @@ impl Servers {
 /// Waits until the client is connected or has failed.
 async fn connected(client: &Client) -> Result<(), Error> {
     loop {
-        // It looks first and listens then, so what happens in between needs another look.
-        let look = timeout(Duration::from_millis(100), client.wait_for_connect());
-        if let Ok(connected) = look.await {
+        // The client checks first and subscribes to the event then: an event in between is missed, so check again.
+        let waiting = timeout(RECHECK_INTERVAL, client.wait_for_connect());
+        if let Ok(connected) = waiting.await {
             return connected;
         }
     }
 }
 
-/// A connection, and the task in which it lives; both end when it is dropped.
-pub(super) struct Connection {
+/// A connection and the task that drives it; both end when it is dropped.
+pub(super) struct RedisConnection {
     pub(super) client: Client,
     task: ConnectHandle,
 }
 
-impl Connection {
-    /// Why the connection ended, once it has.
+impl RedisConnection {
+    /// Waits until the connection ends, and returns why.
     pub(super) async fn ended(&mut self) -> Error {
         match (&mut self.task).await {
             Ok(Err(error)) => error,
@@ -143,32 +131,32 @@ impl Connection {
         }
     }
 
-    /// Hears this channel from now on.
+    /// Subscribes to a channel.
     pub(super) async fn subscribe(&self, channel: &str) -> Result<(), Error> {
         self.client.subscribe(channel).await?;
         self.confirm().await
     }
 
-    /// Hears this channel no more.
+    /// Ends the subscription to a channel.
     pub(super) async fn unsubscribe(&self, channel: &str) -> Result<(), Error> {
         self.client.unsubscribe(channel).await?;
         self.confirm().await
     }
 
-    /// The client calls a subscription done when it is written. If Redis refuses it, that is what the next
-    /// command is told.
+    /// Waits until Redis has answered the last subscription. The client reports success as soon as the command is
+    /// written; a refusal by Redis is returned to the next command.
     async fn confirm(&self) -> Result<(), Error> {
         self.client.ping::<()>(None).await
     }
 }
 
-impl Drop for Connection {
+impl Drop for RedisConnection {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Publishes a message now or, as far as is in our hands, never.
+/// Publishes a message at once or not at all. It is never retried.
 pub(super) async fn publish(
     client: &Client,
     channel: String,
@@ -178,7 +166,7 @@ pub(super) async fn publish(
 ) -> Published {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Published::Not;
+        return Published::NotSent;
     }
     let options = Options {
         timeout: Some(left.min(COMMAND_TIMEOUT)),
@@ -192,12 +180,14 @@ pub(super) async fn publish(
         .await;
     match receivers {
         // The nodes of a cluster count their own subscribers only.
-        Ok(0) if !is_cluster => Published::ToNobody,
+        Ok(0) if !is_cluster => Published::NotListening,
         Ok(_) => Published::Sent,
         Err(error) => match error.kind() {
-            // It was refused, here or there.
-            ErrorKind::Auth | ErrorKind::Backpressure | ErrorKind::InvalidCommand => Published::Not,
-            _ => Published::Unknown,
+            // The client or Redis refused it.
+            ErrorKind::Auth | ErrorKind::Backpressure | ErrorKind::InvalidCommand => {
+                Published::NotSent
+            }
+            _ => Published::Unconfirmed,
         },
     }
 }

@@ -7,10 +7,10 @@ use strum::VariantArray;
 use super::*;
 use crate::{
     domain::{
-        Broadcast, Command, CommandOrigin, CommandState, DisconnectReason, ReportInterval,
-        Timestamp,
+        Broadcast, Command, CommandOrigin, CommandOutcome, CommandState, DisconnectReason,
+        ReportInterval, Timestamp,
     },
-    fanout::message::{RemoteCommand, RemoteOutcome, SessionOver},
+    fanout::message::{EndedSessions, RemoteCommand},
 };
 
 const ORIGIN: Uuid = Uuid::from_u128(0xa);
@@ -50,36 +50,36 @@ fn ended() -> Command {
 
 #[track_caller]
 fn assert_text(text: &str, expected: &str) {
-    // One line here for one there.
+    // The expected text is one line, wrapped here.
     assert_eq!(text, expected.replace("\n        ", ""));
 }
 
 #[test]
-fn requests_are_written_like_this() {
-    let command = Request::Command(remote_command());
+fn requests_have_this_form() {
+    let command = PeerRequest::Command(remote_command());
     assert_text(
-        &request(ORIGIN, CORRELATION, &command),
+        &encode_request(ORIGIN, CORRELATION, &command),
         r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"command",
         "id":"00000000-0000-0000-0000-000000000001","deviceId":"truck-19","message":"HEY YOU, RUN!",
         "timeoutMillis":9500,"expiresAt":1795402499050}"#,
     );
-    let command = Request::Command(RemoteCommand {
+    let command = PeerRequest::Command(RemoteCommand {
         queue: Some(Duration::from_mins(1)),
         key: Some("k".to_owned()),
         ..remote_command()
     });
-    let text = request(ORIGIN, CORRELATION, &command);
+    let text = encode_request(ORIGIN, CORRELATION, &command);
     assert!(
         text.ends_with(r#","queueMillis":60000,"key":"k"}"#),
         "{text}"
     );
-    let broadcast = Request::Broadcast {
+    let broadcast = PeerRequest::Broadcast {
         action: Action::AskState,
         timeout: Duration::from_secs(10),
     };
     assert_text(
-        &request(ORIGIN, CORRELATION, &broadcast),
+        &encode_request(ORIGIN, CORRELATION, &broadcast),
         r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"broadcast",
         "message":"HOW'S IT GOING?","timeoutMillis":10000}"#,
@@ -87,10 +87,10 @@ fn requests_are_written_like_this() {
 }
 
 #[test]
-fn answers_are_written_like_this() {
-    let outcome = |outcome| answer(ORIGIN, CORRELATION, &Answer::Command(outcome));
+fn answers_have_this_form() {
+    let outcome = |outcome| encode_answer(ORIGIN, CORRELATION, &PeerAnswer::Command(outcome));
     assert_text(
-        &outcome(RemoteOutcome::Ended(ended())),
+        &outcome(CommandOutcome::Recorded { command: ended() }),
         r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"command-outcome",
         "outcome":"ended","command":{"id":"00000000-0000-0000-0000-000000000001",
@@ -99,13 +99,20 @@ fn answers_are_written_like_this() {
     );
     let minute = ReportInterval::new(60).unwrap();
     for (remote, end) in [
-        (RemoteOutcome::Desired(minute), r#""desired","seconds":60}"#),
-        (RemoteOutcome::UnknownVehicle, r#""unknown-vehicle"}"#),
-        (RemoteOutcome::Offline, r#""offline"}"#),
-        (RemoteOutcome::TooMany, r#""too-many"}"#),
-        (RemoteOutcome::KeyReused, r#""key-reused"}"#),
-        (RemoteOutcome::StoreUnavailable, r#""store-unavailable"}"#),
-        (RemoteOutcome::Moved, r#""moved"}"#),
+        (
+            CommandOutcome::Desired { interval: minute },
+            r#""desired","seconds":60}"#,
+        ),
+        (CommandOutcome::UnknownVehicle, r#""unknown-vehicle"}"#),
+        (CommandOutcome::Offline, r#""offline"}"#),
+        (CommandOutcome::TooMany, r#""too-many"}"#),
+        (CommandOutcome::KeyReused, r#""key-reused"}"#),
+        (CommandOutcome::StoreUnavailable, r#""store-unavailable"}"#),
+        (CommandOutcome::Moved, r#""moved"}"#),
+        // Earlier versions do not know these.
+        (CommandOutcome::FanOutUnavailable, r#""moved"}"#),
+        (CommandOutcome::OwnerUnreachable, r#""moved"}"#),
+        (CommandOutcome::StoreFailed, r#""store-unavailable"}"#),
     ] {
         let text = outcome(remote);
         let end = format!(r#","type":"command-outcome","outcome":{end}"#);
@@ -120,40 +127,40 @@ fn answers_are_written_like_this() {
         unsent: 5,
         unreachable_instances: 6,
     };
-    let text = answer(ORIGIN, CORRELATION, &Answer::Broadcast(counts));
+    let text = encode_answer(ORIGIN, CORRELATION, &PeerAnswer::Broadcast(counts));
     let end = r#","type":"broadcast-outcome","addressed":15,"done":1,"refused":2,"silent":3,"disconnected":4,"unsent":5,"unreachableInstances":6}"#;
     assert!(text.ends_with(end), "{text}");
     assert_text(
-        &unsupported(ORIGIN, CORRELATION),
+        &encode_unsupported(ORIGIN, CORRELATION),
         r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"unsupported"}"#,
     );
 }
 
 #[test]
-fn notices_and_probes_are_written_like_this() {
-    let over = SessionOver {
+fn notices_and_probes_have_this_form() {
+    let ended = EndedSessions {
         device_id: device(),
         through_epoch: 7,
         reason: DisconnectReason::Superseded,
     };
     assert_text(
-        &notice(ORIGIN, &Notice::SessionsOver(vec![over])),
+        &encode_notice(ORIGIN, &Notice::SessionsEnded(vec![ended])),
         r#"{"version":1,"kind":"notice","origin":"00000000-0000-0000-0000-00000000000a",
         "type":"sessions-over","sessions":[{"deviceId":"truck-19","throughEpoch":7,
         "reason":"superseded"}]}"#,
     );
     assert_text(
-        &probe(ORIGIN),
+        &encode_probe(ORIGIN),
         r#"{"version":1,"kind":"probe","origin":"00000000-0000-0000-0000-00000000000a",
         "type":"probe"}"#,
     );
-    let read = decode(probe(ORIGIN).as_bytes()).unwrap();
-    assert_eq!((read.origin, read.message), (ORIGIN, Message::Probe));
+    let read = decode(encode_probe(ORIGIN).as_bytes()).unwrap();
+    assert_eq!((read.origin, read.message), (ORIGIN, PeerMessage::Probe));
 }
 
 #[test]
-fn fields_that_a_later_version_adds_are_ignored() {
+fn unknown_fields_are_ignored() {
     let later = json!({
         "version": 1, "kind": "answer", "type": "command-outcome", "origin": ORIGIN,
         "correlation": CORRELATION, "shard": 3, "outcome": "ended",
@@ -164,8 +171,10 @@ fn fields_that_a_later_version_adds_are_ignored() {
         },
     });
     let read = decode(later.to_string().as_bytes()).unwrap();
-    let reply = Reply::Answer(Answer::Command(RemoteOutcome::Ended(ended())));
-    let message = Message::Answer {
+    let reply = PeerReply::Answer(PeerAnswer::Command(CommandOutcome::Recorded {
+        command: ended(),
+    }));
+    let message = PeerMessage::Answer {
         correlation: CORRELATION,
         reply,
     };
@@ -173,62 +182,92 @@ fn fields_that_a_later_version_adds_are_ignored() {
 }
 
 #[test]
-fn what_is_not_understood_says_what_is_owed() {
-    let asked = Asked {
+fn undecodable_messages_say_how_to_react() {
+    let reply_to = ReplyAddress {
         origin: ORIGIN,
         correlation: CORRELATION,
     };
-    let (refusal, resolution) = (Owed::Refusal(asked), Owed::Resolution(CORRELATION));
+    let (refusal, resolution) = (
+        Reaction::AnswerUnsupported(reply_to),
+        Reaction::EndRequest(CORRELATION),
+    );
     let cases = [
-        (2, "request", "command", Fault::LaterVersion, Some(refusal)),
-        (1, "request", "fly", Fault::UnknownType, Some(refusal)),
-        (1, "request", "command", Fault::BrokenBody, Some(refusal)),
+        (
+            2,
+            "request",
+            "command",
+            DecodeFault::LaterVersion,
+            Some(refusal),
+        ),
+        (1, "request", "fly", DecodeFault::UnknownType, Some(refusal)),
+        (
+            1,
+            "request",
+            "command",
+            DecodeFault::BrokenBody,
+            Some(refusal),
+        ),
         (
             1,
             "request",
             "unsupported",
-            Fault::BrokenBody,
+            DecodeFault::BrokenBody,
             Some(refusal),
         ),
-        (1, "answer", "command", Fault::BrokenBody, Some(resolution)),
-        (1, "answer", "perhaps", Fault::UnknownType, Some(resolution)),
+        (
+            1,
+            "answer",
+            "command",
+            DecodeFault::BrokenBody,
+            Some(resolution),
+        ),
+        (
+            1,
+            "answer",
+            "perhaps",
+            DecodeFault::UnknownType,
+            Some(resolution),
+        ),
         (
             3,
             "answer",
             "perhaps",
-            Fault::LaterVersion,
+            DecodeFault::LaterVersion,
             Some(resolution),
         ),
-        (1, "notice", "sessions-over", Fault::BrokenBody, None),
-        (1, "notice", "news", Fault::UnknownType, None),
-        (1, "rumour", "news", Fault::NoEnvelope, None),
+        (1, "notice", "sessions-over", DecodeFault::BrokenBody, None),
+        (1, "notice", "news", DecodeFault::UnknownType, None),
+        (1, "rumour", "news", DecodeFault::NoEnvelope, None),
     ];
-    for (version, kind, type_, fault, owed) in cases {
+    for (version, kind, type_, fault, reaction) in cases {
         let text = json!({
             "version": version, "kind": kind, "type": type_, "origin": ORIGIN,
             "correlation": CORRELATION,
         });
         let wrong = decode(text.to_string().as_bytes()).unwrap_err();
-        assert_eq!((wrong.fault, wrong.owed), (fault, owed), "{text}");
+        assert_eq!((wrong.fault, wrong.reaction), (fault, reaction), "{text}");
         assert_eq!(wrong.origin, Some(ORIGIN));
     }
-    // Nobody to answer, or nothing to name.
+    // Without an address or a correlation no answer is possible.
     for missing in ["origin", "correlation"] {
         let mut text = json!({
             "version": 1, "kind": "request", "type": "fly", "origin": ORIGIN,
             "correlation": CORRELATION,
         });
         text.as_object_mut().unwrap().remove(missing);
-        assert_eq!(decode(text.to_string().as_bytes()).unwrap_err().owed, None);
+        assert_eq!(
+            decode(text.to_string().as_bytes()).unwrap_err().reaction,
+            None
+        );
     }
 }
 
 #[test]
-fn a_time_that_no_clock_holds_is_read_as_one_that_it_does() {
-    let text = request(ORIGIN, CORRELATION, &Request::Command(remote_command()));
+fn an_overlong_timeout_is_read_as_one_that_clocks_hold() {
+    let text = encode_request(ORIGIN, CORRELATION, &PeerRequest::Command(remote_command()));
     let text = text.replace("9500", &u64::MAX.to_string());
-    let Message::Request {
-        request: Request::Command(command),
+    let PeerMessage::Request {
+        request: PeerRequest::Command(command),
         ..
     } = decode(text.as_bytes()).unwrap().message
     else {
@@ -243,12 +282,12 @@ fn a_time_that_no_clock_holds_is_read_as_one_that_it_does() {
 }
 
 #[test]
-fn people_speak_without_an_envelope() {
-    let spoken = |text: &str| decode_spoken(text.as_bytes());
+fn channel_commands_have_no_envelope() {
+    let decoded = |text: &str| decode_channel_command(text.as_bytes());
     let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
-    assert_eq!(spoken(right), Ok(Some((device(), Action::Run))));
+    assert_eq!(decoded(right), Ok(Some((device(), Action::Run))));
     // For instances of a later version.
-    assert_eq!(spoken(r#"{"version":1,"kind":"notice"}"#), Ok(None));
+    assert_eq!(decoded(r#"{"version":1,"kind":"notice"}"#), Ok(None));
     for (wrong, reason) in [
         ("HEY YOU, RUN!", "expected value at line 1 column 1"),
         ("[]", "must be a JSON object"),
@@ -266,8 +305,8 @@ fn people_speak_without_an_envelope() {
             "message: must be one of 'HOW'S IT GOING?'",
         ),
     ] {
-        let told = spoken(wrong).unwrap_err();
-        assert!(told.starts_with(reason), "{told}");
+        let error = decoded(wrong).unwrap_err();
+        assert!(error.starts_with(reason), "{error}");
     }
 }
 
@@ -336,28 +375,29 @@ prop_compose! {
     }
 }
 
-fn any_request() -> impl Strategy<Value = Request> {
+fn any_request() -> impl Strategy<Value = PeerRequest> {
     prop_oneof![
-        any_remote_command().prop_map(Request::Command),
+        any_remote_command().prop_map(PeerRequest::Command),
         (any_action(), any_time())
-            .prop_map(|(action, timeout)| Request::Broadcast { action, timeout }),
+            .prop_map(|(action, timeout)| PeerRequest::Broadcast { action, timeout }),
     ]
 }
 
-fn any_answer() -> impl Strategy<Value = Answer> {
+fn any_answer() -> impl Strategy<Value = PeerAnswer> {
     prop_oneof![
-        any_command().prop_map(|command| Answer::Command(RemoteOutcome::Ended(command))),
-        any_interval().prop_map(|interval| Answer::Command(RemoteOutcome::Desired(interval))),
+        any_command().prop_map(|command| PeerAnswer::Command(CommandOutcome::Recorded { command })),
+        any_interval()
+            .prop_map(|interval| PeerAnswer::Command(CommandOutcome::Desired { interval })),
         proptest::sample::select(vec![
-            RemoteOutcome::UnknownVehicle,
-            RemoteOutcome::Offline,
-            RemoteOutcome::TooMany,
-            RemoteOutcome::KeyReused,
-            RemoteOutcome::StoreUnavailable,
-            RemoteOutcome::Moved,
+            CommandOutcome::UnknownVehicle,
+            CommandOutcome::Offline,
+            CommandOutcome::TooMany,
+            CommandOutcome::KeyReused,
+            CommandOutcome::StoreUnavailable,
+            CommandOutcome::Moved,
         ])
-        .prop_map(Answer::Command),
-        any::<[u64; 7]>().prop_map(|counts| Answer::Broadcast(Broadcast {
+        .prop_map(PeerAnswer::Command),
+        any::<[u64; 7]>().prop_map(|counts| PeerAnswer::Broadcast(Broadcast {
             addressed: counts[0],
             done: counts[1],
             refused: counts[2],
@@ -370,39 +410,39 @@ fn any_answer() -> impl Strategy<Value = Answer> {
 }
 
 prop_compose! {
-    fn any_over()(
+    fn any_ended_sessions()(
         device_id in any_device(),
         through_epoch in any::<i64>(),
         reason in proptest::sample::select(DisconnectReason::VARIANTS),
-    ) -> SessionOver {
-        SessionOver { device_id, through_epoch, reason }
+    ) -> EndedSessions {
+        EndedSessions { device_id, through_epoch, reason }
     }
 }
 
 proptest! {
     #[test]
-    fn what_was_written_is_read_back(
+    fn encoded_messages_decode_to_themselves(
         (origin, correlation) in (any_uuid(), any_uuid()),
         asked in any_request(),
         answered in any_answer(),
-        over in vec(any_over(), 0..5),
+        ended in vec(any_ended_sessions(), 0..5),
     ) {
-        let read = decode(request(origin, correlation, &asked).as_bytes()).unwrap();
+        let read = decode(encode_request(origin, correlation, &asked).as_bytes()).unwrap();
         prop_assert_eq!(read.origin, origin);
-        prop_assert_eq!(read.message, Message::Request { correlation, request: asked });
-        let read = decode(answer(origin, correlation, &answered).as_bytes()).unwrap();
-        let reply = Reply::Answer(answered);
-        prop_assert_eq!(read.message, Message::Answer { correlation, reply });
-        let told = Notice::SessionsOver(over);
-        let read = decode(notice(origin, &told).as_bytes()).unwrap();
-        prop_assert_eq!(read.message, Message::Notice(told));
-        let read = decode(unsupported(origin, correlation).as_bytes()).unwrap();
-        prop_assert_eq!(read.message, Message::Answer { correlation, reply: Reply::Unsupported });
+        prop_assert_eq!(read.message, PeerMessage::Request { correlation, request: asked });
+        let read = decode(encode_answer(origin, correlation, &answered).as_bytes()).unwrap();
+        let reply = PeerReply::Answer(answered);
+        prop_assert_eq!(read.message, PeerMessage::Answer { correlation, reply });
+        let notice = Notice::SessionsEnded(ended);
+        let read = decode(encode_notice(origin, &notice).as_bytes()).unwrap();
+        prop_assert_eq!(read.message, PeerMessage::Notice(notice));
+        let read = decode(encode_unsupported(origin, correlation).as_bytes()).unwrap();
+        prop_assert_eq!(read.message, PeerMessage::Answer { correlation, reply: PeerReply::Unsupported });
     }
 
     #[test]
-    fn nothing_that_is_published_breaks_the_reader(message in vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_are_refused(message in vec(any::<u8>(), 0..200)) {
         prop_assert!(decode(&message).is_err());
-        prop_assert!(decode_spoken(&message).is_err());
+        prop_assert!(decode_channel_command(&message).is_err());
     }
 }

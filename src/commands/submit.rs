@@ -1,0 +1,397 @@
+//! Submission: decides which instance executes a request, stores the command and has it delivered.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::field::display;
+use uuid::Uuid;
+
+use super::{
+    CommandRequest, Commands,
+    delivery::{Delivery, DeliveryPlan, DeliveryScope},
+};
+use crate::{
+    domain::{
+        Action, Command, CommandOrigin, CommandOutcome, CommandState, DisconnectReason, Timestamp,
+    },
+    fanout::RemoteCommand,
+    sessions::{Session, SlotError, SlotReservation},
+    store::{IdempotencyKey, NewCommand, StoreError, Submitted},
+};
+
+/// Who waits for the outcome of a request.
+#[derive(Debug, Clone, Copy)]
+enum Requester {
+    /// A caller at this instance; the command is new.
+    Local,
+    /// A caller at this instance, after a request to another one, which may have stored the command.
+    LocalAfterRemote { id: Uuid, requested_at: Timestamp },
+    /// Another instance, which waits until `expires_at`.
+    Peer { id: Uuid, expires_at: Timestamp },
+}
+
+impl Requester {
+    /// The id that the command has already.
+    fn command_id(self) -> Option<Uuid> {
+        match self {
+            Self::Local => None,
+            Self::LocalAfterRemote { id, .. } | Self::Peer { id, .. } => Some(id),
+        }
+    }
+
+    /// Since when the command may be stored already. `timeout` is how long the first caller waits in all.
+    fn may_exist_since(self, timeout: std::time::Duration) -> Option<Timestamp> {
+        match self {
+            Self::Local => None,
+            Self::LocalAfterRemote { requested_at, .. } => Some(requested_at),
+            Self::Peer { expires_at, .. } => Some(expires_at.before(timeout)),
+        }
+    }
+}
+
+/// Whether a request may be stored.
+enum Admission {
+    /// It has a place at a reply slot.
+    Place(SlotReservation),
+    /// It needs no place yet.
+    NoPlace,
+    /// The queue is full: only a repeated request, which needs no place, may pass.
+    RepeatOnly,
+    /// The queue is full.
+    TooMany,
+    /// The session says goodbye.
+    Offline,
+}
+
+impl Commands {
+    /// Sends a command and waits for its outcome. A caller that drops the future does not stop it.
+    pub async fn execute(self: &Arc<Self>, request: CommandRequest) -> CommandOutcome {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return CommandOutcome::TooMany;
+        };
+        let commands = Arc::clone(self);
+        let executing = tokio::spawn(async move {
+            let _permit = permit;
+            commands.run(request, CommandOrigin::Api, None).await
+        });
+        outcome(executing.await.unwrap_or(Err(StoreError::Closed)))
+    }
+
+    /// Executes a request of another instance, if this one holds the vehicle.
+    pub(crate) async fn execute_for_peer(&self, command: RemoteCommand) -> CommandOutcome {
+        let Some(session) = self.registry.session(&command.device_id) else {
+            return CommandOutcome::Moved;
+        };
+        let Ok(_permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return CommandOutcome::TooMany;
+        };
+        let requester = Requester::Peer {
+            id: command.id,
+            expires_at: command.expires_at,
+        };
+        // The request may have been on its way for long.
+        let left = command.expires_at.since(self.store.now());
+        let deadline = Instant::now() + left.min(command.timeout);
+        let request = CommandRequest {
+            device_id: command.device_id,
+            action: command.action,
+            timeout: command.timeout,
+            queue: command.queue,
+            key: command.key,
+        };
+        let run = self.run_here(
+            request,
+            CommandOrigin::Api,
+            Some(session),
+            requester,
+            deadline,
+        );
+        outcome(run.await)
+    }
+
+    /// Executes a command that was published on the shared channel, for a vehicle with a session here.
+    pub(crate) async fn execute_from_channel(&self, session: Arc<Session>, action: Action) {
+        let device_id = session.key.device_id.clone();
+        let Ok(_permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            tracing::warn!(%device_id, %action, "published command not sent: too many commands are under way");
+            return;
+        };
+        // Every instance has received it; the store says which one holds the vehicle.
+        match self.owning_peer(&device_id).await {
+            Ok(None) => {}
+            Ok(Some(_)) => return,
+            Err(error) => {
+                tracing::warn!(%device_id, %action, %error, "published command not sent");
+                return;
+            }
+        }
+        let request = CommandRequest {
+            device_id: device_id.clone(),
+            action,
+            timeout: self.options.timeout,
+            queue: None,
+            key: None,
+        };
+        match self
+            .run(request, CommandOrigin::Channel, Some(session))
+            .await
+        {
+            Ok(CommandOutcome::Recorded { .. } | CommandOutcome::Desired { .. }) => {}
+            Ok(outcome) => {
+                tracing::warn!(%device_id, %action, ?outcome, "published command not sent");
+            }
+            Err(error) => {
+                tracing::warn!(%device_id, %action, %error, "published command not sent");
+            }
+        }
+    }
+
+    /// Executes a request at the instance that holds the vehicle. Tries `session` first.
+    pub(super) async fn run(
+        &self,
+        request: CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+    ) -> Result<CommandOutcome, StoreError> {
+        let deadline = Instant::now() + request.timeout;
+        let requested_at = self.store.now();
+        let session = session.or_else(|| self.registry.session(&request.device_id));
+        let mut requester = Requester::Local;
+        if session.is_none() && self.store.is_shared() {
+            let mut id = None;
+            let remote = self.execute_remotely(&request, &mut id, deadline).await?;
+            if let Some(outcome) = remote {
+                return Ok(outcome);
+            }
+            if let Some(id) = id {
+                requester = Requester::LocalAfterRemote { id, requested_at };
+            }
+        }
+        self.run_here(request, origin, session, requester, deadline)
+            .await
+    }
+
+    /// Stores the command of a request and delivers it from here.
+    async fn run_here(
+        &self,
+        request: CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+        requester: Requester,
+        deadline: Instant,
+    ) -> Result<CommandOutcome, StoreError> {
+        // A place first: a command that cannot wait leaves no record.
+        let session = session.or_else(|| self.registry.session(&request.device_id));
+        let admission = self.admit(&request, origin, session, requester.command_id());
+        let (reservation, repeat_only) = match admission {
+            Admission::Place(reservation) => (Some(reservation), false),
+            Admission::NoPlace => (None, false),
+            Admission::RepeatOnly => (None, true),
+            Admission::TooMany => return Ok(CommandOutcome::TooMany),
+            Admission::Offline => return Ok(CommandOutcome::Offline),
+        };
+        let id = reservation
+            .as_ref()
+            .map(SlotReservation::id)
+            .or(requester.command_id());
+        let id = id.unwrap_or_else(Uuid::now_v7);
+        let kind = request.action.answer_kind();
+        let order = self.order.add(&request.device_id, kind, id);
+        let claim = reservation
+            .as_ref()
+            .filter(|reservation| reservation.is_granted() && order.is_first())
+            .map(|reservation| reservation.session().key.epoch);
+        let mut new = new_command(&request, origin, id, self.store.now());
+        new.claim = claim;
+        new.repeat_only = repeat_only;
+        new.may_exist_since = requester.may_exist_since(request.timeout);
+        if let Requester::Peer { expires_at, .. } = requester {
+            new.expires_at = new.expires_at.min(expires_at);
+        }
+        let queue_until = new.queue_until;
+        let mut delivery = Delivery {
+            device_id: request.device_id.clone(),
+            id: new.id,
+            action: request.action,
+            deadline,
+            answer_timeout: None,
+            stored_epoch: 0,
+            order: Some(order),
+            watch: self.store.watch(new.id),
+        };
+        let command = match self.store.submit(new).await? {
+            Submitted::Stored(command, _) if command.state == CommandState::Queued => {
+                log_end(&command);
+                return Ok(CommandOutcome::Recorded { command });
+            }
+            Submitted::Stored(command, epoch) => {
+                delivery.stored_epoch = epoch;
+                command
+            }
+            Submitted::Repeated(command) => {
+                // Frees the place for other commands, the repeated one among them.
+                drop((reservation, delivery));
+                return self.await_repeated(command).await;
+            }
+            Submitted::KeyReused => return Ok(CommandOutcome::KeyReused),
+            Submitted::NoRoom => return Ok(CommandOutcome::TooMany),
+            // The requester does not wait any more.
+            Submitted::TooLate => return Ok(CommandOutcome::Moved),
+            Submitted::UnknownVehicle => return Ok(CommandOutcome::UnknownVehicle),
+            Submitted::Offline => return Ok(CommandOutcome::Offline),
+            Submitted::Desired(interval) => return Ok(CommandOutcome::Desired { interval }),
+        };
+        // A desired interval is sent at the next login without being queued.
+        let is_interval = matches!(request.action, Action::KeepMePosted(_));
+        let plan = DeliveryPlan {
+            request,
+            queue_until: queue_until.filter(|_| !is_interval),
+            scope: match (requester, origin) {
+                (Requester::Peer { .. }, _) => DeliveryScope::ForPeer,
+                (_, CommandOrigin::Broadcast) => DeliveryScope::ThisInstance,
+                _ => DeliveryScope::Anywhere,
+            },
+        };
+        let outcome = self.deliver(delivery, command, reservation, &plan).await?;
+        if let CommandOutcome::Recorded { command } = &outcome {
+            log_end(command);
+        }
+        Ok(outcome)
+    }
+
+    /// Takes a place at the reply slot of the session, if there is one.
+    fn admit(
+        &self,
+        request: &CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+        id: Option<Uuid>,
+    ) -> Admission {
+        let Some(session) = session else {
+            return Admission::NoPlace;
+        };
+        let (kind, queue) = (request.action.answer_kind(), self.options.queue);
+        let entered = match id {
+            None => session.reserve_slot(kind, queue),
+            Some(id) => session.reserve_slot_for(kind, queue, id),
+        };
+        match entered {
+            Ok(reservation) => Admission::Place(reservation),
+            Err(SlotError::QueueFull) if request.key.is_some() => Admission::RepeatOnly,
+            Err(SlotError::QueueFull) => Admission::TooMany,
+            // The session says goodbye: a command that cannot wait for the next login does not wait for the end. But a
+            // vehicle that is sent to another instance is back within moments.
+            Err(SlotError::SessionClosed)
+                if self.is_newest(&session)
+                    && !waits_for_login(request)
+                    && !self.reconnects_elsewhere(origin) =>
+            {
+                Admission::Offline
+            }
+            // A request that arrived twice has a place already: the store knows which of them is the repetition.
+            Err(SlotError::SessionClosed | SlotError::Duplicate) => Admission::NoPlace,
+        }
+    }
+
+    /// Whether vehicles that disconnect now are expected at another instance. A broadcast reaches them there by itself.
+    fn reconnects_elsewhere(&self, origin: CommandOrigin) -> bool {
+        self.instance.is_draining()
+            && origin != CommandOrigin::Broadcast
+            && self
+                .offline_grace
+                .after(DisconnectReason::Shutdown)
+                .is_some()
+            && !self.peers.list().is_empty()
+    }
+
+    /// Whether the vehicle has no newer session here.
+    fn is_newest(&self, session: &Session) -> bool {
+        let current = self.registry.session(&session.key.device_id);
+        current.is_none_or(|current| current.key == session.key)
+    }
+
+    /// Waits for the end of a command that another request delivers.
+    async fn await_repeated(&self, command: Command) -> Result<CommandOutcome, StoreError> {
+        let mut watch = self.store.watch(command.id);
+        loop {
+            let stored = self.store.command(&command.device_id, command.id).await?;
+            let Some(command) = stored else {
+                // Purged with its vehicle: its end will not be notified.
+                return Ok(CommandOutcome::UnknownVehicle);
+            };
+            if !matches!(command.state, CommandState::Created | CommandState::Sent) {
+                return Ok(CommandOutcome::Recorded { command });
+            }
+            if let Some(command) = self.store.notified(&mut watch, None).await {
+                return Ok(CommandOutcome::Recorded { command });
+            }
+        }
+    }
+}
+
+/// The outcome that a caller gets of a request that the store may have failed.
+pub(super) fn outcome(result: Result<CommandOutcome, StoreError>) -> CommandOutcome {
+    match result {
+        Ok(outcome) => outcome,
+        Err(StoreError::Unavailable | StoreError::Fenced | StoreError::Closed) => {
+            CommandOutcome::StoreUnavailable
+        }
+        Err(error) => {
+            tracing::error!(%error, "command failed in the store");
+            CommandOutcome::StoreFailed
+        }
+    }
+}
+
+/// Whether a request is of use to a vehicle that is offline.
+fn waits_for_login(request: &CommandRequest) -> bool {
+    request.queue.is_some() || matches!(request.action, Action::KeepMePosted(_))
+}
+
+/// Logs the end of a command. Commands by which an operator changes one vehicle are logged at info; questions, broadcasts
+/// and what the gateway sends by itself at debug.
+pub(super) fn log_end(command: &Command) {
+    let Command {
+        id,
+        device_id,
+        action,
+        state,
+        ..
+    } = command;
+    let (said, state) = (action.to_string(), display(state.as_str()));
+    let is_operators = matches!(command.origin, CommandOrigin::Api | CommandOrigin::Channel);
+    if is_operators && *action != Action::AskState {
+        tracing::info!(%device_id, %id, said, state, "command");
+    } else {
+        tracing::debug!(%device_id, %id, said, state, "command");
+    }
+}
+
+fn new_command(
+    request: &CommandRequest,
+    origin: CommandOrigin,
+    id: Uuid,
+    at: Timestamp,
+) -> NewCommand {
+    NewCommand {
+        id,
+        device_id: request.device_id.clone(),
+        action: request.action,
+        origin,
+        at,
+        expires_at: at.after(request.timeout),
+        claim: None,
+        queue_until: request.queue.map(|ttl| at.after(ttl)),
+        key: request.key.as_ref().map(|key| IdempotencyKey {
+            key: key.clone(),
+            request: format!(
+                "{} within {} s, queue {}",
+                request.action,
+                request.timeout.as_secs(),
+                request.queue.map_or(0, |ttl| ttl.as_secs())
+            ),
+        }),
+        repeat_only: false,
+        may_exist_since: None,
+    }
+}

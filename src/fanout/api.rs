@@ -1,0 +1,228 @@
+//! The handle by which an instance exchanges messages with others.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
+
+#[cfg(test)]
+use super::memory::{MemoryTransport, Network};
+use super::{
+    codec::{self, PeerReply},
+    message::{FanoutEvent, Notice, PeerAnswer, PeerRequest, ReplyAddress},
+    participant::{Participant, Published},
+    redis::{FanoutError, FanoutOptions, RedisTransport},
+};
+
+/// Whether other instances can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FanoutState {
+    /// Redis is not configured, so no instance can be reached.
+    None,
+    /// A message of this instance to itself has arrived within the last seconds.
+    Up,
+    /// Redis is unavailable, or the first connection is not established yet.
+    Down,
+}
+
+/// A notice or an answer was not, or may not have been, delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Redis is unavailable or not configured. The message was not delivered.
+    #[error("Redis is not available")]
+    Unavailable,
+    /// The other instance has no subscription. Never returned by a cluster, whose nodes count their own subscribers only.
+    #[error("the other instance does not listen")]
+    NotListening,
+    /// Redis did not confirm the message: it may have been delivered or not.
+    #[error("Redis did not confirm the message")]
+    Unconfirmed,
+}
+
+/// A request got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Redis is unavailable or not configured. The request was not delivered.
+    #[error("Redis is not available")]
+    Unavailable,
+    /// The other instance has no subscription, so the request was not delivered. Never returned by a cluster.
+    #[error("the other instance does not listen")]
+    NotListening,
+    /// No answer came by the deadline. Whether the request was delivered is unknown.
+    #[error("the other instance did not answer")]
+    NoAnswer,
+    /// The other instance does not understand the request, and did nothing.
+    #[error("the other instance does not understand the request")]
+    Unsupported,
+}
+
+/// The longest that a notice or an answer may take to be published.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Messages from and to the other instances.
+pub struct Fanout {
+    participant: Arc<Participant>,
+    transport: Transport,
+}
+
+/// How messages travel. An enum and no trait: production has one transport.
+enum Transport {
+    None,
+    Redis(RedisTransport),
+    /// Connects several instances in the process of a test, with losses and delays.
+    #[cfg(test)]
+    Memory(MemoryTransport),
+}
+
+impl Fanout {
+    /// A fan-out that reaches no other instance.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            participant: Arc::default(),
+            transport: Transport::None,
+        }
+    }
+
+    /// Connects to Redis in the background, which may be unavailable, and keeps connected until the fan-out is closed or
+    /// dropped. The receiver yields the messages of other instances. Must be called within a runtime.
+    pub fn connect(
+        options: FanoutOptions,
+    ) -> Result<(Self, mpsc::Receiver<FanoutEvent>), FanoutError> {
+        let participant = Arc::<Participant>::default();
+        let (redis, events) = RedisTransport::connect(options, Arc::clone(&participant))?;
+        let fanout = Self {
+            participant,
+            transport: Transport::Redis(redis),
+        };
+        Ok((fanout, events))
+    }
+
+    /// A fan-out that reaches the other instances on a network of a test.
+    #[cfg(test)]
+    pub(crate) fn join(network: &Network) -> (Self, mpsc::Receiver<FanoutEvent>) {
+        let participant = Arc::<Participant>::default();
+        let (memory, events) = MemoryTransport::join(network, Arc::clone(&participant));
+        let fanout = Self {
+            participant,
+            transport: Transport::Memory(memory),
+        };
+        (fanout, events)
+    }
+
+    /// Receives the messages to this incarnation of the instance from now on, and no longer those to an earlier one, whose
+    /// requests get no answer any more. Messages that are sent name this incarnation as their origin.
+    ///
+    /// Returns once Redis has confirmed it. If Redis is unavailable or slow, returns without, and the supervisor
+    /// goes on with it.
+    pub async fn listen_as(&self, incarnation: Uuid) {
+        self.participant.incarnation.send_replace(incarnation);
+        self.participant.pending.abandon_all();
+        match &self.transport {
+            Transport::None => {}
+            Transport::Redis(redis) => redis.listening_as(incarnation).await,
+            #[cfg(test)]
+            Transport::Memory(memory) => memory.listen_as(incarnation),
+        }
+    }
+
+    /// Whether other instances can be reached.
+    #[must_use]
+    pub fn state(&self) -> FanoutState {
+        let is_up = match &self.transport {
+            Transport::None => return FanoutState::None,
+            Transport::Redis(redis) => redis.is_up(),
+            #[cfg(test)]
+            Transport::Memory(memory) => memory.is_up(),
+        };
+        if is_up {
+            FanoutState::Up
+        } else {
+            FanoutState::Down
+        }
+    }
+
+    /// Sends a notice to another instance.
+    pub async fn notify(&self, to: Uuid, notice: &Notice) -> Result<(), SendError> {
+        let message = codec::encode_notice(self.incarnation(), notice);
+        self.send(to, message).await
+    }
+
+    /// Sends a request to another instance and waits for its answer until the deadline.
+    pub async fn request(
+        &self,
+        to: Uuid,
+        request: &PeerRequest,
+        deadline: Instant,
+    ) -> Result<PeerAnswer, RequestError> {
+        let correlation = Uuid::new_v4();
+        let mut pending = self.participant.pending.register(correlation);
+        let message = codec::encode_request(self.incarnation(), correlation, request);
+        match self.publish(to, message, deadline).await {
+            Published::NotSent => return Err(RequestError::Unavailable),
+            Published::NotListening => return Err(RequestError::NotListening),
+            // It may have been delivered.
+            Published::Sent | Published::Unconfirmed => {}
+        }
+        let Ok(Some(reply)) = timeout_at(deadline, pending.reply()).await else {
+            return Err(RequestError::NoAnswer);
+        };
+        match (request, reply) {
+            (PeerRequest::Command(_), PeerReply::Answer(answer @ PeerAnswer::Command(_)))
+            | (
+                PeerRequest::Broadcast { .. },
+                PeerReply::Answer(answer @ PeerAnswer::Broadcast(_)),
+            ) => Ok(answer),
+            (_, PeerReply::Answer(_) | PeerReply::Unsupported) => Err(RequestError::Unsupported),
+        }
+    }
+
+    /// Answers a request of another instance.
+    pub async fn answer(&self, to: &ReplyAddress, answer: &PeerAnswer) -> Result<(), SendError> {
+        let message = codec::encode_answer(self.incarnation(), to.correlation, answer);
+        self.send(to.origin, message).await
+    }
+
+    /// Disconnects. Nothing is received or sent any more, and pending requests get no answer.
+    pub async fn close(&self) {
+        match &self.transport {
+            Transport::None => {}
+            Transport::Redis(redis) => redis.close().await,
+            #[cfg(test)]
+            Transport::Memory(memory) => memory.close(),
+        }
+        self.participant.pending.abandon_all();
+    }
+
+    fn incarnation(&self) -> Uuid {
+        *self.participant.incarnation.borrow()
+    }
+
+    async fn send(&self, to: Uuid, message: String) -> Result<(), SendError> {
+        let deadline = Instant::now() + SEND_TIMEOUT;
+        match self.publish(to, message, deadline).await {
+            Published::Sent => Ok(()),
+            Published::NotListening => Err(SendError::NotListening),
+            Published::NotSent => Err(SendError::Unavailable),
+            Published::Unconfirmed => Err(SendError::Unconfirmed),
+        }
+    }
+
+    async fn publish(&self, to: Uuid, message: String, deadline: Instant) -> Published {
+        match &self.transport {
+            Transport::None => Published::NotSent,
+            Transport::Redis(redis) => redis.publish(to, message, deadline).await,
+            #[cfg(test)]
+            Transport::Memory(memory) => memory.publish(to, &message),
+        }
+    }
+}
+
+impl fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fanout").field(&self.state()).finish()
+    }
+}

@@ -1,0 +1,259 @@
+//! The bytes of messages: JSON objects, whose envelope every message has and whose body depends on its type.
+//!
+//! Unknown fields are ignored, so that a later version may add some. Any other change needs a new type or, if that is not
+//! enough, a higher `version`: instances that do not know it answer `unsupported`.
+
+mod body;
+mod scalar;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::message::{Notice, PeerAnswer, PeerRequest, ReplyAddress};
+use crate::domain::{Action, DeviceId};
+use body::{MessageBody, TYPES};
+
+const VERSION: u64 = 1;
+
+/// A decoded message of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decoded {
+    /// The incarnation that sent it.
+    pub(super) origin: Uuid,
+    pub(super) message: PeerMessage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PeerMessage {
+    Request {
+        correlation: Uuid,
+        request: PeerRequest,
+    },
+    Answer {
+        correlation: Uuid,
+        reply: PeerReply,
+    },
+    Notice(Notice),
+    /// A message of an instance to itself, which proves that what it publishes arrives.
+    Probe,
+}
+
+impl PeerMessage {
+    fn kind(&self) -> MessageKind {
+        match self {
+            Self::Request { .. } => MessageKind::Request,
+            Self::Answer { .. } => MessageKind::Answer,
+            Self::Notice(_) => MessageKind::Notice,
+            Self::Probe => MessageKind::Probe,
+        }
+    }
+}
+
+/// The reply to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum PeerReply {
+    Answer(PeerAnswer),
+    /// The receiver did not understand the request.
+    Unsupported,
+}
+
+/// What is wrong with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum DecodeFault {
+    NotJson,
+    NoEnvelope,
+    LaterVersion,
+    UnknownType,
+    BrokenBody,
+}
+
+impl DecodeFault {
+    pub(super) const ALL: [Self; 5] = [
+        Self::NotJson,
+        Self::NoEnvelope,
+        Self::LaterVersion,
+        Self::UnknownType,
+        Self::BrokenBody,
+    ];
+    pub(super) const COUNT: usize = Self::ALL.len();
+}
+
+impl fmt::Display for DecodeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotJson => "not a JSON object",
+            Self::NoEnvelope => "version, kind, type or origin is missing",
+            Self::LaterVersion => "later version",
+            Self::UnknownType => "unknown type",
+            Self::BrokenBody => "fields do not match the type",
+        })
+    }
+}
+
+/// A message that cannot be decoded, with what is known of it nevertheless.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DecodeError {
+    pub(super) fault: DecodeFault,
+    pub(super) reason: String,
+    pub(super) origin: Option<Uuid>,
+    pub(super) reaction: Option<Reaction>,
+}
+
+/// What to do about a message that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// It is a request: answer `unsupported`, so that its sender does not wait in vain.
+    AnswerUnsupported(ReplyAddress),
+    /// It answers this request of ours: the request need not wait longer.
+    EndRequest(Uuid),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum MessageKind {
+    Request,
+    Answer,
+    Notice,
+    Probe,
+}
+
+/// The fields that every message has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    version: u64,
+    kind: MessageKind,
+    origin: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<Uuid>,
+    #[serde(flatten)]
+    body: MessageBody,
+}
+
+pub(super) fn encode_request(origin: Uuid, correlation: Uuid, request: &PeerRequest) -> String {
+    let kind = MessageKind::Request;
+    encode(kind, origin, Some(correlation), request.into())
+}
+
+pub(super) fn encode_answer(origin: Uuid, correlation: Uuid, answer: &PeerAnswer) -> String {
+    let kind = MessageKind::Answer;
+    encode(kind, origin, Some(correlation), answer.into())
+}
+
+pub(super) fn encode_unsupported(origin: Uuid, correlation: Uuid) -> String {
+    let body = MessageBody::Unsupported;
+    encode(MessageKind::Answer, origin, Some(correlation), body)
+}
+
+pub(super) fn encode_notice(origin: Uuid, notice: &Notice) -> String {
+    encode(MessageKind::Notice, origin, None, notice.into())
+}
+
+pub(super) fn encode_probe(origin: Uuid) -> String {
+    encode(MessageKind::Probe, origin, None, MessageBody::Probe)
+}
+
+fn encode(kind: MessageKind, origin: Uuid, correlation: Option<Uuid>, body: MessageBody) -> String {
+    let envelope = Envelope {
+        version: VERSION,
+        kind,
+        origin,
+        correlation,
+        body,
+    };
+    serde_json::to_string(&envelope).expect("text, whole numbers and ids are always JSON")
+}
+
+/// Decodes a message on the channel of one instance.
+pub(super) fn decode(message: &[u8]) -> Result<Decoded, DecodeError> {
+    let value: Value = serde_json::from_slice(message).map_err(|error| DecodeError {
+        fault: DecodeFault::NotJson,
+        reason: error.to_string(),
+        origin: None,
+        reaction: None,
+    })?;
+    let origin = uuid(&value, "origin");
+    let correlation = uuid(&value, "correlation");
+    let kind = MessageKind::deserialize(&value["kind"]);
+    let reaction = match (&kind, origin, correlation) {
+        (Ok(MessageKind::Request), Some(origin), Some(correlation)) => {
+            Some(Reaction::AnswerUnsupported(ReplyAddress {
+                origin,
+                correlation,
+            }))
+        }
+        (Ok(MessageKind::Answer), _, Some(correlation)) => Some(Reaction::EndRequest(correlation)),
+        _ => None,
+    };
+    let wrong = |fault, reason| DecodeError {
+        fault,
+        reason,
+        origin,
+        reaction,
+    };
+    let (Some(version), Some(type_), Some(origin)) =
+        (value["version"].as_u64(), value["type"].as_str(), origin)
+    else {
+        let reason = "needs version, type and origin".to_owned();
+        return Err(wrong(DecodeFault::NoEnvelope, reason));
+    };
+    if version > VERSION {
+        let reason = format!("version {version}");
+        return Err(wrong(DecodeFault::LaterVersion, reason));
+    }
+    let kind = kind.map_err(|error| wrong(DecodeFault::NoEnvelope, error.to_string()))?;
+    if !TYPES.contains(&type_) {
+        let reason = format!("type {type_:?}");
+        return Err(wrong(DecodeFault::UnknownType, reason));
+    }
+    let message = MessageBody::deserialize(&value)
+        .map_err(|error| error.to_string())
+        .and_then(|body| body.into_message(kind, correlation));
+    match message {
+        Ok(message) => Ok(Decoded { origin, message }),
+        Err(reason) => Err(wrong(DecodeFault::BrokenBody, reason)),
+    }
+}
+
+fn uuid(value: &Value, key: &str) -> Option<Uuid> {
+    value[key].as_str()?.parse().ok()
+}
+
+/// A command as people publish it on the shared channel.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChannelCommandBody {
+    #[serde(rename = "type")]
+    type_: String,
+    message: String,
+    client_id: String,
+}
+
+/// Decodes a message on the shared channel: a command, or `None` for a message of an instance. Instances do not publish
+/// there yet; a later version may.
+pub(super) fn decode_channel_command(message: &[u8]) -> Result<Option<(DeviceId, Action)>, String> {
+    let value: Value = serde_json::from_slice(message).map_err(|error| error.to_string())?;
+    if value.get("version").is_some() {
+        return Ok(None);
+    }
+    if !value.is_object() {
+        return Err("must be a JSON object".to_owned());
+    }
+    let body = ChannelCommandBody::deserialize(&value).map_err(|error| error.to_string())?;
+    if body.type_ != "command" {
+        return Err("type must be command".to_owned());
+    }
+    let device_id =
+        DeviceId::parse(&body.client_id).map_err(|error| format!("clientId: {error}"))?;
+    let action = body
+        .message
+        .parse::<Action>()
+        .map_err(|error| format!("message: {error}"))?;
+    Ok(Some((device_id, action)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Log lines about messages that are dropped because they are not understood.
+
+use std::{fmt, time::Duration};
+
+use tracing::{debug, warn};
+
+use super::codec::DecodeFault;
+use crate::log_throttle::LogThrottle;
+
+/// The interval of warnings about the shared channel, on which anybody may publish.
+const SHARED_CHANNEL_INTERVAL: Duration = Duration::from_mins(1);
+/// The form of a command on the shared channel, for the log line about a message that is none.
+const EXPECTED_COMMAND: &str =
+    r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"<the vehicle's id>"}"#;
+/// The most characters of a message in a log line.
+const MESSAGE_EXCERPT: usize = 120;
+/// The most characters of a reason in a log line: a reason may quote the message.
+const REASON_EXCERPT: usize = 300;
+
+/// Logs dropped messages: as warnings that a throttle admits, otherwise at debug.
+#[derive(Debug)]
+pub(super) struct DropLog {
+    /// One for each [`DecodeFault`], in its order.
+    faults: [LogThrottle; DecodeFault::COUNT],
+    shared_channel: LogThrottle,
+}
+
+impl Default for DropLog {
+    fn default() -> Self {
+        Self {
+            faults: std::array::from_fn(|_| LogThrottle::once()),
+            shared_channel: LogThrottle::every(SHARED_CHANNEL_INTERVAL),
+        }
+    }
+}
+
+impl DropLog {
+    /// Logs a dropped message of another instance: a warning for the first of each fault.
+    pub(super) fn peer_message(&self, fault: DecodeFault, reason: &str, message: &[u8]) {
+        let message = Excerpt(message, MESSAGE_EXCERPT);
+        let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
+        if self.faults[fault as usize].admit().is_some() {
+            warn!(%fault, %reason, %message, "message of another instance dropped; further ones with this fault are logged at debug");
+        } else {
+            debug!(%fault, %reason, %message, "message of another instance dropped");
+        }
+    }
+
+    /// Logs a dropped message on the shared channel.
+    pub(super) fn shared_channel_message(&self, reason: &str, message: &[u8]) {
+        let message = Excerpt(message, MESSAGE_EXCERPT);
+        let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
+        if let Some(dropped) = self.shared_channel.admit() {
+            warn!(dropped, %reason, %message, expected = %EXPECTED_COMMAND, "message on the shared channel dropped");
+        } else {
+            debug!(%reason, %message, "message on the shared channel dropped");
+        }
+    }
+}
+
+/// The first characters of a text that anybody may have published, on one line and without control characters.
+struct Excerpt<'a>(&'a [u8], usize);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A character has at most four bytes, so a huge message is not decoded for its first characters.
+        let start = &self.0[..self.0.len().min(4 * self.1)];
+        let text = String::from_utf8_lossy(start);
+        let mut shown = 0;
+        for character in text.chars().take(self.1) {
+            shown += character.len_utf8();
+            match character {
+                // Escaped quotes would make JSON unreadable.
+                '"' | '\'' => write!(f, "{character}")?,
+                _ => write!(f, "{}", character.escape_debug())?,
+            }
+        }
+        if shown < self.0.len() {
+            write!(f, "… ({} bytes)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_has_a_throttle_of_its_own() {
+        let log = DropLog::default();
+        let mut faults = DecodeFault::ALL.map(|fault| fault as usize);
+        faults.sort_unstable();
+        assert!(faults.into_iter().eq(0..log.faults.len()));
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_escaped() {
+        let excerpt = |text: &str| Excerpt(text.as_bytes(), 120).to_string();
+        assert_eq!(excerpt("{\"a\":'\n\x1b[31m'}"), r#"{"a":'\n\u{1b}[31m'}"#);
+        let long = excerpt(&"ä".repeat(10_000));
+        assert_eq!(long, format!("{}… (20000 bytes)", "ä".repeat(120)));
+    }
+}

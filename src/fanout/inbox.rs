@@ -1,0 +1,149 @@
+//! Decodes received messages and routes them: answers to their requests, everything else to the receiver of events.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    codec::{self, DecodeError, Decoded, PeerMessage, PeerReply, Reaction},
+    message::{FanoutEvent, ReplyAddress},
+    participant::Participant,
+};
+
+/// Routes the messages of one subscription. Never waits: an event for which there is no room is dropped, and reported as
+/// [`FanoutEvent::MayHaveMissed`].
+pub(super) struct Inbox {
+    participant: Arc<Participant>,
+    events: mpsc::Sender<FanoutEvent>,
+    /// Requests that were not understood.
+    unsupported: mpsc::Sender<ReplyAddress>,
+    /// Messages were lost, and that is not reported yet.
+    has_missed: bool,
+}
+
+/// Whether a message came from this instance itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    FromPeer,
+    OwnProbe,
+}
+
+impl Inbox {
+    /// For a subscription that has just begun: messages from before it are lost.
+    pub(super) fn new(
+        participant: Arc<Participant>,
+        events: mpsc::Sender<FanoutEvent>,
+        unsupported: mpsc::Sender<ReplyAddress>,
+    ) -> Self {
+        Self {
+            participant,
+            events,
+            unsupported,
+            has_missed: true,
+        }
+    }
+
+    /// Notes that the transport has lost messages.
+    pub(super) fn note_missed(&mut self) {
+        self.has_missed = true;
+    }
+
+    /// Reports lost messages as soon as there is room for an event; pending while there are none. Cancel-safe.
+    pub(super) async fn report_missed(&mut self) {
+        if !self.has_missed {
+            return std::future::pending().await;
+        }
+        // Without a receiver nobody needs the report.
+        let room = self.events.reserve().await;
+        self.has_missed = false;
+        if let Ok(room) = room {
+            room.send(FanoutEvent::MayHaveMissed);
+        }
+    }
+
+    /// Routes a message on the channel that all instances hear.
+    pub(super) fn receive_on_shared_channel(&mut self, message: &[u8]) {
+        match codec::decode_channel_command(message) {
+            Ok(Some((device_id, action))) => {
+                self.hand_on(FanoutEvent::ChannelCommand { device_id, action });
+            }
+            Ok(None) => debug!("message of an instance on the shared channel ignored"),
+            Err(reason) => {
+                let log = &self.participant.drop_log;
+                log.shared_channel_message(&reason, message);
+            }
+        }
+    }
+
+    /// Routes a message on the channel of this incarnation.
+    pub(super) fn receive(&mut self, incarnation: Uuid, message: &[u8]) -> Received {
+        match codec::decode(message) {
+            Ok(Decoded { origin, message }) if origin == incarnation => {
+                if message == PeerMessage::Probe {
+                    return Received::OwnProbe;
+                }
+            }
+            Ok(Decoded { origin, message }) => self.route(origin, message),
+            Err(error) if error.origin == Some(incarnation) => {}
+            Err(error) => self.react(&error, message),
+        }
+        Received::FromPeer
+    }
+
+    fn route(&mut self, origin: Uuid, message: PeerMessage) {
+        match message {
+            PeerMessage::Request {
+                correlation,
+                request,
+            } => {
+                let reply_to = ReplyAddress {
+                    origin,
+                    correlation,
+                };
+                self.hand_on(FanoutEvent::Request(reply_to, request));
+            }
+            PeerMessage::Answer { correlation, reply } => self.resolve(correlation, reply),
+            PeerMessage::Notice(notice) => self.hand_on(FanoutEvent::Notice(notice)),
+            PeerMessage::Probe => debug!(%origin, "probe of another instance ignored"),
+        }
+    }
+
+    fn react(&self, error: &DecodeError, message: &[u8]) {
+        let log = &self.participant.drop_log;
+        log.peer_message(error.fault, &error.reason, message);
+        match error.reaction {
+            Some(Reaction::AnswerUnsupported(reply_to)) => self.answer_unsupported(reply_to),
+            Some(Reaction::EndRequest(correlation)) => {
+                self.resolve(correlation, PeerReply::Unsupported);
+            }
+            None => {}
+        }
+    }
+
+    fn answer_unsupported(&self, reply_to: ReplyAddress) {
+        if self.unsupported.try_send(reply_to).is_err() {
+            debug!(to = %reply_to.origin, "unsupported request not answered: too many wait for that answer");
+        }
+    }
+
+    fn resolve(&self, correlation: Uuid, reply: PeerReply) {
+        if !self.participant.pending.resolve(correlation, reply) {
+            debug!(%correlation, "late or unsolicited answer ignored");
+        }
+    }
+
+    fn hand_on(&mut self, event: FanoutEvent) {
+        match self.events.try_send(event) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                if !self.has_missed {
+                    warn!("messages of other instances dropped: too many wait to be handled");
+                }
+                self.has_missed = true;
+            }
+            Err(TrySendError::Closed(_)) => debug!("message dropped: nothing receives events"),
+        }
+    }
+}

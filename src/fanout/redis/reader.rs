@@ -1,0 +1,80 @@
+//! Receives the messages of one subscription.
+
+use std::sync::Arc;
+
+use fred::types::Message as RedisMessage;
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
+    time::Instant,
+};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::RedisShared;
+use crate::fanout::inbox::{Inbox, Received};
+
+/// What was last received on the channel of this incarnation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastReceived {
+    /// When any message arrived.
+    pub(super) at: Instant,
+    /// The incarnation that received its own probe.
+    pub(super) probe: Option<Uuid>,
+}
+
+pub(super) struct SubscriptionReader {
+    shared: Arc<RedisShared>,
+    inbox: Inbox,
+    last: watch::Sender<LastReceived>,
+}
+
+impl SubscriptionReader {
+    pub(super) fn new(shared: Arc<RedisShared>, inbox: Inbox) -> Self {
+        let last = LastReceived {
+            at: Instant::now(),
+            probe: None,
+        };
+        Self {
+            shared,
+            inbox,
+            last: watch::Sender::new(last),
+        }
+    }
+
+    pub(super) fn last_received(&self) -> watch::Receiver<LastReceived> {
+        self.last.subscribe()
+    }
+
+    /// Reads until the connection ends.
+    pub(super) async fn run(mut self, mut messages: broadcast::Receiver<RedisMessage>) {
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Ok(message) => self.read(&message),
+                    Err(RecvError::Lagged(dropped)) => {
+                        warn!(dropped, "messages of other instances dropped: they arrive too fast");
+                        self.inbox.note_missed();
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                () = self.inbox.report_missed() => {}
+            }
+        }
+    }
+
+    fn read(&mut self, message: &RedisMessage) {
+        let bytes = message.value.as_bytes().unwrap_or_default();
+        let incarnation = *self.shared.participant.incarnation.borrow();
+        if *message.channel == *self.shared.channel {
+            self.inbox.receive_on_shared_channel(bytes);
+        } else if *message.channel == *self.shared.channel_of(incarnation) {
+            self.last.send_modify(|last| last.at = Instant::now());
+            if self.inbox.receive(incarnation, bytes) == Received::OwnProbe {
+                self.last.send_modify(|last| last.probe = Some(incarnation));
+            }
+        }
+    }
+}

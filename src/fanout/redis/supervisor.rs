@@ -1,0 +1,198 @@
+//! Keeps the connections to Redis: connects, subscribes, proves that published messages arrive, and reconnects when they
+//! do not.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use fastrand::Rng;
+use fred::interfaces::EventInterface;
+use tokio::{
+    sync::{
+        mpsc,
+        watch::{self, error::RecvError},
+    },
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use super::{
+    Established, RedisShared,
+    connection::{COMMAND_TIMEOUT, RedisConnection, Servers, publish},
+    reader::{LastReceived, SubscriptionReader},
+};
+use crate::{
+    backoff::Backoff,
+    fanout::{
+        codec,
+        inbox::Inbox,
+        message::{FanoutEvent, ReplyAddress},
+        participant::Published,
+    },
+};
+
+/// The interval of probes, by which the supervisor sees whether published messages arrive.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long nothing may arrive before the supervisor reconnects: three probes.
+const SILENCE_LIMIT: Duration = Duration::from_secs(6);
+/// Requests that wait to be answered `unsupported`; the senders of further ones wait in vain.
+const UNSUPPORTED_REQUESTS: usize = 64;
+/// The delay before the second attempt to connect.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest delay before an attempt: soon enough after Redis is back, and no load on it while it starts.
+const LONGEST_DELAY: Duration = Duration::from_secs(3);
+
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<RedisShared>,
+    pub(super) servers: Servers,
+    /// The URL of Redis without secrets, for the log.
+    pub(super) shown: String,
+    pub(super) events: mpsc::Sender<FanoutEvent>,
+}
+
+impl Supervisor {
+    /// Runs until the task is aborted.
+    pub(super) async fn run(self) {
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        let mut rng = Rng::new();
+        let mut warned = false;
+        loop {
+            let Err(reason) = self.connect_and_serve().await;
+            let was_up = self.shared.established.send_replace(None).is_some();
+            if was_up {
+                backoff.reset();
+                warned = false;
+            }
+            if warned {
+                debug!(redis = %self.shown, %reason, "Redis is still unavailable");
+            } else {
+                warn!(redis = %self.shown, %reason, "Redis is unavailable: other instances cannot be reached until it is back");
+                warned = true;
+            }
+            sleep(backoff.next_pause_with_jitter(&mut rng)).await;
+        }
+    }
+
+    /// Connects, and serves the connections while they are good. The error says why they no longer are.
+    async fn connect_and_serve(&self) -> Result<Infallible, String> {
+        let opened = tokio::try_join!(self.servers.subscriber(), self.servers.publisher());
+        let (mut subscriber, mut publisher) = opened.map_err(text)?;
+        let mut incarnations = self.shared.participant.incarnation.subscribe();
+        let mut incarnation = *incarnations.borrow_and_update();
+        // The channels of earlier incarnations, subscribed to until messages to the present one certainly arrive.
+        let mut earlier: Vec<String> = Vec::new();
+        let messages = subscriber.client.message_rx();
+        for channel in [
+            self.shared.channel.clone(),
+            self.shared.channel_of(incarnation),
+        ] {
+            subscriber.subscribe(&channel).await.map_err(text)?;
+        }
+        let (unsupported, mut unsupported_requests) = mpsc::channel(UNSUPPORTED_REQUESTS);
+        let participant = Arc::clone(&self.shared.participant);
+        let inbox = Inbox::new(participant, self.events.clone(), unsupported);
+        let reader = SubscriptionReader::new(Arc::clone(&self.shared), inbox);
+        let mut last = reader.last_received();
+        let mut reading = AbortOnDrop(tokio::spawn(reader.run(messages)));
+
+        let mut established = None;
+        let mut confirmed = Instant::now();
+        let mut probes = interval(PROBE_INTERVAL);
+        probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let silent_since = confirmed.min(last.borrow().at);
+            tokio::select! {
+                Ok(()) = own_probe(&mut last, incarnation), if established != Some(incarnation) => {
+                    if established.is_none() {
+                        info!(redis = %self.shown, "Redis is connected");
+                    }
+                    self.establish(&publisher, incarnation);
+                    established = Some(incarnation);
+                    for channel in earlier.drain(..) {
+                        subscriber.unsubscribe(&channel).await.map_err(text)?;
+                    }
+                }
+                () = sleep_until(silent_since + SILENCE_LIMIT) => {
+                    // A message may have arrived meanwhile.
+                    if confirmed.min(last.borrow().at).elapsed() >= SILENCE_LIMIT {
+                        return Err(format!("no published message arrived within {SILENCE_LIMIT:?}"));
+                    }
+                }
+                error = subscriber.ended() => return Err(text(error)),
+                error = publisher.ended() => return Err(text(error)),
+                ended = &mut reading.0 => return Err(format!("the reader ended: {ended:?}")),
+                _ = probes.tick() => {
+                    let probe = codec::encode_probe(incarnation);
+                    let sent = self.publish(&publisher, incarnation, probe).await;
+                    if matches!(sent, Published::Sent | Published::NotListening) {
+                        confirmed = Instant::now();
+                    }
+                }
+                Ok(()) = incarnations.changed() => {
+                    earlier.push(self.shared.channel_of(incarnation));
+                    incarnation = *incarnations.borrow_and_update();
+                    let channel = self.shared.channel_of(incarnation);
+                    subscriber.subscribe(&channel).await.map_err(text)?;
+                    probes.reset_immediately();
+                }
+                Some(reply_to) = unsupported_requests.recv() => {
+                    self.answer_unsupported(&publisher, incarnation, reply_to).await;
+                }
+            }
+        }
+    }
+
+    /// Makes the connection available: other instances can be reached, and reach this incarnation.
+    fn establish(&self, publisher: &RedisConnection, incarnation: Uuid) {
+        self.shared.established.send_replace(Some(Established {
+            publisher: publisher.client.clone(),
+            incarnation,
+        }));
+    }
+
+    async fn answer_unsupported(
+        &self,
+        publisher: &RedisConnection,
+        incarnation: Uuid,
+        reply_to: ReplyAddress,
+    ) {
+        let answer = codec::encode_unsupported(incarnation, reply_to.correlation);
+        let sent = self.publish(publisher, reply_to.origin, answer).await;
+        debug!(to = %reply_to.origin, ?sent, "unsupported request refused");
+    }
+
+    async fn publish(&self, publisher: &RedisConnection, to: Uuid, message: String) -> Published {
+        publish(
+            &publisher.client,
+            self.shared.channel_of(to),
+            message,
+            Instant::now() + COMMAND_TIMEOUT,
+            self.shared.is_cluster,
+        )
+        .await
+    }
+}
+
+/// A task that ends when this is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits until this incarnation has received its own probe.
+async fn own_probe(
+    last: &mut watch::Receiver<LastReceived>,
+    incarnation: Uuid,
+) -> Result<(), RecvError> {
+    last.wait_for(|last| last.probe == Some(incarnation))
+        .await
+        .map(drop)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it maps errors")]
+fn text(error: fred::error::Error) -> String {
+    error.details().to_owned()
+}
