@@ -81,7 +81,7 @@ impl WebhookPayload {
         timestamp: Timestamp,
         data: impl Serialize,
     ) -> Result<Self, PayloadError> {
-        let body = serde_json::to_string(&Envelope {
+        let body = serde_json::to_string(&PayloadEnvelope {
             r#type: message_type,
             timestamp: Rfc3339(timestamp),
             data,
@@ -91,7 +91,7 @@ impl WebhookPayload {
 }
 
 #[derive(Serialize)]
-struct Envelope<D> {
+struct PayloadEnvelope<D> {
     r#type: &'static str,
     /// Time of the event.
     timestamp: Rfc3339,

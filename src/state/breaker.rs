@@ -22,7 +22,7 @@ const LONGEST_REQUESTED_PAUSE: Duration = Duration::from_hours(24);
 pub struct CircuitBreaker {
     /// Consecutive failures of the endpoint. Those of messages that were in flight together count as one.
     pub failures: u32,
-    /// Time of the first failure since the last success, whoever caused it.
+    /// Time of the first failure since the last success, whatever its cause.
     pub failing_since: Option<Timestamp>,
     /// While this is in the future the breaker is open.
     pub paused_until: Option<Timestamp>,

@@ -265,7 +265,7 @@ fn a_queue_whose_count_is_wrong_is_corrected() {
 
 /// What may happen to a queue.
 #[derive(Debug, Clone)]
-enum Step {
+enum QueueStep {
     Push,
     Advance(u16),
     Claim,
@@ -275,43 +275,43 @@ enum Step {
     DeleteVehicle,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<QueueStep>> {
     let failed = AttemptOutcome::Failed {
         cause: FailureCause::Endpoint,
         retry_after: None,
     };
     let step = prop_oneof![
-        4 => Just(Step::Push),
-        2 => (0..40_000_u16).prop_map(Step::Advance),
-        4 => Just(Step::Claim),
-        3 => Just(Step::Settle(AttemptOutcome::Delivered)),
-        2 => Just(Step::Settle(failed)),
-        1 => (0..8_usize).prop_map(Step::Purge),
-        1 => (0..8_usize).prop_map(Step::Retry),
-        1 => Just(Step::DeleteVehicle),
+        4 => Just(QueueStep::Push),
+        2 => (0..40_000_u16).prop_map(QueueStep::Advance),
+        4 => Just(QueueStep::Claim),
+        3 => Just(QueueStep::Settle(AttemptOutcome::Delivered)),
+        2 => Just(QueueStep::Settle(failed)),
+        1 => (0..8_usize).prop_map(QueueStep::Purge),
+        1 => (0..8_usize).prop_map(QueueStep::Retry),
+        1 => Just(QueueStep::DeleteVehicle),
     ];
     prop::collection::vec(step, 1..80)
 }
 
 /// A queue, and its messages as the table of messages would hold them.
-struct Model {
+struct QueueModel {
     ordered: bool,
     queue: DeliveryQueue,
     /// Sequence number, state and due time.
     messages: Vec<(i64, MessageState, Timestamp)>,
-    in_flight: Option<InFlight>,
+    in_flight: Option<ClaimInFlight>,
     now: Timestamp,
     claims: i64,
 }
 
 #[derive(Clone, Copy)]
-struct InFlight {
+struct ClaimInFlight {
     sequence: i64,
     claim: Uuid,
     until: Timestamp,
 }
 
-impl Model {
+impl QueueModel {
     /// The messages that are still to be sent, in order.
     fn live(&self) -> impl Iterator<Item = &(i64, MessageState, Timestamp)> {
         let is_live = |message: &&(i64, MessageState, Timestamp)| {
@@ -320,26 +320,26 @@ impl Model {
         self.messages.iter().filter(is_live)
     }
 
-    fn apply(&mut self, step: &Step) {
+    fn apply(&mut self, step: &QueueStep) {
         match step {
-            Step::Push => {
+            QueueStep::Push => {
                 let sequence = self.queue.push(self.ordered, self.now);
                 self.messages
                     .push((sequence, MessageState::Pending, self.now));
             }
-            Step::Advance(millis) => {
+            QueueStep::Advance(millis) => {
                 self.now = self.now.after(Duration::from_millis(u64::from(*millis)));
             }
-            Step::Claim => self.claim(),
-            Step::Settle(outcome) => self.settle(outcome),
-            Step::Purge(place) => {
+            QueueStep::Claim => self.claim(),
+            QueueStep::Settle(outcome) => self.settle(outcome),
+            QueueStep::Purge(place) => {
                 let live = self.live().nth(*place).map(|message| message.0);
                 if let Some(sequence) = live {
                     self.queue.remove(id(sequence));
                     self.messages.retain(|message| message.0 != sequence);
                 }
             }
-            Step::Retry(place) => {
+            QueueStep::Retry(place) => {
                 let (queue, now) = (&mut self.queue, self.now);
                 let message = self.messages.get_mut(*place);
                 if let Some(message) = message.filter(|message| queue.contains(message.0)) {
@@ -347,7 +347,7 @@ impl Model {
                     (message.1, message.2) = (MessageState::Pending, now);
                 }
             }
-            Step::DeleteVehicle => self.queue.drop_all(),
+            QueueStep::DeleteVehicle => self.queue.drop_all(),
         }
     }
 
@@ -369,7 +369,7 @@ impl Model {
         let until = now.after(CLAIM_TIME);
         let claim = id(1_000_000 + self.claims);
         self.queue.claim(claim, id(sequence), until);
-        self.in_flight = Some(InFlight {
+        self.in_flight = Some(ClaimInFlight {
             sequence,
             claim,
             until,
@@ -398,7 +398,7 @@ impl Model {
 proptest! {
     #[test]
     fn any_history_keeps_count_order_and_claims(ordered: bool, steps in steps()) {
-        let mut model = Model {
+        let mut model = QueueModel {
             ordered,
             queue: DeliveryQueue::default(),
             messages: Vec::new(),

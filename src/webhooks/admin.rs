@@ -43,13 +43,15 @@ pub enum EndpointError {
     #[error("the webhook has no message with this id")]
     UnknownMessage,
     /// The endpoint is defined in the settings.
-    #[error("the webhook is one of the settings (webhooks.endpoints), and is changed there")]
+    #[error(
+        "the webhook is defined in the settings (webhooks.endpoints), and can only be changed there"
+    )]
     Configured,
     /// The endpoint is disabled.
     #[error("the webhook is disabled")]
     Disabled,
     /// The highest number of endpoints exists already.
-    #[error("there can be 100 webhooks")]
+    #[error("there are 100 webhooks, which is the highest number")]
     TooMany,
     /// The URL is not allowed.
     #[error(transparent)]

@@ -17,7 +17,7 @@ use super::{
     claim::take,
     endpoints::EndpointCache,
     message::{AttemptRecord, ClaimedMessage, FinishedAttempt},
-    next_messages::{Next, next_messages},
+    next_messages::{NextMessage, next_messages},
     queues::{BatchQueues, KEYS_PER_SELECT, QueueRow, write_rows},
 };
 use crate::{
@@ -106,7 +106,7 @@ pub(super) async fn claim_next(
                 continue;
             };
             // A queue without a message that may be sent now is claimed when it is due.
-            let Some(Next::Message(message)) = next.remove(key.device()) else {
+            let Some(NextMessage::Message(message)) = next.remove(key.device()) else {
                 continue;
             };
             let mut row = QueueRow {

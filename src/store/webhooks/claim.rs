@@ -16,7 +16,7 @@ use super::{
     endpoint::Endpoint,
     endpoints::EndpointCache,
     message::{ClaimLimit, ClaimedKey, ClaimedMessage, message_id},
-    next_messages::{Next, next_messages},
+    next_messages::{NextMessage, next_messages},
     queues::{QueueRow, write_rows},
 };
 use crate::{
@@ -62,12 +62,15 @@ pub(in crate::store) async fn claim(
         let devices: Vec<&str> = rows.iter().map(|row| row.key.device()).collect();
         let mut next = next_messages(db, endpoint, &devices, now).await?;
         for row in &mut rows {
-            match next.remove(row.key.device()).unwrap_or(Next::Nothing) {
-                Next::Message(message) => {
+            match next
+                .remove(row.key.device())
+                .unwrap_or(NextMessage::Nothing)
+            {
+                NextMessage::Message(message) => {
                     claimed.push(take(endpoint, row, *message, claim, until, now)?);
                 }
-                Next::At(due) => row.queue.correct(Some(due)),
-                Next::Nothing => row.queue.correct(None),
+                NextMessage::At(due) => row.queue.correct(Some(due)),
+                NextMessage::Nothing => row.queue.correct(None),
             }
         }
         let rows: Vec<_> = rows.iter().map(|row| (&row.key, &row.queue)).collect();

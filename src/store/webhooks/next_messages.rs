@@ -19,7 +19,7 @@ use crate::{
 
 /// The next message of a queue.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextMessage {
     /// May be sent now.
     Message(Box<webhook_message::Model>),
     /// Waits until then.
@@ -35,7 +35,7 @@ pub(super) async fn next_messages(
     endpoint: &Endpoint,
     devices: &[&str],
     now: Timestamp,
-) -> Result<HashMap<String, Next>, DbErr> {
+) -> Result<HashMap<String, NextMessage>, DbErr> {
     let mut found = HashMap::with_capacity(devices.len());
     for chunk in devices.chunks(KEYS_PER_SELECT) {
         let first = next_ids(endpoint, chunk, now)
@@ -49,7 +49,7 @@ pub(super) async fn next_messages(
                 .all(db)
                 .await?;
             for message in messages {
-                let next = Next::Message(Box::new(message.clone()));
+                let next = NextMessage::Message(Box::new(message.clone()));
                 found.insert(message.device_id, next);
             }
         }
@@ -68,7 +68,7 @@ pub(super) async fn next_messages(
                 .await?;
             for (device, due) in later {
                 let next = due.map(Timestamp::from_millis);
-                found.insert(device, next.map_or(Next::Nothing, Next::At));
+                found.insert(device, next.map_or(NextMessage::Nothing, NextMessage::At));
             }
         }
     }

@@ -76,7 +76,7 @@ async fn retry_after_is_read_from_429_and_503() {
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_not_followed() {
     for status in [301, 302, 303, 307, 308] {
-        let (elsewhere, address) = listener().await;
+        let (target, address) = listener().await;
         let attempt = answered(&format!("{status} Moved\r\nlocation: http://{address}/")).await;
         let (_, cause, error) = failed(&attempt);
         assert_eq!(cause, FailureCause::Message);
@@ -84,7 +84,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
             error,
             format!("answered {status}; redirects are not followed")
         );
-        no_connection_was_made(elsewhere).await;
+        no_connection_was_made(target).await;
     }
 }
 
