@@ -12,9 +12,9 @@ use crate::config::{LogFormat, LogSettings};
 ///
 /// `settings.filter` is not valid.
 pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
-    // The migration tool logs at `info` that there is nothing to do. The Redis client logs every attempt to connect, and
-    // at `trace` every byte that it sends, the password included; `fanout` logs what operators need.
-    let quiet = "sea_orm_migration=warn,fred=off,";
+    // The Redis client logs every attempt to connect and, at `trace`, every byte that it sends, the password included;
+    // `fanout` logs what operators need.
+    let quiet = "fred=off,";
     let filter = EnvFilter::builder().parse(format!("{quiet}{}", settings.filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
