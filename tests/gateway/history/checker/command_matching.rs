@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     command_model::reply_kind,
+    fault_windows::instance_of,
     tolerances::{CLOCK_ROUNDING, READ_DELAY, TRANSIT_DELAY},
     vehicle_history::VehicleHistory,
 };
@@ -117,6 +118,9 @@ fn take_claim<'a>(
             claimed.iter().rposition(fits)
         };
         if let Some(index) = index {
+            if is_goodbye_of_owner(vehicle, claimed[index], received) {
+                return None;
+            }
             return claimed.drain(..=index).next_back();
         }
     }
@@ -131,6 +135,23 @@ fn take_claim<'a>(
         .iter()
         .position(|id| fits(id) && is_in_time(id))?;
     Some(claims.without_session.remove(index))
+}
+
+/// Whether the instance of this connection was being stopped and said goodbye by itself, after it had ended this
+/// command as expired: such a command was claimed too late to be written, and the stop no longer waits for it.
+fn is_goodbye_of_owner(vehicle: &VehicleHistory<'_>, id: &str, received: &ReceivedCommand) -> bool {
+    let is_ended = vehicle.command_rows.get(id).is_some_and(|row| {
+        let finished = row.finished_at;
+        row.state == "expired" && finished.is_some_and(|finished| finished <= received.at)
+    });
+    let login = vehicle.login_of(received.connection);
+    let owner = login.and_then(|login| login.session.incarnation.as_deref());
+    let instance = owner.and_then(|owner| instance_of(vehicle.run, owner));
+    let is_stopped = vehicle.run.faults.iter().any(|window| {
+        matches!(window.fault, Fault::Restart(index) if instance.is_none_or(|own| own == index))
+            && (window.from..=window.until + READ_DELAY).contains(&received.at)
+    });
+    received.sentence == "GOTTA GO." && !received.late && is_ended && is_stopped
 }
 
 /// Whether this is the goodbye that an instance sends without a command when it stops: some instance was stopped about
@@ -190,6 +211,25 @@ mod tests {
         timeline.set_command_state("a", "disconnected").wait(9_000);
         timeline.log_in(1, 2).fault(Fault::Restart(0), 9_000);
         timeline.receive_command(1, "GOTTA GO.");
+        assert_eq!(timeline.violations(), []);
+    }
+
+    #[test]
+    fn a_shutdown_goodbye_is_not_a_command_that_expired_before_it() {
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .create_command("a", "GOTTA GO.", "sent")
+            .set_command_state("a", "expired")
+            .receive_command(0, "GOTTA GO.");
+        assert_eq!(findings(&timeline, Invariant::CommandLifecycle).len(), 1);
+        let mut timeline = Timeline::new();
+        timeline
+            .log_in(0, 1)
+            .create_command("a", "GOTTA GO.", "sent")
+            .set_command_state("a", "expired")
+            .fault(Fault::Restart(0), 1_000)
+            .receive_command(0, "GOTTA GO.");
         assert_eq!(timeline.violations(), []);
     }
 
