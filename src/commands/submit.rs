@@ -50,7 +50,7 @@ impl Requester {
 }
 
 /// Whether a request may be stored.
-enum Admission {
+enum QueueAdmission {
     /// It has a place at a reply slot.
     Place(SlotReservation),
     /// It needs no place yet.
@@ -184,11 +184,11 @@ impl Commands {
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let admission = self.admit(&request, origin, session, requester.command_id());
         let (reservation, repeat_only) = match admission {
-            Admission::Place(reservation) => (Some(reservation), false),
-            Admission::NoPlace => (None, false),
-            Admission::RepeatOnly => (None, true),
-            Admission::TooMany => return Ok(CommandOutcome::TooMany),
-            Admission::Offline => return Ok(CommandOutcome::Offline),
+            QueueAdmission::Place(reservation) => (Some(reservation), false),
+            QueueAdmission::NoPlace => (None, false),
+            QueueAdmission::RepeatOnly => (None, true),
+            QueueAdmission::TooMany => return Ok(CommandOutcome::TooMany),
+            QueueAdmission::Offline => return Ok(CommandOutcome::Offline),
         };
         let id = reservation
             .as_ref()
@@ -266,9 +266,9 @@ impl Commands {
         origin: CommandOrigin,
         session: Option<Arc<Session>>,
         id: Option<Uuid>,
-    ) -> Admission {
+    ) -> QueueAdmission {
         let Some(session) = session else {
-            return Admission::NoPlace;
+            return QueueAdmission::NoPlace;
         };
         let (kind, queue) = (request.action.answer_kind(), self.options.queue);
         let entered = match id {
@@ -276,9 +276,9 @@ impl Commands {
             Some(id) => session.reserve_slot_for(kind, queue, id),
         };
         match entered {
-            Ok(reservation) => Admission::Place(reservation),
-            Err(SlotError::QueueFull) if request.key.is_some() => Admission::RepeatOnly,
-            Err(SlotError::QueueFull) => Admission::TooMany,
+            Ok(reservation) => QueueAdmission::Place(reservation),
+            Err(SlotError::QueueFull) if request.key.is_some() => QueueAdmission::RepeatOnly,
+            Err(SlotError::QueueFull) => QueueAdmission::TooMany,
             // The session says goodbye: a command that cannot wait for the next login does not wait for the end. But a
             // vehicle that is sent to another instance is back within moments.
             Err(SlotError::SessionClosed)
@@ -286,10 +286,10 @@ impl Commands {
                     && !waits_for_login(request)
                     && !self.reconnects_elsewhere(origin) =>
             {
-                Admission::Offline
+                QueueAdmission::Offline
             }
             // A request that arrived twice has a place already: the store knows which of them is the repetition.
-            Err(SlotError::SessionClosed | SlotError::Duplicate) => Admission::NoPlace,
+            Err(SlotError::SessionClosed | SlotError::Duplicate) => QueueAdmission::NoPlace,
         }
     }
 

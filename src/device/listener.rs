@@ -9,11 +9,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DeviceOptions, connection, proxy::Balancers, refusals::Refusals};
+use super::{DeviceOptions, REFUSAL_LOG_INTERVAL, connection, proxy::Balancers};
 use crate::{
     backoff::Backoff,
     commands::Commands,
     domain::DisconnectReason,
+    log_throttle::LogThrottle,
     sessions::{ConnectionHandle, Sessions},
 };
 
@@ -30,7 +31,7 @@ pub(crate) async fn serve(
 ) {
     let options = Arc::new(options);
     let connections = TaskTracker::new();
-    let refusals = Refusals::default();
+    let refusals = LogThrottle::every(REFUSAL_LOG_INTERVAL);
     let balancers = options
         .proxy_sources
         .clone()
@@ -49,7 +50,7 @@ pub(crate) async fn serve(
                     continue;
                 }
                 if sessions.connections() >= options.max_connections {
-                    if let Some(refused) = refusals.count() {
+                    if let Some(refused) = refusals.admit() {
                         tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections is reached");
                     }
                     continue;

@@ -17,7 +17,6 @@ mod input;
 mod listener;
 mod login;
 mod proxy;
-mod refusals;
 mod replies;
 mod timers;
 
@@ -26,6 +25,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::protocol::Limits;
+
+/// The interval between two log lines about refused connections: a refused peer reconnects at once, so only the number of
+/// refusals since the last line is logged.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) use budget::Budget;
 pub(crate) use listener::serve;

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-use super::refusals::Refusals;
+use super::REFUSAL_LOG_INTERVAL;
+use crate::log_throttle::LogThrottle;
 
 /// The longest time that a header may take. Balancers send it at once, and a lost packet is retransmitted after one to
 /// three seconds.
@@ -32,8 +33,8 @@ const PEEK_SIZE: usize = 256;
 pub(super) struct Balancers {
     sources: Vec<IpNet>,
     patience: Duration,
-    unknown_peers: Refusals,
-    without_header: Refusals,
+    unknown_peers: LogThrottle,
+    without_header: LogThrottle,
 }
 
 impl Balancers {
@@ -41,8 +42,8 @@ impl Balancers {
         Self {
             sources,
             patience: HEADER_TIMEOUT.min(login_timeout),
-            unknown_peers: Refusals::default(),
-            without_header: Refusals::default(),
+            unknown_peers: LogThrottle::every(REFUSAL_LOG_INTERVAL),
+            without_header: LogThrottle::every(REFUSAL_LOG_INTERVAL),
         }
     }
 
@@ -53,7 +54,7 @@ impl Balancers {
         if self.sources.iter().any(|source| source.contains(&ip)) {
             return true;
         }
-        if let Some(refused) = self.unknown_peers.count() {
+        if let Some(refused) = self.unknown_peers.admit() {
             tracing::warn!(%remote, refused, "device refused: not in device.proxy_sources");
         } else {
             tracing::debug!(%remote, "device refused: not in device.proxy_sources");
@@ -79,7 +80,7 @@ impl Balancers {
             Err(HeaderError::Closed) => {
                 tracing::debug!(%remote, reason = %HeaderError::Closed, "connection closed");
             }
-            Err(reason) => match self.without_header.count() {
+            Err(reason) => match self.without_header.admit() {
                 Some(refused) => {
                     tracing::warn!(%remote, refused, %reason, "device refused: no valid PROXY header");
                 }

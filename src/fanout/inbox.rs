@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::{
-    codec::{self, DecodeError, Decoded, PeerMessage, PeerReply, Reaction},
+    codec::{self, CodecReaction, DecodeError, DecodedMessage, PeerMessage, PeerReply},
     message::{FanoutEvent, ReplyAddress},
     participant::Participant,
 };
@@ -80,12 +80,12 @@ impl Inbox {
     /// Routes a message on the channel of this incarnation.
     pub(super) fn receive(&mut self, incarnation: Uuid, message: &[u8]) -> Received {
         match codec::decode(message) {
-            Ok(Decoded { origin, message }) if origin == incarnation => {
+            Ok(DecodedMessage { origin, message }) if origin == incarnation => {
                 if message == PeerMessage::Probe {
                     return Received::OwnProbe;
                 }
             }
-            Ok(Decoded { origin, message }) => self.route(origin, message),
+            Ok(DecodedMessage { origin, message }) => self.route(origin, message),
             Err(error) if error.origin == Some(incarnation) => {}
             Err(error) => self.react(&error, message),
         }
@@ -114,8 +114,8 @@ impl Inbox {
         let log = &self.participant.drop_log;
         log.peer_message(error.fault, &error.reason, message);
         match error.reaction {
-            Some(Reaction::AnswerUnsupported(reply_to)) => self.answer_unsupported(reply_to),
-            Some(Reaction::EndRequest(correlation)) => {
+            Some(CodecReaction::AnswerUnsupported(reply_to)) => self.answer_unsupported(reply_to),
+            Some(CodecReaction::EndRequest(correlation)) => {
                 self.resolve(correlation, PeerReply::Unsupported);
             }
             None => {}

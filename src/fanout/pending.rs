@@ -16,10 +16,10 @@ pub(super) struct PendingRequests(Mutex<HashMap<Uuid, oneshot::Sender<PeerReply>
 
 impl PendingRequests {
     /// Registers a request until the result is dropped.
-    pub(super) fn register(&self, correlation: Uuid) -> PendingRequest<'_> {
+    pub(super) fn register(&self, correlation: Uuid) -> PendingAnswer<'_> {
         let (sender, reply) = oneshot::channel();
         self.lock().insert(correlation, sender);
-        PendingRequest {
+        PendingAnswer {
             requests: self,
             correlation,
             reply,
@@ -44,20 +44,20 @@ impl PendingRequests {
 }
 
 /// One of the [`PendingRequests`].
-pub(super) struct PendingRequest<'a> {
+pub(super) struct PendingAnswer<'a> {
     requests: &'a PendingRequests,
     correlation: Uuid,
     reply: oneshot::Receiver<PeerReply>,
 }
 
-impl PendingRequest<'_> {
+impl PendingAnswer<'_> {
     /// Waits for the reply; `None` if none can arrive any more.
     pub(super) async fn reply(&mut self) -> Option<PeerReply> {
         (&mut self.reply).await.ok()
     }
 }
 
-impl Drop for PendingRequest<'_> {
+impl Drop for PendingAnswer<'_> {
     fn drop(&mut self) {
         self.requests.lock().remove(&self.correlation);
     }

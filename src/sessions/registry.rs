@@ -16,7 +16,7 @@ pub struct Overtaken(pub DisconnectReason);
 
 /// The session of one vehicle, and what is known of earlier ones.
 #[derive(Debug, Default)]
-struct VehicleEntry {
+struct VehicleSessions {
     session: Option<Arc<Session>>,
     /// Sessions up to this epoch have ended, for this reason. It ends a session whose login is still being stored.
     ended: Option<(i64, DisconnectReason)>,
@@ -24,7 +24,7 @@ struct VehicleEntry {
     pending_logins: u32,
 }
 
-impl VehicleEntry {
+impl VehicleSessions {
     fn ended_for(&self, epoch: i64) -> Option<DisconnectReason> {
         self.ended
             .filter(|(through, _)| epoch <= *through)
@@ -44,7 +44,7 @@ impl VehicleEntry {
 /// The connections and sessions of this instance.
 #[derive(Debug, Default)]
 pub struct Registry {
-    vehicles: DashMap<DeviceId, VehicleEntry>,
+    vehicles: DashMap<DeviceId, VehicleSessions>,
     connections: DashMap<u64, Arc<ConnectionHandle>>,
     next_connection: AtomicU64,
 }
@@ -104,7 +104,7 @@ impl Registry {
     fn settle_login<T>(
         &self,
         device_id: &DeviceId,
-        settle: impl FnOnce(&mut VehicleEntry) -> T,
+        settle: impl FnOnce(&mut VehicleSessions) -> T,
     ) -> T {
         let mut entry = self.vehicles.entry(device_id.clone()).or_default();
         entry.pending_logins = entry.pending_logins.saturating_sub(1);

@@ -46,7 +46,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     stop: &CancellationToken,
 ) -> (bool, ConnectionEnd) {
     let mut connection = SimulatedConnection {
-        phase: Phase::Silent {
+        phase: SessionPhase::Silent {
             until: Instant::now() + CONNECTED_TIMEOUT,
         },
         device,
@@ -59,7 +59,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         logged_in: false,
     };
     let ended = connection.run(lines, stop).await;
-    let leaving = matches!(connection.phase, Phase::Leaving { .. });
+    let leaving = matches!(connection.phase, SessionPhase::Leaving { .. });
     let logged_in = connection.logged_in;
     if logged_in {
         device.tally.count(Tallied::SessionEnd);
@@ -77,7 +77,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy)]
-enum Phase {
+enum SessionPhase {
     /// Waits for the `connected` object, if the device speaks JSON.
     Silent { until: Instant },
     /// The login was sent.
@@ -91,7 +91,7 @@ enum Phase {
 struct SimulatedConnection<'a, S> {
     device: &'a mut SimulatedDevice,
     stream: S,
-    phase: Phase,
+    phase: SessionPhase,
     decoder: GatewayDecoder,
     server_id: Option<Uuid>,
     /// The expected answers with the time of their sentences, oldest first: the gateway answers in order.
@@ -115,8 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
         lines: &mut TypedLines,
         stop: &CancellationToken,
     ) -> Result<(), ConnectionEnd> {
-        let leaving = matches!(self.phase, Phase::Leaving { .. });
-        let talking = matches!(self.phase, Phase::LoggedIn) && self.unanswered.len() < PIPELINE;
+        let leaving = matches!(self.phase, SessionPhase::Leaving { .. });
+        let talking =
+            matches!(self.phase, SessionPhase::LoggedIn) && self.unanswered.len() < PIPELINE;
         let due = self.next_due();
         let mut chunk = [0; CHUNK];
         tokio::select! {
@@ -135,9 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
     /// When the next timed action is due.
     fn next_due(&self) -> Instant {
         match self.phase {
-            Phase::Silent { .. } if self.device.dialect == Dialect::Text => Instant::now(),
-            Phase::Silent { until } | Phase::Leaving { until } => until,
-            Phase::LoggingIn | Phase::LoggedIn => {
+            SessionPhase::Silent { .. } if self.device.dialect == Dialect::Text => Instant::now(),
+            SessionPhase::Silent { until } | SessionPhase::Leaving { until } => until,
+            SessionPhase::LoggingIn | SessionPhase::LoggedIn => {
                 let answer = self
                     .unanswered
                     .front()
@@ -153,9 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
     async fn on_timer(&mut self) -> Result<(), ConnectionEnd> {
         let now = Instant::now();
         match self.phase {
-            Phase::Silent { .. } => self.log_in().await,
-            Phase::Leaving { .. } => Err(ConnectionEnd::NoAnswer),
-            Phase::LoggingIn | Phase::LoggedIn => {
+            SessionPhase::Silent { .. } => self.log_in().await,
+            SessionPhase::Leaving { .. } => Err(ConnectionEnd::NoAnswer),
+            SessionPhase::LoggingIn | SessionPhase::LoggedIn => {
                 let late = |(_, since): &(_, Instant)| *since + ANSWER_TIMEOUT <= now;
                 if self.unanswered.front().is_some_and(late) {
                     return Err(ConnectionEnd::NoAnswer);
@@ -176,14 +177,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
     }
 
     async fn log_in(&mut self) -> Result<(), ConnectionEnd> {
-        self.phase = Phase::LoggingIn;
+        self.phase = SessionPhase::LoggingIn;
         self.send(DeviceSentence::Hello(self.device.id.clone()))
             .await
     }
 
     async fn leave(&mut self) -> Result<(), ConnectionEnd> {
         let until = Instant::now() + GOODBYE_TIMEOUT;
-        self.phase = Phase::Leaving { until };
+        self.phase = SessionPhase::Leaving { until };
         self.send(DeviceSentence::Goodbye).await
     }
 
@@ -215,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
                 GatewayDecoded::Incomplete => return Ok(()),
                 GatewayDecoded::Connected { server_id } => {
                     self.server_id = Some(server_id);
-                    if let Phase::Silent { .. } = self.phase {
+                    if let SessionPhase::Silent { .. } = self.phase {
                         self.log_in().await?;
                     }
                 }
@@ -259,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
         let refused = matches!(reply, GatewaySentence::Bad | GatewaySentence::DontKnowYou);
         if refused {
             tally.count(Tallied::Bad);
-            if let Phase::LoggingIn = self.phase {
+            if let SessionPhase::LoggingIn = self.phase {
                 return Err(ConnectionEnd::LoginRefused);
             }
             return Ok(());
@@ -288,8 +289,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
         if !std::mem::replace(&mut self.device.known, true) {
             self.device.tally.count(Tallied::FirstLogin);
         }
-        if let Phase::LoggingIn = self.phase {
-            self.phase = Phase::LoggedIn;
+        if let SessionPhase::LoggingIn = self.phase {
+            self.phase = SessionPhase::LoggedIn;
             self.next_heartbeat = self.device.first(self.device.heartbeat);
             self.schedule_reports();
         }

@@ -20,7 +20,7 @@ const VERSION: u64 = 1;
 
 /// A decoded message of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Decoded {
+pub(super) struct DecodedMessage {
     /// The incarnation that sent it.
     pub(super) origin: Uuid,
     pub(super) message: PeerMessage,
@@ -99,12 +99,12 @@ pub(super) struct DecodeError {
     pub(super) fault: DecodeFault,
     pub(super) reason: String,
     pub(super) origin: Option<Uuid>,
-    pub(super) reaction: Option<Reaction>,
+    pub(super) reaction: Option<CodecReaction>,
 }
 
 /// What to do about a message that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reaction {
+pub(super) enum CodecReaction {
     /// It is a request: answer `unsupported`, so that its sender does not wait in vain.
     AnswerUnsupported(ReplyAddress),
     /// It answers this request of ours: the request need not wait longer.
@@ -168,7 +168,7 @@ fn encode(kind: MessageKind, origin: Uuid, correlation: Option<Uuid>, body: Mess
 }
 
 /// Decodes a message on the channel of one instance.
-pub(super) fn decode(message: &[u8]) -> Result<Decoded, DecodeError> {
+pub(super) fn decode(message: &[u8]) -> Result<DecodedMessage, DecodeError> {
     let value: Value = serde_json::from_slice(message).map_err(|error| DecodeError {
         fault: DecodeFault::NotJson,
         reason: error.to_string(),
@@ -180,12 +180,14 @@ pub(super) fn decode(message: &[u8]) -> Result<Decoded, DecodeError> {
     let kind = MessageKind::deserialize(&value["kind"]);
     let reaction = match (&kind, origin, correlation) {
         (Ok(MessageKind::Request), Some(origin), Some(correlation)) => {
-            Some(Reaction::AnswerUnsupported(ReplyAddress {
+            Some(CodecReaction::AnswerUnsupported(ReplyAddress {
                 origin,
                 correlation,
             }))
         }
-        (Ok(MessageKind::Answer), _, Some(correlation)) => Some(Reaction::EndRequest(correlation)),
+        (Ok(MessageKind::Answer), _, Some(correlation)) => {
+            Some(CodecReaction::EndRequest(correlation))
+        }
         _ => None,
     };
     let wrong = |fault, reason| DecodeError {
@@ -213,7 +215,7 @@ pub(super) fn decode(message: &[u8]) -> Result<Decoded, DecodeError> {
         .map_err(|error| error.to_string())
         .and_then(|body| body.into_message(kind, correlation));
     match message {
-        Ok(message) => Ok(Decoded { origin, message }),
+        Ok(message) => Ok(DecodedMessage { origin, message }),
         Err(reason) => Err(wrong(DecodeFault::BrokenBody, reason)),
     }
 }

@@ -188,8 +188,8 @@ fn undecodable_messages_say_how_to_react() {
         correlation: CORRELATION,
     };
     let (refusal, resolution) = (
-        Reaction::AnswerUnsupported(reply_to),
-        Reaction::EndRequest(CORRELATION),
+        CodecReaction::AnswerUnsupported(reply_to),
+        CodecReaction::EndRequest(CORRELATION),
     );
     let cases = [
         (

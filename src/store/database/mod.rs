@@ -35,7 +35,7 @@ pub(super) struct WriteConnection {
 #[derive(Debug)]
 enum WriteTarget {
     Sqlite(Box<SqliteConnectOptions>),
-    Server(server::WriteTarget),
+    Server(server::ServerTarget),
 }
 
 impl WriteConnection {
@@ -144,7 +144,7 @@ async fn open_for(
                 DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
                 _ => migrating(error),
             })?;
-        WriteConnection::new(WriteTarget::Server(server::WriteTarget {
+        WriteConnection::new(WriteTarget::Server(server::ServerTarget {
             url: url.to_owned(),
             lease: incarnation.map_or(Duration::ZERO, |(_, lease)| lease),
         }))

@@ -63,12 +63,12 @@ fn hold(lease: Duration) -> Duration {
 
 /// How to connect for writing.
 #[derive(Debug)]
-pub(super) struct WriteTarget {
+pub(super) struct ServerTarget {
     pub(super) url: String,
     pub(super) lease: Duration,
 }
 
-impl WriteTarget {
+impl ServerTarget {
     pub(super) async fn connect(&self) -> Result<DriverConnection, DbErr> {
         let connecting = async {
             if self.url.starts_with("mysql:") {
@@ -152,6 +152,8 @@ pub(super) async fn begin_again(url: &str, next: &Incarnation) -> Result<Success
     begun
 }
 
+/// The key of `PostgreSQL`'s advisory lock that a start takes. Every version uses the same one; it means nothing else.
+const START_LOCK: i64 = 7_238_943_117;
 /// How long a start waits for others that start, or change the schema, at the same time.
 const TURN_TIMEOUT: Duration = Duration::from_mins(10);
 
@@ -162,7 +164,7 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
         // Without the first, every start says which tables exist.
         let lock = format!(
             "SET client_min_messages = warning; SET lock_timeout = '{seconds}s'; \
-             SELECT pg_advisory_lock(7238943117); SET lock_timeout = 0"
+             SELECT pg_advisory_lock({START_LOCK}); SET lock_timeout = 0"
         );
         db.execute_unprepared(&lock).await?;
         return Ok(());

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{Pauses, WriterTask};
+use super::{BACKOFF, WriterTask};
 use crate::store::{
     StoreError,
     batch::{self, BatchFailure, BatchNumber},
@@ -116,7 +116,7 @@ impl WriterTask {
 
     /// Retries until the piece is committed or empty, or never can be.
     async fn attempt(&mut self, piece: &mut Vec<QueuedWrite>) -> PieceOutcome {
-        let mut pauses = Pauses::new();
+        let mut backoff = BACKOFF;
         loop {
             reject_expired(piece);
             if piece.is_empty() {
@@ -130,7 +130,7 @@ impl WriterTask {
                 Err(CommitError::Database(error)) if is_poison(&error) => {
                     return PieceOutcome::Poisoned(error);
                 }
-                Err(_may_pass) => pauses.wait().await,
+                Err(_may_pass) => sleep(backoff.next_pause()).await,
             }
         }
     }
@@ -199,7 +199,7 @@ impl WriterTask {
     /// Whether the newest batch, whose COMMIT was not answered, is stored: asks until there is an answer, or until no
     /// request of it is before its deadline. Neither a blind retry, which stores twice, nor a blind loss.
     async fn was_committed(&mut self, until: Option<Instant>) -> bool {
-        let mut pauses = Pauses::new();
+        let mut backoff = BACKOFF;
         loop {
             match self.last_committed_batch().await {
                 Ok(last) => return last == Some(self.last_batch),
@@ -211,7 +211,7 @@ impl WriterTask {
             if until.is_none_or(|until| until <= Instant::now()) {
                 return false;
             }
-            pauses.wait().await;
+            sleep(backoff.next_pause()).await;
         }
     }
 

@@ -26,7 +26,7 @@ use super::{
     database::{Incarnation, WriteConnection},
     write_request::QueuedWrite,
 };
-use crate::{domain::IncarnationId, state::Eviction};
+use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
 
 use pacing::BatchPacing;
 pub(super) use queue::WriteQueue;
@@ -35,6 +35,7 @@ pub(super) use queue::WriteQueue;
 /// one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
 
 /// What the writer publishes to the rest of the store, and how it is stopped.
 pub(super) struct WriterSignals {
@@ -166,19 +167,5 @@ impl WriterTask {
         if effects.webhooks.due {
             self.signals.webhooks.notify_one();
         }
-    }
-}
-
-/// The pauses between the attempts of one piece of work.
-struct Pauses(Duration);
-
-impl Pauses {
-    fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    async fn wait(&mut self) {
-        sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
     }
 }
