@@ -248,3 +248,93 @@ impl ConnectionTrait for DriverConnection {
             .map_err(|error| DbErr::Query(RuntimeErr::SqlxError(error.into())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn connection() -> DriverConnection {
+        let connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let db = DriverConnection::from(connection);
+        let table = "CREATE TABLE entries (number INTEGER UNIQUE, name TEXT)";
+        db.execute_unprepared(table).await.unwrap();
+        db
+    }
+
+    fn insert(number: i64, name: &str) -> Statement {
+        Statement::from_sql_and_values(
+            DbBackend::Sqlite,
+            "INSERT INTO entries VALUES (?, ?)",
+            [number.into(), name.into()],
+        )
+    }
+
+    async fn names(db: &DriverConnection) -> Vec<String> {
+        let select = "SELECT name FROM entries ORDER BY number";
+        let rows = db
+            .query_all_raw(Statement::from_string(DbBackend::Sqlite, select))
+            .await
+            .unwrap();
+        let names = rows.iter().map(|row| row.try_get_by_index(0).unwrap());
+        names.collect()
+    }
+
+    #[tokio::test]
+    async fn deferred_statements_run_in_order_with_their_own_values() {
+        let db = connection().await;
+        db.begin().await.unwrap();
+        db.defer(insert(2, "two")).await.unwrap();
+        db.defer(insert(1, "one")).await.unwrap();
+        assert_eq!(names(&db).await, ["one", "two"]);
+        db.defer(insert(3, "three")).await.unwrap();
+        db.commit().await.unwrap();
+        assert_eq!(names(&db).await, ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_deferred_statement_that_fails_fails_the_commit() {
+        let db = connection().await;
+        db.begin().await.unwrap();
+        db.defer(insert(1, "one")).await.unwrap();
+        db.defer(insert(1, "again")).await.unwrap();
+        assert!(db.commit().await.is_err());
+        db.execute_unprepared("ROLLBACK").await.unwrap();
+        assert!(names(&db).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_result_is_that_of_the_last_statement_of_a_call() {
+        let db = connection().await;
+        for number in [1, 2] {
+            db.execute_raw(insert(number, "old")).await.unwrap();
+        }
+        db.defer(insert(3, "new")).await.unwrap();
+        let update = "UPDATE entries SET name = 'x' WHERE name = 'old'";
+        let updated = db.execute_unprepared(update).await.unwrap();
+        assert_eq!(updated.rows_affected(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_large_statement_keeps_its_place_among_deferred_ones() {
+        let db = connection().await;
+        db.begin().await.unwrap();
+        db.defer(insert(0, "first")).await.unwrap();
+        let rows = JOINED_VALUES / 2 + 1;
+        let text = format!(
+            "INSERT INTO entries VALUES {}(?, ?)",
+            "(?, ?),".repeat(rows - 1)
+        );
+        let values = (1..)
+            .take(rows)
+            .flat_map(|n: i64| [Value::from(n), Value::from("many")]);
+        db.defer(Statement::from_sql_and_values(
+            DbBackend::Sqlite,
+            text,
+            values,
+        ))
+        .await
+        .unwrap();
+        db.commit().await.unwrap();
+        assert_eq!(names(&db).await.len(), rows + 1);
+    }
+}
