@@ -10,7 +10,7 @@
 //! | `server` | the connections |
 //!
 //! Rules live in the use cases and SQL in the store. DTOs do not leave this module, except for those in
-//! [`crate::api_model`].
+//! `crate::api_model`.
 
 mod extract;
 mod json;

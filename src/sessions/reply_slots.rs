@@ -75,7 +75,7 @@ pub struct MatchedCommand {
 pub enum Abandoned {
     /// The command was not written and never will be.
     Unwritten,
-    /// The command was written. Its slot stays taken until the late answer comes or [`ReplySlots::release`] is called.
+    /// The command was written. Its slot stays taken until the late answer comes or `ReplySlots::release` is called.
     Written,
     /// The command has no slot any more: it was answered, or the session ended.
     Settled,

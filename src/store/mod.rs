@@ -1,7 +1,7 @@
 //! The system of record: SQL behind domain types. Rows never leave this module.
 //!
 //! Every change of a table is a write request. Requests wait in a queue for the one task that writes: it applies a batch
-//! of them as one transaction, by the rules of [`crate::state`], and replies to each after the commit ([`PendingWrite`]).
+//! of them as one transaction, by the rules of `crate::state`, and replies to each after the commit ([`PendingWrite`]).
 //! Reads go to connections of their own.
 //!
 //! `requests` has one file a kind of request, `writer` the queue and the task, `batch` the transaction, `tables` the SQL

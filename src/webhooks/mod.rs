@@ -5,7 +5,7 @@
 //! `ip_policy` and `resolver` decide where messages may go, also at the moment of connecting. `tls` says which certificates
 //! are trusted, `response` what a response means, `transport_error` why there is none.
 //!
-//! When a message is sent again, and when an endpoint is left alone, are rules of [`state`](crate::state).
+//! When a message is sent again, and when an endpoint is left alone, are rules of `crate::state`.
 
 mod admin;
 mod client;

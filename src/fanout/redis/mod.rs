@@ -53,7 +53,7 @@ impl fmt::Debug for FanoutOptions {
     }
 }
 
-/// The options do not make a [`Fanout`].
+/// The options do not make a [`Fanout`](crate::fanout::Fanout).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("redis.url cannot be used: {0}")]
 pub struct FanoutError(String);

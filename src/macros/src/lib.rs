@@ -15,7 +15,7 @@ use syn::{
 ///
 /// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to aide:
 ///
-/// ```ignore
+/// ```text
 /// /// Delete a webhook
 /// ///
 /// /// Deletes the webhook and its pending messages.
