@@ -3,7 +3,7 @@
 //! Messages pass through the same codec, inbox and pending requests as with Redis.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -52,6 +52,7 @@ pub(crate) struct Network(Arc<Mutex<NetworkState>>);
 #[derive(Default)]
 struct NetworkState {
     subscribers: HashMap<Uuid, mpsc::UnboundedSender<String>>,
+    dead: HashSet<Uuid>,
     rule: Option<Rule>,
 }
 
@@ -61,13 +62,18 @@ impl Network {
         self.lock().rule = Some(Box::new(rule));
     }
 
-    /// Ends an instance: nothing arrives there any more, and those who publish to it learn that it does not listen.
+    /// Ends an instance: it sends and receives nothing any more, and those who publish to it learn that it does not listen.
     pub(crate) fn kill(&self, incarnation: Uuid) {
-        self.lock().subscribers.remove(&incarnation);
+        let mut state = self.lock();
+        state.subscribers.remove(&incarnation);
+        state.dead.insert(incarnation);
     }
 
-    fn publish(&self, to: Uuid, message: &str) -> Published {
+    fn publish(&self, from: Uuid, to: Uuid, message: &str) -> Published {
         let mut state = self.lock();
+        if state.dead.contains(&from) {
+            return Published::NotSent;
+        }
         let Some(subscriber) = state.subscribers.get(&to).cloned() else {
             return Published::NotListening;
         };
@@ -154,7 +160,8 @@ impl MemoryTransport {
 
     pub(super) fn publish(&self, to: Uuid, message: &str) -> Published {
         if self.is_up() {
-            self.network.publish(to, message)
+            let from = *self.participant.incarnation.borrow();
+            self.network.publish(from, to, message)
         } else {
             Published::NotSent
         }

@@ -40,16 +40,16 @@ async fn an_unanswered_command_ends_at_its_deadline() {
 #[tokio::test(start_paused = true)]
 async fn after_an_unanswered_command_its_kind_is_held() {
     let (_cluster, node, vehicle) = one_node().await;
+    let started = Instant::now();
     let first = node.request(Action::Run, TIMEOUT);
     vehicle.receive().await;
     first.await.unwrap();
-    let given_up = Instant::now();
     let second = node.request(Action::Rest, LATE_ANSWER_HOLD * 2);
     // Another kind is not held.
     let other = node.request(Action::AskState, LATE_ANSWER_HOLD * 2);
     assert_eq!(vehicle.receive().await, Action::AskState);
     assert_eq!(vehicle.receive().await, Action::Rest);
-    assert_elapsed(given_up, LATE_ANSWER_HOLD);
+    assert_elapsed(started, TIMEOUT + LATE_ANSWER_HOLD);
     vehicle.answer(Answer::Done).await;
     assert_state(second.await.unwrap(), CommandState::Done);
     other.abort();
@@ -86,6 +86,14 @@ async fn a_command_that_waits_ends_at_its_deadline_unwritten() {
     vehicle.answer(Answer::Done).await;
     assert_state(first.await.unwrap(), CommandState::Done);
     sleep(TIMEOUT).await;
+    vehicle.assert_nothing_written();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_too_slow_writes_the_command_never() {
+    let (_cluster, node, vehicle) = one_node().await;
+    let outcome = node.request(Action::Run, TIMEOUT);
+    assert_state(outcome.await.unwrap(), CommandState::Expired);
     vehicle.assert_nothing_written();
 }
 

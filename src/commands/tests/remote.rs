@@ -134,6 +134,22 @@ async fn a_vehicle_that_moves_to_the_requester_gets_the_command_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_that_the_owner_has_stored_moves_with_its_vehicle() {
+    let (_cluster, a, b, first) = two_nodes().await;
+    let sent = b.request(Action::Rest, TIMEOUT);
+    first.receive().await;
+    // Stored by the owner, where it waits for the reply slot.
+    let outcome = a.request(Action::Run, TIMEOUT);
+    sleep_millis(500).await;
+    let second = a.log_in().await;
+    assert_state(sent.await.unwrap(), CommandState::Disconnected);
+    assert_eq!(second.receive().await, Action::Run);
+    second.answer(Answer::Done).await;
+    assert_state(outcome.await.unwrap(), CommandState::Done);
+    assert_eq!(a.stored_commands().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_owner_stops_waiting_when_the_requester_does() {
     let (cluster, a, _b, vehicle) = two_nodes().await;
     // Counted from its arrival, the time-out would end after the requester's.
