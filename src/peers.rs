@@ -17,36 +17,38 @@ use crate::{
 /// The parts of the gateway that messages of other instances are for.
 #[derive(Debug, Clone)]
 pub struct Handlers {
-    /// Does what they ask of vehicles.
+    /// Executes their commands.
     pub commands: Arc<Commands>,
-    /// Ends the sessions that they took over.
+    /// Ends the sessions that they have taken over.
     pub registry: Arc<Registry>,
-    /// Finds out what may have been missed.
+    /// Reconciles after messages that may have been lost.
     pub cluster: Arc<Cluster>,
-    /// Takes the answers.
+    /// Sends the answers.
     pub fanout: Arc<Fanout>,
 }
 
-/// Does what other instances ask, until they cannot be heard any more.
+/// Handles the events of the fan-out until it is closed.
 pub async fn serve(mut incoming: mpsc::Receiver<FanoutEvent>, handlers: Handlers) {
-    while let Some(heard) = incoming.recv().await {
-        match heard {
+    while let Some(event) = incoming.recv().await {
+        match event {
             FanoutEvent::Request(reply_to, request) => {
                 tokio::spawn(handlers.clone().answer(reply_to, request));
             }
             FanoutEvent::Notice(Notice::SessionsEnded(sessions)) => {
-                for over in sessions {
+                for ended in sessions {
                     let EndedSessions {
                         device_id,
                         through_epoch,
                         reason,
-                    } = over;
+                    } = ended;
                     handlers
                         .registry
                         .end_through(&device_id, through_epoch, reason);
                 }
             }
-            FanoutEvent::ChannelCommand { device_id, action } => handlers.speak(&device_id, action),
+            FanoutEvent::ChannelCommand { device_id, action } => {
+                handlers.execute_from_channel(&device_id, action);
+            }
             FanoutEvent::MayHaveMissed => handlers.cluster.reconcile_soon(),
         }
     }
@@ -67,8 +69,8 @@ impl Handlers {
         }
     }
 
-    /// Says what was published for one vehicle, if it is here.
-    fn speak(&self, device_id: &DeviceId, action: Action) {
+    /// Executes a command from the shared channel if this instance holds the vehicle.
+    fn execute_from_channel(&self, device_id: &DeviceId, action: Action) {
         if let Some(session) = self.registry.session(device_id) {
             let commands = Arc::clone(&self.commands);
             tokio::spawn(async move { commands.execute_from_channel(session, action).await });
@@ -76,16 +78,16 @@ impl Handlers {
     }
 }
 
-/// Tells other instances which of their sessions this one's commits end, for ever.
-pub async fn tell_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
+/// Notifies other instances of their sessions that commits of this one ended, until the process ends.
+pub async fn notify_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
     let Some(mut evictions) = store.take_evictions() else {
         return;
     };
     while let Some(evicted) = evictions.recv().await {
         for (owner, sessions) in by_owner(evicted) {
-            // It finds out by itself, only later.
+            // The owner finds out at its next reconciliation.
             if let Err(error) = fanout.notify(owner, &Notice::SessionsEnded(sessions)).await {
-                tracing::debug!(%error, %owner, "an instance is not told which of its sessions are over");
+                tracing::debug!(%error, %owner, "eviction notice not sent");
             }
         }
     }

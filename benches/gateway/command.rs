@@ -29,26 +29,26 @@ pub(crate) async fn command() {
 
 /// Over another instance than the one that has the vehicle, and over that one in turn: two gateways on a
 /// server database and a Redis, which the environment names.
-pub(crate) async fn elsewhere() {
+pub(crate) async fn remote() {
     let named = |name: &str| std::env::var(format!("VEHICLE_GATEWAY_BENCH_{name}"));
     let (Ok(database), Ok(redis)) = (named("DATABASE"), named("REDIS")) else {
         println!(
-            "elsewhere: not measured; it wants an empty database and a Redis, as URLs in \
+            "remote: not measured; it wants an empty database and a Redis, as URLs in \
              VEHICLE_GATEWAY_BENCH_DATABASE and VEHICLE_GATEWAY_BENCH_REDIS"
         );
         return;
     };
-    let [here, elsewhere] = ["here", "elsewhere"].map(|name| {
+    let [here, remote] = ["here", "remote"].map(|name| {
         Server::gateway_with(&[
             format!("database.url={database}"),
             format!("redis.url={redis}"),
             format!("instance.id={name}"),
         ])
     });
-    let asked = [&here, &elsewhere].map(|server| server.http.unwrap());
-    let [here, elsewhere] = ask(here.device, asked).await;
+    let asked = [&here, &remote].map(|server| server.http.unwrap());
+    let [here, remote] = ask(here.device, asked).await;
     println!("command, {COMMANDS} one after another, over the vehicle's instance: {here}");
-    println!("command, {COMMANDS} one after another, over another instance: {elsewhere}");
+    println!("command, {COMMANDS} one after another, over another instance: {remote}");
 }
 
 /// What commands take over each of these gateways to vehicles that are connected to one of them.

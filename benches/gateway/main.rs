@@ -1,5 +1,5 @@
 //! The numbers that matter, as ratios to a bare tokio line server on the same machine in the same
-//! run: `cargo bench`. Each of `ping`, `report`, `open`, `command`, `elsewhere`, `idle`,
+//! run: `cargo bench`. Each of `ping`, `report`, `open`, `command`, `remote`, `idle`,
 //! `storm`, `start`, `webhook`, `backlog` can be named to run alone.
 //!
 //! `VEHICLE_GATEWAY_BASELINE=<another build's binary>` measures that build in turn with this one.
@@ -62,8 +62,8 @@ fn main() {
     if wanted("command") {
         runtime.block_on(command::command());
     }
-    if wanted("elsewhere") {
-        runtime.block_on(command::elsewhere());
+    if wanted("remote") {
+        runtime.block_on(command::remote());
     }
     if wanted("idle") {
         runtime.block_on(idle());

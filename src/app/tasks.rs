@@ -69,7 +69,7 @@ pub(super) fn start(
         stop.clone(),
     );
     let overdue = end_overdue_commands(Arc::clone(&parts.maintenance), stop.clone());
-    let evictions = peers::tell_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
+    let evictions = peers::notify_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
     let (membership, incarnation) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
     let membership = async move { membership.run_membership().await };
     let incarnation = async move { incarnation.follow_incarnation().await };

@@ -106,7 +106,7 @@ impl CommandStore {
     }
 
     /// Claims a command for a session, which alone may write it then. If the database hangs, whether it is claimed is
-    /// unknown; then it is not written, and withdrawn should it reservation out to be claimed.
+    /// unknown; then it is not written, and withdrawn should it turn out to be claimed.
     pub(super) async fn claim(&self, id: Uuid, session: SessionKey) -> Result<Claimed, StoreError> {
         let write = self.store.claim(id, session, self.now());
         self.commit_or_withdraw(write, |claimed| match claimed {

@@ -148,7 +148,7 @@ impl TestCluster {
             fanout: Arc::clone(&fanout),
         };
         tokio::spawn(peers::serve(events, handlers));
-        tokio::spawn(peers::tell_evictions(
+        tokio::spawn(peers::notify_evictions(
             Arc::clone(&store),
             Arc::clone(&fanout),
         ));
