@@ -7,6 +7,7 @@
 //!
 //! | File | What it does |
 //! |---|---|
+//! | `admission` | says whether a request may be stored, and gives it a place at a reply slot |
 //! | `submit` | decides which instance executes a request, and stores the command |
 //! | `delivery` | brings a stored command to its vehicle and to its end |
 //! | `remote` | has the instance that holds the vehicle do it |
@@ -15,6 +16,7 @@
 //! | `fifo` | keeps the order of commands across reconnects |
 //! | `store` | the store as commands use it |
 
+mod admission;
 mod broadcast;
 mod delivery;
 mod fifo;

@@ -1,0 +1,113 @@
+//! Admission: whether a request may be stored, and its place at a reply slot.
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use super::{CommandRequest, Commands};
+use crate::{
+    domain::{Action, CommandOrigin, DisconnectReason, Timestamp},
+    sessions::{Session, SlotError, SlotReservation},
+};
+
+/// Who waits for the outcome of a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Requester {
+    /// A caller at this instance; the command is new.
+    Local,
+    /// A caller at this instance, after a request to another one, which may have stored the command.
+    LocalAfterRemote { id: Uuid, requested_at: Timestamp },
+    /// Another instance, which waits until `expires_at`.
+    Peer { id: Uuid, expires_at: Timestamp },
+}
+
+impl Requester {
+    /// The id that the command has already.
+    pub(super) fn command_id(self) -> Option<Uuid> {
+        match self {
+            Self::Local => None,
+            Self::LocalAfterRemote { id, .. } | Self::Peer { id, .. } => Some(id),
+        }
+    }
+
+    /// Since when the command may be stored already. `timeout` is how long the first caller waits in all.
+    pub(super) fn may_exist_since(self, timeout: Duration) -> Option<Timestamp> {
+        match self {
+            Self::Local => None,
+            Self::LocalAfterRemote { requested_at, .. } => Some(requested_at),
+            Self::Peer { expires_at, .. } => Some(expires_at.before(timeout)),
+        }
+    }
+}
+
+/// Whether a request may be stored.
+pub(super) enum QueueAdmission {
+    /// It has a place at a reply slot.
+    Place(SlotReservation),
+    /// It needs no place yet.
+    NoPlace,
+    /// The queue is full: only a repeated request, which needs no place, may pass.
+    RepeatOnly,
+    /// The queue is full.
+    TooMany,
+    /// The session says goodbye.
+    Offline,
+}
+
+impl Commands {
+    /// Takes a place at the reply slot of the session, if there is one.
+    pub(super) fn admit(
+        &self,
+        request: &CommandRequest,
+        origin: CommandOrigin,
+        session: Option<Arc<Session>>,
+        id: Option<Uuid>,
+    ) -> QueueAdmission {
+        let Some(session) = session else {
+            return QueueAdmission::NoPlace;
+        };
+        let (kind, queue) = (request.action.answer_kind(), self.options.queue);
+        let entered = match id {
+            None => session.reserve_slot(kind, queue),
+            Some(id) => session.reserve_slot_for(kind, queue, id),
+        };
+        match entered {
+            Ok(reservation) => QueueAdmission::Place(reservation),
+            Err(SlotError::QueueFull) if request.key.is_some() => QueueAdmission::RepeatOnly,
+            Err(SlotError::QueueFull) => QueueAdmission::TooMany,
+            // The session says goodbye: a command that cannot wait for the next login does not wait for the end. But a
+            // vehicle that is sent to another instance is back within moments.
+            Err(SlotError::SessionClosed)
+                if self.is_newest(&session)
+                    && !waits_for_login(request)
+                    && !self.reconnects_elsewhere(origin) =>
+            {
+                QueueAdmission::Offline
+            }
+            // A request that arrived twice has a place already: the store knows which of them is the repetition.
+            Err(SlotError::SessionClosed | SlotError::Duplicate) => QueueAdmission::NoPlace,
+        }
+    }
+
+    /// Whether vehicles that disconnect now are expected at another instance. A broadcast reaches them there by itself.
+    fn reconnects_elsewhere(&self, origin: CommandOrigin) -> bool {
+        self.instance.is_draining()
+            && origin != CommandOrigin::Broadcast
+            && self
+                .offline_grace
+                .after(DisconnectReason::Shutdown)
+                .is_some()
+            && !self.peers.list().is_empty()
+    }
+
+    /// Whether the vehicle has no newer session here.
+    fn is_newest(&self, session: &Session) -> bool {
+        let current = self.registry.session(&session.key.device_id);
+        current.is_none_or(|current| current.key == session.key)
+    }
+}
+
+/// Whether a request is of use to a vehicle that is offline.
+fn waits_for_login(request: &CommandRequest) -> bool {
+    request.queue.is_some() || matches!(request.action, Action::KeepMePosted(_))
+}
