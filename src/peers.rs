@@ -3,12 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::{
     cluster::Cluster,
     commands::Commands,
-    domain::{Action, DeviceId},
+    domain::{Action, DeviceId, IncarnationId},
     fanout::{EndedSessions, Fanout, FanoutEvent, Notice, PeerAnswer, PeerRequest, ReplyAddress},
     sessions::Registry,
     store::{Eviction, Store},
@@ -93,10 +92,10 @@ pub async fn notify_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
     }
 }
 
-fn by_owner(evicted: Vec<Eviction>) -> HashMap<Uuid, Vec<EndedSessions>> {
-    let mut by_owner: HashMap<Uuid, Vec<EndedSessions>> = HashMap::new();
+fn by_owner(evicted: Vec<Eviction>) -> HashMap<IncarnationId, Vec<EndedSessions>> {
+    let mut by_owner: HashMap<IncarnationId, Vec<EndedSessions>> = HashMap::new();
     for eviction in evicted {
-        let sessions = by_owner.entry(eviction.owner.as_uuid()).or_default();
+        let sessions = by_owner.entry(eviction.owner).or_default();
         sessions.push(EndedSessions {
             device_id: eviction.device_id,
             through_epoch: eviction.through_epoch,

@@ -106,9 +106,7 @@ impl Cluster {
 
     /// Listens for messages to this incarnation, and waits at most 2 s until peers can reach it: Redis may be down.
     pub async fn join_fanout(&self) {
-        self.fanout
-            .listen_as(self.instance.incarnation().as_uuid())
-            .await;
+        self.fanout.listen_as(self.instance.incarnation()).await;
         let started = Instant::now();
         while self.fanout.state() == FanoutState::Down && started.elapsed() < REACH_TIMEOUT {
             sleep(REACH_POLL).await;
@@ -122,9 +120,7 @@ impl Cluster {
         while incarnation.changed().await.is_ok() {
             self.sessions
                 .close_connections(DisconnectReason::InstanceLost);
-            self.fanout
-                .listen_as(self.instance.incarnation().as_uuid())
-                .await;
+            self.fanout.listen_as(self.instance.incarnation()).await;
         }
     }
 

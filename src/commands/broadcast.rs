@@ -66,7 +66,6 @@ impl Commands {
             requests.spawn(async move {
                 let request = PeerRequest::Broadcast { action, timeout };
                 let deadline = Instant::now() + timeout + PEER_SLACK;
-                let peer = peer.as_uuid();
                 commands.fanout.request(peer, &request, deadline).await
             });
         }

@@ -30,11 +30,10 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::{
     cluster::Peers,
-    domain::{Action, Answer, DeviceId},
+    domain::{Action, Answer, DeviceId, IncarnationId},
     fanout::Fanout,
     instance::Instance,
     sessions::{OfflineGrace, Registry, Session},
@@ -143,7 +142,7 @@ impl Commands {
         Some(self.store.write(session.key.clone(), write))
     }
 
-    fn incarnation(&self) -> Uuid {
-        self.instance.incarnation().as_uuid()
+    fn incarnation(&self) -> IncarnationId {
+        self.instance.incarnation()
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{CommandRequest, Commands, store::POLL_INTERVAL};
 use crate::{
-    domain::{CommandOutcome, CommandState, DeviceId, Timestamp, Vehicle},
+    domain::{CommandOutcome, CommandState, DeviceId, IncarnationId, Timestamp, Vehicle},
     fanout::{FanoutState, PeerAnswer, PeerRequest, RemoteCommand, RequestError},
     store::{CommandTransition, StoreError},
 };
@@ -30,7 +30,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     /// Another instance.
-    Peer(Uuid),
+    Peer(IncarnationId),
     /// This instance, or none.
     NoPeer,
     /// The vehicle was deleted, and one of the same id made since.
@@ -42,7 +42,7 @@ impl Commands {
     pub(super) async fn owning_peer(
         &self,
         device_id: &DeviceId,
-    ) -> Result<Option<Uuid>, StoreError> {
+    ) -> Result<Option<IncarnationId>, StoreError> {
         if !self.store.is_shared() {
             return Ok(None);
         }
@@ -50,8 +50,8 @@ impl Commands {
         Ok(vehicle.and_then(|vehicle| self.peer_of(&vehicle)))
     }
 
-    fn peer_of(&self, vehicle: &Vehicle) -> Option<Uuid> {
-        let owner = vehicle.instance_id?.as_uuid();
+    fn peer_of(&self, vehicle: &Vehicle) -> Option<IncarnationId> {
+        let owner = vehicle.instance_id?;
         (owner != self.incarnation()).then_some(owner)
     }
 
@@ -134,7 +134,7 @@ impl Commands {
     /// died, and its answer may be lost.
     pub(super) async fn request_owner(
         &self,
-        owner: Uuid,
+        owner: IncarnationId,
         request: &CommandRequest,
         id: Uuid,
         deadline: Instant,
@@ -160,7 +160,12 @@ impl Commands {
     }
 
     /// Resolves once the store has the outcome of a command that `owner` was asked for.
-    async fn poll_outcome(&self, owner: Uuid, device_id: &DeviceId, id: Uuid) -> CommandOutcome {
+    async fn poll_outcome(
+        &self,
+        owner: IncarnationId,
+        device_id: &DeviceId,
+        id: Uuid,
+    ) -> CommandOutcome {
         loop {
             sleep(POLL_INTERVAL).await;
             // A read that fails is repeated: the wait for the answer has a deadline.

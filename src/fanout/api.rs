@@ -16,6 +16,7 @@ use super::{
     participant::{Participant, Published},
     redis::{FanoutError, FanoutOptions, RedisTransport},
 };
+use crate::domain::IncarnationId;
 
 /// Whether other instances can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +119,7 @@ impl Fanout {
     ///
     /// Returns once Redis has confirmed it. If Redis is unavailable or slow, returns without, and the supervisor
     /// goes on with it.
-    pub async fn listen_as(&self, incarnation: Uuid) {
+    pub async fn listen_as(&self, incarnation: IncarnationId) {
         self.participant.incarnation.send_replace(incarnation);
         self.participant.pending.abandon_all();
         match &self.transport {
@@ -146,7 +147,7 @@ impl Fanout {
     }
 
     /// Sends a notice to another instance.
-    pub async fn notify(&self, to: Uuid, notice: &Notice) -> Result<(), SendError> {
+    pub async fn notify(&self, to: IncarnationId, notice: &Notice) -> Result<(), SendError> {
         let message = codec::encode_notice(self.incarnation(), notice);
         self.send(to, message).await
     }
@@ -154,7 +155,7 @@ impl Fanout {
     /// Sends a request to another instance and waits for its answer until the deadline.
     pub async fn request(
         &self,
-        to: Uuid,
+        to: IncarnationId,
         request: &PeerRequest,
         deadline: Instant,
     ) -> Result<PeerAnswer, RequestError> {
@@ -197,11 +198,11 @@ impl Fanout {
         self.participant.pending.abandon_all();
     }
 
-    fn incarnation(&self) -> Uuid {
+    fn incarnation(&self) -> IncarnationId {
         *self.participant.incarnation.borrow()
     }
 
-    async fn send(&self, to: Uuid, message: String) -> Result<(), SendError> {
+    async fn send(&self, to: IncarnationId, message: String) -> Result<(), SendError> {
         let deadline = Instant::now() + SEND_TIMEOUT;
         match self.publish(to, message, deadline).await {
             Published::Sent => Ok(()),
@@ -211,7 +212,7 @@ impl Fanout {
         }
     }
 
-    async fn publish(&self, to: Uuid, message: String, deadline: Instant) -> Published {
+    async fn publish(&self, to: IncarnationId, message: String, deadline: Instant) -> Published {
         match &self.transport {
             Transport::None => Published::NotSent,
             Transport::Redis(redis) => redis.publish(to, message, deadline).await,

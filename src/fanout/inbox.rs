@@ -11,6 +11,7 @@ use super::{
     message::{FanoutEvent, ReplyAddress},
     participant::Participant,
 };
+use crate::domain::IncarnationId;
 
 /// Routes the messages of one subscription. Never waits: an event for which there is no room is dropped, and reported as
 /// [`FanoutEvent::MayHaveMissed`].
@@ -78,7 +79,7 @@ impl Inbox {
     }
 
     /// Routes a message on the channel of this incarnation.
-    pub(super) fn receive(&mut self, incarnation: Uuid, message: &[u8]) -> Received {
+    pub(super) fn receive(&mut self, incarnation: IncarnationId, message: &[u8]) -> Received {
         match codec::decode(message) {
             Ok(DecodedMessage { origin, message }) if origin == incarnation => {
                 if message == PeerMessage::Probe {
@@ -92,7 +93,7 @@ impl Inbox {
         Received::FromPeer
     }
 
-    fn route(&mut self, origin: Uuid, message: PeerMessage) {
+    fn route(&mut self, origin: IncarnationId, message: PeerMessage) {
         match message {
             PeerMessage::Request {
                 correlation,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::sleep};
-use uuid::Uuid;
 
 use super::{
     codec::{self, PeerMessage},
@@ -18,6 +17,7 @@ use super::{
     message::FanoutEvent,
     participant::{Participant, Published},
 };
+use crate::domain::IncarnationId;
 
 /// Room for received events; more than a test sends.
 const EVENTS: usize = 64;
@@ -51,8 +51,8 @@ pub(crate) struct Network(Arc<Mutex<NetworkState>>);
 
 #[derive(Default)]
 struct NetworkState {
-    subscribers: HashMap<Uuid, mpsc::UnboundedSender<String>>,
-    dead: HashSet<Uuid>,
+    subscribers: HashMap<IncarnationId, mpsc::UnboundedSender<String>>,
+    dead: HashSet<IncarnationId>,
     rule: Option<Rule>,
 }
 
@@ -63,13 +63,13 @@ impl Network {
     }
 
     /// Ends an instance: it sends and receives nothing any more, and those who publish to it learn that it does not listen.
-    pub(crate) fn kill(&self, incarnation: Uuid) {
+    pub(crate) fn kill(&self, incarnation: IncarnationId) {
         let mut state = self.lock();
         state.subscribers.remove(&incarnation);
         state.dead.insert(incarnation);
     }
 
-    fn publish(&self, from: Uuid, to: Uuid, message: &str) -> Published {
+    fn publish(&self, from: IncarnationId, to: IncarnationId, message: &str) -> Published {
         let mut state = self.lock();
         if state.dead.contains(&from) {
             return Published::NotSent;
@@ -131,7 +131,7 @@ impl MemoryTransport {
         (transport, received)
     }
 
-    pub(super) fn listen_as(&self, incarnation: Uuid) {
+    pub(super) fn listen_as(&self, incarnation: IncarnationId) {
         let (subscriber, mut messages) = mpsc::unbounded_channel::<String>();
         let (unsupported, _refusals) = mpsc::channel(1);
         let participant = Arc::clone(&self.participant);
@@ -158,7 +158,7 @@ impl MemoryTransport {
         !*self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn publish(&self, to: Uuid, message: &str) -> Published {
+    pub(super) fn publish(&self, to: IncarnationId, message: &str) -> Published {
         if self.is_up() {
             let from = *self.participant.incarnation.borrow();
             self.network.publish(from, to, message)
@@ -199,11 +199,11 @@ mod tests {
     }
 
     /// An instance that sends requests, and the id of one that answers every request.
-    async fn pair(network: &Network) -> (Fanout, Uuid) {
+    async fn pair(network: &Network) -> (Fanout, IncarnationId) {
         let (requester, _events) = Fanout::join(network);
-        requester.listen_as(Uuid::new_v4()).await;
+        requester.listen_as(IncarnationId::random()).await;
         let (answerer, mut events) = Fanout::join(network);
-        let id = Uuid::new_v4();
+        let id = IncarnationId::random();
         answerer.listen_as(id).await;
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
@@ -216,7 +216,7 @@ mod tests {
         (requester, id)
     }
 
-    async fn request(requester: &Fanout, to: Uuid) -> Result<PeerAnswer, RequestError> {
+    async fn request(requester: &Fanout, to: IncarnationId) -> Result<PeerAnswer, RequestError> {
         let deadline = Instant::now() + TIMEOUT;
         requester.request(to, &broadcast(), deadline).await
     }

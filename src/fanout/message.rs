@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::domain::{Action, Broadcast, CommandOutcome, DeviceId, DisconnectReason, Timestamp};
+use crate::domain::{
+    Action, Broadcast, CommandOutcome, DeviceId, DisconnectReason, IncarnationId, Timestamp,
+};
 
 /// A message that arrived at this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +30,14 @@ pub enum FanoutEvent {
 /// Where the answer to a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyAddress {
-    pub(super) origin: Uuid,
+    pub(super) origin: IncarnationId,
     pub(super) correlation: Uuid,
 }
 
 impl ReplyAddress {
     /// The incarnation that sent the request.
     #[must_use]
-    pub fn origin(&self) -> Uuid {
+    pub fn origin(&self) -> IncarnationId {
         self.origin
     }
 }

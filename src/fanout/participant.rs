@@ -1,15 +1,15 @@
 //! This instance as a participant of the fan-out, whatever the transport.
 
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use super::{drop_log::DropLog, pending::PendingRequests};
+use crate::domain::IncarnationId;
 
 /// The state that sending and receiving share.
 #[derive(Debug)]
 pub(super) struct Participant {
     /// The incarnation of this instance, set by [`Fanout::listen_as`](super::Fanout::listen_as); before that a random one that nobody knows.
-    pub(super) incarnation: watch::Sender<Uuid>,
+    pub(super) incarnation: watch::Sender<IncarnationId>,
     pub(super) pending: PendingRequests,
     pub(super) drop_log: DropLog,
 }
@@ -17,7 +17,7 @@ pub(super) struct Participant {
 impl Default for Participant {
     fn default() -> Self {
         Self {
-            incarnation: watch::Sender::new(Uuid::new_v4()),
+            incarnation: watch::Sender::new(IncarnationId::random()),
             pending: PendingRequests::default(),
             drop_log: DropLog::default(),
         }

@@ -14,13 +14,15 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use uuid::Uuid;
 
 use super::{TIMEOUT, VirtualTime};
 use crate::{
     cluster::{Cluster, ClusterParts, Peers, PresenceOptions},
     commands::{CommandOptions, CommandParts, CommandRequest, Commands, store::CommandStore},
-    domain::{Action, Answer, Command, CommandOutcome, DeviceId, DisconnectReason, SessionKey},
+    domain::{
+        Action, Answer, Command, CommandOutcome, DeviceId, DisconnectReason, IncarnationId,
+        SessionKey,
+    },
     fanout::{Fanout, memory::Network},
     instance::Instance,
     peers,
@@ -42,7 +44,7 @@ pub(super) struct TestCluster {
 
 /// One instance.
 pub(super) struct Node {
-    pub(super) incarnation: Uuid,
+    pub(super) incarnation: IncarnationId,
     pub(super) commands: Arc<Commands>,
     pub(super) fanout: Arc<Fanout>,
     registry: Arc<Registry>,
@@ -79,14 +81,14 @@ impl TestCluster {
             Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
             Ok(()) | Err(_) => {}
         }
-        let incarnation = Uuid::new_v4();
+        let incarnation = IncarnationId::random();
         let opening = Box::pin(Store::open(StoreOptions {
             database: DatabaseAddress {
                 url: format!("sqlite://{}", file.display()),
                 shown: String::new(),
             },
             readers: 2,
-            incarnation: incarnation.into(),
+            incarnation,
             instance_name: name.to_owned(),
             queue_bytes: 4 << 20,
             commit_timeout: TIMEOUT,
@@ -206,7 +208,7 @@ impl Node {
 
     /// Ends the sessions of another instance, as the failure detector does after it was declared dead.
     pub(super) async fn end_sessions_of(&self, dead: &Self) {
-        let lost = LostSessions::OfIncarnation(dead.incarnation.into(), None);
+        let lost = LostSessions::OfIncarnation(dead.incarnation, None);
         let ended = self
             .store
             .end_lost_sessions(vec![truck()], lost, self.time.now());

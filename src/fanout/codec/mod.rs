@@ -13,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::message::{Notice, PeerAnswer, PeerRequest, ReplyAddress};
-use crate::domain::{Action, DeviceId};
+use crate::domain::{Action, DeviceId, IncarnationId};
 use body::{MessageBody, TYPES};
 
 const VERSION: u64 = 1;
@@ -22,7 +22,7 @@ const VERSION: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DecodedMessage {
     /// The incarnation that sent it.
-    pub(super) origin: Uuid,
+    pub(super) origin: IncarnationId,
     pub(super) message: PeerMessage,
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for DecodeFault {
 pub(super) struct DecodeError {
     pub(super) fault: DecodeFault,
     pub(super) reason: String,
-    pub(super) origin: Option<Uuid>,
+    pub(super) origin: Option<IncarnationId>,
     pub(super) reaction: Option<CodecReaction>,
 }
 
@@ -126,37 +126,50 @@ enum MessageKind {
 struct Envelope {
     version: u64,
     kind: MessageKind,
-    origin: Uuid,
+    origin: IncarnationId,
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation: Option<Uuid>,
     #[serde(flatten)]
     body: MessageBody,
 }
 
-pub(super) fn encode_request(origin: Uuid, correlation: Uuid, request: &PeerRequest) -> String {
+pub(super) fn encode_request(
+    origin: IncarnationId,
+    correlation: Uuid,
+    request: &PeerRequest,
+) -> String {
     let kind = MessageKind::Request;
     encode(kind, origin, Some(correlation), request.into())
 }
 
-pub(super) fn encode_answer(origin: Uuid, correlation: Uuid, answer: &PeerAnswer) -> String {
+pub(super) fn encode_answer(
+    origin: IncarnationId,
+    correlation: Uuid,
+    answer: &PeerAnswer,
+) -> String {
     let kind = MessageKind::Answer;
     encode(kind, origin, Some(correlation), answer.into())
 }
 
-pub(super) fn encode_unsupported(origin: Uuid, correlation: Uuid) -> String {
+pub(super) fn encode_unsupported(origin: IncarnationId, correlation: Uuid) -> String {
     let body = MessageBody::Unsupported;
     encode(MessageKind::Answer, origin, Some(correlation), body)
 }
 
-pub(super) fn encode_notice(origin: Uuid, notice: &Notice) -> String {
+pub(super) fn encode_notice(origin: IncarnationId, notice: &Notice) -> String {
     encode(MessageKind::Notice, origin, None, notice.into())
 }
 
-pub(super) fn encode_probe(origin: Uuid) -> String {
+pub(super) fn encode_probe(origin: IncarnationId) -> String {
     encode(MessageKind::Probe, origin, None, MessageBody::Probe)
 }
 
-fn encode(kind: MessageKind, origin: Uuid, correlation: Option<Uuid>, body: MessageBody) -> String {
+fn encode(
+    kind: MessageKind,
+    origin: IncarnationId,
+    correlation: Option<Uuid>,
+    body: MessageBody,
+) -> String {
     let envelope = Envelope {
         version: VERSION,
         kind,
@@ -175,7 +188,7 @@ pub(super) fn decode(message: &[u8]) -> Result<DecodedMessage, DecodeError> {
         origin: None,
         reaction: None,
     })?;
-    let origin = uuid(&value, "origin");
+    let origin = uuid(&value, "origin").map(IncarnationId::from);
     let correlation = uuid(&value, "correlation");
     let kind = MessageKind::deserialize(&value["kind"]);
     let reaction = match (&kind, origin, correlation) {

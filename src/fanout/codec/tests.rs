@@ -13,8 +13,11 @@ use crate::{
     fanout::message::{EndedSessions, RemoteCommand},
 };
 
-const ORIGIN: Uuid = Uuid::from_u128(0xa);
 const CORRELATION: Uuid = Uuid::from_u128(0xc);
+
+fn origin() -> IncarnationId {
+    Uuid::from_u128(0xa).into()
+}
 
 fn device() -> DeviceId {
     DeviceId::parse("truck-19").unwrap()
@@ -58,7 +61,7 @@ fn assert_text(text: &str, expected: &str) {
 fn requests_have_this_form() {
     let command = PeerRequest::Command(remote_command());
     assert_text(
-        &encode_request(ORIGIN, CORRELATION, &command),
+        &encode_request(origin(), CORRELATION, &command),
         r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"command",
         "id":"00000000-0000-0000-0000-000000000001","deviceId":"truck-19","message":"HEY YOU, RUN!",
@@ -69,7 +72,7 @@ fn requests_have_this_form() {
         key: Some("k".to_owned()),
         ..remote_command()
     });
-    let text = encode_request(ORIGIN, CORRELATION, &command);
+    let text = encode_request(origin(), CORRELATION, &command);
     assert!(
         text.ends_with(r#","queueMillis":60000,"key":"k"}"#),
         "{text}"
@@ -79,7 +82,7 @@ fn requests_have_this_form() {
         timeout: Duration::from_secs(10),
     };
     assert_text(
-        &encode_request(ORIGIN, CORRELATION, &broadcast),
+        &encode_request(origin(), CORRELATION, &broadcast),
         r#"{"version":1,"kind":"request","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"broadcast",
         "message":"HOW'S IT GOING?","timeoutMillis":10000}"#,
@@ -88,7 +91,7 @@ fn requests_have_this_form() {
 
 #[test]
 fn answers_have_this_form() {
-    let outcome = |outcome| encode_answer(ORIGIN, CORRELATION, &PeerAnswer::Command(outcome));
+    let outcome = |outcome| encode_answer(origin(), CORRELATION, &PeerAnswer::Command(outcome));
     assert_text(
         &outcome(CommandOutcome::Recorded { command: ended() }),
         r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
@@ -127,11 +130,11 @@ fn answers_have_this_form() {
         unsent: 5,
         unreachable_instances: 6,
     };
-    let text = encode_answer(ORIGIN, CORRELATION, &PeerAnswer::Broadcast(counts));
+    let text = encode_answer(origin(), CORRELATION, &PeerAnswer::Broadcast(counts));
     let end = r#","type":"broadcast-outcome","addressed":15,"done":1,"refused":2,"silent":3,"disconnected":4,"unsent":5,"unreachableInstances":6}"#;
     assert!(text.ends_with(end), "{text}");
     assert_text(
-        &encode_unsupported(ORIGIN, CORRELATION),
+        &encode_unsupported(origin(), CORRELATION),
         r#"{"version":1,"kind":"answer","origin":"00000000-0000-0000-0000-00000000000a",
         "correlation":"00000000-0000-0000-0000-00000000000c","type":"unsupported"}"#,
     );
@@ -145,24 +148,24 @@ fn notices_and_probes_have_this_form() {
         reason: DisconnectReason::Superseded,
     };
     assert_text(
-        &encode_notice(ORIGIN, &Notice::SessionsEnded(vec![ended])),
+        &encode_notice(origin(), &Notice::SessionsEnded(vec![ended])),
         r#"{"version":1,"kind":"notice","origin":"00000000-0000-0000-0000-00000000000a",
         "type":"sessions-over","sessions":[{"deviceId":"truck-19","throughEpoch":7,
         "reason":"superseded"}]}"#,
     );
     assert_text(
-        &encode_probe(ORIGIN),
+        &encode_probe(origin()),
         r#"{"version":1,"kind":"probe","origin":"00000000-0000-0000-0000-00000000000a",
         "type":"probe"}"#,
     );
-    let read = decode(encode_probe(ORIGIN).as_bytes()).unwrap();
-    assert_eq!((read.origin, read.message), (ORIGIN, PeerMessage::Probe));
+    let read = decode(encode_probe(origin()).as_bytes()).unwrap();
+    assert_eq!((read.origin, read.message), (origin(), PeerMessage::Probe));
 }
 
 #[test]
 fn unknown_fields_are_ignored() {
     let later = json!({
-        "version": 1, "kind": "answer", "type": "command-outcome", "origin": ORIGIN,
+        "version": 1, "kind": "answer", "type": "command-outcome", "origin": origin(),
         "correlation": CORRELATION, "shard": 3, "outcome": "ended",
         "command": {
             "id": Uuid::from_u128(1), "deviceId": "truck-19", "message": "HEY YOU, REST!",
@@ -184,7 +187,7 @@ fn unknown_fields_are_ignored() {
 #[test]
 fn undecodable_messages_say_how_to_react() {
     let reply_to = ReplyAddress {
-        origin: ORIGIN,
+        origin: origin(),
         correlation: CORRELATION,
     };
     let (refusal, resolution) = (
@@ -241,17 +244,17 @@ fn undecodable_messages_say_how_to_react() {
     ];
     for (version, kind, type_, fault, reaction) in cases {
         let text = json!({
-            "version": version, "kind": kind, "type": type_, "origin": ORIGIN,
+            "version": version, "kind": kind, "type": type_, "origin": origin(),
             "correlation": CORRELATION,
         });
         let wrong = decode(text.to_string().as_bytes()).unwrap_err();
         assert_eq!((wrong.fault, wrong.reaction), (fault, reaction), "{text}");
-        assert_eq!(wrong.origin, Some(ORIGIN));
+        assert_eq!(wrong.origin, Some(origin()));
     }
     // Without an address or a correlation no answer is possible.
     for missing in ["origin", "correlation"] {
         let mut text = json!({
-            "version": 1, "kind": "request", "type": "fly", "origin": ORIGIN,
+            "version": 1, "kind": "request", "type": "fly", "origin": origin(),
             "correlation": CORRELATION,
         });
         text.as_object_mut().unwrap().remove(missing);
@@ -264,7 +267,11 @@ fn undecodable_messages_say_how_to_react() {
 
 #[test]
 fn an_overlong_timeout_is_read_as_one_that_clocks_hold() {
-    let text = encode_request(ORIGIN, CORRELATION, &PeerRequest::Command(remote_command()));
+    let text = encode_request(
+        origin(),
+        CORRELATION,
+        &PeerRequest::Command(remote_command()),
+    );
     let text = text.replace("9500", &u64::MAX.to_string());
     let PeerMessage::Request {
         request: PeerRequest::Command(command),
@@ -422,7 +429,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn encoded_messages_decode_to_themselves(
-        (origin, correlation) in (any_uuid(), any_uuid()),
+        (origin, correlation) in (any_uuid().prop_map(IncarnationId::from), any_uuid()),
         asked in any_request(),
         answered in any_answer(),
         ended in vec(any_ended_sessions(), 0..5),

@@ -19,12 +19,12 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use uuid::Uuid;
 
 use super::{
     message::FanoutEvent,
     participant::{Participant, Published},
 };
+use crate::domain::IncarnationId;
 use connection::Servers;
 use supervisor::Supervisor;
 
@@ -79,7 +79,7 @@ struct RedisShared {
 struct Established {
     publisher: Client,
     /// The incarnation whose channel is subscribed to.
-    incarnation: Uuid,
+    incarnation: IncarnationId,
 }
 
 impl RedisTransport {
@@ -106,7 +106,7 @@ impl RedisTransport {
     }
 
     /// Waits until messages to this incarnation arrive; returns without if Redis is unavailable or slow.
-    pub(super) async fn listening_as(&self, incarnation: Uuid) {
+    pub(super) async fn listening_as(&self, incarnation: IncarnationId) {
         let mut established = self.shared.established.subscribe();
         let listening = established.wait_for(|established| {
             let established = established.as_ref();
@@ -120,7 +120,12 @@ impl RedisTransport {
         self.shared.established.borrow().is_some()
     }
 
-    pub(super) async fn publish(&self, to: Uuid, message: String, deadline: Instant) -> Published {
+    pub(super) async fn publish(
+        &self,
+        to: IncarnationId,
+        message: String,
+        deadline: Instant,
+    ) -> Published {
         let Some(established) = self.shared.established.borrow().clone() else {
             return Published::NotSent;
         };
@@ -157,7 +162,7 @@ impl Drop for RedisTransport {
 
 impl RedisShared {
     /// The channel of one incarnation.
-    fn channel_of(&self, incarnation: Uuid) -> String {
+    fn channel_of(&self, incarnation: IncarnationId) -> String {
         format!("{}:instance:{incarnation}", self.channel)
     }
 }

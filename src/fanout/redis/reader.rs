@@ -11,10 +11,12 @@ use tokio::{
     time::Instant,
 };
 use tracing::warn;
-use uuid::Uuid;
 
 use super::RedisShared;
-use crate::fanout::inbox::{Inbox, Received};
+use crate::{
+    domain::IncarnationId,
+    fanout::inbox::{Inbox, Received},
+};
 
 /// What was last received on the channel of this incarnation.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +24,7 @@ pub(super) struct LastReceived {
     /// When any message arrived.
     pub(super) at: Instant,
     /// The incarnation that received its own probe.
-    pub(super) probe: Option<Uuid>,
+    pub(super) probe: Option<IncarnationId>,
 }
 
 pub(super) struct SubscriptionReader {

@@ -14,7 +14,6 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
-use uuid::Uuid;
 
 use super::{
     Established, RedisShared,
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
+    domain::IncarnationId,
     fanout::{
         codec,
         inbox::Inbox,
@@ -143,7 +143,7 @@ impl Supervisor {
     }
 
     /// Makes the connection available: other instances can be reached, and reach this incarnation.
-    fn establish(&self, publisher: &RedisConnection, incarnation: Uuid) {
+    fn establish(&self, publisher: &RedisConnection, incarnation: IncarnationId) {
         self.shared.established.send_replace(Some(Established {
             publisher: publisher.client.clone(),
             incarnation,
@@ -153,7 +153,7 @@ impl Supervisor {
     async fn answer_unsupported(
         &self,
         publisher: &RedisConnection,
-        incarnation: Uuid,
+        incarnation: IncarnationId,
         reply_to: ReplyAddress,
     ) {
         let answer = codec::encode_unsupported(incarnation, reply_to.correlation);
@@ -161,7 +161,12 @@ impl Supervisor {
         debug!(to = %reply_to.origin, ?sent, "unsupported request refused");
     }
 
-    async fn publish(&self, publisher: &RedisConnection, to: Uuid, message: String) -> Published {
+    async fn publish(
+        &self,
+        publisher: &RedisConnection,
+        to: IncarnationId,
+        message: String,
+    ) -> Published {
         publish(
             &publisher.client,
             self.shared.channel_of(to),
@@ -185,7 +190,7 @@ impl Drop for AbortOnDrop {
 /// Waits until this incarnation has received its own probe.
 async fn own_probe(
     last: &mut watch::Receiver<LastReceived>,
-    incarnation: Uuid,
+    incarnation: IncarnationId,
 ) -> Result<(), RecvError> {
     last.wait_for(|last| last.probe == Some(incarnation))
         .await

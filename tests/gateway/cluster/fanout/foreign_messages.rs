@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vehicle_gateway::{
-    domain::Action,
+    domain::{Action, IncarnationId},
     fanout::{FanoutEvent, FanoutState, RequestError},
 };
 
@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, Redis};
 async fn requests_of_later_versions_are_answered_with_unsupported() {
     let redis = Redis::start();
     let a = Instance::connected(&redis).await;
-    let later = Uuid::now_v7();
+    let later = IncarnationId::random();
     let mut answers = redis.subscribe(&channel_of(later));
     let requests = [
         json!({"version": 1, "type": "self-destruct"}),
@@ -43,7 +43,7 @@ async fn an_unknown_answer_ends_the_wait() {
     let redis = Redis::start();
     let a = Instance::connected(&redis).await;
     for (version, type_) in [(1, "unsupported"), (1, "maybe"), (2, "command-outcome")] {
-        let other = Uuid::now_v7();
+        let other = IncarnationId::random();
         let mut requests = redis.subscribe(&channel_of(other));
         let (answer, ()) = tokio::join!(a.ask(other, PATIENCE), async {
             let request: Value = tokio::task::spawn_blocking(move || {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use vehicle_gateway::{
     domain::{
         Action, Command, CommandOrigin, CommandOutcome, CommandState, DeviceId, DisconnectReason,
-        Timestamp,
+        IncarnationId, Timestamp,
     },
     fanout::{
         EndedSessions, Fanout, FanoutEvent, FanoutOptions, FanoutState, Notice, PeerAnswer,
@@ -34,7 +34,7 @@ const CHANNEL: &str = "VehicleServers";
 
 /// An instance as the fan-out sees it.
 struct Instance {
-    id: Uuid,
+    id: IncarnationId,
     fanout: Fanout,
     incoming: mpsc::Receiver<FanoutEvent>,
 }
@@ -48,7 +48,7 @@ impl Instance {
             channel: channel.to_owned(),
         };
         let (fanout, incoming) = Fanout::connect(options).unwrap();
-        let id = Uuid::now_v7();
+        let id = IncarnationId::random();
         fanout.listen_as(id).await;
         Self {
             id,
@@ -92,7 +92,7 @@ impl Instance {
         }
     }
 
-    async fn ask(&self, to: Uuid, time: Duration) -> Result<PeerAnswer, RequestError> {
+    async fn ask(&self, to: IncarnationId, time: Duration) -> Result<PeerAnswer, RequestError> {
         let deadline = Instant::now() + time;
         self.fanout.request(to, &command(), deadline).await
     }
@@ -144,7 +144,7 @@ fn incoming_session_over(through_epoch: i64) -> FanoutEvent {
     FanoutEvent::Notice(session_over(through_epoch))
 }
 
-fn channel_of(instance: Uuid) -> String {
+fn channel_of(instance: IncarnationId) -> String {
     format!("{CHANNEL}:instance:{instance}")
 }
 

@@ -3,8 +3,10 @@
 use std::{net::TcpListener, time::Duration};
 
 use tokio::time::Instant;
-use uuid::Uuid;
-use vehicle_gateway::fanout::{FanoutEvent, FanoutState, RequestError, SendError};
+use vehicle_gateway::{
+    domain::IncarnationId,
+    fanout::{FanoutEvent, FanoutState, RequestError, SendError},
+};
 
 use super::{CHANNEL, Instance, Log, channel_of, incoming_session_over, session_over};
 use crate::support::{PATIENCE, Redis, wait_until};
@@ -45,7 +47,7 @@ async fn redis_may_start_after_the_gateway() {
     let mut a = Instance::new(&redis.url(), CHANNEL).await;
     assert_eq!(a.fanout.state(), FanoutState::Down);
     assert_eq!(
-        a.ask(Uuid::now_v7(), PATIENCE).await,
+        a.ask(IncarnationId::random(), PATIENCE).await,
         Err(RequestError::Unavailable)
     );
     redis.restart();

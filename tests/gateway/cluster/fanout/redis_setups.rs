@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
-use vehicle_gateway::fanout::{
-    Fanout, FanoutEvent, FanoutOptions, FanoutState, RequestError, SendError,
+use vehicle_gateway::{
+    domain::IncarnationId,
+    fanout::{Fanout, FanoutEvent, FanoutOptions, FanoutState, RequestError, SendError},
 };
 
 use super::{CHANNEL, Instance, command, incoming_session_over, session_over};
@@ -107,7 +107,7 @@ async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
     let (a, b) = talking_pair(&url).await;
     let soon = Duration::from_millis(300);
     assert_eq!(
-        a.ask(Uuid::now_v7(), soon).await,
+        a.ask(IncarnationId::random(), soon).await,
         Err(RequestError::NoAnswer)
     );
     redis.kill();
@@ -119,12 +119,16 @@ async fn a_redis_cluster_delivers_but_does_not_count_subscribers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_every_send_is_unavailable() {
     let fanout = Fanout::none();
-    fanout.listen_as(Uuid::now_v7()).await;
+    fanout.listen_as(IncarnationId::random()).await;
     assert_eq!(fanout.state(), FanoutState::None);
     let deadline = Instant::now() + PATIENCE;
-    let answer = fanout.request(Uuid::now_v7(), &command(), deadline).await;
+    let answer = fanout
+        .request(IncarnationId::random(), &command(), deadline)
+        .await;
     assert_eq!(answer, Err(RequestError::Unavailable));
-    let sent = fanout.notify(Uuid::now_v7(), &session_over(1)).await;
+    let sent = fanout
+        .notify(IncarnationId::random(), &session_over(1))
+        .await;
     assert_eq!(sent, Err(SendError::Unavailable));
     fanout.close().await;
 }

@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
-use uuid::Uuid;
 use vehicle_gateway::{
-    domain::{Action, Broadcast, DeviceId},
+    domain::{Action, Broadcast, DeviceId, IncarnationId},
     fanout::{FanoutEvent, FanoutState, Notice, PeerAnswer, PeerRequest, RequestError, SendError},
 };
 
@@ -98,7 +97,7 @@ async fn an_answer_of_another_type_is_unsupported() {
 async fn an_instance_that_does_not_subscribe_is_unreachable() {
     let redis = Redis::start();
     let a = Instance::connected(&redis).await;
-    let gone = Uuid::now_v7();
+    let gone = IncarnationId::random();
     assert_eq!(a.ask(gone, PATIENCE).await, Err(RequestError::NotListening));
     let sent = a.fanout.notify(gone, &session_over(1)).await;
     assert_eq!(sent, Err(SendError::NotListening));
@@ -188,7 +187,7 @@ async fn a_new_incarnation_receives_only_its_own_messages() {
         Instance::connected(&redis).await,
         Instance::connected(&redis).await,
     );
-    let (old, new) = (b.id, Uuid::now_v7());
+    let (old, new) = (b.id, IncarnationId::random());
     let started = Instant::now();
     let (asked, ()) = tokio::join!(b.ask(a.id, PATIENCE), b.fanout.listen_as(new));
     assert_eq!(asked, Err(RequestError::NoAnswer));
@@ -216,7 +215,7 @@ async fn a_new_incarnation_sends_under_its_own_id() {
         Instance::connected(&redis).await,
         Instance::connected(&redis).await,
     );
-    let new = Uuid::now_v7();
+    let new = IncarnationId::random();
     a.fanout.listen_as(new).await;
     let mut channel = redis.subscribe(&channel_of(b.id));
     a.fanout.notify(b.id, &session_over(1)).await.unwrap();
