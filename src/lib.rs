@@ -38,11 +38,13 @@
 //! | `instance`, `maintenance` | this instance: its identity and readiness, its periodic work |
 //! | `app` | puts the parts together, starts them and shuts them down |
 //! | `config` | the settings |
-//! | `telemetry`, `signals`, `health`, `tls`, `backoff`, `pacing` | small helpers |
+//! | `health` | asks a running gateway whether it is healthy |
+//! | `telemetry`, `signals`, `tls`, `backoff`, `pacing`, `log_throttle` | small parts that others use |
 //! | `simulate` | simulated vehicles, a client of the device port |
 //!
 //! Modules import each other in one direction only; `tests/gateway/layering` has the table of what each may import.
-//! `docs/architecture.md` describes tasks, queues and bounds.
+//! `docs/architecture.md` follows a report and a command file by file, says what happens when an instance dies, and lists
+//! tasks, queues and bounds; `CONTRIBUTING.md` has steps for common changes.
 #![cfg_attr(
     test,
     expect(
