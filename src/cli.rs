@@ -57,7 +57,7 @@ struct SimulateArguments {
     /// Address of the gateway's device port
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4000")]
     connect: String,
-    /// Id of the vehicle, if it is only one [default: a UUID]
+    /// Id of the vehicle, if there is only one [default: a UUID]
     #[arg(long, value_parser = DeviceId::parse)]
     id: Option<DeviceId>,
     /// Number of vehicles; a single one shows its sentences and sends typed lines

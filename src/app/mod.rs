@@ -1,8 +1,9 @@
 //! Runs the gateway: creates the parts, starts their tasks and stops them in order.
 //!
-//! `startup` opens the database and Redis; `parts` creates the parts and gives each what it needs; `options` translates the
-//! settings for them; `system` takes ports and open files from the operating system; `tasks` runs until the stop;
-//! `shutdown` drains and closes.
+//! The parts are the long-lived objects of a gateway, such as the store, the sessions and the commands. `startup` opens
+//! the database and Redis; `parts` creates the parts and gives each what it needs; `options` translates the settings
+//! for them; `system` opens ports and raises the limit of open files; `tasks` has the tasks that run until the gateway
+//! stops; `shutdown` drains and closes.
 
 mod error;
 mod options;

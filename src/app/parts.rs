@@ -16,10 +16,10 @@ use crate::{
     webhooks::{DeliveryCounters, UrlPolicy, WebhookAdmin},
 };
 
-/// The options of the parts.
+/// The options that [`Parts`] are created with.
 #[derive(Debug, Clone)]
 pub(crate) struct PartOptions {
-    /// `instance.id`.
+    /// The name of this instance: the setting `instance.id`.
     pub(crate) instance_name: String,
     pub(crate) commands: CommandOptions,
     pub(crate) presence: PresenceOptions,

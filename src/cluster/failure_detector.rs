@@ -24,7 +24,7 @@ pub(super) struct FailureDetector {
 #[derive(Debug, Clone, Copy)]
 struct Observation {
     renewals: i64,
-    /// When this counter was first observed.
+    /// When the counter was first observed to have this value.
     since: Instant,
 }
 
@@ -37,7 +37,7 @@ impl FailureDetector {
         }
     }
 
-    /// Notes the counters that a commit of this instance has read.
+    /// Notes the renewal counters of the peers, as a commit of this instance has read them.
     ///
     /// After a gap of more than half a lease all earlier observations are dropped: the database may have stalled for all
     /// instances, or this process may have been paused, so they prove nothing.

@@ -18,7 +18,7 @@ const ROUNDS_PER_LEASE: u32 = 8;
 const SHORTEST_ROUND: Duration = Duration::from_millis(200);
 const LONGEST_ROUND: Duration = Duration::from_secs(2);
 
-/// What the task keeps from one round to the next.
+/// What [`Cluster::run_membership`] keeps from one round to the next.
 struct MembershipState {
     detector: FailureDetector,
     dead_peers: DeadPeers,
@@ -28,7 +28,7 @@ struct MembershipState {
 }
 
 impl Cluster {
-    /// Follows the membership of the cluster. Never returns on a shared database, and at once on one of its own.
+    /// Follows the membership of the cluster. Never returns if the database is shared; returns at once if it is not.
     pub async fn run_membership(&self) {
         if !self.store.is_shared() {
             return;

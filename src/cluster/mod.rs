@@ -68,9 +68,9 @@ pub struct ClusterParts {
     pub fanout: Arc<Fanout>,
     /// The connections and sessions of this instance.
     pub registry: Arc<Registry>,
-    /// Closes them.
+    /// Ends sessions and closes connections.
     pub sessions: Arc<Sessions>,
-    /// This instance.
+    /// The identity and readiness of this instance.
     pub instance: Arc<Instance>,
     /// Receives the live peers.
     pub peers: Arc<Peers>,

@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl Cluster {
-    /// Ends the sessions whose row names another session. With `unheld_rows` also ends the rows that twice had no session
-    /// here.
+    /// Ends the sessions of this instance that are not the one in their vehicle's row. With `unheld_rows` also ends, in
+    /// the store, the sessions that were in a row but not here in this comparison and the previous one.
     pub(super) async fn reconcile(
         &self,
         unheld_rows: Option<&mut UnheldRows>,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::domain::SessionKey;
 
-/// The unheld rows of the last comparison.
+/// The unheld rows that the previous comparison of rows with sessions found.
 #[derive(Debug, Default)]
 pub(super) struct UnheldRows(HashSet<SessionKey>);
 

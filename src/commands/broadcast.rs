@@ -21,13 +21,13 @@ pub use crate::domain::Broadcast;
 /// How much longer than its vehicles another instance may take to answer with its counts.
 const PEER_SLACK: Duration = Duration::from_secs(2);
 
-/// A broadcast did not take place.
+/// Why a broadcast has no counts.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BroadcastError {
     /// Another broadcast is under way; there is one at a time.
     #[error("a broadcast is under way")]
     UnderWay,
-    /// The gateway is stopping.
+    /// The task of the broadcast ended early, as when the gateway stops.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -10,8 +10,8 @@
 //! | `admission` | says whether a request may be stored, and gives it a place at a reply slot |
 //! | `submit` | decides which instance executes a request, and stores the command |
 //! | `delivery` | brings a stored command to its vehicle and to its end |
-//! | `remote` | has the instance that holds the vehicle do it |
-//! | `on_login` | sends what waited for a login |
+//! | `remote` | has another instance, which holds the vehicle, execute a request |
+//! | `on_login` | sends the commands that waited for a login |
 //! | `broadcast` | sends a command to all vehicles |
 //! | `fifo` | keeps the order of commands across reconnects |
 //! | `store` | the store as commands use it |

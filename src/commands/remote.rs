@@ -18,8 +18,8 @@ use crate::{
 
 /// How long Redis may be unavailable before the outcome says so: a lost connection is back within moments.
 pub(super) const REDIS_TOLERANCE: Duration = Duration::from_secs(1);
-/// How long the owner may not listen before its vehicles count as unreachable: those of an instance that has just stopped
-/// reconnect to another one within moments.
+/// How long an owner that does not listen is waited for before its vehicles count as unreachable: the vehicles of an
+/// instance that has just stopped reconnect to another instance within moments.
 pub(super) const OWNER_TOLERANCE: Duration = Duration::from_secs(2);
 /// How long after the deadline the owner may take to store the end of a command that was sent.
 const END_TOLERANCE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) enum Owner {
     Peer(IncarnationId),
     /// This instance, or none.
     NoPeer,
-    /// The vehicle was deleted, and one of the same id made since.
+    /// The vehicle was deleted, and a new one with the same id has been created since.
     Replaced,
 }
 

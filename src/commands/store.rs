@@ -37,7 +37,7 @@ impl CommandStore {
         }
     }
 
-    /// The same on a database that the instances of one test share.
+    /// A store on a database that the instances of one test share, with the clock of that test.
     #[cfg(test)]
     pub(super) fn shared_in_test(store: Arc<Store>, virtual_time: VirtualTime) -> Self {
         Self {

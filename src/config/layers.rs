@@ -275,7 +275,7 @@ fn join(section: &str, name: &str) -> String {
     }
 }
 
-/// The name on one line, quoted if it holds white space or control characters.
+/// The name of a key or a section on one line, quoted if it is empty or holds white space or control characters.
 fn quote(name: &str) -> String {
     if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         format!("{name:?}")

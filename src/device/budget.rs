@@ -84,7 +84,7 @@ impl Share {
         units.map_or(0, OwnedSemaphorePermit::num_permits) * UNIT
     }
 
-    /// When the share became more than nothing.
+    /// When the share became more than nothing, or was last renewed; `None` while it is nothing.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.since
     }

@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
     /// Does what is due, or sets the timer for it.
     ///
     /// A later deadline does not reset the timer: it fires early then, finds nothing due and is set again. So a
-    /// sentence, which only moves deadlines back, costs no timer operation.
+    /// sentence, which only postpones deadlines, costs no timer operation.
     pub(super) fn poll_timers(
         &mut self,
         context: &mut Context<'_>,

@@ -83,8 +83,8 @@ impl FromStr for Action {
     }
 }
 
-/// A kind of answer, which a set of actions expects. Answers carry no id, so at most one command of each kind may be
-/// unanswered at a time.
+/// A kind of answer. Each action expects one kind, and several actions may expect the same one. Answers carry no id, so
+/// at most one command of each kind may be unanswered at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum AnswerKind {
     /// `FINE. …`

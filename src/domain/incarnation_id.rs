@@ -1,14 +1,14 @@
-//! The id of one run of a gateway process.
+//! The id of an incarnation of a gateway process.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The id of one run of a gateway process, fenced by its row in the database.
+/// The id of an incarnation: a gateway process from its start until it ends or is declared dead.
 ///
-/// A process that lost its row (it was declared dead) goes on under a new id, and nothing that it does under the old
-/// one is committed. The text, in JSON too, is that of a hyphenated lower-case UUID.
+/// Each incarnation has a row in the database. A process that was declared dead goes on as a new incarnation, and
+/// nothing that it does under the old id is committed. The text, in JSON too, is that of a hyphenated lower-case UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IncarnationId(Uuid);

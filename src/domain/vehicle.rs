@@ -52,9 +52,9 @@ pub struct Vehicle {
     pub remote_address: Option<SocketAddr>,
     /// The incarnation that holds the session, while there is one.
     pub instance_id: Option<IncarnationId>,
-    /// When the vehicle was first seen.
+    /// When the vehicle was registered or first logged in.
     pub created_at: Timestamp,
-    /// When the last event was stored, heartbeats aside.
+    /// When the vehicle last changed. Heartbeats do not count.
     pub updated_at: Timestamp,
 }
 

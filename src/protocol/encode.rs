@@ -40,8 +40,8 @@ pub fn encode_connected(server_id: &Uuid, out: &mut BytesMut) {
 
 /// Appends a sentence of a device.
 ///
-/// In text a newline follows a sentence and nothing follows a blob; the envelope is not encoded. In JSON there is no
-/// delimiter, as with real devices.
+/// In text a newline follows a sentence and nothing follows a blob; the ids and whether it is a reply are left out. In
+/// JSON there is no delimiter, as with real devices.
 pub fn encode_device(
     message: &DeviceMessage,
     dialect: Dialect,

@@ -2,7 +2,8 @@
 //!
 //! `fleet` starts the devices and shows their progress; `reconnect` keeps a `device` connected; `connection` speaks the
 //! protocol on one connection; `vehicle` is the state that it reports; `typed` parses typed lines; `tally` counts;
-//! `screen` is the output. The module is a client of the device port and uses nothing of the gateway but the protocol.
+//! `screen` is the output. The module is a client of the device port; of the gateway it uses only the protocol, the
+//! domain types and small helpers.
 
 mod connection;
 mod device;

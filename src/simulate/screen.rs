@@ -49,7 +49,7 @@ impl Screen {
         self.line("  ", text);
     }
 
-    /// Shows the progress. On a terminal it overwrites the progress before.
+    /// Shows the progress. On a terminal it overwrites the progress that was shown before.
     pub(super) fn progress(&self, text: &str) {
         if self.rewritable {
             // Without wrapping, because only one row can be overwritten.

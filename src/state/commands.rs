@@ -261,7 +261,8 @@ impl CommandEntry {
 }
 
 impl CommandSet {
-    /// The outcome of a submission whose key was used before.
+    /// The outcome of a submission whose idempotency key was used before; `None` if it was not, or so long ago that it
+    /// no longer counts.
     pub(super) fn repeated(
         &mut self,
         new: &NewCommand,

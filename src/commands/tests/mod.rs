@@ -18,7 +18,7 @@ pub(super) use virtual_time::VirtualTime;
 /// The time-out of the commands of these tests.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The command that an outcome recorded.
+/// The command of an outcome that has to be [`CommandOutcome::Recorded`].
 #[track_caller]
 fn recorded(outcome: CommandOutcome) -> Command {
     match outcome {

@@ -9,7 +9,7 @@ use crate::config::{reader::SettingsReader, units::as_duration};
 /// `[commands]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CommandSettings {
-    /// How long a request waits for the vehicle's answer unless it says so itself.
+    /// How long a request waits for the vehicle's answer if it does not name a time-out of its own.
     #[serde(serialize_with = "as_duration")]
     pub timeout: Duration,
     /// The most commands that wait for one vehicle, at least 1.

@@ -41,7 +41,8 @@ pub struct DeviceSettings {
     /// The largest debug blob, in bytes of the blob itself.
     #[serde(serialize_with = "as_size")]
     pub max_blob: usize,
-    /// The most bytes that all devices together may have buffered above their idle buffers; one blob always fits.
+    /// The most bytes that all devices together may have buffered above 8 KiB each. When it is used up, one device at a
+    /// time may exceed it until its blob is complete.
     #[serde(serialize_with = "as_size")]
     pub buffer_budget: usize,
     /// The most sentences of one device that wait for their commit at once, at least 1.

@@ -1,7 +1,7 @@
 //! The body of each type of message: the serialised form of the types in `message` and `domain`.
 //!
-//! The forms describe types that are defined elsewhere (`serde(remote)`), so that a message is read into those types at
-//! once. Instances of different versions exchange these bytes during an upgrade: a field may be added, none changed.
+//! The forms describe types that are defined elsewhere (`serde(remote)`), so that a message is read directly into those
+//! types. Instances of different versions exchange these bytes during an upgrade: a field may be added, none changed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The bytes of messages: JSON objects, whose envelope every message has and whose body depends on its type.
+//! The bytes of messages between instances: JSON objects with an envelope that all share and a body for each type.
 //!
 //! Unknown fields are ignored, so that a later version may add some. Any other change needs a new type or, if that is not
 //! enough, a higher `version`: instances that do not know it answer `unsupported`.
@@ -237,7 +237,7 @@ fn uuid(value: &Value, key: &str) -> Option<Uuid> {
     value[key].as_str()?.parse().ok()
 }
 
-/// A command as people publish it on the shared channel.
+/// A command as a person or a program, not an instance, publishes it on the shared channel.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ChannelCommandBody {

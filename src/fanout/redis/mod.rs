@@ -1,7 +1,7 @@
 //! Redis as the transport of the fan-out: a channel for each incarnation, and one that all instances hear.
 //!
-//! `supervisor` keeps the connections and proves that messages arrive, `reader` receives them, `connection` is the client
-//! library.
+//! `supervisor` keeps the connections and proves that messages arrive, `reader` receives them, `connection` wraps the
+//! client library, `fred`.
 
 mod connection;
 mod reader;

@@ -36,8 +36,8 @@ impl<T> Page<T> {
         }
     }
 
-    /// A page of `entries`, of which [`Limit::plus_one`] were queried. If the last one exists, there is a next page,
-    /// which begins after `position` of this page's last entry.
+    /// A page of `entries`, of which up to [`Limit::plus_one`] were queried. If there is one more than the limit, it is
+    /// left to the next page, which begins after the `position` of this page's last entry.
     pub(crate) fn new<E, P: PageCursor>(
         mut entries: Vec<E>,
         limit: Limit,

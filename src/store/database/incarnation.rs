@@ -10,7 +10,7 @@ use crate::{
     store::entities::instance::{ActiveModel, Column, DEAD, Entity, LIVE},
 };
 
-/// One run of this gateway.
+/// One incarnation of this instance: the instance from its start, or from when it was declared dead, on.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Incarnation {
     pub(in crate::store) id: IncarnationId,

@@ -28,7 +28,7 @@ pub(super) async fn oldest<E: EntityTrait, T: TryGetableMany>(
         .await
 }
 
-/// Some columns of some rows of a deleted vehicle.
+/// The `columns` of at most [`ROWS_PER_STEP`] rows that `is_deleted` selects: rows of deleted vehicles.
 pub(super) async fn of_deleted<E: EntityTrait, T: TryGetableMany>(
     db: &Transaction,
     columns: &[E::Column],

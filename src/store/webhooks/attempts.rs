@@ -1,8 +1,8 @@
 //! Ended attempts: what they change in their messages and queues, and which messages are sent next.
 //!
-//! Cost of all attempts that a batch settles: one SELECT of the messages, one UPDATE for each 64 that were finished alike,
-//! and one for each that is sent again. Of the messages that are claimed next: one SELECT of the breakers, two for each
-//! endpoint, and one write for each 128 queues.
+//! Cost of all attempts that a batch settles: one SELECT of the messages, one UPDATE for each 64 messages that finish
+//! with the same outcome, and one UPDATE for each message that is sent again. Cost of claiming the next messages: one
+//! SELECT of the breakers, two SELECTs for each endpoint, and one write for each 128 queues.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -20,7 +20,7 @@ const MAX_DEVICE_IDS: usize = 500;
 /// The longest URL, in characters.
 const MAX_URL_LEN: usize = 2048;
 
-/// A device id in a list.
+/// A device id in the list of vehicles of a request body.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct DeviceIdText(DeviceId);
