@@ -1,6 +1,7 @@
 //! What a command over REST takes beyond what cannot be less: the vehicle's answer and two commits.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -11,7 +12,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{REPORT, server::Server};
+use super::{
+    REPORT, ROUNDS,
+    server::{Build, Server},
+};
 
 /// Asked in turn, so that nobody waits for the distance of 20 ms that commands keep.
 const VEHICLES: usize = 50;
@@ -21,10 +25,25 @@ const REPORTS: usize = 1_000;
 
 /// Over the instance that has the vehicle.
 pub(crate) async fn command() {
-    let server = Server::gateway();
-    let http = server.http.unwrap();
-    let [here] = ask(server.device, [http]).await;
-    println!("command, {COMMANDS} one after another: {here}");
+    let builds = Build::all();
+    let mut commands: Vec<Vec<Duration>> = builds.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        for (build, commands) in builds.iter().zip(&mut commands) {
+            let server = build.start();
+            let http = server.http.unwrap();
+            let [times] = ask(server.device, [http]).await;
+            println!(
+                "command, {COMMANDS} one after another, {}: {times}",
+                build.name
+            );
+            commands.push(times.command);
+        }
+    }
+    let commands: Vec<Duration> = commands.into_iter().map(median).collect();
+    if let [baseline, gateway] = commands[..] {
+        let ratio = gateway.as_secs_f64() / baseline.as_secs_f64();
+        println!("  gateway / baseline: p50 {ratio:.2}, medians of {ROUNDS} rounds");
+    }
 }
 
 /// Over another instance than the one that has the vehicle, and over that one in turn: two gateways on a
@@ -51,11 +70,37 @@ pub(crate) async fn remote() {
     println!("command, {COMMANDS} one after another, over another instance: {remote}");
 }
 
+/// Medians of one round.
+pub(crate) struct Times {
+    /// A command, from request to response.
+    command: Duration,
+    /// The vehicle's own answer.
+    answer: Duration,
+    /// A report's commit and exchange.
+    commit: Duration,
+}
+
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            command,
+            answer,
+            commit,
+        } = *self;
+        let beyond = command.saturating_sub(answer + 2 * commit);
+        write!(
+            f,
+            "p50 {command:?}; the vehicle's own answer {answer:?}, a report's commit and exchange {commit:?}; \
+             beyond one answer and two of those: {beyond:?}"
+        )
+    }
+}
+
 /// What commands take over each of these gateways to vehicles that are connected to one of them.
 async fn ask<const GATEWAYS: usize>(
     device: SocketAddr,
     gateways: [SocketAddr; GATEWAYS],
-) -> [String; GATEWAYS] {
+) -> [Times; GATEWAYS] {
     let answers = Arc::new(Mutex::new(Vec::new()));
     for index in 0..VEHICLES {
         let stream = log_in(device, &format!("command-{index}")).await;
@@ -89,13 +134,10 @@ async fn ask<const GATEWAYS: usize>(
     }
     let answers = std::mem::take(&mut *answers.lock().unwrap());
     let [answer, commit] = [answers, commits].map(median);
-    commands.map(|commands| {
-        let command = median(commands);
-        let beyond = command.saturating_sub(answer + 2 * commit);
-        format!(
-            "p50 {command:?}; the vehicle's own answer {answer:?}, a report's commit and exchange {commit:?}; \
-             beyond one answer and two of those: {beyond:?}"
-        )
+    commands.map(|commands| Times {
+        command: median(commands),
+        answer,
+        commit,
     })
 }
 

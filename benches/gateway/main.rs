@@ -18,14 +18,17 @@ mod fleet;
 mod server;
 mod webhook;
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use fleet::{Fleet, Measured};
-use server::Server;
+use server::{Build, Server};
 
 const DEVICES: usize = 1_000;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_secs(5);
+const OPEN_DEVICES: usize = 5_000;
+const OPEN_EVERY: Duration = Duration::from_secs(5);
+const OPEN_ROUND: Duration = Duration::from_secs(20);
 const REPORT: &str = "REPORT. I'M HERE 43.62152 11.4638716, RUNNING AND CHARGED AT 47%.\n";
 
 fn main() {
@@ -86,39 +89,38 @@ fn start() {
     println!("start: both ports open after {:?} (median of 5)", times[2]);
 }
 
-/// A server that is measured, by its name in the table.
-type Candidate = (&'static str, Box<dyn Fn() -> Server>);
-
-/// The build to compare with, if `VEHICLE_GATEWAY_BASELINE` names one, and this build.
-fn gateways() -> Vec<Candidate> {
-    let mut gateways: Vec<Candidate> = Vec::new();
-    if let Some(binary) = std::env::var_os("VEHICLE_GATEWAY_BASELINE") {
-        let start = move || Server::other_gateway(Path::new(&binary));
-        gateways.push(("baseline", Box::new(start)));
-    }
-    gateways.push(("gateway", Box::new(Server::gateway)));
-    gateways
-}
-
 /// A closed loop: each device says a sentence and waits for the answer, over and over.
 async fn exchange(name: &str, bare_says: &'static str, gateway_says: &'static str) {
-    let gateways = gateways();
+    let builds = Build::all();
     let mut bare = Vec::new();
-    let mut measured: Vec<Vec<Measured>> = gateways.iter().map(|_| Vec::new()).collect();
+    let mut measured: Vec<Vec<Measured>> = builds.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         bare.push(round(&Server::bare(), bare_says).await);
-        for ((who, start), measured) in gateways.iter().zip(&mut measured) {
-            let server = start();
-            let before = (server.rows(), server.commits());
+        for (build, measured) in builds.iter().zip(&mut measured) {
+            let server = build.start();
+            let before = server.rows();
             let round = round(&server, gateway_says).await;
             if gateway_says == REPORT {
-                print_stored(who, &server, before, &round);
+                let (stored, thanked) = (server.rows() - before, round.exchanges);
+                println!(
+                    "  {}: {stored} reports stored, {thanked} thanked",
+                    build.name
+                );
             }
             measured.push(round);
         }
     }
     println!("{name}, {DEVICES} devices, {ROUNDS} × {ROUND:?}:");
-    compare(&bare, &gateways, &measured);
+    print("bare", &bare);
+    for (build, measured) in builds.iter().zip(&measured) {
+        print(build.name, measured);
+    }
+    for (build, measured) in builds.iter().zip(&measured) {
+        print_ratios(&format!("{} / bare", build.name), measured, &bare);
+    }
+    if let [baseline, gateway] = &measured[..] {
+        print_ratios("gateway / baseline", gateway, baseline);
+    }
 }
 
 async fn round(server: &Server, sentence: &'static str) -> Measured {
@@ -132,60 +134,47 @@ async fn round(server: &Server, sentence: &'static str) -> Measured {
 /// An open loop: vehicles report by the clock and not by the answer, a thousand reports a second in
 /// all, as a fleet does. What a report costs then is what an idle machine pays.
 async fn open() {
-    const OPEN_DEVICES: usize = 5_000;
-    const EVERY: Duration = Duration::from_secs(5);
-    const OPEN_ROUND: Duration = Duration::from_secs(20);
-    let gateways = gateways();
-    let mut measured: Vec<Vec<Measured>> = gateways.iter().map(|_| Vec::new()).collect();
+    let builds = Build::all();
+    let mut measured: Vec<Vec<Measured>> = builds.iter().map(|_| Vec::new()).collect();
+    for build in &builds {
+        let server = build.start_counting_commits();
+        open_round(&server).await;
+        let a_commit = server.rows() as f64 / server.commits().max(1) as f64;
+        println!(
+            "  {}: {a_commit:.1} reports a commit, logins included",
+            build.name
+        );
+    }
     for _ in 0..ROUNDS {
-        for ((who, start), measured) in gateways.iter().zip(&mut measured) {
-            let server = start();
-            let fleet = Fleet::connect(server.device, OPEN_DEVICES, "open").await;
-            let before = (server.rows(), server.commits());
-            let cpu = server.cpu();
-            let mut round = fleet.report_each(EVERY, OPEN_ROUND).await;
-            round.cpu = server.cpu().saturating_sub(cpu);
-            print_stored(who, &server, before, &round);
-            measured.push(round);
+        for (build, measured) in builds.iter().zip(&mut measured) {
+            measured.push(open_round(&build.start()).await);
         }
     }
     println!(
-        "REPORT, open loop: {OPEN_DEVICES} devices every {EVERY:?}, {ROUNDS} × {OPEN_ROUND:?}:"
+        "REPORT, open loop: {OPEN_DEVICES} devices every {OPEN_EVERY:?}, {ROUNDS} × {OPEN_ROUND:?}:"
     );
-    for ((who, _), measured) in gateways.iter().zip(&measured) {
-        print(who, measured);
+    for (build, measured) in builds.iter().zip(&measured) {
+        print(build.name, measured);
     }
     if let [baseline, gateway] = &measured[..] {
         print_ratios("gateway / baseline", gateway, baseline);
     }
 }
 
-fn print_stored(who: &str, server: &Server, before: (u64, u64), round: &Measured) {
-    let stored = server.rows() - before.0;
-    let a_commit = stored as f64 / (server.commits() - before.1).max(1) as f64;
-    let thanked = round.exchanges;
-    println!("  {who}: {stored} reports stored, {thanked} thanked, {a_commit:.1} a commit");
-}
-
-/// The table of one exchange, and the ratios to the bare server and to the baseline.
-fn compare(bare: &[Measured], gateways: &[Candidate], measured: &[Vec<Measured>]) {
-    print("bare", bare);
-    for ((who, _), measured) in gateways.iter().zip(measured) {
-        print(who, measured);
-    }
-    for ((who, _), measured) in gateways.iter().zip(measured) {
-        print_ratios(&format!("{who} / bare"), measured, bare);
-    }
-    if let [baseline, gateway] = measured {
-        print_ratios("gateway / baseline", gateway, baseline);
-    }
+async fn open_round(server: &Server) -> Measured {
+    let fleet = Fleet::connect(server.device, OPEN_DEVICES, "open").await;
+    let cpu = server.cpu();
+    let mut measured = fleet.report_each(OPEN_EVERY, OPEN_ROUND).await;
+    measured.cpu = server.cpu().saturating_sub(cpu);
+    measured
 }
 
 fn print_ratios(what: &str, of: &[Measured], to: &[Measured]) {
     let ratio = |value: fn(&Measured) -> f64| median(of, value) / median(to, value);
     println!(
-        "  {what}: messages {:.2}, p99 {:.2}, CPU a message {:.2}",
+        "  {what}: messages {:.2}, p50 {:.2}, p99 {:.2}, CPU a message {:.2}",
         ratio(Measured::rate),
+        ratio(|measured| measured.p50.as_secs_f64()),
         ratio(|measured| measured.p99.as_secs_f64()),
         ratio(Measured::cpu_per_message),
     );
@@ -212,26 +201,29 @@ fn median(rounds: &[Measured], value: impl Fn(&Measured) -> f64) -> f64 {
 async fn idle() {
     const IDLE: usize = 10_000;
     let mut per_device = Vec::new();
-    for server in [Server::bare(), Server::gateway()] {
-        let start = server.rss();
+    let builds = Build::all();
+    let gateways = builds.iter().map(|build| (build.name, build.start()));
+    for (who, server) in std::iter::once(("bare", Server::bare())).chain(gateways) {
+        let at_start = server.rss();
         drop(Fleet::connect(server.device, DEVICES, "warm").await);
         let warm = server.rss();
         let fleet = Fleet::connect(server.device, IDLE, "idle").await;
         // One exchange each, so that buffers have been used and given back.
         fleet.exchange_once("PING.\n").await;
         let full = server.rss();
-        println!("  RSS: {start} at start, {warm} used, {full} with {IDLE} devices");
-        per_device.push(full.saturating_sub(warm) as f64 / IDLE as f64);
+        println!("  {who}: RSS {at_start} at start, {warm} used, {full} with {IDLE} devices");
+        per_device.push((who, full.saturating_sub(warm) as f64 / IDLE as f64));
     }
-    let [bare, gateway] = per_device[..] else {
+    let [(_, bare), gateways @ ..] = &per_device[..] else {
         return;
     };
-    println!(
-        "idle, {IDLE} devices: bare {:.2} KiB a device, gateway {:.2} KiB, difference {:.2} KiB",
-        bare / 1024.0,
-        gateway / 1024.0,
-        (gateway - bare) / 1024.0
-    );
+    for (who, cost) in gateways {
+        println!(
+            "idle, {IDLE} devices: {who} {:.2} KiB a device, {:.2} KiB more than bare",
+            cost / 1024.0,
+            (cost - bare) / 1024.0
+        );
+    }
 }
 
 /// Everyone comes back at once.

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -18,6 +18,46 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::bare;
+
+/// A log line for each login would measure the pipe's speed, not the gateway's.
+const QUIET_LOG: &str = "log.filter=warn,vehicle_gateway::app=info";
+/// With a line for each commit.
+const LOG_WITH_COMMITS: &str =
+    "log.filter=warn,vehicle_gateway::app=info,vehicle_gateway::store::writer=debug";
+
+/// A build of the gateway.
+pub(crate) struct Build {
+    pub(crate) name: &'static str,
+    binary: PathBuf,
+}
+
+impl Build {
+    /// The build to compare with, if `VEHICLE_GATEWAY_BASELINE` names one, and this build.
+    pub(crate) fn all() -> Vec<Self> {
+        let baseline = std::env::var_os("VEHICLE_GATEWAY_BASELINE").map(|binary| Self {
+            name: "baseline",
+            binary: binary.into(),
+        });
+        baseline.into_iter().chain([Self::this()]).collect()
+    }
+
+    fn this() -> Self {
+        Self {
+            name: "gateway",
+            binary: env!("CARGO_BIN_EXE_vehicle-gateway").into(),
+        }
+    }
+
+    /// Starts it with its defaults, on a database of its own.
+    pub(crate) fn start(&self) -> Server {
+        Server::start(&self.binary, &[QUIET_LOG.to_owned()])
+    }
+
+    /// Starts it so that [`Server::commits`] counts. That costs a log line a commit.
+    pub(crate) fn start_counting_commits(&self) -> Server {
+        Server::start(&self.binary, &[LOG_WITH_COMMITS.to_owned()])
+    }
+}
 
 pub(crate) struct Server {
     pub(crate) device: SocketAddr,
@@ -62,11 +102,6 @@ impl Server {
         Self::start(Path::new(env!("CARGO_BIN_EXE_vehicle-gateway")), settings)
     }
 
-    /// Another build of the gateway, with its defaults.
-    pub(crate) fn other_gateway(binary: &Path) -> Self {
-        Self::start(binary, &[])
-    }
-
     fn start(binary: &Path, settings: &[String]) -> Self {
         // Beside the build, not in a memory file system: the disk is part of what is measured.
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -76,9 +111,6 @@ impl Server {
             "http.listen=127.0.0.1:0",
             "device.listen=127.0.0.1:0",
             "log.format=json",
-            // One line a login of 15,000 devices is the pipe's speed, not the gateway's; one a commit
-            // is little.
-            "log.filter=warn,vehicle_gateway::app=info,vehicle_gateway::store::writer=debug",
         ] {
             command.args(["--set", setting]);
         }
@@ -118,7 +150,7 @@ impl Server {
         }
     }
 
-    /// How many transactions the gateway has committed.
+    /// How many transactions the gateway has committed, if it was started with a log line for each.
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
