@@ -28,7 +28,10 @@ impl WriteRequest for WriteSession {
     fn payload_bytes(&self) -> usize {
         match &self.write {
             SessionWrite::DebugBlob(content) => content.len(),
-            _ => 0,
+            SessionWrite::End { .. }
+            | SessionWrite::Answer { .. }
+            | SessionWrite::Report(_)
+            | SessionWrite::KeepMePosted(_) => 0,
         }
     }
 
@@ -38,7 +41,9 @@ impl WriteRequest for WriteSession {
         match self.write {
             SessionWrite::End { .. } => touched.open_commands_of.push(device_id),
             SessionWrite::Answer { id, .. } => touched.commands.push(id),
-            _ => {}
+            SessionWrite::Report(_)
+            | SessionWrite::DebugBlob(_)
+            | SessionWrite::KeepMePosted(_) => {}
         }
     }
 
