@@ -1,4 +1,5 @@
-//! When the rows of dead incarnations may be deleted. Pure: observations and the time are passed in.
+//! Decides when the rows of dead incarnations can be deleted from the table `instances`. Pure: observations and the
+//! time are passed in.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,7 +10,7 @@ use crate::domain::IncarnationId;
 /// The dead incarnations whose rows still exist.
 #[derive(Debug)]
 pub(super) struct DeadPeers {
-    /// How long a row is kept at least.
+    /// How long a row is kept at least after its incarnation was first seen dead.
     retention: Duration,
     dead_since: HashMap<IncarnationId, Instant>,
     removable: Vec<IncarnationId>,
@@ -25,7 +26,7 @@ impl DeadPeers {
         }
     }
 
-    /// Notes the incarnations that are dead now; those that are gone are forgotten.
+    /// Notes which dead incarnations have a row now, and forgets those whose rows were deleted.
     pub(super) fn observe(&mut self, now: Instant, dead: &[IncarnationId]) {
         self.dead_since.retain(|id, _| dead.contains(id));
         for id in dead {
@@ -33,8 +34,8 @@ impl DeadPeers {
         }
     }
 
-    /// Notes how many sessions of a dead incarnation were found and ended. Its row is removable once none is left and the
-    /// retention is over.
+    /// Notes how many sessions of a dead incarnation a round found and ended. The row can be deleted once a round has
+    /// found none and the retention is over.
     pub(super) fn sessions_ended(&mut self, now: Instant, id: IncarnationId, ended: usize) {
         let since = self.dead_since.get(&id);
         if ended == 0 && since.is_some_and(|since| now - *since > self.retention) {
@@ -42,7 +43,7 @@ impl DeadPeers {
         }
     }
 
-    /// The incarnations whose rows may be deleted, since the last call.
+    /// Takes the incarnations whose rows have become removable since the last call.
     pub(super) fn take_removable(&mut self) -> Vec<IncarnationId> {
         std::mem::take(&mut self.removable)
     }

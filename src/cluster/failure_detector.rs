@@ -1,4 +1,5 @@
-//! Which peers have stopped renewing their rows. Pure: observations and the time are passed in.
+//! Finds the peers that have stopped renewing their rows in the table `instances`. Pure: observations and the time are
+//! passed in.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,15 +10,16 @@ use crate::{
     store::{Peer, StalledPeer},
 };
 
-/// Compares the renewal counters of peers from one commit of this instance to the next.
+/// Compares the renewal counters of peers, which every commit of a peer increments, from one commit of this instance to
+/// the next.
 ///
-/// No clock is compared with another: a peer has stalled if its counter did not change for a whole lease in which this
-/// instance committed without a gap.
+/// The clocks of two instances are never compared: a peer has stalled if its counter did not change for a whole lease
+/// in which this instance committed without a gap.
 #[derive(Debug)]
 pub(super) struct FailureDetector {
     lease: Duration,
     observed: HashMap<IncarnationId, Observation>,
-    /// The first and the last observation of the current run of observations without a gap.
+    /// When the first observation since the last gap was made, and when the last one was; `None` before the first.
     steady: Option<(Instant, Instant)>,
 }
 
@@ -62,7 +64,8 @@ impl FailureDetector {
         }
     }
 
-    /// Peers whose counters did not change for a whole lease.
+    /// Peers whose counters did not change for a whole lease; none if the last observation is more than half a lease
+    /// old.
     pub(super) fn stalled(&self, now: Instant) -> Vec<StalledPeer> {
         if self.steady_for(now).is_zero() {
             return Vec::new();
@@ -102,7 +105,7 @@ mod tests {
         }
     }
 
-    /// Observes once a second peer 1, which renews, and peer 2, which does not.
+    /// Makes one observation in each of the `seconds`: peer 1 renews, and peer 2 does not.
     fn observe(detector: &mut FailureDetector, start: Instant, seconds: std::ops::Range<u64>) {
         for second in seconds {
             let renewals = i64::try_from(second).unwrap();

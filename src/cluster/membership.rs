@@ -1,4 +1,5 @@
-//! The periodic task that follows which peers are alive, and takes over the vehicles of those that are not.
+//! The periodic task that follows which peers are alive, ends the sessions of dead ones and the graces that are over,
+//! and reconciles.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::{
     store::{LostSessions, StoreError},
 };
 
-/// Membership rounds in a lease. A round is also how late a death or the end of a grace may be noticed.
+/// The number of membership rounds in a lease. A death or the end of a grace is noticed up to one round late.
 const ROUNDS_PER_LEASE: u32 = 8;
 const SHORTEST_ROUND: Duration = Duration::from_millis(200);
 const LONGEST_ROUND: Duration = Duration::from_secs(2);
@@ -36,7 +37,8 @@ impl Cluster {
         let lease = self.options.lease;
         let mut state = MembershipState {
             detector: FailureDetector::new(lease),
-            // A dead instance may still read its row, to learn whether its last batch was committed.
+            // Rows are kept because an instance that was declared dead may still read its own, to learn whether its
+            // last batch was committed.
             dead_peers: DeadPeers::new(self.store.commit_wait() * 2),
             unheld_rows: UnheldRows::default(),
             reconciled_at: Instant::now(),
@@ -53,8 +55,8 @@ impl Cluster {
         }
     }
 
-    /// Closes all device connections once this instance is cut off from the database: another instance may be able to
-    /// serve the vehicles.
+    /// Closes all device connections, spread over a lease, when this instance becomes cut off from the database:
+    /// another instance may be able to serve the vehicles.
     async fn release_if_cut_off(&self, was_cut_off: &mut bool) {
         let is_cut_off = self.instance.is_cut_off();
         if is_cut_off && !*was_cut_off {
@@ -89,7 +91,8 @@ impl Cluster {
             let ended = self.end_sessions_of(dead).await?;
             state.dead_peers.sessions_ended(Instant::now(), dead, ended);
         }
-        // During a gap of this instance no vehicle could come back to it.
+        // Vehicles cannot log in here while this instance does not commit. So graces end only after it has committed
+        // for a whole grace without a gap.
         if state.detector.steady_for(Instant::now()) >= self.options.offline_grace {
             self.end_expired_graces().await?;
         }

@@ -1,8 +1,14 @@
-//! The instances on one database: which of them are alive, and what happens to the vehicles of those that are not.
+//! The cluster: the instances on one database. Finds out which of them are alive, and ends the sessions that dead ones
+//! held, so that vehicles that do not come back go offline.
 //!
-//! On a database that only one instance uses nothing of this runs. The database is the truth; messages between instances
-//! only make it faster. `membership` is the periodic task; `failure_detector`, `dead_peers` and `unheld_rows` are its rules,
-//! pure; `reconcile` compares sessions with rows; `peers` is the result that other modules read.
+//! On a SQLite file, which one instance has to itself, none of this happens. The database decides; a message between
+//! instances only makes the instances notice sooner. An instance goes on as a new incarnation after it was declared
+//! dead; its peers are the other instances that are alive.
+//!
+//! `membership` is the periodic task. Its rules are pure: `failure_detector` finds the peers that stopped committing,
+//! `dead_peers` says when the rows of dead incarnations can be deleted, and `unheld_rows` finds stored sessions that
+//! this instance does not have. `reconcile` compares the sessions of this instance with the vehicles' rows in the
+//! database. `peers` is the list of the peers, which other modules read.
 
 mod dead_peers;
 mod failure_detector;
@@ -31,16 +37,17 @@ use crate::{
 
 pub use peers::Peers;
 
-/// Settings of presence.
+/// The settings `presence.*`: when an instance counts as dead, and when a vehicle counts as offline.
 #[derive(Debug, Clone, Copy)]
 pub struct PresenceOptions {
     /// How long an instance may commit nothing before a peer may declare it dead.
     pub lease: Duration,
-    /// How long a vehicle may take to come back after its instance ended its session.
+    /// How long a vehicle stays online without a session after its instance ended the session: the time that it has to
+    /// reconnect.
     pub offline_grace: Duration,
 }
 
-/// How long a start waits for Redis.
+/// How long [`Cluster::join_fanout`] waits for Redis.
 const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 const REACH_POLL: Duration = Duration::from_millis(20);
 
@@ -55,7 +62,8 @@ pub struct Cluster {
     peers: Arc<Peers>,
     options: PresenceOptions,
     offline_grace: OfflineGrace,
-    /// Whether the next membership round is to reconcile. Set by the reader of peer messages, cleared by the round.
+    /// Whether the next membership round has to reconcile although it is not due. Set by `Cluster::reconcile_soon`,
+    /// cleared by the round.
     reconcile_soon: AtomicBool,
 }
 
@@ -72,9 +80,9 @@ pub struct ClusterParts {
     pub sessions: Arc<Sessions>,
     /// The identity and readiness of this instance.
     pub instance: Arc<Instance>,
-    /// Receives the live peers.
+    /// Where the membership task stores which peers are alive.
     pub peers: Arc<Peers>,
-    /// The grace of vehicles whose sessions are ended here.
+    /// How long the vehicles whose sessions this instance ends stay online.
     pub offline_grace: OfflineGrace,
 }
 
@@ -104,7 +112,8 @@ impl Cluster {
         }
     }
 
-    /// Listens for messages to this incarnation, and waits at most 2 s until peers can reach it: Redis may be down.
+    /// Listens for messages to this incarnation from now on. Waits until peers can reach this instance, but only 2 s if
+    /// Redis is down.
     pub async fn join_fanout(&self) {
         self.fanout.listen_as(self.instance.incarnation()).await;
         let started = Instant::now();
@@ -124,7 +133,8 @@ impl Cluster {
         }
     }
 
-    /// Reconciles sessions with rows in the next membership round, because a notice of an ended session may be lost.
+    /// Makes the next membership round compare the sessions of this instance with the rows that name it, because a
+    /// notice that a session has ended may have been lost.
     pub fn reconcile_soon(&self) {
         self.reconcile_soon.store(true, Ordering::Relaxed);
     }

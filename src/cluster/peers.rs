@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::domain::IncarnationId;
 
-/// The live peers as of the last membership round; empty before the first and on a database of one instance.
+/// The peers that were alive in the last membership round; empty before the first round, and always on a SQLite file.
 #[derive(Debug, Default)]
 pub struct Peers {
-    /// Written by the membership task. Held for a few instructions, never across an await.
+    /// Written by the membership task. The lock is held for a few instructions, never across an await.
     peers: Mutex<Vec<IncarnationId>>,
 }
 

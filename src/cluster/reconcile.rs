@@ -1,4 +1,5 @@
-//! Compares the sessions of this instance with the rows that name it, because a notice of a difference may be lost.
+//! Compares the sessions of this instance with the vehicles' rows that name it: a peer's notice that it has ended some
+//! of them may be lost.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,13 +11,14 @@ use crate::{
 };
 
 impl Cluster {
-    /// Ends the sessions of this instance that are not the one in their vehicle's row. With `unheld_rows` also ends, in
-    /// the store, the sessions that were in a row but not here in this comparison and the previous one.
+    /// Ends the sessions of this instance that their vehicles' rows do not name. With `unheld_rows`, also ends in the
+    /// store the sessions that rows name, but that this instance had neither in the previous comparison nor has now.
     pub(super) async fn reconcile(
         &self,
         unheld_rows: Option<&mut UnheldRows>,
     ) -> Result<(), StoreError> {
-        // Sessions before rows: a session that begins in between has its row first.
+        // The sessions are read before the rows. A login is stored before the registry has its session, so a session
+        // that begins in between does not look stale.
         let sessions = self.registry.sessions();
         let incarnation = self.instance.incarnation();
         let rows = self.rows_of(incarnation).await?;
@@ -46,7 +48,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The epochs of the stored sessions that an incarnation holds.
+    /// The vehicles whose rows name the incarnation, with the epochs of their sessions.
     async fn rows_of(
         &self,
         incarnation: IncarnationId,
@@ -67,12 +69,12 @@ impl Cluster {
     }
 }
 
-/// Whether the vehicle's row does not name this session.
+/// Whether the vehicle has no row that names this session. `rows` has only the rows that name this incarnation.
 fn is_stale(session: &SessionKey, rows: &HashMap<DeviceId, i64>) -> bool {
     rows.get(&session.device_id) != Some(&session.epoch)
 }
 
-/// The rows whose vehicle this instance does not hold.
+/// The sessions of rows whose vehicles are not held: this instance has neither a session nor a login of them.
 fn unheld(
     rows: HashMap<DeviceId, i64>,
     is_held: impl Fn(&DeviceId) -> bool,

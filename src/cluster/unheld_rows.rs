@@ -1,4 +1,4 @@
-//! Rows that name this instance although it has no session of the vehicle. Pure.
+//! Finds unheld rows: vehicles' rows that name a session at this instance which it does not have. Pure.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use crate::domain::SessionKey;
 pub(super) struct UnheldRows(HashSet<SessionKey>);
 
 impl UnheldRows {
-    /// Notes the unheld rows of a comparison, and returns those that were unheld in the last one too. The end of a session
-    /// that is unheld only once may still be on its way to the store.
+    /// Notes the unheld rows of a comparison, and returns those that were unheld in the previous one too. A row that is
+    /// unheld only once may be that of a session whose end is still on its way to the store.
     pub(super) fn confirm(&mut self, unheld: HashSet<SessionKey>) -> Vec<SessionKey> {
         let confirmed = unheld.intersection(&self.0).cloned().collect();
         self.0 = unheld;
