@@ -23,19 +23,20 @@ use crate::domain::IncarnationId;
 pub enum FanoutState {
     /// Redis is not configured, so no instance can be reached.
     None,
-    /// A message of this instance to itself has arrived within the last seconds.
+    /// Redis is connected, and the messages that this instance sends to itself arrive.
     Up,
     /// Redis is unavailable, or the first connection is not established yet.
     Down,
 }
 
-/// A notice or an answer was not, or may not have been, delivered.
+/// Why a notice or an answer was not delivered, or may not have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// Redis is unavailable or not configured. The message was not delivered.
     #[error("Redis is not available")]
     Unavailable,
-    /// The other instance has no subscription. Never returned by a cluster, whose nodes count their own subscribers only.
+    /// Nobody subscribes to the channel of the other instance: it has ended, or has lost Redis. Never returned with a
+    /// Redis Cluster, whose nodes count only their own subscribers.
     #[error("the other instance does not listen")]
     NotListening,
     /// Redis did not confirm the message: it may have been delivered or not.
@@ -43,13 +44,14 @@ pub enum SendError {
     Unconfirmed,
 }
 
-/// A request got no answer.
+/// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Redis is unavailable or not configured. The request was not delivered.
     #[error("Redis is not available")]
     Unavailable,
-    /// The other instance has no subscription, so the request was not delivered. Never returned by a cluster.
+    /// Nobody subscribes to the channel of the other instance, so the request was not delivered. Never returned with a
+    /// Redis Cluster.
     #[error("the other instance does not listen")]
     NotListening,
     /// No answer came by the deadline. Whether the request was delivered is unknown.
@@ -63,13 +65,14 @@ pub enum RequestError {
 /// The longest that a notice or an answer may take to be published.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Messages from and to the other instances.
+/// The handle by which this instance sends messages to other instances. Their requests and notices go to the receiver
+/// that [`Fanout::connect`] returns.
 pub struct Fanout {
     participant: Arc<Participant>,
     transport: Transport,
 }
 
-/// How messages travel. An enum and no trait: production has one transport.
+/// How messages travel. An enum instead of a trait, because production has only one transport.
 enum Transport {
     None,
     Redis(RedisTransport),
@@ -88,8 +91,9 @@ impl Fanout {
         }
     }
 
-    /// Connects to Redis in the background, which may be unavailable, and keeps connected until the fan-out is closed or
-    /// dropped. The receiver yields the messages of other instances. Must be called within a runtime.
+    /// Connects to Redis in the background, and reconnects until the fan-out is closed or dropped: Redis may be
+    /// unavailable at any time. The receiver yields what other instances send. Fails only if the options cannot be
+    /// used. Must be called within a tokio runtime.
     pub fn connect(
         options: FanoutOptions,
     ) -> Result<(Self, mpsc::Receiver<FanoutEvent>), FanoutError> {
@@ -114,11 +118,11 @@ impl Fanout {
         (fanout, events)
     }
 
-    /// Receives the messages to this incarnation of the instance from now on, and no longer those to an earlier one, whose
-    /// requests get no answer any more. Messages that are sent name this incarnation as their origin.
+    /// Receives the messages to `incarnation` from now on, in place of those to an earlier one, and names it as the
+    /// origin of the messages that are sent. Requests that the earlier one sent get no answer any more.
     ///
-    /// Returns once Redis has confirmed it. If Redis is unavailable or slow, returns without, and the supervisor
-    /// goes on with it.
+    /// Returns once a message to `incarnation` has arrived; if Redis is unavailable or slow, returns earlier, and the
+    /// supervisor goes on subscribing.
     pub async fn listen_as(&self, incarnation: IncarnationId) {
         self.participant.incarnation.send_replace(incarnation);
         self.participant.pending.abandon_all();
@@ -165,7 +169,7 @@ impl Fanout {
         match self.publish(to, message, deadline).await {
             Published::NotSent => return Err(RequestError::Unavailable),
             Published::NotListening => return Err(RequestError::NotListening),
-            // It may have been delivered.
+            // An unconfirmed request may have been delivered, so it may be answered.
             Published::Sent | Published::Unconfirmed => {}
         }
         let Ok(Some(reply)) = timeout_at(deadline, pending.reply()).await else {

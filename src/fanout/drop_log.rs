@@ -9,7 +9,7 @@ use crate::log_throttle::LogThrottle;
 
 /// The interval of warnings about the shared channel, on which anybody may publish.
 const SHARED_CHANNEL_INTERVAL: Duration = Duration::from_mins(1);
-/// The form of a command on the shared channel, for the log line about a message that is none.
+/// The form of a command on the shared channel, for the log line about a message that is not a command.
 const EXPECTED_COMMAND: &str =
     r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"<the vehicle's id>"}"#;
 /// The most characters of a message in a log line.
@@ -17,7 +17,7 @@ const MESSAGE_EXCERPT: usize = 120;
 /// The most characters of a reason in a log line: a reason may quote the message.
 const REASON_EXCERPT: usize = 300;
 
-/// Logs dropped messages: as warnings that a throttle admits, otherwise at debug.
+/// Logs each dropped message: as a warning if a throttle admits it, otherwise at debug.
 #[derive(Debug)]
 pub(super) struct DropLog {
     /// One for each [`DecodeFault`], in its order.
@@ -35,7 +35,7 @@ impl Default for DropLog {
 }
 
 impl DropLog {
-    /// Logs a dropped message of another instance: a warning for the first of each fault.
+    /// Logs a dropped message of another instance: the first one of each fault as a warning.
     pub(super) fn peer_message(&self, fault: DecodeFault, reason: &str, message: &[u8]) {
         let message = Excerpt(message, MESSAGE_EXCERPT);
         let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
@@ -46,7 +46,7 @@ impl DropLog {
         }
     }
 
-    /// Logs a dropped message on the shared channel.
+    /// Logs a dropped message on the shared channel: at most one a minute as a warning.
     pub(super) fn shared_channel_message(&self, reason: &str, message: &[u8]) {
         let message = Excerpt(message, MESSAGE_EXCERPT);
         let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
@@ -58,12 +58,13 @@ impl DropLog {
     }
 }
 
-/// The first characters of a text that anybody may have published, on one line and without control characters.
+/// A text that anybody may have published, and how many of its characters are shown: on one line and without control
+/// characters.
 struct Excerpt<'a>(&'a [u8], usize);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A character has at most four bytes, so a huge message is not decoded for its first characters.
+        // A character has at most four bytes. So these bytes are enough, and the rest of a huge message is not decoded.
         let start = &self.0[..self.0.len().min(4 * self.1)];
         let text = String::from_utf8_lossy(start);
         let mut shown = 0;

@@ -1,4 +1,5 @@
-//! Decodes received messages and routes them: answers to their requests, everything else to the receiver of events.
+//! Decodes received messages and routes them: answers to their requests, requests and notices to the receiver of
+//! events.
 
 use std::sync::Arc;
 
@@ -13,18 +14,18 @@ use super::{
 };
 use crate::domain::IncarnationId;
 
-/// Routes the messages of one subscription. Never waits: an event for which there is no room is dropped, and reported as
-/// [`FanoutEvent::MayHaveMissed`].
+/// Routes the messages that one connection receives. Never waits: an event for which there is no room is dropped, and
+/// reported as [`FanoutEvent::MayHaveMissed`] later.
 pub(super) struct Inbox {
     participant: Arc<Participant>,
     events: mpsc::Sender<FanoutEvent>,
-    /// Requests that were not understood.
+    /// Receives the addresses of requests that cannot be decoded, which are to be answered `unsupported`.
     unsupported: mpsc::Sender<ReplyAddress>,
-    /// Messages were lost, and that is not reported yet.
+    /// Whether messages were lost since the last [`FanoutEvent::MayHaveMissed`].
     has_missed: bool,
 }
 
-/// Whether a message came from this instance itself.
+/// Whether a received message was a probe, which this incarnation sent to itself, or any other message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     FromPeer,
@@ -32,7 +33,8 @@ pub(super) enum Received {
 }
 
 impl Inbox {
-    /// For a subscription that has just begun: messages from before it are lost.
+    /// An inbox for a subscription that has just begun. Earlier messages are lost, so its first event is
+    /// [`FanoutEvent::MayHaveMissed`].
     pub(super) fn new(
         participant: Arc<Participant>,
         events: mpsc::Sender<FanoutEvent>,
@@ -51,7 +53,8 @@ impl Inbox {
         self.has_missed = true;
     }
 
-    /// Reports lost messages as soon as there is room for an event; pending while there are none. Cancel-safe.
+    /// Sends [`FanoutEvent::MayHaveMissed`] as soon as there is room for an event. Never returns if no messages were
+    /// lost. Cancel-safe.
     pub(super) async fn report_missed(&mut self) {
         if !self.has_missed {
             return std::future::pending().await;
@@ -64,7 +67,7 @@ impl Inbox {
         }
     }
 
-    /// Routes a message on the channel that all instances hear.
+    /// Routes a message on the shared channel, to which all instances subscribe.
     pub(super) fn receive_on_shared_channel(&mut self, message: &[u8]) {
         match codec::decode_channel_command(message) {
             Ok(Some((device_id, action))) => {
@@ -78,7 +81,8 @@ impl Inbox {
         }
     }
 
-    /// Routes a message on the channel of this incarnation.
+    /// Routes a message on the channel of this incarnation. One from this incarnation itself is ignored, if it is no
+    /// probe.
     pub(super) fn receive(&mut self, incarnation: IncarnationId, message: &[u8]) -> Received {
         match codec::decode(message) {
             Ok(DecodedMessage { origin, message }) if origin == incarnation => {

@@ -22,7 +22,7 @@ use crate::domain::IncarnationId;
 /// Room for received events; more than a test sends.
 const EVENTS: usize = 64;
 
-/// What kind of message a [`Fate`] is decided for.
+/// The kind of a message, by which a rule decides its [`Fate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Traffic {
     Request,
@@ -30,15 +30,16 @@ pub(crate) enum Traffic {
     Notice,
 }
 
-/// The copies of a message that arrive, by their delay: none is a loss.
+/// What the network does with a message: it delivers one copy after each of these delays. Without any the message is
+/// lost.
 pub(crate) type Fate = Vec<Duration>;
 
-/// A message arrives once and at once.
+/// The fate of a message that arrives once, without a delay.
 pub(crate) fn delivered() -> Fate {
     vec![Duration::ZERO]
 }
 
-/// A message never arrives, and its sender does not learn that.
+/// The fate of a message that is lost without an error for its sender.
 pub(crate) fn lost() -> Fate {
     Vec::new()
 }
@@ -57,12 +58,12 @@ struct NetworkState {
 }
 
 impl Network {
-    /// Decides the fate of every message that is published from now on.
+    /// Has `rule` decide the fate of every message that is published from now on.
     pub(crate) fn set_rule(&self, rule: impl FnMut(Traffic) -> Fate + Send + 'static) {
         self.lock().rule = Some(Box::new(rule));
     }
 
-    /// Ends an instance: it sends and receives nothing any more, and those who publish to it learn that it does not listen.
+    /// Ends an instance: it sends and receives nothing any more, and messages to it fail because it does not listen.
     pub(crate) fn kill(&self, incarnation: IncarnationId) {
         let mut state = self.lock();
         state.subscribers.remove(&incarnation);
@@ -107,7 +108,7 @@ fn traffic(message: &str) -> Traffic {
     }
 }
 
-/// The transport's side of one [`Fanout`].
+/// The in-memory transport of one fan-out.
 pub(super) struct MemoryTransport {
     network: Network,
     participant: Arc<Participant>,
@@ -149,7 +150,7 @@ impl MemoryTransport {
                 }
             }
         });
-        // The reader of an earlier incarnation ends with its sender.
+        // This drops the sender of an earlier subscription of the same incarnation, whose reader ends by that.
         let mut network = self.network.lock();
         network.subscribers.insert(incarnation, subscriber);
     }

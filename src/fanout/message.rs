@@ -8,22 +8,22 @@ use crate::domain::{
     Action, Broadcast, CommandOutcome, DeviceId, DisconnectReason, IncarnationId, Timestamp,
 };
 
-/// A message that arrived at this instance.
+/// A message that arrived at this instance, or the report that some may have been lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FanoutEvent {
     /// A request of another instance, which waits for [`Fanout::answer`](super::Fanout::answer).
     Request(ReplyAddress, PeerRequest),
     /// A notice of another instance, which needs no answer.
     Notice(Notice),
-    /// A command that somebody published on the channel that all instances hear. Only the instance that holds the
-    /// vehicle may execute it.
+    /// A command that a person or a program published on the shared channel, to which all instances subscribe. Only the
+    /// instance that holds the vehicle may execute it.
     ChannelCommand {
         /// The vehicle.
         device_id: DeviceId,
         /// The action to ask of it.
         action: Action,
     },
-    /// Messages may have been lost: what notices report has to be looked up in the store.
+    /// Messages may have been lost. Ended sessions, which notices would have reported, have to be found in the store.
     MayHaveMissed,
 }
 
@@ -56,7 +56,8 @@ pub enum PeerRequest {
     },
 }
 
-/// A command for the instance that holds the vehicle, from the instance that got the request for it.
+/// A command that the requester, the instance which a client asked, sends to the owner, the instance that holds the
+/// vehicle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteCommand {
     /// The command's id, chosen by the requester, which can look for the command in the store by it.
@@ -69,9 +70,10 @@ pub struct RemoteCommand {
     pub timeout: Duration,
     /// From this time on the command must not be stored, claimed or written.
     pub expires_at: Timestamp,
-    /// How long to keep the command for the next login, if the vehicle is offline or goes offline first.
+    /// How long to keep the command for the next login, if the vehicle is offline or goes offline before the command is
+    /// sent; `None` to cancel the command then.
     pub queue: Option<Duration>,
-    /// The caller's idempotency key.
+    /// The idempotency key of the requester's client, if it gave one.
     pub key: Option<String>,
 }
 
@@ -87,7 +89,7 @@ pub enum PeerAnswer {
 /// A message that needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// These sessions of the receiver have ended in the store.
+    /// A commit of the sender has ended these sessions, which the receiver held.
     SessionsEnded(Vec<EndedSessions>),
 }
 
@@ -96,7 +98,7 @@ pub enum Notice {
 pub struct EndedSessions {
     /// The vehicle.
     pub device_id: DeviceId,
-    /// The newest epoch that has ended.
+    /// The epoch of the newest session that has ended. All sessions of the vehicle up to this epoch have ended.
     pub through_epoch: i64,
     /// Why they ended.
     pub reason: DisconnectReason,

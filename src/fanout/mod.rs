@@ -1,10 +1,13 @@
-//! Messages between the instances on one database, through Redis. An instance without Redis has no fan-out.
+//! Messages between the instances on one database, through Redis. Without `redis.url` an instance sends and receives
+//! none.
 //!
-//! Nothing depends on a message arriving: the database is the truth, and a message may be lost, late or doubled. So
-//! every request has a deadline, and [`FanoutEvent::MayHaveMissed`] says when to look up what notices report.
+//! Nothing depends on a message arriving: the database decides, and a message may be lost, late or duplicated. So every
+//! request has a deadline, and after [`FanoutEvent::MayHaveMissed`] the receiver reads from the database what lost
+//! notices would have said.
 //!
 //! `api` is the [`Fanout`] handle, `message` the types that it carries, `codec` their bytes. `inbox` decodes and routes
-//! what arrives, `pending` holds the requests that wait for an answer. `redis` is the transport.
+//! what arrives, and `drop_log` logs what cannot be decoded. `pending` holds the requests that wait for an answer,
+//! `participant` the state that does not depend on the transport. `redis` is the transport, `memory` one for tests.
 
 mod api;
 mod codec;

@@ -1,4 +1,4 @@
-//! This instance as a participant of the fan-out, whatever the transport.
+//! The part of the fan-out that is the same for every transport.
 
 use tokio::sync::watch;
 
@@ -8,7 +8,8 @@ use crate::domain::IncarnationId;
 /// The state that sending and receiving share.
 #[derive(Debug)]
 pub(super) struct Participant {
-    /// The incarnation of this instance, set by [`Fanout::listen_as`](super::Fanout::listen_as); before that a random one that nobody knows.
+    /// The incarnation of this instance, set by [`Fanout::listen_as`](super::Fanout::listen_as). Before that it is a
+    /// random one, to which no other instance sends.
     pub(super) incarnation: watch::Sender<IncarnationId>,
     pub(super) pending: PendingRequests,
     pub(super) drop_log: DropLog,
@@ -24,12 +25,12 @@ impl Default for Participant {
     }
 }
 
-/// What is known of a message that was to be published.
+/// Whether a message was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Published {
-    /// It went to a subscriber; in a cluster perhaps to none.
+    /// It was published and has reached a subscriber; with a Redis Cluster it may have reached none.
     Sent,
-    /// There is no subscriber.
+    /// It was published, but the channel has no subscriber.
     NotListening,
     /// It was not published.
     NotSent,

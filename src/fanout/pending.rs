@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use super::codec::PeerReply;
 
-/// The requests that wait for an answer, by correlation. Their number is bounded by those who send requests.
+/// The requests that wait for an answer, by correlation. Not bounded here: the callers bound how many commands and
+/// broadcasts are under way.
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests(Mutex<HashMap<Uuid, oneshot::Sender<PeerReply>>>);
 
 impl PendingRequests {
-    /// Registers a request until the result is dropped.
+    /// Registers a request until its reply arrives or the result is dropped.
     pub(super) fn register(&self, correlation: Uuid) -> PendingAnswer<'_> {
         let (sender, reply) = oneshot::channel();
         self.lock().insert(correlation, sender);
@@ -26,7 +27,7 @@ impl PendingRequests {
         }
     }
 
-    /// Hands a reply to its request. Returns false if no request waits for it, or no longer.
+    /// Hands a reply to its request. Returns false if no request waits for it: it is late, a copy or unsolicited.
     pub(super) fn resolve(&self, correlation: Uuid, reply: PeerReply) -> bool {
         let request = self.lock().remove(&correlation);
         request.is_some_and(|sender| sender.send(reply).is_ok())
@@ -43,7 +44,7 @@ impl PendingRequests {
     }
 }
 
-/// One of the [`PendingRequests`].
+/// A registered request, which waits for its reply. Dropping it ends the registration.
 pub(super) struct PendingAnswer<'a> {
     requests: &'a PendingRequests,
     correlation: Uuid,
@@ -51,7 +52,7 @@ pub(super) struct PendingAnswer<'a> {
 }
 
 impl PendingAnswer<'_> {
-    /// Waits for the reply; `None` if none can arrive any more.
+    /// Waits for the reply; `None` once the request was abandoned.
     pub(super) async fn reply(&mut self) -> Option<PeerReply> {
         (&mut self.reply).await.ok()
     }

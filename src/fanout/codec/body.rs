@@ -20,7 +20,7 @@ use crate::{
     fanout::message::{EndedSessions, Notice, PeerAnswer, PeerRequest, RemoteCommand},
 };
 
-/// The fields of a message that only its type has.
+/// The body of a message: its type, and the fields that only this type has.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(
     tag = "type",
@@ -44,7 +44,7 @@ pub(super) enum MessageBody {
     Probe,
 }
 
-/// Every `type`.
+/// The values of the field `type`.
 pub(super) const TYPES: [&str; 7] = [
     "command",
     "broadcast",
@@ -96,7 +96,7 @@ enum CommandOutcomeForm {
     KeyReused,
     Moved,
     StoreUnavailable,
-    // Outcomes of the requester's side. Earlier versions do not know them, so they are written as the nearest that they do.
+    // Earlier versions do not know these outcomes, so each is written as the nearest one that they know.
     #[serde(rename(serialize = "moved"), skip_deserializing)]
     FanOutUnavailable,
     #[serde(rename(serialize = "moved"), skip_deserializing)]
@@ -151,7 +151,8 @@ struct BroadcastForm {
     unreachable_instances: u64,
 }
 
-/// An element of a list, which `serde(with)` cannot name by itself.
+/// [`EndedSessions`] as an element of a list: `serde(with)` can be given for a field, but not for the elements of a
+/// `Vec`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct EndedSessionsItem(#[serde(with = "EndedSessionsForm")] EndedSessions);
@@ -167,7 +168,8 @@ struct EndedSessionsForm {
 }
 
 impl MessageBody {
-    /// The message with this body, or what the envelope lacks for it.
+    /// The message with this body. Fails if the envelope lacks a `correlation` that the message needs, or has another
+    /// `kind`.
     pub(super) fn into_message(
         self,
         kind: MessageKind,

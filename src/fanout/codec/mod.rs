@@ -1,7 +1,8 @@
-//! The bytes of messages between instances: JSON objects with an envelope that all share and a body for each type.
+//! The bytes of messages between instances: JSON objects with an envelope that all share and a body for each type. The
+//! `correlation` in the envelope is the random id of a request, which its answer repeats.
 //!
-//! Unknown fields are ignored, so that a later version may add some. Any other change needs a new type or, if that is not
-//! enough, a higher `version`: instances that do not know it answer `unsupported`.
+//! Unknown fields are ignored, so that a later version may add some. Any other change needs a new type or, if that is
+//! not enough, a higher `version`: instances that do not know it answer `unsupported`.
 
 mod body;
 mod scalar;
@@ -18,7 +19,7 @@ use body::{MessageBody, TYPES};
 
 const VERSION: u64 = 1;
 
-/// A decoded message of an instance.
+/// A decoded message that an instance sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DecodedMessage {
     /// The incarnation that sent it.
@@ -37,7 +38,7 @@ pub(super) enum PeerMessage {
         reply: PeerReply,
     },
     Notice(Notice),
-    /// A message of an instance to itself, which proves that what it publishes arrives.
+    /// A message of an instance to itself, which proves that the messages that it publishes arrive.
     Probe,
 }
 
@@ -56,7 +57,7 @@ impl PeerMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PeerReply {
     Answer(PeerAnswer),
-    /// The receiver did not understand the request.
+    /// The receiver could not decode the request.
     Unsupported,
 }
 
@@ -93,7 +94,7 @@ impl fmt::Display for DecodeFault {
     }
 }
 
-/// A message that cannot be decoded, with what is known of it nevertheless.
+/// Why a message cannot be decoded, and what could be read of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DecodeError {
     pub(super) fault: DecodeFault,
@@ -105,9 +106,9 @@ pub(super) struct DecodeError {
 /// What to do about a message that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CodecReaction {
-    /// It is a request: answer `unsupported`, so that its sender does not wait in vain.
+    /// The message is a request: answer `unsupported`, so that its sender does not wait until the deadline.
     AnswerUnsupported(ReplyAddress),
-    /// It answers this request of ours: the request need not wait longer.
+    /// The message answers the request of this instance with this correlation: end the wait for an answer.
     EndRequest(Uuid),
 }
 
@@ -180,7 +181,7 @@ fn encode(
     serde_json::to_string(&envelope).expect("text, whole numbers and ids are always JSON")
 }
 
-/// Decodes a message on the channel of one instance.
+/// Decodes a message on the channel of one incarnation.
 pub(super) fn decode(message: &[u8]) -> Result<DecodedMessage, DecodeError> {
     let value: Value = serde_json::from_slice(message).map_err(|error| DecodeError {
         fault: DecodeFault::NotJson,
@@ -247,8 +248,8 @@ struct ChannelCommandBody {
     client_id: String,
 }
 
-/// Decodes a message on the shared channel: a command, or `None` for a message of an instance. Instances do not publish
-/// there yet; a later version may.
+/// Decodes a message on the shared channel: a command, or `None` for a message of an instance, which has a `version`.
+/// Instances do not publish there yet; a later version may. The error says what is wrong with a command.
 pub(super) fn decode_channel_command(message: &[u8]) -> Result<Option<(DeviceId, Action)>, String> {
     let value: Value = serde_json::from_slice(message).map_err(|error| error.to_string())?;
     if value.get("version").is_some() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 
-/// Longer durations are read as this one, so that no clock overflows when one is added to it.
+/// The longest duration that is read, ten years: longer ones are shortened to it, so that adding one to the time does
+/// not overflow.
 const LONGEST_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// A value that is written as its text.

@@ -293,7 +293,7 @@ fn channel_commands_have_no_envelope() {
     let decoded = |text: &str| decode_channel_command(text.as_bytes());
     let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
     assert_eq!(decoded(right), Ok(Some((device(), Action::Run))));
-    // For instances of a later version.
+    // A message between instances of a later version, perhaps.
     assert_eq!(decoded(r#"{"version":1,"kind":"notice"}"#), Ok(None));
     for (wrong, reason) in [
         ("HEY YOU, RUN!", "expected value at line 1 column 1"),
@@ -345,7 +345,7 @@ fn any_time() -> impl Strategy<Value = Duration> {
     (0..LONGEST_TESTED).prop_map(Duration::from_millis)
 }
 
-/// A year.
+/// A year in milliseconds.
 const LONGEST_TESTED: u64 = 365 * 24 * 3_600_000;
 
 fn any_timestamp() -> impl Strategy<Value = Timestamp> {

@@ -1,8 +1,8 @@
-//! Connections to one server, sentinels or a cluster of Redis.
+//! Connections to Redis: to one server, to one that sentinels name, or to a Redis Cluster.
 //!
-//! A connection that fails is dropped with everything that waits in it, and the next one is a new client. The client's own
-//! reconnect is not used: it publishes messages of an outage later, loses subscriptions that fail at the wrong moment,
-//! and does not start while a write is stuck.
+//! A connection that fails is dropped with everything that waits in it, and the next one is a new client. The client's
+//! own reconnect is not used: it publishes the messages of an outage after the outage, loses subscriptions that fail at
+//! the wrong moment, and does not start while a write is stuck.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use tokio::time::{Instant, timeout};
 use super::FanoutError;
 use crate::{fanout::participant::Published, tls};
 
-/// The longest that a command may take.
+/// The longest that a Redis command may take.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest that connecting to one server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest that connecting to all servers may take: some of them may be unavailable.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often to check for a connection whose event was missed.
+/// How often [`connected`] asks the client again, because it may have missed the event.
 const RECHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// Commands that wait to be written; more than the requests that may be pending.
+/// How many Redis commands may wait to be written: more than the requests to other instances that may be pending.
 const UNWRITTEN: usize = 8192;
-/// Received messages that the reader has not taken yet: room for a burst. The client has several queues of this size, so
-/// it costs some MiB.
+/// How many received messages the reader may not have taken yet: room for a burst. The client has several queues of
+/// this size, so it costs some MiB.
 const UNREAD: usize = 8192;
-/// The same for a connection without subscriptions, which receives events about itself only.
+/// The size of these queues in a connection that only publishes: it receives nothing but events about itself.
 const UNREAD_BY_PUBLISHER: usize = 32;
 
 /// Which servers to connect to.
@@ -52,7 +52,8 @@ impl Servers {
             let client = tls::client(Vec::new()).map_err(|error| FanoutError(error.to_string()))?;
             config.tls = Some(TlsConnector::from(client).into());
         }
-        // RESP3 allows commands beside subscriptions on one connection: the reply to one reports a failed subscription.
+        // RESP3 allows other commands on a connection with subscriptions: `RedisConnection::confirm` learns from the
+        // reply to one whether a subscription has failed.
         config.version = RespVersion::RESP3;
         Ok(Self(config))
     }
@@ -107,7 +108,8 @@ impl Servers {
 /// Waits until the client is connected or has failed.
 async fn connected(client: &Client) -> Result<(), Error> {
     loop {
-        // The client checks first and subscribes to the event then: an event in between is missed, so check again.
+        // The client checks whether it is connected, and only then begins to wait for the event. If the event comes in
+        // between, the client misses it, so check again.
         let waiting = timeout(RECHECK_INTERVAL, client.wait_for_connect());
         if let Ok(connected) = waiting.await {
             return connected;
@@ -156,7 +158,7 @@ impl Drop for RedisConnection {
     }
 }
 
-/// Publishes a message at once or not at all. It is never retried.
+/// Publishes a message, in one attempt that ends at the deadline or after [`COMMAND_TIMEOUT`].
 pub(super) async fn publish(
     client: &Client,
     channel: String,
@@ -179,7 +181,7 @@ pub(super) async fn publish(
         .publish::<u64, _, _>(channel, message)
         .await;
     match receivers {
-        // The nodes of a cluster count their own subscribers only.
+        // The nodes of a Redis Cluster count only their own subscribers.
         Ok(0) if !is_cluster => Published::NotListening,
         Ok(_) => Published::Sent,
         Err(error) => match error.kind() {

@@ -1,4 +1,5 @@
-//! Redis as the transport of the fan-out: a channel for each incarnation, and one that all instances hear.
+//! Redis as the transport of the fan-out: a channel for each incarnation, and the shared channel, to which all
+//! instances subscribe.
 //!
 //! `supervisor` keeps the connections and proves that messages arrive, `reader` receives them, `connection` wraps the
 //! client library, `fred`.
@@ -36,11 +37,11 @@ const EVENTS: usize = 4096;
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct FanoutOptions {
-    /// `redis://`, `rediss://` and the like, with the password.
+    /// The URL of Redis with the password: `redis://…`, `rediss://…` (TLS), or a form for sentinels or a Redis Cluster.
     pub url: String,
-    /// The same without secrets, for the log.
+    /// The URL without secrets, for the log.
     pub shown: String,
-    /// The channel that all instances hear, and the prefix of the channels of single instances.
+    /// The name of the shared channel, and the prefix of the names of the channels of incarnations.
     pub channel: String,
 }
 
@@ -53,32 +54,32 @@ impl fmt::Debug for FanoutOptions {
     }
 }
 
-/// The options do not make a [`Fanout`](crate::fanout::Fanout).
+/// [`FanoutOptions`] that cannot be used: the URL is invalid, or TLS cannot be configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("redis.url cannot be used: {0}")]
 pub struct FanoutError(String);
 
-/// The transport's side of the [`Fanout`](super::Fanout).
+/// The transport of a [`Fanout`](super::Fanout) over Redis.
 pub(super) struct RedisTransport {
     shared: Arc<RedisShared>,
     supervisor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The state that sending and receiving share.
+/// The state that the transport, its supervisor and its reader share.
 struct RedisShared {
     participant: Arc<Participant>,
-    /// The channel that all instances hear.
+    /// The name of the shared channel.
     channel: String,
     is_cluster: bool,
-    /// Set by the supervisor while published messages arrive.
+    /// Set by the supervisor while published messages arrive; `None` while Redis is unavailable.
     established: watch::Sender<Option<Established>>,
 }
 
-/// A connection on which published messages arrive.
+/// A connection to publish on, which is known to work: a message that was published on it has arrived here.
 #[derive(Clone)]
 struct Established {
     publisher: Client,
-    /// The incarnation whose channel is subscribed to.
+    /// The incarnation to which that message was sent.
     incarnation: IncarnationId,
 }
 
@@ -105,14 +106,15 @@ impl RedisTransport {
         Ok((Self { shared, supervisor }, events))
     }
 
-    /// Waits until messages to this incarnation arrive; returns without if Redis is unavailable or slow.
+    /// Waits until messages to this incarnation arrive, for [`LISTEN_TIMEOUT`] at most. Returns at once while Redis is
+    /// unavailable.
     pub(super) async fn listening_as(&self, incarnation: IncarnationId) {
         let mut established = self.shared.established.subscribe();
         let listening = established.wait_for(|established| {
             let established = established.as_ref();
             established.is_none_or(|established| established.incarnation == incarnation)
         });
-        // The supervisor goes on with it in any case.
+        // After the time-out the supervisor goes on subscribing.
         let _confirmed = timeout(LISTEN_TIMEOUT, listening).await;
     }
 
@@ -137,7 +139,7 @@ impl RedisTransport {
     pub(super) async fn close(&self) {
         if let Some(supervisor) = self.take_supervisor() {
             supervisor.abort();
-            // It ends by that.
+            // The abort ends it.
             let _aborted = supervisor.await;
         }
         self.shared.established.send_replace(None);

@@ -1,4 +1,4 @@
-//! Receives the messages of one subscription.
+//! Receives the messages of one connection to Redis, and notes when they arrive.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::{
     fanout::inbox::{Inbox, Received},
 };
 
-/// What was last received on the channel of this incarnation.
+/// When this incarnation last received something on its channel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LastReceived {
-    /// When any message arrived.
+    /// When the last message of any kind arrived.
     pub(super) at: Instant,
-    /// The incarnation that received its own probe.
+    /// The incarnation that last received its own probe.
     pub(super) probe: Option<IncarnationId>,
 }
 

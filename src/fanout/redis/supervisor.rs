@@ -31,11 +31,13 @@ use crate::{
     },
 };
 
-/// The interval of probes, by which the supervisor sees whether published messages arrive.
+/// The interval of probes: messages of this instance to itself, by which the supervisor sees whether published messages
+/// arrive.
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long nothing may arrive before the supervisor reconnects: three probes.
 const SILENCE_LIMIT: Duration = Duration::from_secs(6);
-/// Requests that wait to be answered `unsupported`; the senders of further ones wait in vain.
+/// How many requests may wait to be answered `unsupported`. Further ones are not answered, and their senders wait until
+/// their deadlines.
 const UNSUPPORTED_REQUESTS: usize = 64;
 /// The delay before the second attempt to connect.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -73,13 +75,14 @@ impl Supervisor {
         }
     }
 
-    /// Connects, and serves the connections while they are good. The error says why they no longer are.
+    /// Connects, subscribes, and publishes probes until a connection fails. The error says how it failed.
     async fn connect_and_serve(&self) -> Result<Infallible, String> {
         let opened = tokio::try_join!(self.servers.subscriber(), self.servers.publisher());
         let (mut subscriber, mut publisher) = opened.map_err(text)?;
         let mut incarnations = self.shared.participant.incarnation.subscribe();
         let mut incarnation = *incarnations.borrow_and_update();
-        // The channels of earlier incarnations, subscribed to until messages to the present one certainly arrive.
+        // The channels of earlier incarnations. They stay subscribed to until a probe to the present incarnation has
+        // arrived.
         let mut earlier: Vec<String> = Vec::new();
         let messages = subscriber.client.message_rx();
         for channel in [
@@ -142,7 +145,7 @@ impl Supervisor {
         }
     }
 
-    /// Makes the connection available: other instances can be reached, and reach this incarnation.
+    /// Lets this instance publish on the connection: a probe has shown that messages to this incarnation arrive.
     fn establish(&self, publisher: &RedisConnection, incarnation: IncarnationId) {
         self.shared.established.send_replace(Some(Established {
             publisher: publisher.client.clone(),
@@ -178,7 +181,7 @@ impl Supervisor {
     }
 }
 
-/// A task that ends when this is dropped.
+/// A task that is aborted when this is dropped.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -187,7 +190,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Waits until this incarnation has received its own probe.
+/// Waits until this incarnation has received its own probe. Fails if the reader has ended.
 async fn own_probe(
     last: &mut watch::Receiver<LastReceived>,
     incarnation: IncarnationId,
