@@ -22,7 +22,7 @@ pub(super) enum Requester {
 }
 
 impl Requester {
-    /// The id that the command has already.
+    /// The id that the command has already; `None` if it has none.
     pub(super) fn command_id(self) -> Option<Uuid> {
         match self {
             Self::Local => None,
@@ -30,7 +30,8 @@ impl Requester {
         }
     }
 
-    /// Since when the command may be stored already. `timeout` is how long the first caller waits in all.
+    /// The earliest time at which another instance may have stored the command; `None` if it is new. `timeout` is the
+    /// time-out of the request.
     pub(super) fn may_exist_since(self, timeout: Duration) -> Option<Timestamp> {
         match self {
             Self::Local => None,
@@ -42,20 +43,22 @@ impl Requester {
 
 /// Whether a request may be stored.
 pub(super) enum QueueAdmission {
-    /// It has a place at a reply slot.
+    /// The request may be stored and has a place at a reply slot.
     Place(SlotReservation),
-    /// It needs no place yet.
+    /// The request may be stored. Its delivery looks for a place if it needs one.
     NoPlace,
-    /// The queue is full: only a repeated request, which needs no place, may pass.
+    /// The queue of the session is full. The request may pass only if it repeats an earlier one, by its idempotency
+    /// key, because then it needs no place.
     RepeatOnly,
-    /// The queue is full.
+    /// The queue of the session is full.
     TooMany,
-    /// The session says goodbye.
+    /// The session is ending, and the command cannot wait for the next one: the vehicle counts as offline.
     Offline,
 }
 
 impl Commands {
-    /// Takes a place at the reply slot of the session, if there is one.
+    /// Takes a place at the reply slot of `session`, if the vehicle has a session here. `id` is the id of a command
+    /// that has one already.
     pub(super) fn admit(
         &self,
         request: &CommandRequest,
@@ -75,8 +78,8 @@ impl Commands {
             Ok(reservation) => QueueAdmission::Place(reservation),
             Err(SlotError::QueueFull) if request.key.is_some() => QueueAdmission::RepeatOnly,
             Err(SlotError::QueueFull) => QueueAdmission::TooMany,
-            // The session says goodbye: a command that cannot wait for the next login does not wait for the end. But a
-            // vehicle that is sent to another instance is back within moments.
+            // The session is ending. A command that cannot wait for the next login ends at once, because its vehicle
+            // counts as offline. But a vehicle that is sent to another instance is back within moments.
             Err(SlotError::SessionClosed)
                 if self.is_newest(&session)
                     && !waits_for_login(request)
@@ -89,7 +92,8 @@ impl Commands {
         }
     }
 
-    /// Whether vehicles that disconnect now are expected at another instance. A broadcast reaches them there by itself.
+    /// Whether vehicles that disconnect now are expected at another instance. No for a broadcast, which asks the other
+    /// instances itself.
     fn reconnects_elsewhere(&self, origin: CommandOrigin) -> bool {
         self.instance.is_draining()
             && origin != CommandOrigin::Broadcast
@@ -107,7 +111,7 @@ impl Commands {
     }
 }
 
-/// Whether a request is of use to a vehicle that is offline.
+/// Whether the command of a request may wait for the next login.
 fn waits_for_login(request: &CommandRequest) -> bool {
     request.queue.is_some() || matches!(request.action, Action::KeepMePosted(_))
 }

@@ -18,7 +18,7 @@ use crate::{
 
 pub use crate::domain::Broadcast;
 
-/// How much longer than its vehicles another instance may take to answer with its counts.
+/// How much longer than the time-out of the broadcast another instance may take to answer with its counts.
 const PEER_SLACK: Duration = Duration::from_secs(2);
 
 /// Why a broadcast has no counts.
@@ -33,8 +33,9 @@ pub enum BroadcastError {
 }
 
 impl Commands {
-    /// Sends a command to every vehicle that is connected now, and counts the outcomes. Takes `timeout` and a commit at
-    /// most. A caller that drops the future does not stop it.
+    /// Sends a command to every vehicle that is connected now, and counts the outcomes. Takes `timeout` and the time of
+    /// a commit at most, or 2 s more than `timeout` if another instance does not answer. Dropping the future does not
+    /// stop the broadcast.
     pub async fn broadcast(
         self: &Arc<Self>,
         action: Action,

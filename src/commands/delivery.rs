@@ -18,7 +18,8 @@ use crate::{
 
 /// How long a late answer is expected before the next command of its kind may be written.
 pub(super) const LATE_ANSWER_HOLD: Duration = Duration::from_secs(30);
-/// The pause before a command whose vehicle is between two sessions looks for the new one: the first, and the longest.
+/// The first pause before looking again for a session of a vehicle that is between two sessions. Pauses double up to
+/// [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
@@ -29,30 +30,32 @@ pub(super) struct Delivery {
     pub(super) action: Action,
     /// The command is not written after this instant.
     pub(super) deadline: Instant,
-    /// How long to wait for the answer from the write on; `None` to wait until `deadline`.
+    /// How long to wait for the answer, counted from the moment at which the connection gets the command; `None` to
+    /// wait until `deadline`.
     pub(super) answer_timeout: Option<Duration>,
-    /// The epoch of the vehicle's newest session when the command was stored. A later login has sent the desired interval
-    /// itself.
+    /// The epoch of the vehicle's newest session when the command was stored. A later login sends the desired report
+    /// interval by itself, so that a command for it is not needed any more.
     pub(super) stored_epoch: i64,
-    /// The command's place among the vehicle's unsent ones, if the order has to be kept.
+    /// The command's place in the order of the vehicle's unsent commands; `None` if the order need not be kept.
     pub(super) order: Option<OrderGuard>,
     pub(super) watch: CommandWatch,
 }
 
 /// The result of an attempt to hand a command over to a session.
 pub(super) enum Handover {
-    /// The connection has it; the answer is to be awaited until then.
+    /// The connection has the command. Its answer has to be awaited until this instant.
     Dispatched(Arc<Session>, Instant),
     /// The delivery is over without a write.
     Ended(CommandOutcome),
-    /// The session is over, does not hold the vehicle, or an older command goes first: look for a session again.
+    /// The session has ended or does not hold the vehicle any more, or an older command goes first: look for a session
+    /// again.
     Retry,
 }
 
-/// Where a command may be delivered.
+/// Where a command may be delivered, and whether it waits for a login if its vehicle is offline.
 pub(super) struct DeliveryPlan {
     pub(super) request: CommandRequest,
-    /// Until when the command waits for a login if the vehicle is offline; `None` to cancel it then.
+    /// Until when the command waits for a login if the vehicle is offline; `None` to cancel the command then.
     pub(super) queue_until: Option<Timestamp>,
     pub(super) scope: DeliveryScope,
 }
@@ -73,7 +76,8 @@ fn recorded(command: Command) -> CommandOutcome {
 }
 
 impl Commands {
-    /// Brings a stored command to its end, or to where it waits for the next login.
+    /// Delivers a stored command until it ends or is queued for the next login. `reservation` is its place at the reply
+    /// slot of a session here, if it has one.
     pub(super) async fn deliver(
         &self,
         mut delivery: Delivery,
@@ -134,7 +138,8 @@ impl Commands {
         }
     }
 
-    /// Has another instance deliver the command if it holds the vehicle by now. `made` is when the command was made.
+    /// Has another instance deliver the command if that instance holds the vehicle by now. Returns `None` if none does,
+    /// or if it cannot now. `made` is when the command was created.
     async fn deliver_remotely(
         &self,
         delivery: &mut Delivery,
@@ -157,7 +162,7 @@ impl Commands {
                 let ended = self.end_unanswered(&delivery.device_id, id, deadline);
                 ended.await.map(Some)
             }
-            // Not now; perhaps in a moment, or once the vehicle has moved again.
+            // The owner may be able to deliver it in a moment, or the vehicle may move again.
             Ok(_)
             | Err(
                 RequestError::Unavailable | RequestError::NotListening | RequestError::Unsupported,
@@ -165,7 +170,7 @@ impl Commands {
         }
     }
 
-    /// Queues or cancels the command if its vehicle is offline.
+    /// Queues or cancels the command if its vehicle is offline; returns `None` if it is online.
     async fn end_if_offline(
         &self,
         delivery: &Delivery,
@@ -179,7 +184,7 @@ impl Commands {
             .queue_until
             .map_or(CommandTransition::Cancel, CommandTransition::Queue);
         Ok(match self.end(delivery, ending).await? {
-            // The vehicle is back.
+            // The vehicle has logged in meanwhile.
             CommandOutcome::Recorded { command } if command.state == CommandState::Created => None,
             outcome => Some(outcome),
         })
@@ -207,7 +212,7 @@ impl Commands {
                 .as_ref()
                 .is_some_and(|order| !order.is_first())
             {
-                // An older command of an earlier session waits behind this one, or has no place here yet.
+                // An older command, from an earlier session, is behind this one in the queue or has no place in it yet.
                 drop(reservation);
                 sleep(FIRST_PAUSE).await;
                 return Ok(Handover::Retry);
@@ -217,7 +222,8 @@ impl Commands {
                 Claimed::Moved => {
                     drop(reservation);
                     // The session does not hold the vehicle any more. The notice of that, or the login of its successor
-                    // here, is on its way; or the notice is lost. The session must not delay further commands until then.
+                    // here, is on its way; or the notice is lost. The session must not delay further commands until
+                    // then.
                     session.close(DisconnectReason::Superseded);
                     sleep(FIRST_PAUSE).await;
                     return Ok(Handover::Retry);
@@ -239,7 +245,7 @@ impl Commands {
         Ok(Handover::Dispatched(session, until))
     }
 
-    /// Waits for the end of a command that the connection has; gives it up at `until`.
+    /// Waits for the end of a command that the connection has, and abandons the command at `until`.
     pub(super) async fn await_end(
         &self,
         delivery: &mut Delivery,
@@ -297,7 +303,7 @@ impl Commands {
         }
     }
 
-    /// Ends a command unless something else has ended it. The outcome is what the store has then.
+    /// Ends a command unless something else has ended it. The outcome is the command as it is stored then.
     async fn end(
         &self,
         delivery: &Delivery,

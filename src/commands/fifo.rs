@@ -1,5 +1,5 @@
-//! Keeps the per-vehicle FIFO order of commands across reconnects: the reply slots of the old session and of the new one
-//! do not know of each other.
+//! Keeps the per-vehicle FIFO order of commands across reconnects: the reply slots of the old session and of the new
+//! one do not know of each other.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::domain::{AnswerKind, DeviceId};
 
-/// The unsent commands of each vehicle. Ids ascend in the order in which commands were made.
+/// The unsent commands of each vehicle, by kind of answer. Ids ascend in the order in which commands were made.
 ///
 /// A plain mutex: it is held for a few instructions, never across an await.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ impl PendingOrder {
     }
 }
 
-/// Keeps one command in the [`PendingOrder`].
+/// Keeps one command in the [`PendingOrder`] until it is dropped.
 #[derive(Debug)]
 pub(super) struct OrderGuard {
     order: Arc<PendingOrder>,

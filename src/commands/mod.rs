@@ -1,9 +1,10 @@
 //! Commands to vehicles: how they are submitted, delivered and ended.
 //!
-//! A command takes a place at a reply slot of the session that holds its vehicle. When the slot is its own, the session
-//! claims the command in the store, and only then writes it to the socket: so a command is written at most once, and a
-//! crash between the two leaves it unwritten. Usually the slot is free, and one commit stores and claims the command.
-//! Another commit ends it: with the vehicle's answer, the end of the session, or a deadline.
+//! A command first reserves a reply slot of its vehicle's session: the right to the next answer of its kind. Answers
+//! have no ids, so only one command of each kind is outstanding, and the others queue for the slot. A command that has
+//! the slot is claimed for the session in the store, and only then written to the socket: so it is written at most
+//! once, and a crash between the two leaves it unwritten. Usually the slot is free, and one commit stores and claims
+//! the command. Another commit ends it: with the vehicle's answer, the end of the session, or a deadline.
 //!
 //! | File | What it does |
 //! |---|---|
@@ -44,15 +45,16 @@ use store::CommandStore;
 
 pub use broadcast::{Broadcast, BroadcastError};
 
-/// Requests that may be executed at a time, also for callers that hung up. They take a few MiB.
+/// How many requests may be executed at a time, those of callers that hung up included. Together they take a few MiB.
 const CONCURRENT_REQUESTS: usize = 4_096;
 
-/// Limits of commands.
+/// The settings `commands.*`.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandOptions {
-    /// Commands that may wait for a reply slot of one vehicle.
+    /// How many commands may wait for the reply slots of one vehicle.
     pub queue: usize,
-    /// How long to wait for the answer to a command that no caller waits for.
+    /// How long to wait for the answer to a command that has no caller: one from the shared channel, or one that a
+    /// login made due.
     pub timeout: Duration,
 }
 
@@ -65,13 +67,14 @@ pub struct CommandRequest {
     pub action: Action,
     /// How long to wait for the answer. The command is written within this time or never.
     pub timeout: Duration,
-    /// How long to keep the command for the next login, if the vehicle is offline or goes offline first.
+    /// How long to keep the command for the next login, if the vehicle is offline or goes offline before the command is
+    /// sent; `None` to refuse or cancel the command then.
     pub queue: Option<Duration>,
     /// The caller's idempotency key, 1 to 128 bytes: a repeated request gets the outcome of the first.
     pub key: Option<String>,
 }
 
-/// Commands to the vehicles of this instance, and to those of others through their instances.
+/// Executes commands: here if this instance holds the vehicle, otherwise at the instance that does.
 #[derive(Debug)]
 pub struct Commands {
     store: CommandStore,
@@ -82,9 +85,9 @@ pub struct Commands {
     offline_grace: OfflineGrace,
     options: CommandOptions,
     order: Arc<PendingOrder>,
-    /// One for each request that is executed.
+    /// Has a permit for each request that may be executed at a time.
     permits: Arc<Semaphore>,
-    /// One, for the broadcast that is under way.
+    /// Has one permit: there is one broadcast at a time.
     broadcast_permit: Arc<Semaphore>,
 }
 
@@ -97,11 +100,11 @@ pub struct CommandParts {
     pub registry: Arc<Registry>,
     /// Messages between instances.
     pub fanout: Arc<Fanout>,
-    /// This instance.
+    /// The identity and readiness of this instance.
     pub instance: Arc<Instance>,
-    /// The other instances.
+    /// Which other instances are alive.
     pub peers: Arc<Peers>,
-    /// Which vehicles are expected back.
+    /// How long vehicles whose sessions end stay online.
     pub offline_grace: OfflineGrace,
 }
 

@@ -54,7 +54,7 @@ impl Commands {
             queue: None,
             key: None,
         };
-        // A vehicle that stays connected does not log in again, so the interval is sent now or much later.
+        // A vehicle that stays connected does not log in again, so the interval is sent now or much later: try again.
         loop {
             let first = Some(Arc::clone(&session));
             let run = self.run(request.clone(), CommandOrigin::Login, first);
@@ -71,7 +71,8 @@ impl Commands {
     }
 
     /// Sends queued commands in the order in which they were submitted, without waiting for the answers. Nothing may be
-    /// written after a goodbye, so that waits until all others have ended.
+    /// written after a goodbye, so a goodbye waits until all other commands have ended. `under_way` has the tasks of
+    /// those.
     async fn send_queued(
         self: Arc<Self>,
         session: Arc<Session>,
@@ -91,7 +92,8 @@ impl Commands {
         under_way.detach_all();
     }
 
-    /// Tries until the command is sent or ended, or the session is over: then it stays queued for the next login.
+    /// Tries to send one command until it is sent or has ended. If the session ends first, the command stays queued for
+    /// the next login.
     async fn send_one(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -122,7 +124,7 @@ impl Commands {
         }
     }
 
-    /// Makes one attempt. The vehicle's answer is awaited in `under_way`.
+    /// Makes one attempt to send a queued command. A task in `under_way` awaits the vehicle's answer.
     async fn try_send_queued(
         self: &Arc<Self>,
         reservation: SlotReservation,

@@ -1,8 +1,8 @@
 //! Remote delivery: commands whose vehicle another instance, the owner, holds.
 //!
-//! The owner stores the command, or no instance does: so a command costs the same two commits wherever its request arrives.
-//! The requester chooses the id, so that it can end the command in the store when no answer comes, unless it was sent. The
-//! request bears the time from which the command must not be sent, however late the request arrives.
+//! The owner stores the command, or no instance does: so a command costs the same two commits wherever its request
+//! arrives. The requester chooses the id, so that it can end the command in the store when no answer comes, unless it
+//! was sent. The request bears the time from which the command must not be sent, however late the request arrives.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use crate::{
     store::{CommandTransition, StoreError},
 };
 
-/// How long Redis may be unavailable before the outcome says so: a lost connection is back within moments.
+/// How long Redis may be unavailable before a request ends as [`CommandOutcome::FanOutUnavailable`]: a lost connection
+/// is back within moments.
 pub(super) const REDIS_TOLERANCE: Duration = Duration::from_secs(1);
 /// How long an owner that does not listen is waited for before its vehicles count as unreachable: the vehicles of an
 /// instance that has just stopped reconnect to another instance within moments.
@@ -55,9 +56,9 @@ impl Commands {
         (owner != self.incarnation()).then_some(owner)
     }
 
-    /// The owner of a vehicle that has a command which may be stored. `made` is the latest time at which the vehicle was
-    /// made. If it was deleted since, the command may be purged, and must not be submitted for the vehicle that has the
-    /// id now.
+    /// The instance that holds the vehicle of a command that may be stored already. The vehicle existed at `made`: one
+    /// that was created later is another vehicle with the same id, for which the command must not be submitted, because
+    /// it may have been purged with the first vehicle.
     pub(super) async fn owner_of(
         &self,
         device_id: &DeviceId,
@@ -74,7 +75,7 @@ impl Commands {
     }
 
     /// Has the owner execute a request, and follows the vehicle if it moves. Returns `None` if no other instance holds
-    /// the vehicle; `id` is set once another instance was asked, which may have stored the command.
+    /// the vehicle. `id` is set to the command's id before another instance is asked, which may store the command.
     pub(super) async fn execute_remotely(
         &self,
         request: &CommandRequest,
@@ -159,7 +160,8 @@ impl Commands {
         }
     }
 
-    /// Resolves once the store has the outcome of a command that `owner` was asked for.
+    /// Resolves once the store has the outcome of a command that `owner` was asked for, or, as
+    /// [`CommandOutcome::Moved`], once `owner` does not hold the vehicle any more and nobody has claimed the command.
     async fn poll_outcome(
         &self,
         owner: IncarnationId,
@@ -187,8 +189,8 @@ impl Commands {
         }
     }
 
-    /// Ends a command without an answer, unless it was sent or is not stored. Until `deadline` the owner may still store
-    /// it.
+    /// Ends a command whose owner did not answer, unless it was sent. If it is not stored at `deadline`, until which
+    /// the owner may still store it, the outcome is [`CommandOutcome::OwnerUnreachable`].
     pub(super) async fn end_unanswered(
         &self,
         device_id: &DeviceId,

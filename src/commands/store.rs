@@ -1,5 +1,5 @@
-//! The store as commands use it: every wait for a commit is bounded, and a command that may have been stored or claimed
-//! too late is withdrawn.
+//! The store as commands use it: every wait for a commit is bounded, and a command that was stored or claimed after the
+//! end of that wait is withdrawn.
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,8 +94,8 @@ impl CommandStore {
         self.store.write(session, self.now(), write)
     }
 
-    /// Stores a command. If the database hangs, whether it is stored is unknown; a command that turns out to be stored
-    /// later is withdrawn, because its caller was told that it is not.
+    /// Stores a command. If the database hangs, fails with [`StoreError::Unavailable`], and whether the command is
+    /// stored is unknown. If it turns out to be stored later, it is withdrawn, because its caller has got the error.
     pub(super) async fn submit(&self, new: NewCommand) -> Result<Submitted, StoreError> {
         let write = self.store.submit(new);
         self.commit_or_withdraw(write, |submitted| match submitted {
@@ -105,8 +105,9 @@ impl CommandStore {
         .await
     }
 
-    /// Claims a command for a session, which alone may write it then. If the database hangs, whether it is claimed is
-    /// unknown; then it is not written, and withdrawn should it turn out to be claimed.
+    /// Claims a command for a session, which alone may write it then. If the database hangs, fails with
+    /// [`StoreError::Unavailable`], and the command is not written. If it turns out to be claimed later, it is
+    /// withdrawn.
     pub(super) async fn claim(&self, id: Uuid, session: SessionKey) -> Result<Claimed, StoreError> {
         let write = self.store.claim(id, session, self.now());
         self.commit_or_withdraw(write, |claimed| match claimed {
@@ -116,8 +117,8 @@ impl CommandStore {
         .await
     }
 
-    /// Ends a command unless something else has ended it, and returns it as it is then; `None` if its vehicle was deleted
-    /// and the command purged.
+    /// Ends a command unless something else has ended it, and returns it as it is then; `None` if its vehicle was
+    /// deleted and the command purged.
     pub(super) async fn end(
         &self,
         device_id: &DeviceId,
@@ -128,8 +129,8 @@ impl CommandStore {
         self.work(self.store.settled(write)).await
     }
 
-    /// The command if its end is notified before `until`. Ends by other instances are not notified: on a shared database
-    /// this returns `None` after [`POLL_INTERVAL`] at the latest, for the caller to read the command.
+    /// The command if its end is notified before `until`. Ends by other instances are not notified: on a shared
+    /// database this returns `None` after [`POLL_INTERVAL`] at the latest, for the caller to read the command.
     pub(super) async fn notified(
         &self,
         watch: &mut CommandWatch,
@@ -174,7 +175,7 @@ impl CommandStore {
         }
     }
 
-    /// Awaits work of the database.
+    /// Awaits work of the database. In tests the paused clock waits for it, too.
     async fn work<T>(&self, work: impl Future<Output = T>) -> T {
         #[cfg(test)]
         let _held = self.virtual_time.as_ref().map(VirtualTime::hold);

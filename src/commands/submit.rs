@@ -19,7 +19,7 @@ use crate::{
 };
 
 impl Commands {
-    /// Sends a command and waits for its outcome. A caller that drops the future does not stop it.
+    /// Sends a command and waits for its outcome. Dropping the future does not stop the command.
     pub async fn execute(self: &Arc<Self>, request: CommandRequest) -> CommandOutcome {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             return CommandOutcome::TooMany;
@@ -32,7 +32,8 @@ impl Commands {
         outcome(executing.await.unwrap_or(Err(StoreError::Closed)))
     }
 
-    /// Executes a request of another instance, if this one holds the vehicle.
+    /// Executes a request of another instance if this one holds the vehicle; otherwise returns
+    /// [`CommandOutcome::Moved`].
     pub(crate) async fn execute_for_peer(&self, command: RemoteCommand) -> CommandOutcome {
         let Some(session) = self.registry.session(&command.device_id) else {
             return CommandOutcome::Moved;
@@ -44,7 +45,7 @@ impl Commands {
             id: command.id,
             expires_at: command.expires_at,
         };
-        // The request may have been on its way for long.
+        // The request may have been under way for long, so less than its time-out may be left.
         let left = command.expires_at.since(self.store.now());
         let deadline = Instant::now() + left.min(command.timeout);
         let request = CommandRequest {
@@ -101,7 +102,8 @@ impl Commands {
         }
     }
 
-    /// Executes a request at the instance that holds the vehicle. Tries `session` first.
+    /// Executes a request at the instance that holds the vehicle. `session` is the vehicle's session here, if the
+    /// caller has it.
     pub(super) async fn run(
         &self,
         request: CommandRequest,
@@ -135,7 +137,7 @@ impl Commands {
         requester: Requester,
         deadline: Instant,
     ) -> Result<CommandOutcome, StoreError> {
-        // A place first: a command that cannot wait leaves no record.
+        // The place is taken before the command is stored: a command that finds no place leaves no record.
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let admission = self.admit(&request, origin, session, requester.command_id());
         let (reservation, repeat_only) = match admission {
@@ -214,7 +216,7 @@ impl Commands {
         Ok(outcome)
     }
 
-    /// Waits for the end of a command that another request delivers.
+    /// Waits for the end of a command that an earlier request with the same idempotency key delivers.
     async fn await_repeated(&self, command: Command) -> Result<CommandOutcome, StoreError> {
         let mut watch = self.store.watch(command.id);
         loop {
@@ -233,7 +235,7 @@ impl Commands {
     }
 }
 
-/// The outcome that a caller gets of a request that the store may have failed.
+/// The outcome that a caller gets: an error of the store becomes an outcome, too.
 pub(super) fn outcome(result: Result<CommandOutcome, StoreError>) -> CommandOutcome {
     match result {
         Ok(outcome) => outcome,
@@ -247,8 +249,8 @@ pub(super) fn outcome(result: Result<CommandOutcome, StoreError>) -> CommandOutc
     }
 }
 
-/// Logs the end of a command. Commands by which an operator changes one vehicle are logged at info; questions, broadcasts
-/// and what the gateway sends by itself at debug.
+/// Logs the end of a command. Commands by which an operator changes one vehicle are logged at info; questions,
+/// broadcasts and what the gateway sends by itself at debug.
 pub(super) fn log_end(command: &Command) {
     let Command {
         id,

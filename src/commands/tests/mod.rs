@@ -33,7 +33,7 @@ fn assert_state(outcome: CommandOutcome, state: CommandState) {
     assert_eq!(command.state, state, "{command:?}");
 }
 
-/// Asserts that it is so long after `started`, give or take the pauses between two looks.
+/// Asserts that `expected` has passed since `started`, or up to 700 ms more, because outcomes are polled for.
 #[track_caller]
 fn assert_elapsed(started: Instant, expected: Duration) {
     let (elapsed, tolerance) = (started.elapsed(), Duration::from_millis(700));

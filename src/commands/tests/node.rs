@@ -32,7 +32,7 @@ use crate::{
     store::{CommandPage, DatabaseAddress, LostSessions, SessionWrite, Store, StoreOptions},
 };
 
-/// Longer than any test, so that no instance commits by itself.
+/// A lease that is longer than any test, so that no instance commits only to renew it.
 const LEASE: Duration = Duration::from_hours(24);
 
 /// The database and the network that the instances of a test share.
@@ -42,7 +42,7 @@ pub(super) struct TestCluster {
     time: VirtualTime,
 }
 
-/// One instance.
+/// One instance of a test.
 pub(super) struct Node {
     pub(super) incarnation: IncarnationId,
     pub(super) commands: Arc<Commands>,
@@ -206,7 +206,7 @@ impl Node {
         tokio::spawn(async move { commands.execute(request).await })
     }
 
-    /// Ends the sessions of another instance, as the failure detector does after it was declared dead.
+    /// Ends the sessions of another instance, as the membership task does after that instance was declared dead.
     pub(super) async fn end_sessions_of(&self, dead: &Self) {
         let lost = LostSessions::OfIncarnation(dead.incarnation, None);
         let ended = self
@@ -236,14 +236,14 @@ impl Vehicle {
         next.await.expect("no command was written")
     }
 
-    /// Asserts that no command is on the wire that was not received.
+    /// Asserts that no command was written that the vehicle has not received.
     #[track_caller]
     pub(super) fn assert_nothing_written(&self) {
         let polled = self.poll_command(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending(), "written: {polled:?}");
     }
 
-    /// Does with its events what a connection does: writes commands that may be written.
+    /// Polls the events as a real connection does, and returns the next command that may be written.
     fn poll_command(&self, context: &mut Context<'_>) -> Poll<Action> {
         loop {
             match self.connection.poll(context) {
@@ -269,14 +269,14 @@ impl Vehicle {
         }
     }
 
-    /// Answers the oldest written command of this kind, and waits for the commit.
+    /// Gives this answer to the written command that expects its kind, and waits for the commit.
     pub(super) async fn answer(&self, answer: Answer) {
         let stored = self.commands.answer(&self.session, answer);
         let stored = stored.expect("the session awaits no such answer");
         self.time.work(stored).await.unwrap();
     }
 
-    /// Ends the session, as a connection does that is lost.
+    /// Ends the session as a lost connection does.
     pub(super) async fn disconnect(&self) {
         self.registry.remove(&self.session);
         let SessionKey { device_id, epoch } = self.session.key.clone();

@@ -17,7 +17,7 @@ async fn two_nodes() -> (TestCluster, Node, Node, Vehicle) {
 }
 
 impl TestCluster {
-    /// The fate of all messages of one kind; others are delivered.
+    /// Gives all messages of one kind this fate; others are delivered.
     fn set_fate(&self, of: Traffic, fate: Fate) {
         self.network.set_rule(move |traffic| {
             if traffic == of {

@@ -16,24 +16,24 @@ use tokio::{
 
 use crate::domain::Timestamp;
 
-/// While the database works, the clock advances by [`STEP`] in each of these real intervals, for the sake of the writer,
-/// which makes pauses of milliseconds.
+/// While the database works, the clock advances by [`STEP`] in each of these real intervals, for the sake of the
+/// writer, which makes pauses of milliseconds.
 const REAL_STEP: Duration = Duration::from_millis(5);
 const STEP: Duration = Duration::from_millis(1);
-/// The clock does not advance further while it is held, however long a busy machine takes: no deadline of seconds passes.
+/// The most that the clock advances while it is held, however long a busy machine takes: no deadline of seconds passes.
 const LONGEST_ADVANCE: Duration = Duration::from_millis(300);
 
 /// The clock of all instances of a test, which follows tokio's paused time.
 ///
-/// Paused, tokio advances its clock to the next timer as soon as no task can run. A task that waits for the database, which
-/// works on threads of its own, would lose every race against a deadline. So the clock is held while the database works:
-/// tokio does not advance it to the next timer while a blocking task runs.
+/// Paused, tokio advances its clock to the next timer as soon as no task can run. A task that waits for the database,
+/// which works on threads of its own, would lose every race against a deadline. So the clock is held while the database
+/// works: tokio does not advance it to the next timer while a blocking task runs.
 #[derive(Debug, Clone)]
 pub(in crate::commands) struct VirtualTime {
     origin: Instant,
     at_origin: Timestamp,
     holders: Arc<AtomicUsize>,
-    /// One task advances the clock for all holders.
+    /// Whether the task runs that advances the clock for all holders.
     is_ticking: Arc<AtomicBool>,
 }
 
