@@ -50,12 +50,13 @@ pub enum LoginError {
 pub struct LoggedIn {
     /// The new session.
     pub session: Arc<Session>,
-    /// What is to be sent to it.
+    /// What waited for the login and has to be sent to the session.
     pub backlog: LoginBacklog,
 }
 
 impl Sessions {
-    /// Keeps sessions in `registry` and `store`; `offline_grace` is what vehicles get whose session ends.
+    /// Keeps sessions in `registry` and `store`. `offline_grace` says how long a vehicle whose session ends stays
+    /// online.
     #[must_use]
     pub fn new(store: Arc<Store>, registry: Arc<Registry>, offline_grace: OfflineGrace) -> Self {
         Self {
@@ -89,8 +90,8 @@ impl Sessions {
         }
     }
 
-    /// Closes all device connections, spread over `time`, so that the vehicles do not all reconnect to other instances at
-    /// once.
+    /// Closes all device connections, spread over `time`, so that the vehicles do not all reconnect to other instances
+    /// at once.
     pub async fn release_connections(&self, reason: DisconnectReason, time: Duration) {
         let connections = self.registry.handles();
         let mut ticks = tokio::time::interval(pacing::TICK);

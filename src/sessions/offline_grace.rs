@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::DisconnectReason;
 
-/// The grace that a vehicle gets when its session ends on a shared database, where it may reconnect to another instance.
+/// The grace that a vehicle gets when its session ends on a shared database, where it may reconnect to another
+/// instance.
 #[derive(Debug, Clone)]
 pub struct OfflineGrace {
     grace: Option<Duration>,

@@ -10,7 +10,8 @@ use dashmap::{DashMap, Entry};
 use super::{connection_handle::ConnectionHandle, session::Session};
 use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp};
 
-/// The login was overtaken by a newer login or by the vehicle's deletion: its session has already ended, for this reason.
+/// The login was overtaken by a newer login or by the vehicle's deletion: its session has already ended, for this
+/// reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overtaken(pub DisconnectReason);
 
@@ -18,7 +19,8 @@ pub struct Overtaken(pub DisconnectReason);
 #[derive(Debug, Default)]
 struct VehicleSessions {
     session: Option<Arc<Session>>,
-    /// Sessions up to this epoch have ended, for this reason. It ends a session whose login is still being stored.
+    /// Sessions up to this epoch have ended, for this reason. A session in this range whose login is still being stored
+    /// is refused when it is activated.
     ended: Option<(i64, DisconnectReason)>,
     /// Logins that are being stored. While there are any, `ended` must be kept.
     pending_logins: u32,
@@ -86,8 +88,8 @@ impl Registry {
         self.settle_login(device_id, |_| ());
     }
 
-    /// Makes a stored login the vehicle's session here, and closes a session with a lower epoch. Fails if the session has
-    /// already ended.
+    /// Makes a stored login the vehicle's session here, and closes a session with a lower epoch. Fails if the session
+    /// has already ended.
     pub fn activate(&self, session: Arc<Session>) -> Result<(), Overtaken> {
         let device_id = session.key.device_id.clone();
         self.settle_login(&device_id, move |entry| {
@@ -122,7 +124,7 @@ impl Registry {
         self.remove_if_empty(device_id);
     }
 
-    /// Ends this session; a newer one of the vehicle stays.
+    /// Ends this session and asks its connection to close; a newer session of the vehicle stays.
     pub fn end_session(&self, session: &Session, reason: DisconnectReason) {
         self.end_through(&session.key.device_id, session.key.epoch, reason);
     }
@@ -133,7 +135,7 @@ impl Registry {
         self.vehicles.contains_key(device_id)
     }
 
-    /// Removes this session; a newer one of the vehicle stays.
+    /// Removes this session, whose connection is closing already; a newer session of the vehicle stays.
     pub fn remove(&self, session: &Session) {
         if let Some(mut entry) = self.vehicles.get_mut(&session.key.device_id) {
             entry.session.take_if(|held| held.key == session.key);

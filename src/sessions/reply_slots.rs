@@ -1,5 +1,5 @@
-//! The reply slots of one session. A vehicle's answers carry no command id, so at most one command of each answer kind may
-//! be outstanding; the others wait in a queue, in order.
+//! The reply slots of one session. A vehicle's answers carry no command id, so at most one command of each answer kind
+//! may be outstanding; the others wait in a queue, in order.
 //!
 //! Pure: no clock, no channel. `T` notifies a queued command that its slot is granted; every method that frees a slot
 //! returns the `T` of the next command in the queue, and the caller must use it.
@@ -41,7 +41,7 @@ struct QueuedCommand<T> {
 /// The outcome of reserving a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Admission<T> {
-    /// The slot was free and is granted; there is nobody to notify.
+    /// The slot was free and is granted; returns the `notify` of the caller, which is not needed.
     Granted(T),
     /// The slot is taken, and the command is queued for it.
     Queued,

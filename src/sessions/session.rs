@@ -23,7 +23,8 @@ pub struct Session {
     /// The vehicle and the session's epoch.
     pub key: SessionKey,
     handle: Arc<ConnectionHandle>,
-    /// Held for a few instructions, never across an await. Written by the commands of the session and by its connection.
+    /// The lock is held for a few instructions, never across an await. Written by the commands of the session and by
+    /// its connection.
     slots: Mutex<ReplySlots<GrantSender>>,
     /// The last heartbeat in milliseconds since 1970, 0 before the first. Written by the session's connection.
     heartbeat: AtomicI64,
@@ -62,8 +63,8 @@ impl Session {
         (self.flushed.swap(last.as_millis(), Ordering::Relaxed) != last.as_millis()).then_some(last)
     }
 
-    /// Reserves the reply slot of `kind` for a new command; at most `queue_limit` commands wait for slots of the session.
-    /// The ids of new commands ascend in the order of their reservations.
+    /// Reserves the reply slot of `kind` for a new command; at most `queue_limit` commands wait for slots of the
+    /// session. The ids of new commands ascend in the order of their reservations.
     pub fn reserve_slot(
         self: &Arc<Self>,
         kind: AnswerKind,
@@ -129,8 +130,8 @@ impl Session {
         notify(self.with_slots(|slots| slots.release(id)));
     }
 
-    /// Lets no further command be written, because the gateway is about to say goodbye. Those that are written may still
-    /// be answered.
+    /// Lets no further command be written, because the gateway is about to say goodbye. Those that are written may
+    /// still be answered.
     pub fn stop_commands(&self) {
         self.with_slots(ReplySlots::stop);
     }
