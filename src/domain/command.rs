@@ -23,7 +23,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The kind of answer that it expects.
+    /// The kind of answer that the action expects.
     #[must_use]
     pub fn answer_kind(self) -> AnswerKind {
         match self {
@@ -137,8 +137,9 @@ impl fmt::Display for Answer {
     }
 }
 
-/// How far a command has come. It goes from `created` or `queued` over `sent` to one of the others, which
-/// are final; or from the first two to one of the last three at once. Its text is its name in the database and in REST.
+/// How far a command has come. A command begins as `created` or `queued`, usually becomes `sent`, and ends in one of
+/// the other states, which are final. Without having been `sent` it ends in one of the last three. The text of a state
+/// is its name in the database and in REST.
 #[derive(
     Debug,
     Clone,
@@ -166,7 +167,7 @@ pub enum CommandState {
     Refused,
     /// Written, and not answered in time.
     NoAnswer,
-    /// The session ended after it was claimed and before an answer came.
+    /// The session that claimed the command ended before an answer came.
     Disconnected,
     /// Its deadline passed before it was written. It never will be.
     Expired,

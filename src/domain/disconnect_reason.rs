@@ -33,7 +33,7 @@ pub enum DisconnectReason {
     Superseded,
     /// The vehicle was deleted over REST.
     Deleted,
-    /// An operator asked for it over REST.
+    /// An operator ended the session with a command: `GOTTA GO.`
     Operator,
     /// The gateway is shutting down.
     Shutdown,

@@ -1,4 +1,5 @@
-//! The vocabulary of the gateway: ids, values with a range, sentences, vehicles, commands, disconnect reasons and events.
+//! The vocabulary of the gateway: ids, values with a range, sentences, vehicles, commands, disconnect reasons and
+//! events.
 //!
 //! Pure types. Nothing here does I/O, knows a database row or the shape of a message on a wire;
 //! every other module may import this one, and this one imports none.

@@ -9,9 +9,9 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The wall clock of this host, in UTC.
     ///
-    /// With a database in a file it stamps what is stored, and so decides when a command expires, when a webhook message is
-    /// due and when a row is old enough to be removed. With a database on a server the store uses that server's clock
-    /// instead. The deadlines of connections and of the failure detector use monotonic clocks only.
+    /// With a database in a file it stamps what is stored, and so decides when a command expires, when a webhook
+    /// message is due and when a row is old enough to be removed. With a database on a server the store uses that
+    /// server's clock instead. The deadlines of connections and of the failure detector use monotonic clocks only.
     #[must_use]
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())

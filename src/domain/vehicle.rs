@@ -24,7 +24,7 @@ pub struct SessionKey {
 pub struct Vehicle {
     /// Its id.
     pub device_id: DeviceId,
-    /// Whether it has a session now.
+    /// Whether it has a session now, or had one whose grace is not over.
     pub online: bool,
     /// Degrees north of the equator, as last reported.
     pub latitude: Option<Latitude>,

@@ -14,8 +14,8 @@ pub struct OutOfRange {
 
 /// Decimal degrees from `-LIMIT` to `LIMIT`, rounded to 9 decimals (0.1 mm on the equator).
 ///
-/// Stored as whole billionths, so that equality is exact, `-0` is 0, and a double-precision column gives back the written
-/// value.
+/// Stored as whole billionths, so that equality is exact, `-0` is 0, and a double-precision column gives back the
+/// written value.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Degrees<const LIMIT: i64>(i64);
 
@@ -41,7 +41,7 @@ impl<const LIMIT: i64> Degrees<LIMIT> {
 
     /// From a sign, whole degrees and the digits after the dot (ASCII, any number of them).
     ///
-    /// The value must be in range before it is rounded, halves away from zero.
+    /// The value must be in range before it is rounded. Halves are rounded away from zero.
     pub fn from_digits(negative: bool, whole: u16, fraction: &[u8]) -> Result<Self, OutOfRange> {
         let mut billionths = i64::from(whole) * BILLION;
         let mut unit = BILLION;
