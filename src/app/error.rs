@@ -1,4 +1,4 @@
-//! The errors of a start.
+//! The errors that end the start of a gateway.
 
 use std::{io, net::SocketAddr};
 

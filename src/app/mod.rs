@@ -74,7 +74,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
 
     let stop = CancellationToken::new();
     if let Some(incoming) = incoming {
-        // Until the end of the process: peers may ask for vehicles that are still connected while this instance stops.
+        // Not stopped by `stop`: peers may ask for vehicles that are still connected while this instance stops.
         tokio::spawn(peers::serve(incoming, parts.handlers()));
     }
     let tasks = tasks::start(

@@ -26,8 +26,8 @@ pub(super) fn http_options(settings: &Settings) -> HttpOptions {
     }
 }
 
-/// How long a vehicle may take to answer a goodbye. At shutdown at most three eighths of the grace: a quarter is for saying
-/// goodbye to all vehicles, and a quarter for each to answer outstanding commands first.
+/// How long a vehicle may take to answer a goodbye. At shutdown at most three eighths of the grace: a quarter is for
+/// saying goodbye to all vehicles, and a quarter for each to answer outstanding commands first.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn device_options(settings: &Settings, max_connections: usize) -> DeviceOptions {
@@ -84,7 +84,8 @@ pub(super) fn dispatcher_options(settings: &Settings) -> DispatcherOptions {
     }
 }
 
-/// The webhook endpoints of the settings, whose names the settings have checked.
+/// The webhook endpoints of the settings. The settings have checked the device ids and the kinds of events, so none is
+/// left out.
 pub(super) fn endpoints(settings: &Settings) -> Vec<NewEndpoint> {
     let endpoints = settings.webhooks.endpoints.iter();
     endpoints.map(endpoint).collect()
@@ -107,8 +108,8 @@ fn endpoint(endpoint: &EndpointSettings) -> NewEndpoint {
     }
 }
 
-/// The id of a configured endpoint: a version 8 UUID (RFC 9562, section 5.8) of the URL's SHA-256, so that it is the same
-/// for every instance and start.
+/// The id of a configured endpoint: a version 8 UUID (RFC 9562, section 5.8) of the URL's SHA-256, so that it is the
+/// same for every instance and start.
 fn endpoint_id(url: &str) -> Uuid {
     let digest = Sha256::digest(url.as_bytes());
     let mut bytes = [0; 16];

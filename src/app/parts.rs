@@ -1,4 +1,4 @@
-//! The parts of the gateway, each with what it needs of the others.
+//! Creates the parts of the gateway, and gives each the other parts that it needs.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) struct PartOptions {
     pub(crate) presence: PresenceOptions,
     /// The URLs that webhooks which are created over REST may have.
     pub(crate) url_policy: UrlPolicy,
-    /// Counters that the dispatcher writes.
+    /// The counters of deliveries, which the dispatcher writes and [`WebhookAdmin`] reads.
     pub(crate) delivery_counters: DeliveryCounters,
 }
 
@@ -128,7 +128,7 @@ impl Parts {
         }
     }
 
-    /// The parts that messages of peers are for.
+    /// The parts that handle messages of peers.
     pub(crate) fn handlers(&self) -> peers::Handlers {
         peers::Handlers {
             commands: Arc::clone(&self.commands),

@@ -23,7 +23,7 @@ pub(super) async fn drain(signal: &str, delay: Duration, signals: &mut Signals) 
     }
 }
 
-/// Waits for all tasks for at most `grace`, then closes the store within what is left of it, and at least
+/// Waits for all tasks for at most `grace`, then closes the store within the rest of `grace`, but not less than
 /// [`CLOSE_TIMEOUT`]. False if a write could not be stored.
 pub(super) async fn finish(parts: &Parts, tasks: Tasks, grace: Duration) -> bool {
     let started = Instant::now();

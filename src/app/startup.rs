@@ -27,8 +27,8 @@ pub(super) struct OpenedGateway {
     pub(super) incoming: Option<mpsc::Receiver<FanoutEvent>>,
 }
 
-/// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database server
-/// that does not answer.
+/// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database
+/// server that does not answer.
 pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartError> {
     let client = WebhookClient::new(&client_options(settings))?;
     let opening = Store::open(StoreOptions {
@@ -76,8 +76,8 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     })
 }
 
-/// Stores the endpoints of the settings in place of those that an earlier start stored, and releases the deliveries that a
-/// killed run left claimed. Writes nothing if there are no endpoints at all.
+/// Stores the endpoints of the settings in place of those that an earlier start stored, and releases the deliveries
+/// that a killed run left claimed. Writes nothing if there are no endpoints at all.
 async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<(), StoreError> {
     if wanted.is_empty() && store.endpoints().await?.is_empty() {
         return Ok(());
@@ -85,7 +85,8 @@ async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<
     store.configure_endpoints(wanted).await
 }
 
-/// Messages between instances, and the receiver of those to this one.
+/// The handle for messages to other instances, and the receiver of their messages to this one; no receiver without
+/// `redis.url`.
 fn fanout(
     settings: &Settings,
 ) -> Result<(Fanout, Option<mpsc::Receiver<FanoutEvent>>), FanoutError> {
