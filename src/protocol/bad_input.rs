@@ -13,14 +13,15 @@ pub struct BadInput {
     /// The first bytes of the input, at most [`BadInput::EXCERPT`]. They may have any value and must be escaped for
     /// output.
     ///
-    /// For garbage it is the part of the line that has arrived, so this field alone may depend on how the input was split.
+    /// For garbage it is the part of the line that has arrived, so this field alone may depend on how the input was
+    /// split.
     pub excerpt: Vec<u8>,
 }
 
 /// Why a sentence is bad. Its text names the mistake and what would be valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadReason {
-    /// No sentence begins with such a byte.
+    /// No sentence begins with the first byte of the input.
     UnknownSentence,
     /// The beginning of a sentence, followed by a byte that does not fit.
     Malformed {

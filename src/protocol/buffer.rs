@@ -37,8 +37,8 @@ impl Buffer {
 
     /// Appends `chunk`.
     ///
-    /// `bound` is the largest size of the incomplete sentence, object or blob. Capacity is reserved ahead up to it, so the
-    /// buffer never holds more than `bound` and one chunk.
+    /// `bound` is the largest size of the incomplete sentence, object or blob. Capacity is reserved ahead up to it, so
+    /// the buffer never holds more than `bound` and one chunk.
     pub(super) fn push(&mut self, chunk: &[u8], bound: usize) {
         self.compact();
         let needed = self.bytes.len() + chunk.len();

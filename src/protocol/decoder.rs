@@ -82,8 +82,8 @@ impl Decoder {
         decoded
     }
 
-    /// Ends garbage of the text dialect, so that a device that never sends a newline recovers. Call it after 200 ms without
-    /// a byte.
+    /// Stops skipping garbage of the text dialect, so that a device that never sends a newline recovers. Call it after
+    /// 200 ms without a byte.
     pub fn quiet(&mut self) {
         let unneeded = self.framing.skip(self.buffer.pending());
         self.buffer.consume(unneeded);
@@ -98,8 +98,8 @@ impl Decoder {
         matches!(&self.framing, Framing::Text(text) if text.is_skipping())
     }
 
-    /// Whether the next bytes belong to a debug blob. In text: between the header and the last byte of the blob. In JSON:
-    /// within an object that is longer than any sentence.
+    /// Whether the next bytes belong to a debug blob. In text: between the header and the last byte of the blob. In
+    /// JSON: within an object that is longer than any sentence.
     #[must_use]
     pub fn in_blob(&self) -> bool {
         match &self.framing {

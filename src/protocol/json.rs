@@ -96,7 +96,7 @@ impl JsonFraming {
     }
 
     fn object(&mut self, object: &[u8], limits: &Limits) -> Result<DeviceMessage, BadInput> {
-        // All of it is checked, because the parser does not check the strings that it ignores.
+        // The whole object is checked, because the parser does not check the strings that it ignores.
         let json = str::from_utf8(object)
             .map_err(|error| BadInput::new(BadReason::NotJson(error.to_string()), object))?;
         let envelope: DeviceEnvelope = serde_json::from_str(json)

@@ -6,8 +6,8 @@
 //! *does* (when it is allowed, what is stored, what is answered) is decided in `device::conversation`.
 //!
 //! Top-down: `decoder` picks the dialect; `text` and `json` find the beginning and end of a sentence; `sentence` is the
-//! grammar that both share; `buffer` holds the bytes of an incomplete sentence; `bad_input` has the reasons why input is
-//! refused.
+//! grammar that both share; `buffer` holds the bytes of an incomplete sentence; `bad_input` has the reasons why input
+//! is refused.
 
 mod bad_input;
 mod buffer;

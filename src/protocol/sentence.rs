@@ -1,7 +1,8 @@
 //! The grammar: matches one sentence at the beginning of some bytes.
 //!
-//! Matching is stateless: an incomplete sentence is matched again from its first byte when more bytes have come. It is at
-//! most 4 KiB, and so the result cannot depend on how the bytes were split.
+//! Matching is stateless: an incomplete sentence is matched again from its first byte when more bytes have come. So the
+//! result cannot depend on how the bytes were split, and a sentence is short enough for that (at most
+//! [`Limits::sentence`](super::Limits)).
 
 use super::BadReason;
 use crate::domain::{
@@ -12,7 +13,7 @@ use crate::domain::{
 /// The result of matching a sentence at the beginning of some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Match {
-    /// The beginning of a sentence.
+    /// The bytes are the beginning of a sentence, whose shape is `expected`.
     NeedMore { expected: &'static str },
     /// A whole sentence of `len` bytes; never a debug blob.
     Complete {

@@ -13,7 +13,7 @@ pub(super) enum TextFraming {
     /// A sentence, or the rest of the pending one.
     #[default]
     Sentence,
-    /// Garbage up to the next newline or a pause.
+    /// Garbage, the rest of a bad sentence: up to the next newline or a pause of the device.
     Garbage,
     /// The rest of a debug blob of `size` bytes.
     Blob { size: usize },

@@ -87,7 +87,7 @@ fn quiet_ends_garbage_but_not_an_unfinished_sentence() {
     decoder.quiet();
     assert_eq!(feed(&mut decoder, b"G."), [said(S::Ping)]);
 
-    // The quiet came after everything that was pushed, also when it was not taken out yet.
+    // `quiet` also ends garbage that was pushed before the call and that `next` has not taken yet.
     decoder.push(b"garbage PING.");
     assert!(matches!(decoder.next(), Decoded::Bad(_)));
     decoder.quiet();
@@ -129,7 +129,7 @@ fn a_sentence_above_the_cap_is_bad() {
     assert!(decoder.is_skipping());
     assert_eq!(feed(&mut decoder, b"\nPING."), [said(S::Ping)]);
 
-    // Known as soon as the cap is reached, not one byte later.
+    // A sentence is refused as soon as it fills the cap, not one byte later.
     let at_cap = feed(&mut decoder, &keep(10).as_bytes()[..40]);
     assert!(matches!(at_cap[..], [Decoded::Bad(_)]));
 }
