@@ -41,8 +41,8 @@ impl FailureDetector {
 
     /// Notes the renewal counters of the peers, as a commit of this instance has read them.
     ///
-    /// After a gap of more than half a lease all earlier observations are dropped: the database may have stalled for all
-    /// instances, or this process may have been paused, so they prove nothing.
+    /// After a gap of more than half a lease all earlier observations are dropped: the database may have stalled for
+    /// all instances, or this process may have been paused, so they prove nothing.
     pub(super) fn observe(&mut self, now: Instant, peers: &[Peer]) {
         let steady_since = match self.steady {
             Some((since, last)) if now - last <= self.lease / 2 => since,

@@ -1,5 +1,5 @@
-//! Keeps the connections to Redis: connects, subscribes, proves that published messages arrive, and reconnects when they
-//! do not.
+//! Keeps the connections to Redis: connects, subscribes, proves that published messages arrive, and reconnects when
+//! they do not.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
