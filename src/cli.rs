@@ -184,7 +184,8 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Writes the reason to standard error for a person, whatever the log format is, and returns the exit code of a failure.
+/// Writes the reason to standard error for a person, whatever the log format is, and returns the exit code of a
+/// failure.
 fn fail(reason: &dyn Display) -> ExitCode {
     // If standard error is gone, too, only the exit code is left.
     let _ignored = writeln!(std::io::stderr(), "vehicle-gateway: {reason}");

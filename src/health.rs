@@ -17,8 +17,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// The time for connecting, the request and the head of the response. Supervisors commonly wait longer, so that they get
-/// the reason.
+/// The time for connecting, the request and the head of the response. Supervisors commonly wait longer, so that they
+/// get the reason.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why the gateway does not count as healthy.

@@ -43,8 +43,8 @@
 //! | `simulate` | simulated vehicles, a client of the device port |
 //!
 //! Modules import each other in one direction only; `tests/gateway/layering` has the table of what each may import.
-//! `docs/architecture.md` follows a report and a command file by file, says what happens when an instance dies, and lists
-//! tasks, queues and bounds; `CONTRIBUTING.md` has steps for common changes.
+//! `docs/architecture.md` follows a report and a command file by file, says what happens when an instance dies, and
+//! lists tasks, queues and bounds; `CONTRIBUTING.md` has steps for common changes.
 #![cfg_attr(
     test,
     expect(

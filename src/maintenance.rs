@@ -12,8 +12,8 @@ use crate::{
     store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, Store, StoreError},
 };
 
-/// The age at which no request waits for the answer to a command any more: the longest command timeout and twice the time
-/// for a commit.
+/// The age at which no request waits for the answer to a sent command any more: the longest command timeout and twice
+/// the time for a commit.
 const ABANDONED: Duration = Duration::from_mins(3);
 
 /// How long rows are kept (`retention.*`).
@@ -38,7 +38,8 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Works on `store` with the heartbeats of the sessions in `registry`. One of this instance and its `peers` purges.
+    /// Works on `store` with the heartbeats of the sessions in `registry`. `peers` tells which of the instances deletes
+    /// old rows.
     #[must_use]
     pub fn new(store: Arc<Store>, registry: Arc<Registry>, peers: Arc<Peers>) -> Self {
         Self {
@@ -48,8 +49,8 @@ impl Maintenance {
         }
     }
 
-    /// Sets vehicles offline that an earlier run of this gateway left online, and ends its outstanding commands. Must be
-    /// called before devices may log in. Returns the number of vehicles.
+    /// Sets vehicles offline that an earlier run of this gateway left online, and ends its outstanding commands. Must
+    /// be called before devices may log in. Returns the number of vehicles.
     ///
     /// On a shared database it does nothing: there the membership task ends the sessions of dead incarnations.
     pub async fn end_lost_sessions(&self) -> Result<usize, StoreError> {
@@ -83,8 +84,8 @@ impl Maintenance {
         flushed
     }
 
-    /// Deletes rows that are past their retention and the history of deleted vehicles, in small steps. Returns the number
-    /// of deleted rows.
+    /// Deletes rows that are past their retention and the history of deleted vehicles, in small steps. Returns the
+    /// number of deleted rows.
     ///
     /// Only the instance with the lowest incarnation id purges, because the others would only wait for its locks.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
@@ -125,8 +126,8 @@ impl Maintenance {
         }
     }
 
-    /// Ends commands that are past their time and have no request that would end them: queued ones, and those that a stalled
-    /// database left open. Returns their number.
+    /// Ends commands that are past their time and have no request that would end them: queued ones, and those that a
+    /// stalled database left open. Returns their number.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
         let now = self.store.now();
         let abandoned = now.before(ABANDONED);

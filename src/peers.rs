@@ -1,4 +1,5 @@
-//! The edge to the other instances: what they ask of this one, and what it lets them know.
+//! Handles the messages of other instances, and notifies other instances of their sessions that commits of this one
+//! ended.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,12 +14,12 @@ use crate::{
     store::{Eviction, Store},
 };
 
-/// The parts of the gateway that messages of other instances are for.
+/// The parts of the gateway that handle the messages of other instances.
 #[derive(Debug, Clone)]
 pub struct Handlers {
-    /// Executes their commands.
+    /// Executes the commands and broadcasts that they request.
     pub commands: Arc<Commands>,
-    /// Ends the sessions that they have taken over.
+    /// Ends the sessions of this instance that they report as ended.
     pub registry: Arc<Registry>,
     /// Reconciles after messages that may have been lost.
     pub cluster: Arc<Cluster>,
@@ -84,7 +85,7 @@ pub async fn notify_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
     };
     while let Some(evicted) = evictions.recv().await {
         for (owner, sessions) in by_owner(evicted) {
-            // The owner finds out at its next reconciliation.
+            // Without the notice the owner finds out at its next reconciliation.
             if let Err(error) = fanout.notify(owner, &Notice::SessionsEnded(sessions)).await {
                 tracing::debug!(%error, %owner, "eviction notice not sent");
             }

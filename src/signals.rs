@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM and SIGINT (Ctrl-C), caught from the moment it is created.
+/// Catches SIGTERM and SIGINT (Ctrl-C) from its creation on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,

@@ -11,7 +11,7 @@ use crate::{
     store::Store,
 };
 
-// What the API needs of the store: it sees the rest of the gateway through here.
+// The types of the store that the API needs: `http` does not import `store`.
 pub use crate::store::{CommandPage, HistoryPage, Position, Registered, StoreError};
 
 /// Why a vehicle or a part of its history is not there.

@@ -29,8 +29,9 @@ pub(crate) struct WebhookPayload {
 pub(crate) struct PayloadError(#[from] serde_json::Error);
 
 impl WebhookPayload {
-    /// Renders a vehicle event. `kinds` are the state changes that the endpoint subscribes to, `sequence` is the
-    /// message's number among those of the same endpoint and vehicle.
+    /// Renders a vehicle event. `kinds` are the state changes that the message reports: those that the endpoint
+    /// subscribes to, also of earlier events that were merged into this message. `sequence` is the message's number
+    /// among those of the same endpoint and vehicle.
     pub(crate) fn event(
         event: &Event,
         kinds: EventKinds,
