@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::{DeviceMessage, Dialect};
 use crate::domain::{DeviceSentence, GatewaySentence, VehicleState};
 
-// JSON is written by hand, because some firmware matches on its text: compact, with the keys in the order of PROTOCOL
-// §2. No sentence, id or UUID has a character that needs an escape.
+// JSON is written by hand, because some firmware matches on its text: compact, with the keys in the order of the
+// examples in docs/protocol.md. No sentence, id or UUID has a character that needs an escape.
 
 /// Appends a sentence of the gateway and a newline.
 pub fn encode(sentence: GatewaySentence, dialect: Dialect, server_id: &Uuid, out: &mut BytesMut) {

@@ -1,4 +1,4 @@
-//! Unit tests of the JSON dialect: framing and envelope (PROTOCOL §2).
+//! Unit tests of the JSON dialect: framing and envelope (docs/protocol.md, "JSON").
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Unit tests of the grammar: the sentences of PROTOCOL §1 and their fields.
+//! Unit tests of the grammar: the sentences of docs/protocol.md and their fields.
 
 use super::*;
 

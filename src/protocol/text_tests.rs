@@ -1,4 +1,4 @@
-//! Unit tests of the plain-text dialect (PROTOCOL §2).
+//! Unit tests of the plain-text dialect (docs/protocol.md, "Plain text").
 
 use crate::{
     domain::DeviceSentence as S,
