@@ -230,7 +230,7 @@ impl Commands {
                 }
                 Claimed::Ended(ended) => return Ok(Handover::Ended(recorded(ended))),
                 Claimed::Gone => {
-                    // Purged, or never stored: there is no other record of it.
+                    // The command was purged or never stored: there is no other record of it.
                     command.state = CommandState::Cancelled;
                     return Ok(Handover::Ended(recorded(command.clone())));
                 }
@@ -258,7 +258,7 @@ impl Commands {
         match session.abandon(delivery.id) {
             Abandoned::Unwritten => self.end(delivery, CommandTransition::Unwritten).await,
             Abandoned::Written if delivery.action == Action::Goodbye => {
-                // The caller learns that the connection is closed all the same.
+                // A goodbye without an answer closes the connection all the same; the REST response says so.
                 session.close(DisconnectReason::Operator);
                 self.end(delivery, CommandTransition::NoAnswer).await
             }
@@ -270,7 +270,7 @@ impl Commands {
                 });
                 self.end(delivery, CommandTransition::NoAnswer).await
             }
-            // Its answer, or the end of its session, is on its way to the store.
+            // The command's answer, or the end of its session, is on its way to the store.
             Abandoned::Settled => {
                 let until = Instant::now() + self.store.commit_wait();
                 let ended = self.end_before(delivery, until).await?;
@@ -294,7 +294,7 @@ impl Commands {
                 Ok(Some(command)) if command.state.is_final() => {
                     return Ok(Some(recorded(command)));
                 }
-                // Purged with its vehicle.
+                // The command was purged with its vehicle.
                 Ok(None) => return Ok(Some(CommandOutcome::UnknownVehicle)),
                 // A read that failed may succeed the next time, and the vehicle may answer meanwhile.
                 Ok(Some(_)) | Err(StoreError::Unavailable) => {}
@@ -313,7 +313,7 @@ impl Commands {
             .store
             .end(&delivery.device_id, delivery.id, ending)
             .await?;
-        // Purged with its vehicle.
+        // The command was purged with its vehicle.
         Ok(ended.map_or(CommandOutcome::UnknownVehicle, recorded))
     }
 }

@@ -109,7 +109,7 @@ pub struct CommandParts {
 }
 
 impl Commands {
-    /// Puts the parts together.
+    /// Creates [`Commands`] from the parts.
     #[must_use]
     pub fn new(parts: CommandParts, options: CommandOptions) -> Self {
         let CommandParts {

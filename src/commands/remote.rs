@@ -30,9 +30,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Which instance holds a vehicle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Another instance.
+    /// Another instance holds the vehicle.
     Peer(IncarnationId),
-    /// This instance, or none.
+    /// This instance holds the vehicle, or none does.
     NoPeer,
     /// The vehicle was deleted, and a new one with the same id has been created since.
     Replaced,
@@ -56,9 +56,9 @@ impl Commands {
         (owner != self.incarnation()).then_some(owner)
     }
 
-    /// The instance that holds the vehicle of a command that may be stored already. The vehicle existed at `made`: one
-    /// that was created later is another vehicle with the same id, for which the command must not be submitted, because
-    /// it may have been purged with the first vehicle.
+    /// Finds the instance that holds the vehicle of a command that may be stored already. The vehicle existed at
+    /// `made`. One that was created later is another vehicle with the same id: the command must not be submitted for
+    /// it, because the record of the command may have been purged with the first vehicle.
     pub(super) async fn owner_of(
         &self,
         device_id: &DeviceId,

@@ -148,6 +148,8 @@ impl CommandStore {
         self.store.commit_wait()
     }
 
+    /// Waits for a write for at most [`CommandStore::commit_wait`]. Should it commit later, withdraws the command that
+    /// `unwritten` returns for its output.
     async fn commit_or_withdraw<T: Send + 'static>(
         &self,
         mut write: PendingWrite<T>,

@@ -222,7 +222,7 @@ impl Commands {
         loop {
             let stored = self.store.command(&command.device_id, command.id).await?;
             let Some(command) = stored else {
-                // Purged with its vehicle: its end will not be notified.
+                // The command was purged with its vehicle, so its end will not be notified.
                 return Ok(CommandOutcome::UnknownVehicle);
             };
             if !matches!(command.state, CommandState::Created | CommandState::Sent) {
