@@ -24,7 +24,9 @@ struct MembershipState {
     detector: FailureDetector,
     dead_peers: DeadPeers,
     unheld_rows: UnheldRows,
+    /// When a round last reconciled with `unheld_rows`, or when the task began.
     reconciled_at: Instant,
+    /// Whether this instance was cut off from the database in the previous round.
     was_cut_off: bool,
 }
 

@@ -22,6 +22,7 @@ impl Cluster {
         let sessions = self.registry.sessions();
         let incarnation = self.instance.incarnation();
         let rows = self.rows_of(incarnation).await?;
+        // Declared dead meanwhile: then all connections are closed, and a peer ends the sessions.
         if self.instance.incarnation() != incarnation {
             return Ok(());
         }

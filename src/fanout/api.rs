@@ -54,10 +54,12 @@ pub enum RequestError {
     /// Redis Cluster.
     #[error("the other instance does not listen")]
     NotListening,
-    /// No answer came by the deadline. Whether the request was delivered is unknown.
+    /// No answer came by the deadline, or none can come any more, because this instance listens as a new incarnation or
+    /// has closed the fan-out. Whether the request was delivered is unknown.
     #[error("the other instance did not answer")]
     NoAnswer,
-    /// The other instance does not understand the request, and did nothing.
+    /// The other instance does not understand the request and did nothing, or this instance does not understand its
+    /// answer.
     #[error("the other instance does not understand the request")]
     Unsupported,
 }

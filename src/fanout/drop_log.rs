@@ -20,7 +20,7 @@ const REASON_EXCERPT: usize = 300;
 /// Logs each dropped message: as a warning if a throttle admits it, otherwise at debug.
 #[derive(Debug)]
 pub(super) struct DropLog {
-    /// One for each [`DecodeFault`], in its order.
+    /// One for each [`DecodeFault`], in the order of its variants.
     faults: [LogThrottle; DecodeFault::COUNT],
     shared_channel: LogThrottle,
 }
@@ -58,8 +58,8 @@ impl DropLog {
     }
 }
 
-/// A text that anybody may have published, and how many of its characters are shown: on one line and without control
-/// characters.
+/// Shows the beginning of a text that anybody may have published, on one line and without control characters. The
+/// number is the most characters that it shows.
 struct Excerpt<'a>(&'a [u8], usize);
 
 impl fmt::Display for Excerpt<'_> {

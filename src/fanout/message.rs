@@ -27,7 +27,7 @@ pub enum FanoutEvent {
     MayHaveMissed,
 }
 
-/// Where the answer to a request goes.
+/// Where the answer to a request goes: the incarnation that sent it, and the id of the request there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyAddress {
     pub(super) origin: IncarnationId,
@@ -68,7 +68,7 @@ pub struct RemoteCommand {
     pub action: Action,
     /// How long to wait for the vehicle's answer, counted from the arrival of the request.
     pub timeout: Duration,
-    /// From this time on the command must not be stored, claimed or written.
+    /// From this time on, by the clock of the database, the command must not be stored, claimed or written.
     pub expires_at: Timestamp,
     /// How long to keep the command for the next login, if the vehicle is offline or goes offline before the command is
     /// sent; `None` to cancel the command then.

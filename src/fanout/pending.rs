@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::codec::PeerReply;
 
-/// The requests that wait for an answer, by correlation. Not bounded here: the callers bound how many commands and
-/// broadcasts are under way.
+/// The requests that wait for an answer, by correlation: the random id of a request, which its answer repeats. Not
+/// bounded here: the callers bound how many commands and broadcasts are under way.
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests(Mutex<HashMap<Uuid, oneshot::Sender<PeerReply>>>);
 

@@ -99,6 +99,7 @@ impl Supervisor {
         let mut reading = AbortOnDrop(tokio::spawn(reader.run(messages)));
 
         let mut established = None;
+        // When Redis last took a probe, and before that when the connections were opened.
         let mut confirmed = Instant::now();
         let mut probes = interval(PROBE_INTERVAL);
         probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
