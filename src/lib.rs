@@ -16,8 +16,8 @@
 //! 1. `http` receives the request and calls `commands`.
 //! 2. `commands` finds the session of the vehicle. If another instance holds it, `fanout` carries the command there.
 //! 3. The command is stored and claimed before it reaches the connection, so that it is written at most once.
-//! 4. The connection writes the sentence. The answer of the vehicle is matched with the command, stored, and returned to
-//!    the request.
+//! 4. The connection writes the sentence. The answer of the vehicle is matched with the command, stored, and returned
+//!    to the request.
 //!
 //! # The modules
 //!
