@@ -34,7 +34,7 @@ pub enum AttemptOutcome {
     Delivered,
     /// The endpoint wants no messages any more (410).
     Gone,
-    /// Anything else.
+    /// The endpoint did not answer, or answered with another status.
     Failed {
         /// What has to change before a further attempt can succeed.
         cause: FailureCause,
@@ -54,9 +54,9 @@ impl AttemptOutcome {
 /// Cause of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureCause {
-    /// The endpoint: other messages would fail as well.
+    /// The endpoint: an attempt to send it any other message would fail as well.
     Endpoint,
-    /// The message, as far as the answer tells: others may succeed.
+    /// The message, as far as the response tells: attempts to send other messages to the endpoint may succeed.
     Message,
 }
 
@@ -64,11 +64,11 @@ pub enum FailureCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum DisabledReason {
-    /// An operator disabled it.
+    /// An operator disabled the endpoint.
     Operator,
-    /// It answered 410.
+    /// The endpoint answered 410.
     Gone,
-    /// It failed for too long.
+    /// Attempts to send to the endpoint failed for too long.
     Failing,
 }
 

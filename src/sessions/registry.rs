@@ -15,7 +15,7 @@ use crate::domain::{DeviceId, DisconnectReason, SessionKey, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overtaken(pub DisconnectReason);
 
-/// The session of one vehicle, and what is known of earlier ones.
+/// The session of one vehicle at this instance, and up to which epoch its sessions have ended.
 #[derive(Debug, Default)]
 struct VehicleSessions {
     session: Option<Arc<Session>>,
