@@ -16,16 +16,18 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
 use crate::domain::Timestamp;
 
-/// The clock of the database. Reading it costs no round trip.
+/// The clock of the database, or with `None` the wall clock of this host. [`Self::now`] costs no round trip.
 #[derive(Debug, Clone)]
 pub(super) struct Clock(Option<Arc<Reading>>);
 
 #[derive(Debug)]
 struct Reading {
     origin: Instant,
-    /// The database's time at `origin`, in milliseconds since 1970. Written by each query of the database's time.
+    /// The database's time at `origin`, in milliseconds since 1970. Set by each query of the database's time that is
+    /// precise enough.
     at_origin: AtomicI64,
-    /// How long the query took that `at_origin` rests on, in milliseconds. Written with it.
+    /// How long the query behind `at_origin` took, in milliseconds: the most that `at_origin` can be wrong by. Set
+    /// together with `at_origin`.
     uncertainty: AtomicI64,
 }
 
@@ -67,7 +69,7 @@ impl Clock {
         };
         let backend = db.get_database_backend();
         let asked = reading.origin.elapsed();
-        // In UTC, which the driver makes the session's time zone.
+        // In UTC: the driver sets the session's time zone.
         let statement = match backend {
             DbBackend::Postgres => {
                 "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"

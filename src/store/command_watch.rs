@@ -1,4 +1,5 @@
-//! Notifies callers that wait for a command of its end, right after the commit that holds it, whichever request ended it.
+//! Notifies callers that a command has ended, right after the commit that stores its end, whichever write request
+//! caused it.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::domain::Command;
 
-/// The watches of all commands. A plain mutex: it is held for a few instructions.
+/// The watches of all commands. The mutex blocks its thread, since it is held for a few instructions only.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CommandWatchers(Arc<Mutex<HashMap<Uuid, Vec<oneshot::Sender<Command>>>>>);
 
@@ -46,8 +47,8 @@ impl CommandWatchers {
     }
 }
 
-/// Resolves when a command reaches its final state. An end before the watch began is not noticed: watch first, then look
-/// at the command.
+/// Resolves when a command reaches its final state. An end before the watch began is not noticed: watch first, then
+/// read the command.
 #[derive(Debug)]
 #[must_use = "a watch that is not polled notices nothing"]
 pub struct CommandWatch {
@@ -62,7 +63,7 @@ impl Future for CommandWatch {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Command> {
         match Pin::new(&mut self.finished).poll(context) {
             Poll::Ready(Ok(command)) => Poll::Ready(command),
-            // The store is gone, and with it everything that could end the command.
+            // The store was dropped, so nothing can end the command any more.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{PendingWrite, Store, StoreError};
 
-/// What an attempt to commit that began within `store.commit_timeout` may take to end.
+/// How long an attempt to commit that began within `store.commit_timeout` may go on after it.
 const COMMIT_SLACK: Duration = Duration::from_secs(2);
 
 impl Store {
@@ -17,8 +17,8 @@ impl Store {
         self.commit_timeout + COMMIT_SLACK
     }
 
-    /// Waits for a write for at most [`Store::commit_wait`], also if the database hangs; then fails with
-    /// [`StoreError::Unavailable`], and whether it will be stored is unknown.
+    /// Waits for a write, but at most [`Store::commit_wait`] even if the database hangs. After that it fails with
+    /// [`StoreError::Unavailable`], and whether the write is stored, or will be, is unknown.
     pub async fn settled<T>(&self, write: PendingWrite<T>) -> Result<T, StoreError> {
         timeout(self.commit_wait(), write)
             .await

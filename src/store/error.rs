@@ -7,16 +7,17 @@ use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 /// Why a read or a write failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The database could not commit within `store.commit_timeout`, or the queue was full as long.
+    /// The database could not commit within `store.commit_timeout`, the queue was full for that long, or the database
+    /// did not answer a read.
     #[error("the database could not commit in time")]
     Unavailable,
     /// The database refused this one write, and would refuse it again.
     #[error("the database refused the write: {0}")]
     Rejected(DbErr),
-    /// A read failed.
+    /// A read failed for another reason than a database that does not answer.
     #[error("the database could not be read: {0}")]
     Read(DbErr),
-    /// A row holds what the gateway would never write.
+    /// A row holds a value that the gateway never writes.
     #[error("column {column} of table {table} holds an impossible value")]
     Corrupt {
         /// The table.
@@ -24,7 +25,7 @@ pub enum StoreError {
         /// The column.
         column: &'static str,
     },
-    /// Another gateway has taken the name of this one, which stores nothing more.
+    /// Another gateway has been started under the name of this one, which stores nothing from then on.
     #[error("another gateway has taken the name of this one")]
     Fenced,
     /// The writer has stopped: the gateway is shutting down.
@@ -71,7 +72,8 @@ pub enum OpenError {
     },
 }
 
-/// A read that failed. A database that is away may be back in a moment.
+/// The error of a read. It is [`StoreError::Unavailable`] if the database did not answer, since a later read may
+/// succeed.
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if is_away(&error) {
@@ -95,10 +97,10 @@ pub(super) enum CommitError {
     /// The incarnation that writes the batch was declared dead.
     #[error("this incarnation was declared dead")]
     IncarnationLost,
-    /// The next incarnation was declared dead as well, before the answer came that it had begun.
+    /// The next incarnation had begun in an attempt whose answer was lost, and has been declared dead since.
     #[error("the next incarnation was declared dead before it was known to have begun")]
     SuccessorLost,
-    /// A newer start has taken the name of this instance: nothing will be committed any more.
+    /// A gateway that was started later has the name of this instance: nothing will be committed any more.
     #[error("another gateway has taken the name of this one")]
     NameTaken,
 }
@@ -115,7 +117,7 @@ impl CommitError {
     }
 }
 
-/// Whether the database did not answer, rather than that it said no.
+/// Whether `error` means that the database did not answer, rather than that it refused.
 fn is_away(error: &DbErr) -> bool {
     let source = match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
@@ -144,14 +146,14 @@ const CONSTRAINT: u32 = 19;
 const MISMATCH: u32 = 20;
 const RANGE: u32 = 25;
 
-// Errors of the MySQL family that blame the data without a SQLSTATE that does: more than `max_allowed_packet`, an invalid
-// text.
+// Errors of the MySQL family that the data causes, although their SQLSTATE does not say so: a packet larger than
+// `max_allowed_packet`, an invalid text.
 const MYSQL_DATA: [u16; 2] = [1153, 1366];
 
-/// Whether a write that failed with `error` would fail alone and again, whatever else is written.
+/// Whether a write that failed with `error` would fail again, even alone in its batch.
 ///
-/// Only what the data itself can cause counts; anything else (locked, disk full, connection lost)
-/// may pass, and is retried.
+/// Only errors that the data itself causes count; any other (locked, disk full, connection lost) may pass, and the
+/// write is retried.
 pub(super) fn is_poison(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
         error
@@ -174,7 +176,7 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
     if number.is_some_and(|error| MYSQL_DATA.contains(&error.number())) {
         return true;
     }
-    // SQLSTATEs may be digits only; what SQLite says has four digits at most.
+    // A SQLSTATE may consist of digits only; SQLite's codes have four digits at most.
     if code.len() == SQLSTATE_LENGTH {
         return is_poison_sqlstate(&code);
     }
@@ -182,8 +184,8 @@ pub(super) fn is_poison(error: &DbErr) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, TOO_BIG | CONSTRAINT | MISMATCH | RANGE))
 }
 
-/// Whether another instance, or another connection to the file, was first with a row or a lock: tried again at once, the
-/// write finds what that one did.
+/// Whether a write failed because another instance, or another connection to the file, was first with a row or a lock.
+/// The next attempt reads what the other one wrote.
 fn is_collision(error: &DbErr) -> bool {
     if is_changed_by_others(error) {
         return true;
@@ -203,8 +205,8 @@ fn is_collision(error: &DbErr) -> bool {
     code.is_some_and(|code| POSTGRES_COLLISIONS.contains(&code.as_ref()))
 }
 
-/// Whether a transaction failed because another connection has written to the file, by a constraint that
-/// `database::unless_changed_by_others` violates then.
+/// Whether a transaction failed because another connection has written to the file, which the statement of
+/// `database::unless_changed_by_others` reports by violating a constraint.
 fn is_changed_by_others(error: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
         error
@@ -222,9 +224,9 @@ const POSTGRES_COLLISIONS: [&str; 3] = ["23505", "40P01", "55P03"];
 
 const SQLSTATE_LENGTH: usize = 5;
 
-/// Whether this SQLSTATE (ISO 9075) blames the data: class 22, data exceptions, and of class 23 what a
-/// value by itself violates (`PostgreSQL`: NOT NULL, CHECK). The rest of class 23 does not: that may be a row
-/// that another instance made at the same time.
+/// Whether this SQLSTATE (ISO 9075) means that the data is at fault: class 22, data exceptions, and of class 23 what a
+/// value by itself violates (`PostgreSQL`: NOT NULL, CHECK). The rest of class 23 does not: that may be a row that
+/// another instance made at the same time.
 fn is_poison_sqlstate(code: &str) -> bool {
     code.starts_with("22") || matches!(code, "23502" | "23514")
 }

@@ -4,8 +4,9 @@
 //! of them as one transaction, by the rules of `crate::state`, and replies to each after the commit ([`PendingWrite`]).
 //! Reads go to connections of their own.
 //!
-//! `requests` has one file a kind of request, `writer` the queue and the task, `batch` the transaction, `tables` the SQL
-//! of each table, `entities` their rows, and `database` the connections.
+//! `requests` has one file for each kind of request, `writer` the queue and the task, `batch` the transaction, `tables`
+//! the SQL of each table, `webhooks` that of the tables of webhooks, `entities` the rows, and `database` the
+//! connections.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -69,19 +70,22 @@ pub struct StoreOptions {
     pub database: DatabaseAddress,
     /// Connections for reading.
     pub readers: u32,
-    /// The first incarnation of this instance, as sessions name it in their vehicle's row.
+    /// The id of the first incarnation of this instance: the row of a vehicle names the incarnation that holds its
+    /// session.
     pub incarnation: IncarnationId,
     /// The name of this instance, which all its incarnations share.
     pub instance_name: String,
-    /// Bytes of write requests that may wait.
+    /// Bytes that the waiting write requests may take in total.
     pub queue_bytes: usize,
-    /// How long a write request is retried before it fails with [`StoreError::Unavailable`].
+    /// How long after its submission a write request may wait and be retried before it fails with
+    /// [`StoreError::Unavailable`].
     pub commit_timeout: Duration,
     /// How long this instance may commit nothing before another may declare it dead.
     pub lease: Duration,
 }
 
-/// Commits whose evictions may wait to be published.
+/// Commits whose evictions may wait for the receiver of [`Store::take_evictions`]. Those of later commits are dropped;
+/// their instances find out by reconciling.
 const EVICTIONS: usize = 1_024;
 
 /// The open store.
@@ -102,7 +106,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes the file for this process, brings its schema up to date and starts the writer.
+    /// Opens the database, brings its schema up to date and starts the writer. A file is locked for this process; on a
+    /// server the incarnation begins.
     pub async fn open(options: StoreOptions) -> Result<Self, OpenError> {
         let incarnation = Incarnation {
             id: options.incarnation,
@@ -163,26 +168,27 @@ impl Store {
         self.reader.close_by_ref().await.map_err(StoreError::Read)
     }
 
-    /// Resolves once another gateway has taken the name of this one, which writes nothing more.
+    /// Resolves once another gateway has been started under the name of this instance, which writes nothing from then
+    /// on.
     pub async fn fenced(&self) {
         self.fenced.cancelled().await;
     }
 
-    /// Whether other instances may be on this database.
+    /// Whether other instances may use this database: true on a server, false on a file.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.file_lock.is_none()
     }
 
-    /// The id of the current incarnation. It changes after other instances have declared this one dead: the
-    /// sessions of the last incarnation are lost then.
+    /// The id of the current incarnation. It changes after other instances have declared this one dead: the sessions of
+    /// the previous incarnation are lost then.
     #[must_use]
     pub fn incarnation(&self) -> &watch::Receiver<IncarnationId> {
         &self.incarnation
     }
 
-    /// Sessions of other instances that this one's commits ended, a commit at a time. For one caller: the
-    /// second gets nothing.
+    /// Returns the receiver of evictions: one list for each commit of this instance that ended sessions of others.
+    /// `None` from the second call on.
     pub fn take_evictions(&self) -> Option<mpsc::Receiver<Vec<Eviction>>> {
         let mut evictions = self
             .evictions
@@ -197,13 +203,15 @@ impl Store {
         self.clock.now()
     }
 
-    /// How long ago the last commit was. On a shared database one happens at least every quarter of the lease.
+    /// The time since the last commit, or since the store was opened. On a shared database a commit is due every
+    /// quarter of the lease.
     #[must_use]
     pub fn since_commit(&self) -> Duration {
         self.writes.health().since_commit()
     }
 
-    /// Whether the last commit succeeded and the database answers a read within `store.commit_timeout`.
+    /// Checks that the last attempt to commit succeeded and that the database answers a read within
+    /// `store.commit_timeout`.
     pub async fn check(&self) -> Result<(), StoreError> {
         if !self.writes.health().is_good() {
             return Err(StoreError::Unavailable);
@@ -215,7 +223,7 @@ impl Store {
         Ok(())
     }
 
-    /// Resolves when a command reaches its final state from now on.
+    /// Watches a command from now on: the watch resolves after the commit that ends the command.
     pub fn watch_command(&self, id: Uuid) -> CommandWatch {
         self.watchers.watch(id)
     }

@@ -1,4 +1,4 @@
-//! What the caller of a write request waits on.
+//! The future on which the caller of a write request waits.
 
 use std::{
     fmt,
@@ -9,10 +9,13 @@ use std::{
 
 use super::{StoreError, write_request::ReplyReceiver};
 
-/// Waits for room in the queue and takes it.
+/// Waits for room in the queue, and then queues the request.
 pub(super) type WaitForRoom = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
-/// A write under way: a future of the request's output, which resolves when the request is committed, or never will be.
+/// A submitted write request: a future that resolves to the request's output after the commit, or to an error.
+///
+/// If it is dropped while the queue is full, the request is not made; once the request is queued, it is written even if
+/// nobody waits.
 #[must_use = "an unread outcome may be a failure"]
 pub struct PendingWrite<T> {
     pub(super) waiting: Option<WaitForRoom>,

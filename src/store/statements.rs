@@ -1,4 +1,5 @@
-//! Statements about many rows: few texts, prepared once.
+//! Statements about many rows. Numbers of rows are powers of two, so that there are few texts, and each is prepared
+//! once.
 
 use std::collections::HashMap;
 
@@ -12,8 +13,8 @@ use super::database::Transaction;
 /// Values a statement writes at most: a prepared statement takes memory for each.
 const VALUES_PER_INSERT: usize = 2_048;
 
-/// The texts of statements by table, number of columns and rows, and whether they update: building one
-/// costs more than running it.
+/// The texts of INSERT statements, by table, number of columns, number of rows, and whether they update on conflict.
+/// Kept because building one costs more than running it.
 #[derive(Debug, Default)]
 pub(super) struct Texts(HashMap<(&'static str, usize, usize, bool), String>);
 
@@ -33,7 +34,7 @@ impl Texts {
     }
 }
 
-/// Inserts rows of these columns; `values` are those of one row, in the same order.
+/// Inserts rows. `values` returns the values of one row, in the order of `columns`.
 pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     db: &Transaction,
     texts: &mut Texts,
@@ -54,8 +55,8 @@ pub(super) async fn insert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     Ok(())
 }
 
-/// Inserts rows, or updates these columns of those that are there. The first `keys` columns are the
-/// primary key.
+/// Inserts rows; of those that exist it updates the columns behind the key. The first `keys` of `columns` are the
+/// primary key. `values` returns the values of one row, in the order of `columns`.
 pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     db: &Transaction,
     texts: &mut Texts,
@@ -86,7 +87,7 @@ pub(super) async fn upsert<E: EntityTrait, R, V: IntoIterator<Item = Value>>(
     Ok(())
 }
 
-/// An INSERT of `rows` rows, with places for their values.
+/// An INSERT of `rows` rows, with placeholders for their values.
 fn insert_into<E: EntityTrait>(columns: &[E::Column], rows: usize) -> InsertStatement {
     let mut insert = Query::insert();
     insert
@@ -107,7 +108,7 @@ async fn execute(db: &Transaction, text: &str, values: Vec<Value>) -> Result<(),
     .await
 }
 
-/// Cuts rows of so many columns into runs of powers of two, largest first.
+/// Cuts rows of `columns` columns into runs whose lengths are powers of two, the longest first.
 fn runs<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
     let most = 1 << (VALUES_PER_INSERT / columns).ilog2();
     std::iter::from_fn(move || {
@@ -118,7 +119,8 @@ fn runs<T>(mut rows: &[T], columns: usize) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Repeats the last key up to a power of two: few statements, prepared once.
+/// The keys for an `IN` list: the last is repeated until their number is a power of two, so that few statements are
+/// prepared.
 pub(super) fn padded<T: Clone>(keys: &[T]) -> impl Iterator<Item = T> + use<'_, T> {
     let missing = keys.len().next_power_of_two() - keys.len();
     let last = keys.last().cloned().into_iter();

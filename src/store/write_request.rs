@@ -1,7 +1,7 @@
 //! What a write request is, and what the queue and a batch see of it.
 //!
-//! Cost of a request: an allocation for itself with its reply slot, because the queue holds requests of all kinds, and
-//! one for the reply's channel.
+//! Cost of a request: one allocation for itself with its `Reply`, because the queue holds requests of all kinds, and
+//! one for the channel of the reply.
 
 use std::{future::Future, pin::Pin};
 
@@ -38,7 +38,7 @@ pub(super) trait WriteRequest: Send + Sync + 'static {
     /// as nearly all do.
     const PHASE: Option<Phase> = None;
 
-    /// Whether room is kept for it when reports and blobs flood the queue.
+    /// Whether it takes its room from the part of the queue that reports and blobs cannot fill.
     fn is_urgent(&self) -> bool;
 
     /// Bytes that it holds while it waits, beyond [`BASE_BYTES`].
@@ -49,12 +49,12 @@ pub(super) trait WriteRequest: Send + Sync + 'static {
     /// Names the rows that it reads and writes.
     fn touch<'a>(&'a self, _touched: &mut Touched<'a>) {}
 
-    /// Makes the change in memory and returns the output.
+    /// Makes the change in memory and returns the output; `None` if [`execute`](Self::execute) returns it.
     fn apply(&self, _state: &mut BatchState) -> Option<Self::Output> {
         None
     }
 
-    /// Makes the change with SQL of its own and returns the output.
+    /// Makes the change with SQL of its own and returns the output; `None` if [`apply`](Self::apply) returned it.
     fn execute(
         &self,
         _transaction: &mut BatchTransaction<'_>,
@@ -63,11 +63,11 @@ pub(super) trait WriteRequest: Send + Sync + 'static {
     }
 }
 
-/// The places in a batch's transaction at which requests run SQL of their own. They keep the order in which rows are
-/// locked: instances, vehicles, commands, webhook tables.
+/// The places in a batch's transaction at which requests run SQL of their own. Their order is that in which every
+/// instance locks rows: instances, vehicles, commands, webhook tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Before any vehicle is read.
+    /// Before any vehicle is read. On a server only.
     Instances,
     /// After vehicles and their histories are written.
     Histories,
@@ -87,7 +87,7 @@ pub(super) struct BatchTransaction<'a> {
     pub(super) now: Timestamp,
     /// The webhook endpoints as they were before the batch.
     pub(super) endpoints: &'a EndpointCache,
-    /// What the batch does to webhooks.
+    /// The webhook part of the batch so far.
     pub(super) webhooks: &'a mut WebhookBatch,
 }
 
@@ -116,7 +116,7 @@ impl<'a> Touched<'a> {
     }
 }
 
-/// A write request of any kind, together with its reply slot.
+/// A write request of any kind, together with its [`Reply`].
 pub(super) trait PendingRequest: Send {
     /// Bytes that it holds while it waits.
     fn weight(&self) -> usize;
@@ -144,15 +144,16 @@ pub(super) struct QueuedWrite {
     pub(super) request: Box<dyn PendingRequest>,
     /// Bytes that the request holds while it waits.
     pub(super) weight: usize,
-    /// When the writer gives it up.
+    /// When the writer stops trying and rejects it.
     pub(super) deadline: Instant,
-    /// A row that it touches was locked by another instance: it is for the next batch. Set by every attempt.
+    /// Whether another instance has locked a vehicle that it touches, so that it is left for the next batch. Set by
+    /// every attempt.
     pub(super) deferred: bool,
-    /// Its share of the queue, given back when it is dropped.
+    /// Its room in the queue, given back when the request is dropped.
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// A request and where its output goes.
+/// A request and its [`Reply`].
 struct WithReply<R: WriteRequest> {
     request: R,
     reply: Reply<R::Output>,
@@ -161,7 +162,7 @@ struct WithReply<R: WriteRequest> {
 /// The receiver of a request's output.
 pub(super) type ReplyReceiver<T> = oneshot::Receiver<Result<T, StoreError>>;
 
-/// Gives a request its reply slot.
+/// Gives a request its [`Reply`], and returns the receiver.
 pub(super) fn with_reply<R: WriteRequest>(
     request: R,
 ) -> (Box<dyn PendingRequest>, ReplyReceiver<R::Output>) {
@@ -213,7 +214,8 @@ impl<R: WriteRequest> PendingRequest for WithReply<R> {
     }
 }
 
-/// Where the output of a request goes: set by every attempt to commit, sent once after the commit.
+/// The output of a request and the channel to its caller. The output is set by every attempt to commit, and sent once
+/// after the commit.
 pub(super) struct Reply<T> {
     sender: oneshot::Sender<Result<T, StoreError>>,
     output: Option<T>,
@@ -234,7 +236,7 @@ impl<T> Reply<T> {
         self.output = Some(output);
     }
 
-    // A receiver that is gone has lost interest, which is its right: the write happened all the same.
+    // The caller may have dropped the receiver; the write is committed all the same.
     pub(super) fn send(self) {
         let _uninterested = self.sender.send(self.output.ok_or(StoreError::Closed));
     }

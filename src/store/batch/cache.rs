@@ -14,22 +14,22 @@ use crate::{
     },
 };
 
-/// Vehicles as the last commit left them, so that a batch need not read what the one before it wrote. For a database
-/// that this process alone writes; should another one write to the file all the same, the rows are read again.
+/// Vehicles as the last commit left them, so that a batch need not read what the batch before it wrote; statement
+/// texts; and the webhook endpoints. Vehicles are kept on a file only, which this process alone writes. Should another
+/// process write to it all the same, they are read again.
 #[derive(Debug, Default)]
 pub(in crate::store) struct BatchCache {
     vehicles: HashMap<DeviceId, VehicleRecord>,
     /// The last result of `PRAGMA data_version`: another value means that another connection wrote.
     data_version: Option<i64>,
-    /// Others may write to this database at any time: no vehicle is kept.
+    /// Whether other instances may write to this database at any time. Then no vehicle is kept.
     pub(super) is_shared: bool,
     pub(super) texts: Texts,
     pub(in crate::store) endpoints: EndpointCache,
 }
 
 impl BatchCache {
-    /// About 4 MiB. More vehicles than this that report within one commit's time are more than the
-    /// database takes anyway.
+    /// With more vehicles than this, about 4 MiB, all are forgotten and read again.
     const MAX_VEHICLES: usize = 8_192;
 
     /// Forgets all rows: after an error it is unknown what is committed.
@@ -39,7 +39,9 @@ impl BatchCache {
         self.endpoints.clear();
     }
 
-    /// Forgets all rows if another connection wrote. The first read of each transaction.
+    /// Makes sure, at the beginning of a transaction, that the kept vehicles are current. On a file, the transaction
+    /// fails if another connection has written since they were kept; the caller clears the cache then, and the next
+    /// attempt reads the rows again.
     pub(super) async fn check(&mut self, db: &Transaction) -> Result<(), DbErr> {
         self.is_shared = db.get_database_backend() != DbBackend::Sqlite;
         if self.is_shared {
@@ -57,7 +59,7 @@ impl BatchCache {
         Ok(())
     }
 
-    /// Takes out a vehicle that is known.
+    /// Takes a vehicle out of the cache, if it is kept.
     pub(super) fn take(&mut self, device_id: &DeviceId) -> Option<VehicleRecord> {
         self.vehicles.remove(device_id)
     }

@@ -1,8 +1,8 @@
 //! A batch: one transaction that reads rows, applies write requests to them in memory, and writes each row once.
 //!
-//! Cost: one SELECT for each 512 vehicles that the last batches did not touch, one INSERT for each 64
-//! to 256 changed rows of a table (in powers of two, so that a handful of prepared statements serves
-//! every size), one commit with its fsync.
+//! Cost: one SELECT for each 512 vehicles (on a file only those that the last batches did not touch), one INSERT for
+//! each 64 to 256 changed rows of a table (in powers of two, so that a handful of prepared statements serves every
+//! size), one commit with its fsync.
 
 mod cache;
 
@@ -42,7 +42,7 @@ pub(super) struct BatchNumber {
 pub(super) struct SideEffects {
     /// Commands that reached their final state.
     pub(super) finished: Vec<Command>,
-    /// Sessions of other instances that are over.
+    /// Sessions of other instances that the batch ended.
     pub(super) evictions: Vec<Eviction>,
     /// What changed for webhooks.
     pub(super) webhooks: WebhookEffects,
@@ -53,7 +53,7 @@ pub(super) struct SideEffects {
 pub(super) enum BatchFailure {
     /// Nothing of it is stored; it may be applied again.
     Failed(CommitError),
-    /// COMMIT was not answered. With the side effects, in case the batch is stored.
+    /// COMMIT was not answered, so it may be stored. With its side effects, to publish if it is.
     Unknown(CommitError, SideEffects),
 }
 
@@ -66,8 +66,8 @@ impl From<CommitError> for BatchFailure {
 /// A server that does not answer for this long is taken to be gone: a batch takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Applies `batch`, except for the requests that it marks as deferred, and commits. After any failure neither `db` nor
-/// `cache` must be used again.
+/// Applies `batch`, except for the requests that it marks as deferred, and commits. After any failure the caller must
+/// close `db` and clear `cache`.
 pub(super) async fn apply(
     db: &Transaction,
     cache: &mut BatchCache,
@@ -102,7 +102,7 @@ pub(super) async fn apply(
     Ok(effects)
 }
 
-/// Everything but the commit.
+/// Does everything but the COMMIT: begins the transaction, reads rows, applies the requests and writes what changed.
 async fn prepare(
     db: &Transaction,
     cache: &mut BatchCache,

@@ -28,8 +28,8 @@ use tokio::time::timeout;
 /// combination of statements, and there must not be too many of them.
 const JOINED_VALUES: usize = 128;
 
-/// How long a connection to a server may take to close: one on which nothing is heard any more does not close before
-/// the operating system gives it up.
+/// How long a connection to a server may take to close: one whose server is unreachable does not close until the
+/// operating system times it out.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A connection of the driver.
@@ -89,7 +89,8 @@ impl DriverConnection {
     /// Begins a transaction that ends with [`Self::commit`], or with the connection.
     pub(in crate::store) async fn begin(&self) -> Result<(), DbErr> {
         let begin = match self.backend {
-            // A deferred transaction that reads first fails at once when it comes to write.
+            // `BEGIN DEFERRED`, the default, takes the write lock at the first write, and fails there if another
+            // connection has written since the transaction's first read.
             DbBackend::Sqlite => "BEGIN IMMEDIATE",
             _ => "BEGIN",
         };
@@ -97,15 +98,16 @@ impl DriverConnection {
             .await
     }
 
-    /// Commits, with what is still deferred. If the call fails, whether it is committed is unknown on a server.
+    /// Commits, with the statements that are still deferred. If the call fails, on a server it is unknown whether the
+    /// transaction is committed.
     pub(in crate::store) async fn commit(&self) -> Result<(), DbErr> {
         let commit = Statement::from_string(self.backend, "COMMIT");
         self.execute_raw(commit).await.map(drop)
     }
 
-    /// Closes the connection, and with it a transaction that may still be open: after an error nobody knows what of
-    /// it is left. `SQLite` ends one by itself when it cannot write, and on the `MySQL` family a COMMIT after a lock
-    /// time-out keeps half of a batch.
+    /// Closes the connection, and with it a transaction that may still be open: after an error it is unknown how much
+    /// of the transaction is left. `SQLite` rolls it back by itself when it cannot write, and on the `MySQL` family a
+    /// COMMIT after a lock time-out would keep a part of the batch.
     pub(super) async fn close(self) {
         let closed = match self.driver.into_inner() {
             Driver::Sqlite(connection) => Ok(connection.close().await),
@@ -117,8 +119,9 @@ impl DriverConnection {
         }
     }
 
-    /// Runs a statement of which only a failure matters, with the next call where it can share one: on `SQLite` unless
-    /// it is large, on a server only text without values, which the protocol can bundle.
+    /// Runs a statement of which only a failure matters, together with the next call if it can share one, else at once.
+    /// On `SQLite` a statement of at most [`JOINED_VALUES`] values can; on a server only text without values, which the
+    /// protocol can bundle. If the statement fails, the call that it shares fails.
     pub(in crate::store) async fn defer(&self, statement: Statement) -> Result<(), DbErr> {
         if !self.may_share_a_call(&statement) {
             return self.execute_raw(statement).await.map(drop);
@@ -153,7 +156,7 @@ impl DriverConnection {
             values.extend(statement.values.into_iter().flatten());
         }
         match self.backend {
-            // With values, if only none: texts without any are not kept prepared.
+            // With a list of values, even an empty one: without a list the driver would not keep the text prepared.
             DbBackend::Sqlite => Statement::from_sql_and_values(self.backend, text, values),
             _ => Statement::from_string(self.backend, text),
         }

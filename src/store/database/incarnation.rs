@@ -1,4 +1,5 @@
-//! Beginning an incarnation of this gateway on a server: a row of its own in `instances`, which alone may write.
+//! Begins an incarnation of this gateway on a server: inserts its row into `instances`. The incarnation may write while
+//! that row is live.
 
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait,
@@ -10,7 +11,8 @@ use crate::{
     store::entities::instance::{ActiveModel, Column, DEAD, Entity, LIVE},
 };
 
-/// One incarnation of this instance: the instance from its start, or from when it was declared dead, on.
+/// One incarnation of this instance. It begins at the start of the process, or when the one before it was declared
+/// dead.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Incarnation {
     pub(in crate::store) id: IncarnationId,
@@ -18,7 +20,7 @@ pub(in crate::store) struct Incarnation {
     pub(in crate::store) name: String,
 }
 
-/// Begins this incarnation. An earlier one of its name is dead from now on.
+/// Begins this incarnation. An earlier one of the same name is dead from now on.
 pub(super) async fn begin(db: &DatabaseConnection, incarnation: &Incarnation) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     Entity::update_many()
@@ -34,15 +36,16 @@ pub(super) async fn begin(db: &DatabaseConnection, incarnation: &Incarnation) ->
 /// The outcome of an attempt to begin the incarnation after one that was declared dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Succession {
-    /// It has begun.
+    /// The incarnation has begun.
     Begun,
-    /// An earlier attempt had begun it without an answer, and it was declared dead since.
+    /// An earlier attempt, whose answer was lost, had begun it, and it has been declared dead since.
     Over,
-    /// A newer start has taken the name.
+    /// A gateway that was started later has the name.
     Taken,
 }
 
-/// Begins the next incarnation after one that was declared dead. Its caller holds the database's start lock.
+/// Begins the next incarnation after one that was declared dead. The caller holds the start lock of the database, which
+/// `server.rs` takes.
 pub(super) async fn succeed(
     db: &DatabaseConnection,
     next: &Incarnation,
@@ -54,7 +57,7 @@ pub(super) async fn succeed(
         .all(db)
         .await?;
     if let Some(own) = known.iter().find(|row| row.id == id) {
-        // Stored by an attempt whose answer was lost.
+        // An earlier attempt, whose answer was lost, has inserted it.
         return Ok(if own.state == LIVE {
             Succession::Begun
         } else {

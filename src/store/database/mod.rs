@@ -1,7 +1,7 @@
 //! Opening a database: one connection that writes, several that read, and the right to write.
 //!
-//! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch of
-//! writes first looks whether this incarnation may still write.
+//! An `SQLite` file belongs to one process, by a lock of the operating system. On a server each batch first checks that
+//! this incarnation may still write.
 
 mod driver_connection;
 mod incarnation;
@@ -46,7 +46,8 @@ impl WriteConnection {
         }
     }
 
-    /// The connection, on which nothing has failed yet.
+    /// Returns the connection, and connects first if there is none. After an error on it the caller must call
+    /// [`Self::discard`].
     pub(super) async fn get(&mut self) -> Result<&DriverConnection, DbErr> {
         let current = match self.current.take() {
             Some(current) => current,
@@ -61,7 +62,7 @@ impl WriteConnection {
     /// Begins the next incarnation on the server after the last one was declared dead.
     pub(super) async fn begin_again(&self, next: &Incarnation) -> Result<Succession, DbErr> {
         match &self.target {
-            // Nobody declares the only process of a file dead.
+            // A file has no other instance that could declare this one dead.
             WriteTarget::Sqlite(_) => Ok(Succession::Begun),
             WriteTarget::Server(target) => server::begin_again(&target.url, next).await,
         }
@@ -80,7 +81,7 @@ impl WriteConnection {
 pub struct DatabaseAddress {
     /// `sqlite://<path>` (the file is created if it is missing), `mysql://…` or `postgres://…`.
     pub url: String,
-    /// The same without secrets, for logs and errors.
+    /// The URL without secrets, for logs and errors.
     pub shown: String,
 }
 
@@ -98,8 +99,8 @@ pub async fn migrate(address: &DatabaseAddress) -> Result<(), OpenError> {
     })
 }
 
-/// Opens a database, brings its schema up to date, and begins this incarnation there: an earlier one of its
-/// name writes nothing more.
+/// Opens a database and brings its schema up to date. On a server it also begins this incarnation: an earlier one of
+/// the same name writes nothing from then on.
 pub(super) async fn open(
     address: &DatabaseAddress,
     readers: u32,

@@ -1,4 +1,4 @@
-//! A database server that others can reach: `MySQL`, `MariaDB`, `PostgreSQL`.
+//! A database server, which other instances may use as well: `MySQL`, `MariaDB`, `PostgreSQL`.
 
 use std::{str::FromStr, time::Duration};
 
@@ -22,16 +22,18 @@ use super::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take to come to rest after a read that was given up.
+/// How long a connection that returns to the pool may take to answer a ping. Its last read may have been given up.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Batches are written under row locks, which hide nothing that is committed. Nobody waits for a lock, or
-/// holds one without a word, for longer than a part of the lease: an instance that hangs in the middle of a
-/// batch must not hold up the others until they count as hung themselves.
+/// The settings of the writing connection on the `MySQL` family.
 ///
-/// On the `MySQL` family a connection that is cut would hold its locks for eight hours (`MySQL` itself knows
-/// `wait_timeout` alone, and reads the half after `/*M!` as a comment), and without the strict mode a text
-/// that is too long would be cut, stored, and thanked.
+/// At READ COMMITTED, a batch reads what other instances committed before it locked a row. No transaction waits for a
+/// lock, or is idle while it holds one, for longer than [`hold`]: an instance that hangs in the middle of a batch must
+/// not block the others until they count as dead themselves.
+///
+/// By default the server keeps a lost connection, and its locks, for eight hours. (`MySQL` knows only `wait_timeout`;
+/// it reads what follows `/*M!` as a comment, and `MariaDB` does not.) Without the strict mode a text that is too long
+/// would be truncated, stored and acknowledged.
 fn mysql_settings(lease: Duration) -> String {
     let seconds = hold(lease).as_secs();
     format!(
@@ -39,12 +41,13 @@ fn mysql_settings(lease: Duration) -> String {
          SET SESSION innodb_lock_wait_timeout = {seconds} /*M!, SESSION idle_transaction_timeout = {seconds} */; \
          SET SESSION wait_timeout = {}; \
          SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')",
-        // Between two batches the connection is idle for a quarter of the lease.
+        // Between two batches the connection is idle for up to a quarter of the lease.
         (lease / 2).as_secs().max(2)
     )
 }
 
-/// What was thanked survives a crash of the server, whatever its default is.
+/// The settings of the writing connection on `PostgreSQL`, for the reasons at [`mysql_settings`]. With
+/// `synchronous_commit`, what was acknowledged survives a crash of the server, whatever its default is.
 fn postgres_settings(lease: Duration) -> String {
     let seconds = hold(lease).as_secs();
     format!(
@@ -56,7 +59,8 @@ fn postgres_settings(lease: Duration) -> String {
     )
 }
 
-/// The longest wait for a row, or hold of one without a word: a quarter of the lease in whole seconds.
+/// How long a transaction may wait for a lock, or be idle while it holds one: a quarter of the lease, in whole seconds
+/// from 1 to 5.
 fn hold(lease: Duration) -> Duration {
     Duration::from_secs((lease / 4).as_secs().clamp(1, 5))
 }
@@ -96,8 +100,9 @@ impl ServerTarget {
 
 pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
     let mut options = options(url, readers);
-    // A read that its caller gave up hands its connection back, and the pool then waits for an answer on
-    // it without end: a network that loses what is said would take one connection after the other.
+    // A read that its caller gave up returns its connection to the pool, which then waits for the answer without a
+    // limit: a network that loses packets would take one connection after the other. So each connection that returns
+    // has to answer a ping in time.
     options
         .map_sqlx_mysql_pool_opts(|pool| {
             pool.after_release(|connection, _| Box::pin(answers(connection)))
@@ -108,7 +113,7 @@ pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
     options
 }
 
-/// Whether a connection still answers; else the pool drops it.
+/// Whether a connection still answers. If it does not, the error makes the pool drop it.
 async fn answers(connection: &mut impl Connection) -> Result<bool, SqlxError> {
     match timeout(RELEASE_TIMEOUT, connection.ping()).await {
         Ok(answered) => answered.map(|()| true),
@@ -127,8 +132,8 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-/// Brings the schema up to date, however long it takes, and begins an incarnation there; without one, the
-/// schema only. One gateway at a time.
+/// Brings the schema up to date, however long it takes, and begins the incarnation `own`, if there is one. One gateway
+/// at a time does this on a database.
 pub(super) async fn prepare(url: &str, own: Option<&Incarnation>) -> Result<(), DbErr> {
     try_to_connect(url).await?;
     let db = Database::connect(options(url, 1)).await?;
@@ -152,16 +157,16 @@ pub(super) async fn begin_again(url: &str, next: &Incarnation) -> Result<Success
     begun
 }
 
-/// The key of `PostgreSQL`'s advisory lock that a start takes. Every version uses the same one; it means nothing else.
+/// The key of `PostgreSQL`'s advisory lock that a start takes. The number is arbitrary, and the same in every version.
 const START_LOCK: i64 = 7_238_943_117;
 /// How long a start waits for others that start, or change the schema, at the same time.
 const TURN_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Waits until nobody else prepares this database.
+/// Takes the start lock of this database, which ends with the connection. Waits for it for at most [`TURN_TIMEOUT`].
 async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
     if db.get_database_backend() == DbBackend::Postgres {
         let seconds = TURN_TIMEOUT.as_secs();
-        // Without the first, every start says which tables exist.
+        // Without the first setting, the server sends a notice for each table that exists already.
         let lock = format!(
             "SET client_min_messages = warning; SET lock_timeout = '{seconds}s'; \
              SELECT pg_advisory_lock({START_LOCK}); SET lock_timeout = 0"
@@ -169,7 +174,8 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
         db.execute_unprepared(&lock).await?;
         return Ok(());
     }
-    // The name is the server's, not the database's, and may have 64 characters.
+    // The name of a lock is global to the server, so it contains a hash of the name of the database. It may have 64
+    // characters.
     let lock = Statement::from_sql_and_values(
         DbBackend::MySql,
         "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), ?)",
@@ -186,7 +192,8 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
     }
 }
 
-/// Connects once, for the reason if it fails: a pool tries again and again and says that it took too long.
+/// Connects once, to get the reason if that fails: a pool retries until its time limit, and then only reports a
+/// time-out.
 async fn try_to_connect(url: &str) -> Result<(), DbErr> {
     let connecting = async {
         if url.starts_with("mysql:") {

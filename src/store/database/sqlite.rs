@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::DriverConnection;
 use crate::store::OpenError;
 
-/// How long a statement waits for a lock that someone else (a shell, a backup) holds. Short, since
-/// the writer tries again by itself until `store.commit_timeout`.
+/// How long a statement waits for a lock that another process (a shell, a backup) holds. Short, since the writer tries
+/// again by itself until `store.commit_timeout`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take to open, or a read may wait for a free one: long, because a disk that
 /// others keep busy is slow and not broken. Requests have limits of their own.
@@ -30,7 +30,7 @@ pub(super) async fn creating(url: &str) -> Result<DatabaseConnection, DbErr> {
     Database::connect(creating).await
 }
 
-/// How to connect for writing. A file that has gone is not made again: it would be an empty one.
+/// How to connect for writing. A file that has disappeared is not created again, since it would be empty.
 pub(super) fn write_options(url: &str) -> Result<SqliteConnectOptions, DbErr> {
     let options = SqliteConnectOptions::from_str(url).map_err(connection_error)?;
     Ok(base(options)
@@ -58,8 +58,8 @@ fn connection_error(error: SqlxError) -> DbErr {
 /// Prepared texts that the writer's connection keeps.
 const STATEMENTS: usize = 128;
 
-/// A row that cannot be set to false: by setting it to a comparison, a batch fails in the same call if the comparison
-/// does. See [`unless_changed_by_others`].
+/// Creates a temporary row whose value must be true. A batch that sets it to a comparison fails, within the same call,
+/// if the comparison is false. See [`unless_changed_by_others`].
 const WATCH_FOR_OTHERS: &str = "\
     CREATE TEMP TABLE known_rows (\
         are_current INTEGER CONSTRAINT file_changed_by_others CHECK (are_current)); \
@@ -81,8 +81,8 @@ pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
     read_only
 }
 
-/// Held as long as this process owns the file; the operating system lets go of it if the process
-/// dies.
+/// The lock on the lock file beside the database file, held while this process owns the database. The operating system
+/// releases it if the process dies.
 #[derive(Debug)]
 pub(in crate::store) struct FileLock {
     _file: File,
@@ -108,12 +108,12 @@ fn base(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .create_if_missing(false)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_mode", "WAL")
-        // FULL syncs the log at every commit: what was thanked survives a power cut.
+        // FULL syncs the log at every commit: what was acknowledged survives a power cut.
         .pragma("synchronous", "FULL")
-        // Reports of many vehicles in one commit land on as many pages of the history's index, and
-        // a commit writes whole pages; smaller still (the default is 4096), vehicles share too few.
+        // Reports of many vehicles in one commit change as many pages of the history's index, and a commit writes whole
+        // pages: hence smaller ones than the default of 4096. With still smaller ones too few vehicles share a page.
         .pragma("page_size", "2048")
-        // 32 MiB of pages in memory (the default is 2): the index's pages are used again.
+        // 32 MiB of pages in memory (the default is 2): pages of the index are needed again and again.
         .pragma("cache_size", "-32768")
         // 16 MiB of log between checkpoints (the default is 4): fewer syncs of the main file.
         .pragma("wal_autocheckpoint", "8192")
@@ -130,7 +130,7 @@ pub(super) fn take_file(url: &str) -> Result<FileLock, OpenError> {
         path: path.clone(),
         source,
     };
-    // By its real name: a link to the file is the same file.
+    // Locked by the real name of the file, so that a link to the file leads to the same lock.
     let real = std::fs::canonicalize(parsed.get_filename());
     let real = real.unwrap_or_else(|_new| parsed.get_filename().to_owned());
     let mut lock_file = real.into_os_string();

@@ -1,4 +1,4 @@
-//! A row of `commands`, and the command it stands for.
+//! A row of `commands`, and its conversion to a command.
 
 use sea_orm::entity::prelude::*;
 
@@ -13,7 +13,7 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) id: String,
     pub(crate) device_id: String,
-    /// The sentence.
+    /// The sentence that the gateway sends.
     pub(crate) message: String,
     pub(crate) origin: String,
     pub(crate) state: String,

@@ -16,7 +16,7 @@ pub(crate) struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub(crate) key: String,
     pub(crate) command_id: String,
-    /// What was asked under this key, as text.
+    /// The request that was made under this key, as text.
     pub(crate) request: String,
     pub(crate) created_at: i64,
 }

@@ -1,4 +1,4 @@
-//! A row of `vehicles`, and the vehicle it stands for.
+//! A row of `vehicles`, and its conversion to a vehicle and back.
 
 use sea_orm::entity::prelude::*;
 
@@ -23,6 +23,7 @@ pub(crate) struct Model {
     pub(crate) connected_at: Option<i64>,
     pub(crate) disconnected_at: Option<i64>,
     pub(crate) disconnect_reason: Option<String>,
+    /// When the grace is over, see `VehicleRecord`.
     pub(crate) offline_due: Option<i64>,
     pub(crate) remote_addr: Option<String>,
     pub(crate) latitude: Option<f64>,
@@ -34,10 +35,11 @@ pub(crate) struct Model {
     pub(crate) update_frequency: Option<i16>,
     pub(crate) acknowledged_update_frequency: Option<i16>,
     pub(crate) created_at: i64,
-    /// Never goes back: the clock by which everything of this vehicle is stamped.
+    /// The last stamp of the vehicle, which never goes back: see `VehicleRecord`.
     pub(crate) updated_at: i64,
     /// Set while the row is a tombstone: it keeps the epoch, and nothing else of the vehicle.
     pub(crate) deleted_at: Option<i64>,
+    /// The history up to this time is to be purged, see `VehicleRecord`.
     pub(crate) forget_through: Option<i64>,
 }
 

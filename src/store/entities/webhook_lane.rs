@@ -11,11 +11,12 @@ pub(crate) struct Model {
     /// Empty: the queue of test messages.
     pub(crate) device_id: String,
     pub(crate) last_sequence: i64,
-    /// Messages up to this one were dropped when the vehicle was deleted.
+    /// Messages up to this sequence number were dropped when the vehicle was deleted.
     pub(crate) dropped_through: i64,
     /// Messages that are neither delivered nor failed nor dropped.
     pub(crate) pending: i64,
-    /// From when on the next may be sent; while the queue is claimed, when the claim ends. NULL: nothing is pending.
+    /// From when on the next message may be sent; while the queue is claimed, when the claim ends. NULL: nothing is
+    /// pending.
     pub(crate) due: Option<i64>,
     /// The queue waits for its endpoint to recover.
     pub(crate) blocked: bool,

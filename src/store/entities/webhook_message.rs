@@ -15,7 +15,7 @@ pub(crate) struct Model {
     pub(crate) state: i16,
     pub(crate) body: String,
     pub(crate) created_at: i64,
-    /// When it is sent next, if it is pending.
+    /// When it may be sent next, if it is pending.
     pub(crate) due: i64,
     pub(crate) attempts: i32,
     pub(crate) attempted_at: Option<i64>,

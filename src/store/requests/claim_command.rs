@@ -33,7 +33,8 @@ impl WriteRequest for ClaimCommand {
 }
 
 impl Store {
-    /// Makes a command the session's to write: at most once, and only before its time is over.
+    /// Claims a command for a session, which alone may write it from then on. A command is claimed at most once, and
+    /// only before it expires.
     pub fn claim(&self, id: Uuid, session: SessionKey, at: Timestamp) -> PendingWrite<Claimed> {
         self.writes.submit(ClaimCommand { id, session, at })
     }

@@ -26,7 +26,8 @@ impl WriteRequest for ChangeCommand {
     fn touch<'a>(&'a self, touched: &mut Touched<'a>) {
         touched.vehicles.push(&self.device_id);
         touched.commands.push(self.id);
-        // Those that wait for the login already are older or newer.
+        // Of the commands that wait for the login already, an older one is superseded by this one, and a newer one
+        // supersedes it.
         if matches!(self.transition, CommandTransition::Queue(_)) {
             touched.open_commands_of.push(&self.device_id);
         }
@@ -38,8 +39,8 @@ impl WriteRequest for ChangeCommand {
 }
 
 impl Store {
-    /// Makes a transition of a command, if it is still in a state that it is made from. Returns the command as it is
-    /// then; `None` if there is no such command.
+    /// Makes a transition of a command, if the command is still in a state that [`CommandTransition`] allows it from.
+    /// Returns the command as it is afterwards, changed or not; `None` if there is no such command.
     pub fn finish(
         &self,
         device_id: DeviceId,

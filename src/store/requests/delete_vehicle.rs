@@ -30,8 +30,8 @@ impl WriteRequest for DeleteVehicle {
 }
 
 impl Store {
-    /// Deletes a vehicle and returns its last epoch; `None` if there is none. Its history is hidden at once and purged
-    /// later.
+    /// Deletes a vehicle and returns the epoch of its last session; `None` if there is no such vehicle. Its history is
+    /// hidden at once and purged later.
     pub fn delete(&self, device_id: DeviceId, at: Timestamp) -> PendingWrite<Option<i64>> {
         self.writes.submit(DeleteVehicle { device_id, at })
     }

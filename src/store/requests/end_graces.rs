@@ -37,7 +37,7 @@ impl WriteRequest for EndGraces {
 }
 
 impl Store {
-    /// Sets those of `devices` offline that have not come back within their grace.
+    /// Sets those of `devices` offline whose grace is over at `at` and that have not logged in again.
     pub fn end_graces(&self, devices: Vec<DeviceId>, at: Timestamp) -> PendingWrite<()> {
         self.writes.submit(EndGraces { devices, at })
     }

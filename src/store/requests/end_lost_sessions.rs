@@ -39,7 +39,7 @@ impl WriteRequest for EndLostSessions {
 }
 
 impl Store {
-    /// Ends those sessions of `devices` that are lost, and the commands that they had under way.
+    /// Ends the sessions of `devices`, as far as `lost` covers them, and the commands that they had under way.
     pub fn end_lost_sessions(
         &self,
         devices: Vec<DeviceId>,

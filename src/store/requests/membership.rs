@@ -40,8 +40,9 @@ impl WriteRequest for UpdateMembership {
 }
 
 impl Store {
-    /// Declares those of the `stalled` peers dead that have committed nothing since, removes dead incarnations that hold
-    /// no vehicle any more, and returns who is live and who is dead. Reads the database's clock as well.
+    /// Declares those of the `stalled` peers dead that have committed nothing since, deletes the rows of the dead
+    /// incarnations in `removed`, which hold no vehicle any more, and returns the live and the dead incarnations. Reads
+    /// the database's clock as well. On a server only.
     pub fn update_membership(
         &self,
         stalled: Vec<StalledPeer>,

@@ -51,8 +51,8 @@ impl WriteRequest for Purge {
             Self::DeletedEndpoints => webhooks::purge::deleted_endpoints(db).await,
             Self::Forgotten(device_id, through) => {
                 let (device_id, through) = (device_id.as_str(), through.as_millis());
-                // Rows that were found, deleted or not: if another instance was first with these, there may be more all
-                // the same, and no instance looks again once this one takes them for the last.
+                // Counts the rows that were found, deleted or not. Another instance may have deleted these first while
+                // there are more; at 0 the history is marked as purged, and no instance looks again.
                 Ok(webhooks::purge::dropped_messages(db, device_id).await?
                     + reports::purge_deleted(db, device_id, through).await?
                     + debug_blobs::purge_deleted(db, device_id, through).await?

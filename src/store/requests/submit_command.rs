@@ -6,7 +6,8 @@ use crate::{
     },
 };
 
-/// Bytes of texts that a command holds at most beside itself: its vehicle's id, and a key with its request.
+/// Bytes that a command takes in the queue for its texts: its vehicle's id, and an idempotency key with its request. An
+/// estimate, not a bound.
 const TEXT_BYTES: usize = 128;
 
 struct SubmitCommand(NewCommand);

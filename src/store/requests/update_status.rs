@@ -30,7 +30,7 @@ impl WriteRequest for UpdateStatus {
 }
 
 impl Store {
-    /// Stores a report that came without a session, and makes the vehicle if it is new.
+    /// Stores a report that came without a session, over REST, and makes the vehicle if it is new.
     pub fn update_status(
         &self,
         device_id: DeviceId,

@@ -1,4 +1,4 @@
-//! `commands`.
+//! The table `commands`.
 
 use std::collections::BTreeSet;
 
@@ -70,7 +70,8 @@ fn add(commands: &mut CommandSet, rows: Vec<Model>) {
     }
 }
 
-/// The command of a row. One that is corrupt is left alone: it must not hold up the writes of others.
+/// The command of a row; `None` if the row is corrupt. Such a row is left alone, so that it does not block the writes
+/// of others.
 fn readable(row: Model) -> Option<Command> {
     let id = row.id.clone();
     Command::try_from(row)
@@ -119,7 +120,8 @@ pub(in crate::store) async fn write(
     idempotency_keys::write(db, texts, &commands.new_keys).await
 }
 
-/// Deletes some finished commands made before this time; returns how many, 0 if there are no more.
+/// Deletes some finished commands that were created before `before`, in milliseconds since 1970. Returns how many, 0 if
+/// there are no more.
 pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Result<u64, DbErr> {
     let columns = [Column::CreatedAt, Column::FinishedAt];
     let oldest: Vec<(String, i64, Option<i64>)> =
@@ -131,7 +133,8 @@ pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Res
     purge::delete::<Entity, _>(db, Column::Id, expired.collect()).await
 }
 
-/// Deletes some commands of a deleted vehicle; returns how many were found.
+/// Deletes some commands of a deleted vehicle that were created up to `through`, in milliseconds since 1970. Returns
+/// how many were found, 0 if there are no more.
 pub(in crate::store) async fn purge_deleted(
     db: &Transaction,
     device_id: &str,
@@ -195,7 +198,8 @@ impl Store {
             .map(Some)
     }
 
-    /// Open commands whose time is over and that were not sent, or were sent before `abandoned`; the longest ago first.
+    /// Open commands that expired at `at` or before and that were not sent, or were sent before `abandoned`; those that
+    /// expired first come first.
     pub async fn overdue_commands(
         &self,
         at: Timestamp,

@@ -1,4 +1,4 @@
-//! `debug_blobs`: the crash dumps of vehicles.
+//! The table `debug_blobs`: the crash dumps of vehicles.
 
 use bytes::Bytes;
 use sea_orm::{
@@ -48,7 +48,8 @@ pub(in crate::store) async fn write(
     Ok(())
 }
 
-/// Deletes some blobs received before this time; returns how many, 0 if there are no more.
+/// Deletes some blobs that were received before `before`, in milliseconds since 1970. Returns how many, 0 if there are
+/// no more.
 pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Result<u64, DbErr> {
     let oldest: Vec<(i64, i64, i64)> =
         purge::oldest::<Entity, _>(db, Column::Id, &[Column::Size, Column::ReceivedAt]).await?;
@@ -59,7 +60,8 @@ pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Res
     purge::delete::<Entity, _>(db, Column::Id, within_bytes(expired)).await
 }
 
-/// Deletes some blobs of a deleted vehicle; returns how many were found.
+/// Deletes some blobs of a deleted vehicle that were received up to `through`, in milliseconds since 1970. Returns how
+/// many were found, 0 if there are no more.
 pub(in crate::store) async fn purge_deleted(
     db: &Transaction,
     device_id: &str,
@@ -75,7 +77,8 @@ pub(in crate::store) async fn purge_deleted(
     Ok(found)
 }
 
-/// The ids of the first of these `(id, size)` up to [`BYTES_PER_STEP`], and of at least one if there is one.
+/// The ids of the first of these blobs, given as `(id, size)`, that together have at most [`BYTES_PER_STEP`]; at least
+/// one, if there is any.
 fn within_bytes(blobs: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
     let mut bytes = 0;
     blobs
@@ -120,7 +123,7 @@ impl Store {
         Ok(Some(blobs.collect()))
     }
 
-    /// The bytes of one debug blob.
+    /// The bytes of one debug blob; `None` if the vehicle has none with this id.
     pub async fn debug_blob(
         &self,
         device_id: &DeviceId,

@@ -1,10 +1,10 @@
-//! Pages of a vehicle's history: by key, so that a page is stable while rows are added.
+//! Pages of a vehicle's history, by key and not by offset (keyset pagination): rows that are added do not shift a page.
 
 use sea_orm::{ColumnTrait, Condition};
 
 use crate::domain::Timestamp;
 
-/// A place in a history, which runs from new to old.
+/// The place of an entry in a history, which runs from new to old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// When the entry was received.
@@ -27,7 +27,8 @@ pub struct HistoryPage {
 }
 
 impl HistoryPage {
-    /// The rows of the page, given the columns of their time and id. History up to `forget_through` is hidden.
+    /// The condition that selects the rows of the page, given the columns of their time and id. History up to
+    /// `forget_through` is hidden.
     pub(super) fn condition<C: ColumnTrait>(
         &self,
         received_at: C,
@@ -40,7 +41,8 @@ impl HistoryPage {
             .add_option(self.to.map(|to| received_at.lt(to.as_millis())))
             .add_option(self.older_than.map(|position| {
                 let at = position.received_at.as_millis();
-                // The first comparison alone lets the index find the place.
+                // The first comparison lets the database find the place in the index; the others only order entries of
+                // the same time.
                 Condition::all().add(received_at.lte(at)).add(
                     Condition::any()
                         .add(received_at.lt(at))

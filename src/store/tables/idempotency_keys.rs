@@ -1,4 +1,4 @@
-//! `idempotency_keys`: the commands that callers' keys stand for.
+//! The table `idempotency_keys`: the commands that callers' keys stand for.
 
 use sea_orm::{
     ColumnTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Value,
@@ -56,9 +56,10 @@ pub(in crate::store) async fn write(
     .await
 }
 
-/// Deletes some keys made before this time; returns how many, 0 if there are no more.
+/// Deletes some keys that were stored before `before`, in milliseconds since 1970. Returns how many, 0 if there are no
+/// more.
 pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Result<u64, DbErr> {
-    // Times are nearly unique, so a time cuts off about as many rows as there are before it.
+    // Times are nearly unique, so about `ROWS_PER_STEP` rows are older than the time at that offset.
     let cut: Option<i64> = Entity::find()
         .select_only()
         .column(Column::CreatedAt)
@@ -74,7 +75,8 @@ pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Res
     Ok(deleted.rows_affected)
 }
 
-/// Deletes all keys of a deleted vehicle; returns how many. One vehicle has few: they live for a day.
+/// Deletes all keys of a deleted vehicle that were stored up to `through`, in milliseconds since 1970; returns how
+/// many. One vehicle has few: they live for a day.
 pub(in crate::store) async fn purge_deleted(
     db: &Transaction,
     device_id: &str,

@@ -1,8 +1,8 @@
-//! `instances`: the incarnations of gateways on a server, live and dead.
+//! The table `instances`: the incarnations of gateways on a server, live and dead.
 //!
-//! Each start of a gateway is an incarnation with a row of its own. Every batch of writes first counts up that row
-//! *where it is live*: nothing of an incarnation that was declared dead is ever committed, and an instance that reads the
-//! row twice sees whether it is renewed. No clock is compared with another one.
+//! Each incarnation has a row of its own. Every batch first counts up `renewals` in that row *where it is live*:
+//! nothing of an incarnation that was declared dead is ever committed, and another instance that reads the row twice
+//! sees whether it is renewed. So no clocks of two hosts are compared.
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, Statement,
@@ -59,7 +59,7 @@ pub(in crate::store) async fn renew(
     batch: i64,
 ) -> Result<i64, CommitError> {
     let backend = db.get_database_backend();
-    // Text without values: only that can share a round trip. An id and a number need no quoting.
+    // Text without values, since only that can share a round trip. An id and a number need no quoting.
     let renew = format!(
         "UPDATE instances SET renewals = renewals + 1, batch = {batch} \
          WHERE id = '{incarnation}' AND state = '{LIVE}'"
@@ -81,9 +81,9 @@ pub(in crate::store) async fn renew(
     }
 }
 
-/// The number of the batch that an incarnation committed last: tells whether one is stored whose COMMIT was not
-/// answered. Waits for the lock of the row: a COMMIT that is still on its way, or that the server is still working on,
-/// may yet succeed.
+/// The number of the batch that an incarnation committed last: tells whether a batch is stored whose COMMIT was not
+/// answered. Waits for the lock of the row, because a COMMIT that is still on its way, or that the server is still
+/// working on, may yet succeed.
 pub(in crate::store) async fn last_batch(
     db: &impl ConnectionTrait,
     incarnation: IncarnationId,
@@ -104,7 +104,7 @@ pub(in crate::store) async fn declare_dead(
 ) -> Result<Vec<String>, DbErr> {
     let mut declared = Vec::new();
     for peer in stalled {
-        // A row that is locked is being renewed: its batch may yet commit.
+        // A locked row is skipped: it is being renewed, by a batch that may yet commit.
         let row = Entity::find_by_id(peer.id.to_string())
             .filter(Column::State.eq(LIVE))
             .filter(Column::Renewals.eq(peer.renewals))
@@ -139,14 +139,14 @@ pub(in crate::store) async fn remove(
         .map(drop)
 }
 
-/// Reads the peers of an incarnation, and the dead.
+/// Reads the live incarnations other than `own`, and the dead ones.
 pub(in crate::store) async fn membership(
     db: &Transaction,
     own: IncarnationId,
 ) -> Result<Membership, DbErr> {
     let mut membership = Membership::default();
     for row in Entity::find().all(db).await? {
-        // A row that no gateway wrote.
+        // No gateway wrote such a row.
         let Ok(id) = row.id.parse() else { continue };
         if row.state == DEAD {
             membership.dead.push(id);
@@ -161,7 +161,7 @@ pub(in crate::store) async fn membership(
     Ok(membership)
 }
 
-/// Ends an incarnation whose sessions are over, so that its peers need not find out.
+/// Marks an incarnation as dead whose sessions are over, so that its peers need not wait for the end of its lease.
 pub(in crate::store) async fn retire(
     db: &impl ConnectionTrait,
     incarnation: IncarnationId,

@@ -1,4 +1,4 @@
-//! SQL, one file a table: what a batch reads and writes, what callers read, and what is purged.
+//! SQL, one file for each table: what a batch reads and writes, what callers read, and what is purged.
 
 pub(super) mod commands;
 pub(super) mod debug_blobs;

@@ -1,4 +1,4 @@
-//! Deletes old rows in steps small enough that no report waits long for one.
+//! Deletes old rows, in steps so small that no report waits long for one of them.
 
 use sea_orm::{
     ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -10,8 +10,8 @@ use crate::store::database::Transaction;
 /// Rows of a table that one step deletes at most.
 pub(super) const ROWS_PER_STEP: u64 = 500;
 
-/// The rows with the lowest ids, some columns of each. Ids ascend with time, so these are the oldest without an index on
-/// the time.
+/// Reads the ids and `columns` of at most [`ROWS_PER_STEP`] rows, those with the lowest ids. Ids ascend with time, so
+/// these are the oldest without an index on the time.
 pub(super) async fn oldest<E: EntityTrait, T: TryGetableMany>(
     db: &Transaction,
     id: E::Column,
@@ -44,7 +44,7 @@ pub(super) async fn of_deleted<E: EntityTrait, T: TryGetableMany>(
         .await
 }
 
-/// Deletes rows by their ids and returns how many there were.
+/// Deletes rows by their ids and returns how many it deleted.
 pub(super) async fn delete<E: EntityTrait, I: Into<Value>>(
     db: &Transaction,
     id: E::Column,

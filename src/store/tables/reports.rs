@@ -1,4 +1,4 @@
-//! `reports`: the history of vehicles' states.
+//! The table `reports`: the history of vehicles' states.
 
 use sea_orm::{
     ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -45,7 +45,8 @@ pub(in crate::store) async fn write(
     .await
 }
 
-/// Deletes some reports received before this time; returns how many, 0 if there are no more.
+/// Deletes some reports that were received before `before`, in milliseconds since 1970. Returns how many, 0 if there
+/// are no more.
 pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Result<u64, DbErr> {
     let oldest: Vec<(i64, i64)> =
         purge::oldest::<Entity, _>(db, Column::Id, &[Column::ReceivedAt]).await?;
@@ -56,7 +57,8 @@ pub(in crate::store) async fn purge_before(db: &Transaction, before: i64) -> Res
     purge::delete::<Entity, _>(db, Column::Id, expired.collect()).await
 }
 
-/// Deletes some reports of a deleted vehicle; returns how many were found.
+/// Deletes some reports of a deleted vehicle that were received up to `through`, in milliseconds since 1970. Returns
+/// how many were found, 0 if there are no more.
 pub(in crate::store) async fn purge_deleted(
     db: &Transaction,
     device_id: &str,

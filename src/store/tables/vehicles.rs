@@ -1,4 +1,4 @@
-//! `vehicles`: one row a vehicle, also one that was deleted.
+//! The table `vehicles`: one row for each vehicle, also for one that was deleted.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(in crate::store) struct ReadVehicles {
     pub(in crate::store) entries: HashMap<DeviceId, VehicleEntry>,
-    /// Vehicles that exist and that another instance has locked at the moment.
+    /// Vehicles that have a row which another instance has locked at the moment. `entries` lacks their records.
     pub(in crate::store) locked: HashSet<String>,
 }
 
@@ -104,7 +104,7 @@ pub(in crate::store) async fn write(
         records.sort_unstable_by_key(|record| &record.vehicle.device_id);
     }
     let every_column: Vec<Column> = Column::iter().collect();
-    // Never over a row that was not read: another instance may have made it meanwhile.
+    // A plain INSERT, which fails on a row that was not read: another instance may have made it meanwhile.
     insert::<Entity, _, _>(db, texts, &new, &every_column, |record| {
         every_column
             .iter()
@@ -150,7 +150,8 @@ impl Store {
         row.map(Vehicle::try_from).transpose()
     }
 
-    /// Vehicles in the order of their ids, after the id `after`.
+    /// At most `limit` vehicles in the order of their ids, after the id `after`; all, or only those that are or are not
+    /// `online`.
     pub async fn vehicles(
         &self,
         online: Option<bool>,
@@ -235,7 +236,7 @@ impl Store {
         ids.iter().map(|id| parse_device_id(id)).collect()
     }
 
-    /// Deleted vehicles whose history is still there, and up to when it is to be purged.
+    /// Vehicles that were deleted and whose history is not purged yet, with the time up to which it is to be purged.
     pub async fn histories_to_purge(
         &self,
         limit: u64,

@@ -124,7 +124,8 @@ pub(super) async fn claim_next(
     Ok(claimed)
 }
 
-/// The attempts whose queue is still claimed as it was, each once: a caller that got no answer settles again.
+/// The attempts whose claim their queue still has, one for each message: a caller that got no answer settles its
+/// attempt again.
 fn still_claimed<'a>(
     queues: &BatchQueues,
     attempts: &[&'a FinishedAttempt],
@@ -171,7 +172,7 @@ async fn pending_messages(
     Ok(pending)
 }
 
-/// Writes that a message is sent again.
+/// Stores the record of an attempt, and when its message is sent again.
 async fn reschedule(
     db: &Transaction,
     attempt: &FinishedAttempt,
@@ -213,7 +214,8 @@ fn duration_millis(record: &AttemptRecord) -> Option<i64> {
     Some(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Writes messages that are delivered or given up, together where their attempts ended alike, as nearly all do.
+/// Writes messages that are delivered or given up; those whose attempts ended alike, as nearly all do, in one
+/// statement.
 async fn finish(
     db: &Transaction,
     finished: Vec<(&FinishedAttempt, MessageState)>,

@@ -1,7 +1,7 @@
 //! The webhook part of a batch: messages about its events, and the attempts that it settles.
 //!
 //! Cost without endpoints, and for a batch whose events no endpoint subscribes to: nothing. Else one SELECT for each
-//! endpoint with messages (and 512 vehicles), one INSERT for each 64 to 128 messages and queues.
+//! endpoint with messages and each 512 of its vehicles, and one INSERT for each 64 to 128 messages and queues.
 
 use std::collections::BTreeSet;
 
@@ -68,7 +68,7 @@ pub(in crate::store) async fn deliver(
     Ok(batch)
 }
 
-/// The queues that are read.
+/// The keys of the queues that the batch may change.
 fn touched(
     endpoints: &EndpointCache,
     happened: &BatchEvents,

@@ -51,7 +51,7 @@ pub(super) async fn read(
     Ok(breakers.collect())
 }
 
-/// Shortens a text to so many characters and replaces NUL, which some databases refuse.
+/// Shortens a text to at most `characters`, and replaces NUL, which some databases refuse.
 pub(super) fn storable(text: Option<&str>, characters: usize) -> Option<String> {
     let text = text?.chars().map(|character| match character {
         '\0' => char::REPLACEMENT_CHARACTER,
@@ -64,7 +64,7 @@ pub(super) fn storable(text: Option<&str>, characters: usize) -> Option<String> 
 #[derive(Debug, Default)]
 pub(super) struct BatchOutcomes {
     by_endpoint: BTreeMap<Uuid, EndpointOutcomes>,
-    /// An endpoint that fails for so long is disabled.
+    /// How long an endpoint may fail without a success before it is disabled.
     disable_after: Duration,
 }
 
@@ -79,7 +79,7 @@ struct EndpointOutcomes {
 pub(super) struct BreakerChanges {
     /// Endpoints that were disabled.
     pub(super) disabled: Vec<(Uuid, DisabledReason)>,
-    /// Queues that waited for their endpoint are due.
+    /// Whether queues that waited for their endpoint are now due.
     pub(super) released: bool,
 }
 
@@ -107,7 +107,7 @@ impl BatchOutcomes {
         }
     }
 
-    /// Applies the outcomes to the breakers.
+    /// Applies the outcomes to the breakers, and disables endpoints that are gone or have failed for too long.
     pub(super) async fn write(
         &self,
         db: &Transaction,
@@ -139,7 +139,8 @@ impl BatchOutcomes {
     }
 }
 
-/// Records a success, and makes the queues due that waited for the endpoint; returns whether it did.
+/// Records a success. If the endpoint has recovered by it, makes the queues due that waited for the endpoint. Returns
+/// whether it has.
 async fn record_success(db: &Transaction, id: Uuid, now: Timestamp) -> Result<bool, DbErr> {
     // Without a lock, since nearly always there is nothing to change.
     let Some(before) = read(db, [id]).await?.remove(&id) else {

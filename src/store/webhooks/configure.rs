@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// Makes these the configured endpoints. One that exists keeps its breaker, and stays disabled if an operator disabled it.
+/// Makes these the configured endpoints. One that exists keeps its breaker, and stays disabled if it is. One that is
+/// missing here is deleted. On a file it also ends the claims of an earlier run.
 pub(in crate::store) async fn configure(
     db: &Transaction,
     endpoints: &[NewEndpoint],

@@ -32,15 +32,15 @@ pub struct Endpoint {
     pub events: EventKinds,
     /// The vehicles that it subscribes to; `None` is all.
     pub devices: Option<BTreeSet<DeviceId>>,
-    /// Signs messages.
+    /// The secret that signs messages.
     pub secret: SecretText,
-    /// Signs messages as well, until that time.
+    /// The secret before the last rotation, which signs messages as well until this time.
     pub previous_secret: Option<(SecretText, Timestamp)>,
     /// Whether a message waits until the one before it, about the same vehicle, is delivered or given up.
     pub ordered: bool,
     /// Whether state changes of a vehicle that were not sent yet become one message.
     pub coalesce: bool,
-    /// It is defined in the settings, and changed only there.
+    /// Whether it is defined in the settings, and changed only there.
     pub configured: bool,
     /// Since when and why it is disabled.
     pub disabled: Option<(Timestamp, DisabledReason)>,
@@ -170,7 +170,7 @@ impl TryFrom<webhook_endpoint::Model> for Endpoint {
 }
 
 impl NewEndpoint {
-    /// Its row.
+    /// The row to insert.
     pub(super) fn row(&self, configured: bool, now: Timestamp) -> webhook_endpoint::ActiveModel {
         webhook_endpoint::ActiveModel {
             id: Set(self.id.to_string()),

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// All endpoints, as of a version of their set. Each batch asks for the version, so that an endpoint which was created
-/// through one instance is served by all from then on.
+/// All endpoints, as of a version in the table `webhook_set`. On a server each batch reads the version, so that every
+/// instance notices a change that was made through another one.
 #[derive(Debug, Default)]
 pub(in crate::store) struct EndpointCache {
     version: Option<i64>,
@@ -31,14 +31,15 @@ pub(in crate::store) struct EndpointCache {
 }
 
 impl EndpointCache {
-    /// Has the endpoints read again.
+    /// Makes the next [`Self::check`] read the endpoints again.
     pub(in crate::store) fn clear(&mut self) {
         self.version = None;
     }
 
-    /// Reads the endpoints if their set has another version by now. No other process changes them in a file.
+    /// Reads the endpoints if the version has changed. On a file only once, since no other process changes endpoints
+    /// there.
     ///
-    /// `current` is the version of the set, if the batch has read it already.
+    /// `current` is the version, if the batch has read it already.
     pub(in crate::store) async fn check(
         &mut self,
         db: &impl ConnectionTrait,
@@ -98,7 +99,7 @@ async fn version(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     version.ok_or_else(|| DbErr::Custom("table webhook_set is empty".to_owned()))
 }
 
-/// Has every instance read the endpoints again.
+/// Counts up the version, so that every instance reads the endpoints again before its next batch.
 pub(super) async fn bump_version(db: &impl ConnectionTrait) -> Result<(), DbErr> {
     use webhook_set::Column as C;
     webhook_set::Entity::update_many()
@@ -108,7 +109,7 @@ pub(super) async fn bump_version(db: &impl ConnectionTrait) -> Result<(), DbErr>
         .map(drop)
 }
 
-/// Reads all endpoints, oldest first. One that is corrupt is left out: it must not hold up the others.
+/// Reads all endpoints, oldest first. One whose row is corrupt is left out, so that it does not block the others.
 pub(super) async fn all(db: &impl ConnectionTrait) -> Result<Vec<Endpoint>, DbErr> {
     let rows = webhook_endpoint::Entity::find()
         .filter(webhook_endpoint::Column::DeletedAt.is_null())
@@ -160,8 +161,8 @@ pub(super) async fn insert(
     insert_test_queue(db, endpoint.id).await
 }
 
-/// Inserts the queue of test messages. It is created with its endpoint, since no vehicle's lock keeps two instances from
-/// creating it at once.
+/// Inserts the queue of test messages. It is created with its endpoint: other queues are created under the lock of
+/// their vehicle, which keeps two instances from creating one at once, but this queue has no vehicle.
 pub(super) async fn insert_test_queue(db: &Transaction, endpoint_id: Uuid) -> Result<(), DbErr> {
     let key = QueueKey::of_tests(endpoint_id);
     let queue = webhook_lane::ActiveModel {

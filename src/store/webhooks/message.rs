@@ -17,7 +17,7 @@ use crate::{
 /// A message and how its delivery went so far.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredMessage {
-    /// Its id, the same at every attempt.
+    /// Its id, which is the same at every attempt.
     pub id: Uuid,
     /// The vehicle that it concerns; `None` if it is a test message.
     pub device_id: Option<DeviceId>,
@@ -31,7 +31,7 @@ pub struct StoredMessage {
     pub body: String,
     /// When it was created.
     pub created_at: Timestamp,
-    /// When it is sent next, while it is pending.
+    /// When it may be sent next, while it is pending.
     pub due: Timestamp,
     /// Number of attempts.
     pub attempts: u32,
@@ -63,7 +63,7 @@ pub struct ClaimedKey {
     pub queue: QueueKey,
     /// The message.
     pub id: Uuid,
-    /// The claim. Once another one has taken its place, nothing can be settled under it.
+    /// The id of the claim. The attempt can be settled only while the queue still has this claim.
     pub claim: Uuid,
 }
 
@@ -78,7 +78,8 @@ pub struct ClaimedMessage {
     pub body: String,
     /// Number of attempts so far.
     pub attempts: u32,
-    /// It is sent before its time because its endpoint has recovered: a failure costs it none of its attempts.
+    /// Whether it is sent before its due time because its endpoint has recovered. Then a failure does not count as one
+    /// of its attempts.
     pub is_early: bool,
 }
 
@@ -96,7 +97,7 @@ pub struct ClaimLimit {
 pub struct FinishedAttempt {
     /// The message and its claim.
     pub key: ClaimedKey,
-    /// Where the message was sent.
+    /// The endpoint as it was when the message was sent.
     pub endpoint: Arc<Endpoint>,
     /// See [`ClaimedMessage::is_early`].
     pub is_early: bool,
@@ -104,11 +105,11 @@ pub struct FinishedAttempt {
     pub outcome: AttemptOutcome,
     /// The delay until the next attempt if this one failed; `None` if it was the last.
     pub retry_in: Option<Duration>,
-    /// What is stored about it.
+    /// What is stored about the attempt.
     pub record: AttemptRecord,
     /// For how long to claim the next message of the queue; `None` to claim none.
     pub claim_next: Option<Duration>,
-    /// The endpoint is disabled if it has failed for so long.
+    /// How long the endpoint may fail without a success before it is disabled.
     pub disable_after: Duration,
 }
 
@@ -119,16 +120,17 @@ pub struct MessagePage {
     pub state: MessageState,
     /// Only messages older than this one.
     pub before: Option<Uuid>,
-    /// At most so many.
+    /// At most this many messages.
     pub limit: u64,
 }
 
 /// One step of retrying failed messages, the oldest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryStep {
-    /// Those that failed at this time or later,
+    /// Only messages that failed at this time or later.
     pub since: Timestamp,
-    /// and before this time, so that one that fails again meanwhile is not among them.
+    /// Only messages that failed before this time, when the first step began: one that fails again meanwhile is not
+    /// retried twice.
     pub until: Timestamp,
     /// Only messages newer than this one.
     pub after: Option<Uuid>,
@@ -139,7 +141,7 @@ pub struct RetryStep {
 pub struct RetryProgress {
     /// Number of messages that will be sent again.
     pub messages: u64,
-    /// The last message of the step, if there may be more.
+    /// The last message of the step, if there may be more: [`RetryStep::after`] of the next step.
     pub last: Option<Uuid>,
 }
 

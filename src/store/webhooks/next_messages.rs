@@ -20,16 +20,17 @@ use crate::{
 /// The next message of a queue.
 #[derive(Debug)]
 pub(super) enum NextMessage {
-    /// May be sent now.
+    /// This message may be sent now.
     Message(Box<webhook_message::Model>),
-    /// Waits until then.
+    /// No message may be sent before this time.
     At(Timestamp),
-    /// There is none.
+    /// There is no pending message.
     Nothing,
 }
 
-/// Reads the next messages of an endpoint's queues, by the column `device_id`: two statements for 512 queues, and one
-/// more if the endpoint is unordered and some queues have no message that is due.
+/// Reads the next messages of those queues of an endpoint whose column `device_id` is one of `devices`, and returns
+/// them by that column: two statements for 512 queues, and one more if the endpoint is unordered and some queues have
+/// no message that is due.
 pub(super) async fn next_messages(
     db: &Transaction,
     endpoint: &Endpoint,
@@ -76,7 +77,7 @@ pub(super) async fn next_messages(
 }
 
 /// For each queue the id of its pending message with the lowest sequence number; if the endpoint is unordered, of those
-/// that are due. One index lookup for each.
+/// that are due. One index lookup for each queue.
 pub(super) fn next_ids(
     endpoint: &Endpoint,
     devices: &[&str],

@@ -28,7 +28,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an event, as a new message or to one that was not sent yet. `kinds` are those that the endpoint subscribes to.
+    /// Adds an event, as a new message or to one that was not sent yet. `kinds` are the kinds of the event that the
+    /// endpoint subscribes to.
     pub(super) fn add(
         &mut self,
         endpoint: &Endpoint,
@@ -62,7 +63,7 @@ impl Outbox {
     /// Writes the messages: one statement for each 64 to 128.
     pub(super) async fn write(&self, db: &Transaction, texts: &mut Texts) -> Result<(), DbErr> {
         let columns: Vec<webhook_message::Column> = webhook_message::Column::iter().collect();
-        // An open message into which a change was merged has a row already.
+        // An upsert, because an open message into which a change was merged has a row already.
         let messages: Vec<&webhook_message::Model> = self.messages.iter().collect();
         upsert::<webhook_message::Entity, _, _>(db, texts, &messages, &columns, 1, |message| {
             columns.iter().map(|column| value(message, *column))

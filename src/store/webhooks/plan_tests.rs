@@ -1,4 +1,4 @@
-//! Query plans of `SQLite` for what is due. Those of servers show in the servers' logs.
+//! Query plans of `SQLite` for queues and messages that are due. The plans of servers are not tested.
 
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DbBackend, EntityTrait, QueryTrait, Select,

@@ -20,7 +20,8 @@ use crate::{
 /// Rows that one step deletes at most.
 const ROWS_PER_STEP: u64 = 500;
 
-/// Deletes messages that were created before this time, delivered or not.
+/// Deletes some messages that were created before `before`, in milliseconds since 1970, delivered or not. Returns how
+/// many, 0 if there are no more.
 pub(in crate::store) async fn old_messages(
     db: &Transaction,
     texts: &mut Texts,
@@ -85,7 +86,7 @@ async fn delete_pending(
     let mut deleted = Vec::with_capacity(pending.len());
     for (id, endpoint_id, device_id, sequence) in pending {
         let key = QueueKey::from_columns(&endpoint_id, &device_id)?;
-        // What a deleted vehicle left was counted out when it was deleted.
+        // Messages of a deleted vehicle were counted out of their queue when it was deleted.
         let is_counted = queues.get(&key).is_some_and(|it| it.contains(sequence));
         if is_counted && let Some(queue) = queues.change(&key) {
             queue.remove(message_id(&id)?);
@@ -96,7 +97,7 @@ async fn delete_pending(
     delete(db, deleted).await
 }
 
-/// Deletes what deleted endpoints left: messages, then queues, then the endpoint.
+/// Deletes some rows that a deleted endpoint left: its messages, then its queues, then the endpoint. Returns how many.
 pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64, DbErr> {
     use webhook_endpoint::Column as C;
     use webhook_lane::Column as L;
@@ -142,7 +143,7 @@ pub(in crate::store) async fn deleted_endpoints(db: &Transaction) -> Result<u64,
     Ok(deleted.exec(db).await?.rows_affected)
 }
 
-/// Deletes messages that were dropped when their vehicle was deleted.
+/// Deletes some messages that were dropped when their vehicle was deleted; returns how many.
 pub(in crate::store) async fn dropped_messages(
     db: &Transaction,
     device_id: &str,

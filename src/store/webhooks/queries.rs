@@ -25,14 +25,14 @@ use crate::{
 pub struct DueEndpoint {
     /// The endpoint.
     pub id: Uuid,
-    /// Its circuit breaker is not closed: only one message may be in flight.
+    /// Whether its circuit breaker is not closed: then only one message may be in flight.
     pub only_probe: bool,
     /// From when on a message may be sent.
     pub due: Timestamp,
 }
 
 impl Store {
-    /// Waits until a commit may have made a queue due.
+    /// Waits until a commit of this instance may have made a queue due.
     pub async fn webhooks_due(&self) {
         self.webhooks.notified().await;
     }
@@ -51,7 +51,7 @@ impl Store {
         Ok(states)
     }
 
-    /// Adds what is pending for an endpoint.
+    /// Returns an endpoint with what is pending for it.
     pub async fn endpoint_state(&self, endpoint: Endpoint) -> Result<EndpointState, StoreError> {
         use webhook_lane::Column as L;
         use webhook_message::Column as M;

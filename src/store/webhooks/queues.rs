@@ -126,8 +126,9 @@ struct BatchQueue {
 pub(super) struct BatchQueues(BTreeMap<QueueKey, BatchQueue>);
 
 impl BatchQueues {
-    /// Reads and locks these queues, in the order of the keys, which is the order in which they are locked everywhere. One
-    /// without a row begins empty: no other instance can create it now, for that takes the lock of its vehicle.
+    /// Reads and locks these queues, in the order of the keys, which is the order in which they are locked everywhere.
+    /// One without a row begins empty: no other instance can create it now, because that takes the lock of its vehicle,
+    /// which this batch holds.
     pub(super) async fn read(db: &Transaction, keys: BTreeSet<QueueKey>) -> Result<Self, DbErr> {
         use webhook_lane::Column as C;
         let mut by_endpoint: BTreeMap<Uuid, Vec<&str>> = BTreeMap::new();
@@ -158,12 +159,12 @@ impl BatchQueues {
         Ok(Self(queues))
     }
 
-    /// A queue to look at.
+    /// One of the queues, to read it.
     pub(super) fn get(&self, key: &QueueKey) -> Option<&DeliveryQueue> {
         self.0.get(key).map(|entry| &entry.queue)
     }
 
-    /// A queue to change.
+    /// One of the queues, to change it: [`Self::write`] writes it then.
     pub(super) fn change(&mut self, key: &QueueKey) -> Option<&mut DeliveryQueue> {
         let entry = self.0.get_mut(key)?;
         entry.changed = true;
@@ -220,8 +221,8 @@ pub(super) enum Release {
     AllUnclaimed,
 }
 
-/// Makes queues of an endpoint due that wait. One that another transaction has locked keeps its own time: to wait for
-/// its lock here, out of the common order, could be a deadlock.
+/// Makes waiting queues of an endpoint due. One that another transaction has locked keeps its own time: to wait for its
+/// lock here, out of the common order, could be a deadlock.
 pub(super) async fn release(
     db: &Transaction,
     endpoint_id: Uuid,

@@ -23,7 +23,7 @@ pub(in crate::store) struct WebhookEffects {
 pub(in crate::store) struct WebhookBatch {
     /// To publish after the commit.
     pub(in crate::store) effects: WebhookEffects,
-    /// The messages that settled attempts have claimed, by the id of the message before.
+    /// The messages that were claimed after settled attempts, by the id of the message before.
     pub(in crate::store) next: HashMap<Uuid, ClaimedMessage>,
 }
 

@@ -18,25 +18,25 @@ use crate::store::{
 /// Requests and bytes that a transaction holds at most: beyond, latency grows and throughput does not.
 const BATCH_REQUESTS: usize = 2_000;
 const BATCH_BYTES: usize = 8 << 20;
-/// Webhook endpoints beside which a batch may be as large as that; with more of them it is smaller, for each adds a
-/// message to each report.
+/// These limits are halved at so many webhook endpoints that subscribe to all vehicles, divided by three at twice as
+/// many, and so on: each of them adds a message to each report.
 const FREE_ENDPOINTS: usize = 4;
 /// How long one lookup of the last batch may take: longer than the server waits for the lock that a COMMIT still holds.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The outcome of a piece of a batch.
+/// The outcome of a piece of a batch: the whole of it, or a part after bisecting.
 enum PieceOutcome {
-    /// It is committed, and requests past their deadline are rejected.
+    /// It is committed, except for requests that were deferred, or rejected because their deadline had passed.
     Settled,
-    /// It will never be committed as it is.
+    /// The database refuses one of its requests, and would refuse it again.
     Poisoned(DbErr),
-    /// Nothing will be committed any more: another gateway has the name.
+    /// Nothing will be committed any more, because another gateway has the name of this instance.
     Fenced,
 }
 
 impl WriterTask {
-    /// The next batch: deferred requests first, then those that wait, `held_over` before the others. Gets in
-    /// `held_over` the request that did not fit.
+    /// Makes the next batch: the deferred requests, then `held_over`, then those in the queue. Leaves in `held_over`
+    /// the request that did not fit.
     pub(super) async fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
         // An endpoint that subscribes to all vehicles multiplies what is written.
         let share = 1 + self.cache.endpoints.subscribed_to_all_vehicles() / FREE_ENDPOINTS;
@@ -67,7 +67,7 @@ impl WriterTask {
         batch
     }
 
-    /// The next request, if one comes before the batch begins.
+    /// Waits for a request until the batch has to begin; `None` if none comes by then.
     async fn wait_for_more(&mut self) -> Option<QueuedWrite> {
         let until = self.pacing.gather_until(Instant::now())?;
         timeout_at(until, self.requests.recv()).await.ok()?
@@ -114,7 +114,7 @@ impl WriterTask {
         }
     }
 
-    /// Retries until the piece is committed or empty, or never can be.
+    /// Tries until the piece is committed or will never be, or all its requests are past their deadlines.
     async fn attempt(&mut self, piece: &mut Vec<QueuedWrite>) -> PieceOutcome {
         let mut backoff = BACKOFF;
         loop {
@@ -196,8 +196,9 @@ impl WriterTask {
         committed.map(|effects| self.publish(effects))
     }
 
-    /// Whether the newest batch, whose COMMIT was not answered, is stored: asks until there is an answer, or until no
-    /// request of it is before its deadline. Neither a blind retry, which stores twice, nor a blind loss.
+    /// Whether the newest batch, whose COMMIT was not answered, is stored: asks the database until it answers, or until
+    /// `until`, when the last deadline of its requests has passed; then false. Without asking, a retry could store the
+    /// batch twice, and a rejection could be wrong.
     async fn was_committed(&mut self, until: Option<Instant>) -> bool {
         let mut backoff = BACKOFF;
         loop {

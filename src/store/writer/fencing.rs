@@ -18,7 +18,8 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl WriterTask {
-    /// Begins the next incarnation. What the last one held is lost: its vehicles may be connected to other instances.
+    /// Begins the next incarnation. The sessions of the last one are lost: their vehicles may be connected to other
+    /// instances.
     pub(super) async fn begin_next_incarnation(&mut self) -> Result<(), CommitError> {
         let next = Incarnation {
             id: *self
@@ -46,7 +47,8 @@ impl WriterTask {
         Ok(())
     }
 
-    /// Ends the incarnation after the last batch, so that the peers need not find out.
+    /// Marks the incarnation as dead after the last batch, so that peers need not wait for the end of its lease. A
+    /// failure is only logged.
     pub(super) async fn retire(&mut self) {
         if !self.signals.is_shared || self.is_lost || self.signals.fenced.is_cancelled() {
             return;

@@ -1,8 +1,8 @@
 //! The one task that writes: it takes the requests that wait in the queue, applies them as one transaction, and replies
 //! to each after the commit. Latency is one commit; throughput grows with load; a full queue holds callers back.
 //!
-//! `queue` is where requests wait, `pacing` when a batch begins, `batching` what it is made of and how often it is tried,
-//! and `fencing` what happens when other instances have declared this one dead.
+//! `queue` holds the requests that wait, `pacing` decides when a batch begins, `batching` what it is made of and how
+//! often it is tried, and `fencing` begins a new incarnation when other instances have declared this one dead.
 
 mod batching;
 mod fencing;
@@ -42,15 +42,18 @@ pub(super) struct WriterSignals {
     /// Whether other instances may write to the database, too.
     pub(super) is_shared: bool,
     pub(super) clock: Clock,
+    /// Cancelled when the store closes: the writer then settles what is queued and ends.
     pub(super) closing: CancellationToken,
     pub(super) watchers: CommandWatchers,
-    /// The current incarnation: another one after this instance was declared dead.
+    /// The id of the current incarnation. Changes when this instance was declared dead and the next incarnation has
+    /// begun.
     pub(super) incarnation: watch::Sender<IncarnationId>,
-    /// Cancelled by the writer alone: another gateway has taken the name of this one.
+    /// Cancelled, by the writer alone, when another gateway has been started under the name of this one.
     pub(super) fenced: CancellationToken,
-    /// Sessions of other instances that a commit ended. Instances find out by themselves about those that do not fit.
+    /// Sessions of other instances that a commit ended. Those that the channel has no room for are dropped; their
+    /// instances find out by reconciling.
     pub(super) evictions: mpsc::Sender<Vec<Eviction>>,
-    /// Something may be due for delivery.
+    /// Notified after a commit that may have made a delivery queue due.
     pub(super) webhooks: Arc<Notify>,
 }
 
@@ -58,26 +61,29 @@ pub(super) struct WriterSignals {
 pub(super) struct WriterTask {
     connection: WriteConnection,
     cache: BatchCache,
-    /// On a server: how often something is committed at least, to renew the incarnation.
+    /// On a server: the longest time between two commits, each of which renews the incarnation.
     renew_every: Option<Duration>,
     requests: mpsc::UnboundedReceiver<QueuedWrite>,
-    /// Requests whose rows another instance had locked during the last batch; the first in the next.
+    /// Requests whose vehicles another instance had locked during the last batch. The next batch begins with them.
     deferred: Vec<QueuedWrite>,
     pacing: BatchPacing,
     signals: WriterSignals,
     incarnation: Incarnation,
-    /// The incarnation was declared dead, and the next has not begun.
+    /// Whether the incarnation was declared dead and the next has not begun.
     is_lost: bool,
-    /// The id of the next incarnation, over all attempts to begin it: one whose answer is lost may have begun it.
+    /// The id of the next incarnation, the same in all attempts to begin it: an attempt without an answer may have
+    /// begun it.
     next_incarnation: Option<IncarnationId>,
-    /// The last attempt to commit collided with another instance's: once is no sign of a database that is away.
+    /// Whether an attempt to commit has collided with a write of another instance since the last commit. The first
+    /// collision says nothing about the database's health; a second counts as a failure.
     collided: bool,
     /// The number of the newest attempt to commit.
     last_batch: i64,
     health: CommitHealth,
 }
 
-/// Makes the queue, and the task behind it, which ends when it is told to and has settled what is queued.
+/// Makes the queue and the task that empties it. The task runs until `signals.closing` is cancelled and every queued
+/// request is committed or rejected.
 pub(super) fn new(
     options: &StoreOptions,
     connection: WriteConnection,
@@ -107,7 +113,8 @@ pub(super) fn new(
 }
 
 impl WriterTask {
-    /// Writes until it is told to close and everything is settled.
+    /// Writes batches until `signals.closing` is cancelled and every queued request is committed or rejected. Then it
+    /// retires the incarnation and closes the connection.
     pub(super) async fn run(mut self) {
         let mut held_over = None;
         loop {
@@ -127,8 +134,9 @@ impl WriterTask {
         self.connection.discard().await;
     }
 
-    /// The next request. Without one, a commit now and then renews the incarnation, and while the database is away a
-    /// commit is tried, so that its return is noticed without a write.
+    /// Waits for the next request; `None` once the queue is closed and empty. Meanwhile it commits empty batches: on a
+    /// server often enough to renew the incarnation, and every [`LONGEST_PAUSE`] while the database cannot commit, so
+    /// that its recovery is noticed without a write.
     async fn next(&mut self) -> Option<QueuedWrite> {
         loop {
             let idle = match self.renew_every {
@@ -140,12 +148,12 @@ impl WriterTask {
                 biased;
                 next = self.requests.recv() => return next,
                 () = self.signals.closing.cancelled() => {
-                    // What is queued already is still handed out.
+                    // Refuses new requests; those in the queue are still returned.
                     self.requests.close();
                     return self.requests.recv().await;
                 }
                 () = sleep(idle) => {
-                    // No caller waits for it; the next attempt comes by itself.
+                    // Nobody waits for an empty batch: its error is logged, and the loop tries again.
                     let _logged = self.try_to_commit(&mut []).await;
                 }
             }

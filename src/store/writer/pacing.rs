@@ -2,8 +2,8 @@
 //!
 //! A commit costs the same for one report as for ten: a sync of the disk or round trips to a server, and threads that
 //! wake up. While requests come alone, each is committed at once. Once batches hold several, they begin at least
-//! [`INTERVAL`] apart, which at a thousand reports a second makes a third of the commits. Urgent requests (logins, ends,
-//! commands) are never made to wait.
+//! [`INTERVAL`] apart, which at a thousand reports a second makes a third of the commits. Urgent requests (logins, ends
+//! of sessions, commands) never wait.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ const ALONE_AFTER: u8 = 8;
 pub(super) struct BatchPacing {
     /// When the last batch began.
     last: Option<Instant>,
-    /// Batches that may still hold one request each before requests are taken to come alone; 0 while they do.
+    /// How many more batches in a row may hold a single request before requests are taken to come alone; 0 while they
+    /// come alone.
     together: u8,
 }
 

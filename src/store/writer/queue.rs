@@ -1,4 +1,5 @@
-//! Where write requests wait, and their callers with them. Bounded in bytes, with room kept for urgent requests.
+//! The queue of write requests. It is bounded in bytes, with a part for urgent requests; while it is full, callers
+//! wait.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,14 +19,14 @@ use crate::store::{
 
 /// The queue's unit of account, in bytes: a request without a payload takes one.
 const UNIT: usize = BASE_BYTES;
-/// The part of the queue that only urgent requests may use: a quarter.
+/// The share of the queue that only urgent requests use, and the only one that they use: one in so many bytes.
 const URGENT_SHARE: usize = 4;
 
 /// The sending half of the queue.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct WriteQueue {
     sender: mpsc::UnboundedSender<QueuedWrite>,
-    /// Room in the queue, in units; the channel itself needs no bound of its own.
+    /// Free room for requests that are not urgent, in units. The semaphores bound the channel.
     room: Arc<Semaphore>,
     urgent_room: Arc<Semaphore>,
     health: CommitHealth,
@@ -61,7 +62,7 @@ impl WriteQueue {
         self.submit_pending(request, reply)
     }
 
-    /// Queues a request that has its reply slot.
+    /// Queues a request that has its `Reply`.
     pub(in crate::store) fn submit_pending<T>(
         &self,
         request: Box<dyn PendingRequest>,
@@ -76,7 +77,7 @@ impl WriteQueue {
         });
         let deadline = Instant::now() + self.commit_timeout;
         let enqueue = move |sender: &mpsc::UnboundedSender<QueuedWrite>, room| {
-            // A writer that is gone drops the request and with it the reply slot: the caller gets `Closed`.
+            // If the writer has ended, the request is dropped with its reply, and the caller gets `Closed`.
             let _closed = sender.send(QueuedWrite {
                 request,
                 weight,

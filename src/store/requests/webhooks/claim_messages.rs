@@ -8,7 +8,7 @@ use crate::store::{
     write_request::{BatchTransaction, Phase, WriteRequest},
 };
 
-/// Bytes that a limit takes in the queue.
+/// Bytes that a limit takes in the queue of write requests.
 const LIMIT_BYTES: usize = 64;
 
 struct ClaimMessages {
@@ -46,7 +46,8 @@ impl WriteRequest for ClaimMessages {
 }
 
 impl Store {
-    /// Claims queues that are due for the time `lasts`, and returns the next message of each.
+    /// Claims delivery queues that are due, within `limits`, and returns the next message of each. The claims end by
+    /// themselves after the time `lasts`.
     pub fn claim_messages(
         &self,
         limits: Vec<ClaimLimit>,

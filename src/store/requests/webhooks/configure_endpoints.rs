@@ -32,7 +32,8 @@ impl WriteRequest for ConfigureEndpoints {
 }
 
 impl Store {
-    /// Makes these the configured endpoints.
+    /// Makes these the endpoints that the settings define: creates those that are missing, changes the others, and
+    /// deletes configured ones that are not among them.
     pub fn configure_endpoints(&self, endpoints: Vec<NewEndpoint>) -> PendingWrite<()> {
         self.writes.submit(ConfigureEndpoints(endpoints))
     }

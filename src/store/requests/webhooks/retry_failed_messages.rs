@@ -33,7 +33,7 @@ impl WriteRequest for RetryFailedMessages {
 }
 
 impl Store {
-    /// Makes some of an endpoint's failed messages due now.
+    /// Makes the failed messages of one step due now, and returns how many these are.
     pub fn retry_failed_messages(
         &self,
         endpoint_id: Uuid,

@@ -38,7 +38,8 @@ impl WriteRequest for SettleAttempt {
 }
 
 impl Store {
-    /// Settles an attempt, and returns the next message of the queue if it was to be claimed.
+    /// Settles an attempt to send a message. Returns the next message of the delivery queue if the attempt asked to
+    /// claim one and there is one that may be sent.
     pub fn settle_attempt(&self, attempt: FinishedAttempt) -> PendingWrite<Option<ClaimedMessage>> {
         self.writes.submit(SettleAttempt(Box::new(attempt)))
     }
