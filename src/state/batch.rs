@@ -1,4 +1,4 @@
-//! The rows of a batch in memory, and what is to be written and published of it.
+//! The rows of a batch in memory, and what the store is to write and publish for it.
 
 use std::collections::HashMap;
 
@@ -39,7 +39,7 @@ pub struct Eviction {
     pub owner: IncarnationId,
     /// The vehicle whose session it is.
     pub device_id: DeviceId,
-    /// The newest epoch that is over.
+    /// The epoch of the session. Every session of the vehicle up to this epoch is over.
     pub through_epoch: i64,
     /// Why it is over.
     pub reason: DisconnectReason,
@@ -60,7 +60,8 @@ pub(crate) struct BatchState {
     pub(crate) evictions: Vec<Eviction>,
     /// The kinds of events that some endpoint subscribes to.
     subscribed: EventKinds,
-    /// The events of those kinds, in order. `None` in place of those of a vehicle that was deleted after them.
+    /// The events of those kinds, in order. `None` in place of the events of a vehicle that a later request of the
+    /// batch deleted.
     pub(crate) events: Vec<Option<Event>>,
     /// Vehicles that this batch deletes.
     pub(crate) deleted: Vec<DeviceId>,
@@ -118,7 +119,8 @@ impl BatchState {
         });
     }
 
-    /// Notes that a session is over, if another incarnation holds it: that one is notified after the commit.
+    /// Adds an eviction if another incarnation than this one holds the session, whose instance is notified after the
+    /// commit.
     pub(super) fn evict(
         &mut self,
         owner: Option<IncarnationId>,
@@ -136,7 +138,7 @@ impl BatchState {
         }
     }
 
-    /// Whether some endpoint subscribes to what this is.
+    /// Whether some endpoint subscribes to a kind of event that this change is.
     pub(super) fn is_subscribed(&self, change: &VehicleChange) -> bool {
         !(change.kinds() & self.subscribed).is_empty()
     }
@@ -167,7 +169,8 @@ impl BatchState {
         self.emit(device_id, VehicleChange::State(changed));
     }
 
-    /// Adds the events of commands that reached a final state, after all that led to it.
+    /// Adds the events of commands that reached a final state. To be called last, so that the events that led to it
+    /// come first.
     pub(crate) fn emit_finished(&mut self, finished: &[Command]) {
         for command in finished {
             let change = VehicleChange::Command(Box::new(command.clone()));

@@ -1,10 +1,10 @@
 //! Circuit breaker of a webhook endpoint, driven by the outcomes of delivery attempts.
 //!
-//! *Closed*, any number of messages may be in flight. A failure that is the endpoint's fault *opens* the breaker:
-//! nothing is sent until its pause is over, 1 s at first and twice as long after each further failure, up to 1 min, or
-//! as long as the endpoint asks for. Then it is *half-open*: one message probes the endpoint, and its outcome closes
-//! the breaker or opens it again. A failure that is one message's fault does not open the breaker, but an endpoint
-//! without any success for too long is disabled.
+//! *Closed*: as many messages may be in flight as the settings allow. A failure that is the endpoint's fault *opens*
+//! the breaker: nothing is sent until its pause is over, 1 s at first and twice as long after each further failure, up
+//! to 1 min, or as long as the endpoint asks for. Then it is *half-open*: one message probes the endpoint, and its
+//! outcome closes the breaker or opens it again. A failure that is one message's fault does not open the breaker, but
+//! an endpoint without any success for too long is disabled.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct CircuitBreaker {
     pub failures: u32,
     /// Time of the first failure since the last success, whatever its cause.
     pub failing_since: Option<Timestamp>,
-    /// While this is in the future the breaker is open.
+    /// The end of the last pause: the breaker is open until this time.
     pub paused_until: Option<Timestamp>,
 }
 

@@ -1,9 +1,9 @@
 //! The life of a command, from its submission to its end. Which change may be made when:
 //!
-//! - A command is claimed (`sent`) only by the session that holds its vehicle, before its time is over, and only from
+//! - A command is claimed (`sent`) only by the session that holds its vehicle, before it expires, and only from
 //!   `created` or `queued`: so at most once.
-//! - What ends a session ends what it claimed, in the same transaction.
-//! - A newer command takes the place of one that is queued for the same kind of answer.
+//! - The transaction that ends a session also ends the commands that the session has claimed.
+//! - A newer command supersedes a queued one that expects the same kind of answer.
 
 use uuid::Uuid;
 
@@ -19,11 +19,12 @@ use crate::domain::{
 /// The outcome of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// It is this session's to write, with the action that it has here.
+    /// This session alone may write the command, with the action that it has here: its report interval may have
+    /// changed.
     Claimed(Command),
     /// The session does not hold the vehicle.
     Moved,
-    /// It cannot be claimed any more.
+    /// The command was claimed or has ended before, or expires now.
     Ended(Command),
     /// There is no such command.
     Gone,
@@ -89,7 +90,8 @@ impl BatchState {
             (false, _, Some(until)) => (CommandState::Queued, until),
             (false, _, None) => return Submitted::Offline,
         };
-        // A deletion later hides what was stamped before it: so the vehicle's clock has to know.
+        // Stamps the vehicle too: a later deletion is stamped after it, and hides the commands that were stamped
+        // before.
         let at = entry.stamp(new.at, ChangedColumns::Telemetry);
         let command = Command {
             id: new.id,
@@ -108,7 +110,7 @@ impl BatchState {
         Submitted::Stored(command, epoch)
     }
 
-    /// Makes a command the session's to write, if the session holds the vehicle and the command may still be sent.
+    /// Claims a command for a session, if the session holds the vehicle and the command may still be sent.
     pub(crate) fn claim(&mut self, id: Uuid, session: &SessionKey, at: Timestamp) -> Claimed {
         let held = self
             .held(session)
@@ -135,8 +137,8 @@ impl BatchState {
         Claimed::Claimed(entry.command.clone())
     }
 
-    /// Makes a transition, if the command is still in a state that it is made from. Returns the command as it is then;
-    /// `None` if there is no such command.
+    /// Makes a transition, if the command is still in a state that the transition starts from. Returns the command as
+    /// it is afterwards, changed or not; `None` if there is no such command.
     pub(crate) fn transition(
         &mut self,
         device_id: &DeviceId,
@@ -159,15 +161,15 @@ impl BatchState {
             }
             T::Unwritten if !state.is_final() => entry.finish(CommandState::Expired, now),
             T::NoAnswer if state == CommandState::Sent => entry.finish(CommandState::NoAnswer, now),
-            // Another change came first, or the vehicle is back.
+            // Another change came first, or the vehicle is online again.
             _ => {}
         }
         let entry = self.commands.find(device_id, id)?;
         Some(entry.command.clone())
     }
 
-    /// Applies a vehicle's answer to a command of the session that holds it: its effects, which a late answer has as
-    /// well, and the end of the command, which a late one has not.
+    /// Applies a vehicle's answer to a command of the session that holds it. The answer changes the vehicle, even if it
+    /// is late; it ends the command as done or refused only if it is in time.
     pub(super) fn answer(
         &mut self,
         session: &SessionKey,
@@ -210,7 +212,7 @@ impl BatchState {
         if late {
             entry.command.late_reply = Some(answer.to_string());
             entry.changed = true;
-            // The session gave it up and could not store that: the database was away.
+            // The session gave the command up, and could not store that because the database did not answer.
             if entry.command.state == CommandState::Sent {
                 entry.finish(CommandState::NoAnswer, now);
             }

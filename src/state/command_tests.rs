@@ -127,7 +127,7 @@ fn empty() -> BatchState {
     )
 }
 
-/// A vehicle that was here and is offline.
+/// A vehicle that has logged in, said goodbye and is offline.
 fn offline() -> BatchState {
     let mut state = empty();
     log_in(&mut state, 1);

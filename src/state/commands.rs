@@ -1,4 +1,4 @@
-//! The commands of a batch, and what submissions and the ends of sessions make of them.
+//! The commands of a batch, and how submissions and the ends of sessions change them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,26 +27,28 @@ pub struct NewCommand {
     pub at: Timestamp,
     /// From when on it must not be written to the vehicle.
     pub expires_at: Timestamp,
-    /// The epoch of the session that will write it as soon as it is stored: then it is stored as `sent`.
+    /// The epoch of the session that is to write it at once: if that session holds the vehicle, the command is stored
+    /// as `sent`.
     pub claim: Option<i64>,
-    /// If the vehicle is offline: wait for its login, until then.
+    /// If the vehicle is offline: until when the command waits for its login; `None`: it is not stored.
     pub queue_until: Option<Timestamp>,
-    /// The caller's name for the request.
+    /// The caller's idempotency key, if it sent one.
     pub key: Option<IdempotencyKey>,
-    /// Only the command that the key stands for already is wanted: there is no room for another one.
+    /// Store nothing, since too many commands wait; return the command that `key` stands for, if there is one.
     pub repeat_only: bool,
-    /// Since when another instance may have stored it: then it is sent from here, if it is not yet. If it is not
-    /// stored, a vehicle that was made later is another one, and the record of the command may have gone with the one
-    /// before.
+    /// Set if another instance may have stored the command under this id: the earliest time at which it may have. A
+    /// command that is found is sent from here unless it was sent before. If none is found and the vehicle was made
+    /// after this time, nothing is stored: the vehicle was deleted meanwhile, and the record of the command may have
+    /// been deleted with it.
     pub may_exist_since: Option<Timestamp>,
 }
 
-/// A caller's name for a request, so that repeating the request does nothing.
+/// A caller's name for a request, so that a repeated request stores no second command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
     /// The name, 1 to 128 bytes.
     pub key: String,
-    /// The request as text, up to 160 bytes: the same key with another text is a mistake.
+    /// The request as text, up to 160 bytes. The same key with another text is refused.
     pub request: String,
 }
 
@@ -60,15 +62,15 @@ pub enum Submitted {
     Repeated(Command),
     /// The key stands for another request.
     KeyReused,
-    /// The key stands for nothing yet, and only a repeat was wanted.
+    /// The key stands for no command yet, and [`NewCommand::repeat_only`] was set.
     NoRoom,
-    /// Its time was over before it could be stored, and its caller has been answered so.
+    /// It expired before it could be stored, and the instance that asked for it no longer waits.
     TooLate,
     /// There is no such vehicle.
     UnknownVehicle,
     /// The vehicle is offline; nothing is stored.
     Offline,
-    /// The vehicle is offline; the interval is stored with it and there is no command.
+    /// The vehicle is offline; the interval is stored with the vehicle, as desired, and there is no command.
     Desired(ReportInterval),
 }
 
@@ -76,9 +78,9 @@ pub enum Submitted {
 #[derive(Debug)]
 pub(super) struct CommandEntry {
     pub(super) command: Command,
-    /// Its row has to be written.
+    /// Whether its row has to be written.
     pub(super) changed: bool,
-    /// It reached its final state in this batch.
+    /// Whether it reached its final state in this batch.
     finished: bool,
 }
 
@@ -96,7 +98,8 @@ pub(crate) struct StoredKey {
 /// The commands that a batch may touch, and the idempotency keys that its requests name.
 #[derive(Debug, Default)]
 pub(crate) struct CommandSet {
-    /// All open ones of the vehicles whose sessions or queues change, and those that a request names.
+    /// All open commands of the vehicles whose sessions or queued commands change, and the commands that a request
+    /// names.
     by_device: HashMap<DeviceId, Vec<CommandEntry>>,
     keys: HashMap<(DeviceId, String), StoredKey>,
     /// Keys that this batch adds.
@@ -104,7 +107,7 @@ pub(crate) struct CommandSet {
 }
 
 impl CommandSet {
-    /// Adds a command that was read; one that is there already stays.
+    /// Adds a command that was read, unless it was added before.
     pub(crate) fn add(&mut self, command: Command) {
         let entries = self.by_device.entry(command.device_id.clone()).or_default();
         if entries.iter().all(|entry| entry.command.id != command.id) {
@@ -147,7 +150,7 @@ impl CommandSet {
         self.by_device.get_mut(device_id).into_iter().flatten()
     }
 
-    /// The commands that wait for the login of this vehicle and for this kind of answer: one at most.
+    /// The commands that wait for the login of this vehicle and expect this kind of answer: one at most.
     fn queued(
         &mut self,
         device_id: &DeviceId,
@@ -159,7 +162,8 @@ impl CommandSet {
         })
     }
 
-    /// Lets a command that was on its way wait for the login, unless a newer one does.
+    /// Makes a command wait for the login. Of the commands that wait for it and expect the same kind of answer, only
+    /// the newest stays; the others are superseded.
     pub(super) fn queue(
         &mut self,
         device_id: &DeviceId,
@@ -190,7 +194,7 @@ impl CommandSet {
         }
     }
 
-    /// Finishes the commands that the session of this vehicle, which is over, had claimed.
+    /// Finishes the commands that the session of this vehicle had claimed, because the session has ended.
     pub(super) fn end_session(
         &mut self,
         device_id: &DeviceId,
@@ -228,7 +232,8 @@ impl CommandSet {
         }
     }
 
-    /// The commands that wait for the login of this vehicle, oldest first; those whose time is over expire.
+    /// The commands that wait for the login of this vehicle, oldest first. Those past their time expire and are left
+    /// out.
     pub(super) fn take_queued(
         &mut self,
         device_id: &DeviceId,
@@ -277,7 +282,7 @@ impl CommandSet {
         if known.request != key.request {
             return Some(Submitted::KeyReused);
         }
-        // The request itself, which another instance stored and could not send.
+        // The key was stored with this very command, which another instance stored and could not send.
         if known.command_id == new.id {
             return None;
         }
@@ -286,7 +291,7 @@ impl CommandSet {
         Some(Submitted::Repeated(entry.command.clone()))
     }
 
-    /// Adds a new command and its key; one that is queued for the same kind of answer is superseded.
+    /// Adds a new command and its key. A queued command that expects the same kind of answer is superseded.
     pub(super) fn insert(&mut self, command: Command, key: Option<&IdempotencyKey>) {
         let (device_id, id, at) = (command.device_id.clone(), command.id, command.created_at);
         for older in self.queued(&device_id, command.action.answer_kind()) {
@@ -311,8 +316,8 @@ impl CommandSet {
 }
 
 impl CommandEntry {
-    /// Another instance stored the command and could not send it: it is sent by the session that submits it now, if
-    /// that holds the vehicle and may write it at once.
+    /// Submits a command that another instance stored and could not send. If it is still `created` and `is_held`, that
+    /// is, the session that is to write it holds the vehicle, it is `sent` now.
     pub(super) fn submit_again(
         &mut self,
         new: &NewCommand,

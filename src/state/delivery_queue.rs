@@ -30,7 +30,7 @@ pub(crate) struct DeliveryQueue {
     pub(crate) open_message: Option<OpenMessage>,
 }
 
-/// A message that was not sent yet and into which state changes are merged.
+/// A message that was not sent yet and into which further state changes are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenMessage {
     pub(crate) id: Uuid,
@@ -38,10 +38,10 @@ pub(crate) struct OpenMessage {
     pub(crate) changed: EventKinds,
 }
 
-/// Where an event goes.
+/// The message that reports an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Enqueued {
-    /// The message, new or open.
+    /// Its id: a new one, or that of the open message.
     pub(crate) id: Uuid,
     /// Its sequence number.
     pub(crate) sequence: i64,
@@ -52,11 +52,11 @@ pub(crate) struct Enqueued {
 /// Delivery options of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueOptions {
-    /// A message waits until the one before it is delivered or given up.
+    /// Whether a message waits until the one before it is delivered or given up.
     pub(crate) ordered: bool,
-    /// State changes that were not sent yet become one message.
+    /// Whether state changes that were not sent yet become one message.
     pub(crate) coalesce: bool,
-    /// Events that the endpoint subscribes to.
+    /// The kinds of events that the endpoint subscribes to.
     pub(crate) subscribed: EventKinds,
 }
 
@@ -111,22 +111,22 @@ impl DeliveryQueue {
         self.last_sequence
     }
 
-    /// Makes the next message due now, whatever it waits for. One that is being sent stays claimed.
+    /// Makes the next message due now, whatever it waits for. A claimed queue is left alone: its message is being sent.
     pub(crate) fn make_due(&mut self, now: Timestamp) {
         if self.claim.is_none() {
             self.due = Some(now);
         }
     }
 
-    /// Makes a message due now that an operator wants sent again. `was_final`: it was delivered or given up before, and
-    /// counts as pending from now on.
+    /// Makes the queue due now because an operator wants one of its messages sent again. `was_final`: that message was
+    /// delivered or given up before, and counts as pending from now on.
     pub(crate) fn retry(&mut self, was_final: bool, now: Timestamp) {
         self.pending += i64::from(was_final);
         self.make_due(now);
     }
 
-    /// Removes a pending message that was purged. It may be in flight: then what comes after it must not overtake it, and
-    /// the claim stays.
+    /// Removes a pending message that was purged. It may be in flight: the claim stays, so that later messages do not
+    /// overtake it.
     pub(crate) fn remove(&mut self, id: Uuid) {
         self.pending = (self.pending - 1).max(0);
         if self.pending == 0 && self.claim.is_none() {
@@ -137,8 +137,8 @@ impl DeliveryQueue {
         }
     }
 
-    /// Drops everything that is pending, because the vehicle was deleted. A message in flight keeps its claim: what
-    /// comes after it must not overtake it. Sequence numbers go on.
+    /// Drops everything that is pending, because the vehicle was deleted. A message may be in flight: the claim stays,
+    /// so that later messages do not overtake it. Sequence numbers go on.
     pub(crate) fn drop_all(&mut self) {
         *self = Self {
             last_sequence: self.last_sequence,
@@ -159,7 +159,7 @@ impl DeliveryQueue {
         self.due = Some(until);
     }
 
-    /// Corrects a queue that was due and in which no message can be sent before `next`; `None`: there is none at all.
+    /// Corrects a queue that was due although no message can be sent before `next`; `None`: it has no pending message.
     pub(crate) fn correct(&mut self, next: Option<Timestamp>) {
         self.waits_for_endpoint = false;
         self.due = next;
@@ -168,8 +168,9 @@ impl DeliveryQueue {
         }
     }
 
-    /// Releases the claim after an attempt, and returns whether the next message may be sent at once, if there is
-    /// one. `sequence` is that of the message, or `None` if it is not pending any more: it was purged meanwhile.
+    /// Releases the claim after an attempt, and returns whether the next message may be sent at once, if there is one.
+    /// `sequence` is the sequence number of the message that was sent, or `None` if it was purged meanwhile and is not
+    /// pending any more.
     pub(crate) fn settle(
         &mut self,
         sequence: Option<i64>,
@@ -184,7 +185,7 @@ impl DeliveryQueue {
         }
         self.waits_for_endpoint = update.waits_for_endpoint && !was_dropped;
         let is_over = update.is_final() || was_dropped;
-        // Where the order matters, everything waits for the message that failed.
+        // In an ordered queue, all later messages wait for the one that failed.
         let next = if ordered && !is_over { update.due } else { now };
         self.claim = None;
         self.due = (self.pending > 0).then_some(next);

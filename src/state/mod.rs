@@ -8,7 +8,7 @@
 //!
 //! Invariants kept here: the committed logins of a vehicle get distinct, consecutive epochs, over deletion too; a
 //! session's write counts only while the record names this incarnation and this epoch; the times that a vehicle's rows
-//! are stamped with never go back. Those of commands are in `command_lifecycle`.
+//! are stamped with never go back. The invariants of commands are in `command_lifecycle`.
 
 mod batch;
 mod breaker;

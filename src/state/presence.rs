@@ -34,7 +34,7 @@ pub enum Written {
     Stale,
 }
 
-/// A vehicle that was asked to exist.
+/// The outcome of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registered {
     /// The vehicle as it is now.
@@ -56,7 +56,7 @@ pub enum SessionWrite {
     Answer {
         /// The command's id.
         id: Uuid,
-        /// It came after the command was given up.
+        /// Whether it came after the command was given up.
         late: bool,
         /// The vehicle's sentence.
         answer: Answer,
@@ -75,14 +75,15 @@ pub enum SessionWrite {
 /// Which sessions are lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LostSessions {
-    /// All: this process owns the database, so every session is one of a process before it.
+    /// All: this process owns the database, so every stored session is one of an earlier process.
     All,
-    /// Those of a dead incarnation. With a grace, a vehicle stays online for that long.
+    /// Those of a dead incarnation. With a grace, their vehicles stay online for that long.
     OfIncarnation(IncarnationId, Option<Duration>),
 }
 
 impl BatchState {
-    /// Begins a session: the vehicle gets the next epoch and is online. A session before it is superseded.
+    /// Begins a session: the vehicle gets the next epoch and is online. An earlier session that still holds the vehicle
+    /// is superseded.
     pub(crate) fn log_in(
         &mut self,
         device_id: &DeviceId,
@@ -157,7 +158,7 @@ impl BatchState {
 
     fn add_blob(&mut self, device_id: &DeviceId, received_at: Timestamp, content: &Bytes) {
         let change = VehicleChange::DebugBlob {
-            // Given by the database.
+            // The database gives the id when the blob is inserted.
             id: 0,
             content: content.clone(),
         };
@@ -194,7 +195,7 @@ impl BatchState {
                 } else {
                     self.commands.end_session(device_id, at, reason);
                 }
-                // Their callers are gone as well.
+                // The requests that waited for these commands ended with the earlier process.
                 self.commands
                     .cancel(device_id, at, |state| state == CommandState::Created);
             }
@@ -208,8 +209,8 @@ impl BatchState {
         }
     }
 
-    /// Ends a session and the commands that it had claimed. With a time by which the vehicle is due back, it stays
-    /// online until then.
+    /// Ends a session and the commands that it had claimed. The vehicle stays online until `due`, the end of its grace;
+    /// without one it is offline at once.
     fn end_session(
         &mut self,
         device_id: &DeviceId,
@@ -248,7 +249,7 @@ impl BatchState {
         }
     }
 
-    /// Applies a report that came without a session, and makes the vehicle if need be.
+    /// Applies a report that came without a session, over REST. Makes the vehicle if it does not exist.
     pub(crate) fn update_status(
         &mut self,
         device_id: &DeviceId,
@@ -261,8 +262,8 @@ impl BatchState {
         record.vehicle.clone()
     }
 
-    /// Deletes a vehicle, if it exists, and returns its last epoch. Leaves a tombstone: the epoch, so that it never goes
-    /// back, and up to when history is to be purged.
+    /// Deletes a vehicle, if it exists, and returns its last epoch. Leaves a tombstone with the epoch, so that epochs
+    /// never repeat, and with the time up to which history is to be purged.
     pub(crate) fn delete(&mut self, device_id: &DeviceId, at: Timestamp) -> Option<i64> {
         let entry = self.entry(device_id);
         let mut last = entry.existing()?.clone();
@@ -280,7 +281,7 @@ impl BatchState {
             forget_through: Some(at),
         });
         entry.changed = ChangedColumns::All;
-        // What this batch was about to add to the vehicle's history is forgotten with the rest.
+        // What this batch was about to add to the vehicle's history is not written either.
         self.reports.retain(|report| report.device_id != *device_id);
         self.blobs.retain(|blob| blob.device_id != *device_id);
         let was_online = self.withdraw_events(device_id);
@@ -299,7 +300,8 @@ impl BatchState {
         Some(epoch)
     }
 
-    /// Notes that the history of a deleted vehicle is purged, if none was added to what is to be purged since.
+    /// Notes that the history of a deleted vehicle is purged up to `through`, unless the vehicle was deleted again
+    /// since.
     pub(crate) fn history_purged(&mut self, device_id: &DeviceId, through: Timestamp) {
         let entry = self.entry(device_id);
         if let Some(record) = &mut entry.record

@@ -43,9 +43,9 @@ pub(crate) struct MessageUpdate {
     pub(crate) state: MessageState,
     /// When it is sent next, if it is still pending.
     pub(crate) due: Timestamp,
-    /// Whether the attempt is one of the schedule's.
+    /// Whether the attempt counts as one of those that the schedule allows.
     pub(crate) counts: bool,
-    /// The message waits for its endpoint to recover, at most until `due`.
+    /// Whether the message waits for its endpoint to recover, at most until `due`.
     pub(crate) waits_for_endpoint: bool,
 }
 

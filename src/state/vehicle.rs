@@ -11,15 +11,18 @@ use crate::domain::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VehicleRecord {
     /// The vehicle as callers see it. `instance_id` is the incarnation that holds its session, `None` once the session
-    /// has ended; `updated_at` never goes back: it is the clock by which everything of this vehicle is stamped.
+    /// has ended; `updated_at` is the last stamp: what is stored about the vehicle is stamped with the time, but never
+    /// before this.
     pub(crate) vehicle: Vehicle,
     /// The epoch of the newest session. It outlasts the deletion of the vehicle.
     pub(crate) session_epoch: i64,
-    /// When the vehicle is offline unless it is back. Set while it is online without a session.
+    /// The end of the grace: when the vehicle becomes offline unless it has logged in again. Set while it is online
+    /// without a session.
     pub(crate) offline_due: Option<Timestamp>,
     /// Set while the record is a tombstone, which keeps the epoch and nothing else of the vehicle.
     pub(crate) deleted_at: Option<Timestamp>,
-    /// History up to and including this time is of a vehicle that was deleted: hidden, and purged in small steps.
+    /// History up to and including this time is from before a deletion of the vehicle: hidden, and purged in small
+    /// steps.
     pub(crate) forget_through: Option<Timestamp>,
 }
 
@@ -41,11 +44,11 @@ pub(crate) struct VehicleEntry {
     pub(crate) record: Option<VehicleRecord>,
     /// What the batch changed so far.
     pub(crate) changed: ChangedColumns,
-    /// The database has no row for it yet.
+    /// Whether the database has no row for it yet.
     pub(crate) is_new: bool,
 }
 
-/// What reports and answers change of a vehicle.
+/// The values of a vehicle that reports and answers change.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Readings {
     position: (Option<Latitude>, Option<Longitude>),
@@ -83,7 +86,7 @@ impl VehicleRecord {
         }
     }
 
-    /// Stamps a change: at `at`, but never before the last one. Returns the stamp.
+    /// Stamps a change with `at`, or with the last stamp if that is later. Returns the stamp.
     pub(super) fn stamp(&mut self, at: Timestamp) -> Timestamp {
         self.vehicle.updated_at = self.vehicle.updated_at.max(at);
         self.vehicle.updated_at
@@ -96,7 +99,7 @@ impl VehicleRecord {
             && self.vehicle.instance_id == Some(incarnation)
     }
 
-    /// Ends the session that holds the vehicle, at a time that was stamped.
+    /// Ends the session that holds the vehicle. `at` is a stamp of this record.
     pub(super) fn close_session(&mut self, at: Timestamp, reason: DisconnectReason) {
         self.vehicle.instance_id = None;
         self.vehicle.disconnected_at = Some(at);
@@ -146,7 +149,8 @@ impl VehicleEntry {
             .map_or(at, |record| at.max(record.vehicle.updated_at))
     }
 
-    /// The record of a vehicle that exists from now on, made out of nothing or out of a tombstone if need be.
+    /// The record of a vehicle that exists from now on. It is made if the vehicle is unknown or the record is a
+    /// tombstone.
     pub(super) fn make_exist(&mut self, device_id: &DeviceId, at: Timestamp) -> &mut VehicleRecord {
         const TICK: Duration = Duration::from_millis(1);
         self.changed = ChangedColumns::All;
@@ -154,7 +158,8 @@ impl VehicleEntry {
             .record
             .get_or_insert_with(|| VehicleRecord::new(device_id, at));
         if let Some(deleted_at) = record.deleted_at {
-            // Strictly later than what is to be forgotten, so that one comparison tells them apart.
+            // Strictly later than the history that is to be purged, so that a comparison of times distinguishes old and
+            // new history.
             let reborn_at = at
                 .max(deleted_at.after(TICK))
                 .max(record.vehicle.updated_at.after(TICK));
@@ -180,7 +185,7 @@ impl VehicleEntry {
         at
     }
 
-    /// Notes a heartbeat. Leaves `updated_at` alone: heartbeats are flushed late and say nothing new of the vehicle.
+    /// Notes a heartbeat. Leaves `updated_at` alone: heartbeats are stored late and change nothing else of the vehicle.
     pub(super) fn heartbeat(&mut self, at: Timestamp) {
         self.changed = self.changed.max(ChangedColumns::Telemetry);
         if let Some(VehicleRecord { vehicle, .. }) = &mut self.record {
@@ -188,7 +193,7 @@ impl VehicleEntry {
         }
     }
 
-    /// Ends the session. With a time by which the vehicle is due back, it stays online until then.
+    /// Ends the session. The vehicle stays online until `due`, the end of its grace; without one it is offline at once.
     pub(super) fn end_session(
         &mut self,
         at: Timestamp,
@@ -245,7 +250,7 @@ impl VehicleEntry {
         }
     }
 
-    /// The action with the interval that is desired by now, if it is about one.
+    /// The action, with the report interval that is desired now if it sets one.
     pub(super) fn with_desired_interval(&self, action: Action) -> Action {
         match (action, self.desired_interval()) {
             (Action::KeepMePosted(_), Some(interval)) => Action::KeepMePosted(interval),
@@ -253,7 +258,7 @@ impl VehicleEntry {
         }
     }
 
-    /// What reports and answers change, as it is now.
+    /// The current readings.
     pub(super) fn readings(&self) -> Readings {
         self.record
             .as_ref()
@@ -266,7 +271,7 @@ impl VehicleEntry {
 }
 
 impl Readings {
-    /// The kinds of events that the difference to `before` amounts to.
+    /// The kinds of events that report the differences to `before`.
     pub(super) fn changed_since(&self, before: &Self) -> EventKinds {
         let differences = [
             (EventKind::Position, self.position != before.position),
