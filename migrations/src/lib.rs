@@ -1,5 +1,5 @@
-//! The schema of vehicle-gateway: one file a migration, applied in order and never edited after a
-//! release.
+//! The schema of vehicle-gateway: one file for each migration. Migrations are applied in order and never changed after
+//! a release.
 #![cfg_attr(
     test,
     expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")
@@ -77,11 +77,13 @@ enum AppliedMigrations {
     AppliedAt,
 }
 
-/// Brings a schema up to date. One that a newer version has changed is left as it is.
+/// Brings the schema of a database up to date. A schema that a newer version of the gateway has changed is left as it
+/// is.
 ///
 /// # Errors
 ///
-/// What the database said; or that the newer version's schema asks for more than this program knows.
+/// An error of the database, or one that says that the newer schema requires a migration that this program does not
+/// know.
 pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
     let applied = applied(db).await?;
     let is_known = |name: &str| MIGRATIONS.iter().any(|(known, _)| *known == name);
@@ -104,7 +106,8 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
     )))
 }
 
-/// The names of the migrations that the database has; makes the table of them if it is missing.
+/// The names of the migrations that were applied to the database. Creates the table of applied migrations if it is
+/// missing.
 async fn applied(db: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
     let table = Table::create()
         .table(AppliedMigrations::Table)
@@ -133,7 +136,7 @@ async fn applied(db: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
 async fn apply(db: &DatabaseConnection, name: &str, migration: &dyn Migrate) -> Result<(), DbErr> {
     let transaction = db.begin().await?;
     migration.up(&Schema(&transaction)).await?;
-    // A clock before 1970 must not keep a gateway from its database: the time is for people.
+    // A clock before 1970 must not keep a gateway from its database: the time is only for people to read.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |since: Duration| since.as_secs());
     let record = Query::insert()

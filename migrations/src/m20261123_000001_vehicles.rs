@@ -1,4 +1,4 @@
-//! Vehicles: what is known of each, and who holds its session.
+//! Vehicles: what is known of each, and which incarnation holds its session.
 //!
 //! Times are milliseconds since 1970 UTC. Unknown is NULL. Columns that are NOT NULL have defaults,
 //! so that a statement that updates some columns by `INSERT … ON CONFLICT` need not name the rest.
@@ -76,7 +76,7 @@ impl Migrate for Migration {
                     .col(big(Vehicles::CreatedAt).not_null().default(0))
                     .col(big(Vehicles::UpdatedAt).not_null().default(0))
                     .col(big(Vehicles::DeletedAt))
-                    // History up to this time belongs to a deleted life of the vehicle: hidden, then purged.
+                    // History up to this time is from before a deletion of the vehicle: hidden, then purged.
                     .col(big(Vehicles::ForgetThrough))
                     .take(),
             )

@@ -1,5 +1,5 @@
-//! Reports: the history of what vehicles told. No foreign key: the table grows without end and is
-//! purged in small steps.
+//! Reports: the history of vehicles' states. The table has no foreign key: it grows without a limit and is purged in
+//! small steps.
 
 use sea_orm::{
     DbErr, DeriveIden,

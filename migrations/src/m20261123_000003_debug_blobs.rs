@@ -1,4 +1,4 @@
-//! Debug blobs: firmware crash dumps, kept as they came.
+//! Debug blobs: firmware crash dumps, stored as they were received.
 
 use sea_orm::{
     DbErr, DeriveIden,

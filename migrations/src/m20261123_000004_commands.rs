@@ -1,4 +1,4 @@
-//! Commands and what became of them, and the keys under which callers may repeat a request.
+//! Commands and their outcomes, and the idempotency keys under which callers may repeat a request.
 
 use sea_orm::{
     DbErr, DeriveIden,
@@ -41,12 +41,12 @@ enum IdempotencyKeys {
 impl Migrate for Migration {
     async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr> {
         schema.create_table(commands(schema)).await?;
-        // The log of a vehicle: ids ascend with time.
+        // For the list of a vehicle's commands by time: ids ascend with time.
         let log = [Commands::DeviceId, Commands::Id];
         schema
             .create_index(index("commands_of_vehicle", log))
             .await?;
-        // What is open has no `finished_at`: found without a look at what is over.
+        // For the open commands of a vehicle, whose `finished_at` is NULL, without reading finished ones.
         let open_of_vehicle = [Commands::DeviceId, Commands::FinishedAt];
         schema
             .create_index(index("commands_open_of_vehicle", open_of_vehicle))
@@ -70,7 +70,7 @@ fn commands(schema: &Schema<'_>) -> TableCreateStatement {
     let big = |column: Commands| ColumnDef::new(column).big_integer().take();
     let text = |column: Commands, length| text(schema, column, length);
     table(schema, Commands::Table)
-        // A UUID of version 7 as text: it ascends with time, and people read it.
+        // A UUID of version 7, which ascends with time. As text, so that people can read it.
         .col(text(Commands::Id, 36).not_null().primary_key())
         .col(text(Commands::DeviceId, 64).not_null())
         .col(text(Commands::Message, 64).not_null())

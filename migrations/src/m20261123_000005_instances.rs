@@ -1,4 +1,4 @@
-//! Lives of gateways: which one may write, and what it wrote last.
+//! Incarnations of gateways: which ones may write, and the last batch of each.
 
 use sea_orm::{DbErr, DeriveIden, prelude::async_trait::async_trait, sea_query::ColumnDef};
 
@@ -24,13 +24,14 @@ impl Migrate for Migration {
         schema
             .create_table(
                 table(schema, Instances::Table)
-                    // A life: new at every start.
+                    // The id of the incarnation: new at every start.
                     .col(text(schema, Instances::Id, 64).not_null().primary_key())
-                    // What stays over lives. Characters, not bytes.
+                    // The name of the instance, which all its incarnations share. The length is in characters, not
+                    // bytes.
                     .col(text(schema, Instances::Name, 64).not_null())
-                    // `live` or `dead`. What is dead never writes again.
+                    // `live` or `dead`. A dead incarnation never writes again.
                     .col(text(schema, Instances::State, 8).not_null())
-                    // Counts commits: who looks twice sees whether it is alive.
+                    // The number of commits: an instance that reads it twice sees whether the incarnation is alive.
                     .col(big(Instances::Renewals))
                     // The number of the batch that was committed last.
                     .col(big(Instances::Batch))

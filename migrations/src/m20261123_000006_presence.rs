@@ -1,6 +1,8 @@
-//! What is looked for when an instance is gone: whose vehicles are whose, and whose time to come back is over.
+//! Indexes for what is searched when an instance has died: the vehicles that an incarnation holds, and the vehicles
+//! whose grace is over.
 //!
-//! On a server only: a file has one instance, and every login would pay for what nobody looks for.
+//! On a server only: a file has one instance, which never searches for these, and every login would pay for the
+//! indexes.
 
 use sea_orm::{DbBackend, DbErr, DeriveIden, prelude::async_trait::async_trait, sea_query::Index};
 

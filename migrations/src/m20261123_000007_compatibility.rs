@@ -1,14 +1,14 @@
-//! From which migration on a program has to know the schema, to work on it as it is.
+//! The oldest program that can work on the schema: names the newest migration that a program must know for that.
 //!
-//! A change comes in two versions: the first only adds, and older programs go on beside it; a later one relies
-//! on it, and raises what is written here. So instances are upgraded one by one.
+//! A change of the schema takes two releases. The first one only adds, so that programs of the release before still
+//! work; a later one relies on the addition, and raises the name stored here. So instances can be upgraded one by one.
 
 use sea_orm::{DbErr, DeriveIden, prelude::async_trait::async_trait, sea_query::Query};
 
 use crate::schema::{Migrate, Schema};
 use crate::table::{table, text};
 
-/// The name of this migration: what follows only adds to it.
+/// The name of this migration. It is the first value, and stays while later migrations only add.
 const NAME: &str = "m20261123_000007_compatibility";
 
 pub(crate) struct Migration;

@@ -1,4 +1,5 @@
-//! Webhooks: where messages go, what is still to be delivered of each vehicle to each endpoint, and the messages.
+//! Webhooks: the endpoints, the delivery queues (`webhook_lanes`) of what each endpoint still has to receive about each
+//! vehicle, and the messages.
 
 use sea_orm::{
     DbErr, DeriveIden,
@@ -35,7 +36,8 @@ enum WebhookEndpoints {
     DeletedAt,
 }
 
-/// One row: counted up with every change of an endpoint, so that every instance sees it before its next batch.
+/// One row, whose version is counted up with every change of an endpoint, so that every instance notices the change
+/// before its next batch.
 #[derive(DeriveIden)]
 enum WebhookSet {
     Table,
@@ -100,7 +102,7 @@ impl Migrate for Migration {
             .to_owned();
         schema.insert(first).await?;
         schema.create_table(lanes(schema)).await?;
-        // What is due at an endpoint: idle lanes have no time.
+        // For the queues of an endpoint that are due. In an idle queue `due` is NULL.
         let due = Index::create()
             .name("webhook_lanes_due")
             .table(WebhookLanes::Table)
@@ -115,7 +117,7 @@ impl Migrate for Migration {
             .take();
         schema.create_index(of_vehicle).await?;
         schema.create_table(messages(schema)).await?;
-        // The next message of a lane, however many are behind it and however many were delivered.
+        // For the next message of a queue, however many are behind it and however many were delivered.
         let next = Index::create()
             .name("webhook_messages_next")
             .table(WebhookMessages::Table)
@@ -125,7 +127,7 @@ impl Migrate for Migration {
             .col(WebhookMessages::Sequence)
             .take();
         schema.create_index(next).await?;
-        // The log of an endpoint: ids ascend with time.
+        // For the list of an endpoint's messages by time: ids ascend with time.
         let log = Index::create()
             .name("webhook_messages_log")
             .table(WebhookMessages::Table)
@@ -168,12 +170,12 @@ fn endpoints(schema: &Schema<'_>) -> TableCreateStatement {
         .col(ColumnDef::new(C::DisabledReason).string_len(32))
         .col(big(C::CreatedAt).not_null())
         .col(big(C::UpdatedAt).not_null())
-        // How it fares.
+        // The circuit breaker.
         .col(ColumnDef::new(C::Failures).integer().not_null().default(0))
         .col(big(C::FailingSince))
         .col(big(C::PausedUntil))
         .col(ColumnDef::new(C::LastError).string_len(255))
-        // Set until its lanes and messages are purged.
+        // Set when the endpoint was deleted, until its queues and messages are purged.
         .col(big(C::DeletedAt))
         .take()
 }
@@ -184,7 +186,8 @@ fn lanes(schema: &Schema<'_>) -> TableCreateStatement {
         .col(text(schema, C::EndpointId, 36).not_null())
         .col(text(schema, C::DeviceId, 64).not_null())
         .col(big(C::LastSequence).not_null().default(0))
-        // Of a deleted life of the vehicle: not delivered any more, then purged.
+        // Messages up to this sequence number are from before a deletion of the vehicle: not delivered any more, then
+        // purged.
         .col(big(C::DroppedThrough).not_null().default(0))
         .col(big(C::Pending).not_null().default(0))
         .col(big(C::Due))

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{IndexCreateStatement, InsertStatement, TableCreateStatement},
 };
 
-/// One step of the schema's history. It only goes up: an older program works on a newer schema as long as the table
+/// One step of the schema's history. It is never undone: an older program works on a newer schema as long as the table
 /// `compatibility` allows it.
 #[async_trait]
 pub(crate) trait Migrate: Sync {
@@ -14,8 +14,8 @@ pub(crate) trait Migrate: Sync {
     async fn up(&self, schema: &Schema<'_>) -> Result<(), DbErr>;
 }
 
-/// The schema, within the transaction of one migration. The `MySQL` family commits with each change of the schema all
-/// the same; `SQLite` and `PostgreSQL` apply a migration as a whole or not at all.
+/// The schema, within the transaction of one migration. `SQLite` and `PostgreSQL` apply a migration as a whole or not
+/// at all; the `MySQL` family commits at each change of the schema.
 #[derive(Debug)]
 pub(crate) struct Schema<'a>(pub(crate) &'a DatabaseTransaction);
 

@@ -1,4 +1,4 @@
-//! What differs between the databases: how names are compared, and how large a blob may be.
+//! What differs between the databases: how texts are compared, and how large a blob may be.
 
 use sea_orm::{
     DbBackend,
@@ -20,7 +20,7 @@ pub(crate) fn table(schema: &Schema<'_>, name: impl IntoTableRef) -> TableCreate
     table
 }
 
-/// A text that identifies something or is sorted by.
+/// A column of texts that identify something or are sorted by. `length` is the most characters that it takes.
 pub(crate) fn text(schema: &Schema<'_>, column: impl IntoIden, length: u32) -> ColumnDef {
     let mut text = ColumnDef::new(column).string_len(length).take();
     if schema.backend() == DbBackend::Postgres {
@@ -29,7 +29,7 @@ pub(crate) fn text(schema: &Schema<'_>, column: impl IntoIden, length: u32) -> C
     text
 }
 
-/// Bytes, as many as may come.
+/// A column of bytes, large enough for any blob.
 pub(crate) fn bytes(schema: &Schema<'_>, column: impl IntoIden) -> ColumnDef {
     let mut bytes = ColumnDef::new(column);
     if schema.backend() == DbBackend::MySql {
