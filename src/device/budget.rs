@@ -23,7 +23,7 @@ use tokio::{
 const UNIT: usize = 1 << 10;
 /// Bytes that a connection may hold outside the budget: a sentence and one small read.
 pub(super) const FREE: usize = 8 << 10;
-/// Units taken at a time, so that a growing blob does not ask at every read.
+/// Units taken at a time, so that a growing blob does not take units at every read.
 const STEP: usize = 64;
 
 /// The memory for incomplete blobs, shared by all connections.
@@ -99,7 +99,8 @@ impl Share {
         self.since = Some(Instant::now());
     }
 
-    /// Ready once the share covers `bytes`. Returns the whole share to the budget if `bytes` fit outside of it.
+    /// Ready once the share covers `bytes`, or may exceed the budget. Returns the whole share to the budget if `bytes`
+    /// are at most [`FREE`].
     pub(super) fn poll_cover(&mut self, context: &mut Context<'_>, bytes: usize) -> Poll<()> {
         if bytes <= FREE {
             if self.since.is_some() {
@@ -124,13 +125,14 @@ impl Share {
                 (Some(Grant::Room(more)), Some(room)) => room.merge(more),
                 (Some(Grant::Room(more)), none) => *none = Some(more),
                 (Some(Grant::Exception(exception)), _) => self.exception = Some(exception),
-                // The budget is never closed.
+                // Never happens: the semaphores are not closed.
                 (None, _) => return Poll::Pending,
             }
         }
     }
 }
 
+/// Takes [`STEP`] units, or the exception if it is free before them. `None` only if the semaphores were closed.
 async fn acquire(shared: Arc<BudgetState>) -> Option<Grant> {
     let step = u32::try_from(STEP).unwrap_or(u32::MAX);
     if let Ok(room) = Arc::clone(&shared.room).try_acquire_many_owned(step) {

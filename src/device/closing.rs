@@ -16,7 +16,7 @@ use crate::{
     sessions::{ConnectionHandle, LoggedIn, PendingWrite, Session, Sessions, Written},
 };
 
-/// The longest wait for the peer to close its side.
+/// The longest wait for the socket to shut down, and then for the peer to close its side.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
@@ -55,7 +55,7 @@ pub(super) struct Cleanup {
 }
 
 impl Cleanup {
-    /// Ends the session in the store.
+    /// Ends the session in the store, also that of a login which is stored only now.
     pub(super) async fn run(self, reason: DisconnectReason) {
         let mut end = self.end;
         // A login that is still pending may yet be stored: then its session is ended right after.
@@ -97,7 +97,7 @@ fn sends_last_reply(reason: DisconnectReason) -> bool {
     )
 }
 
-/// Closes the sending direction. Returns whether the peer is still there.
+/// Closes the sending direction. Returns whether that succeeded: it fails if the connection is broken already.
 async fn shut_down(stream: &mut (impl AsyncWrite + Unpin)) -> bool {
     let shut = poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context));
     matches!(timeout(LINGER, shut).await, Ok(Ok(())))

@@ -1,8 +1,8 @@
-//! One device connection: drives everything that can happen on it until it is to be closed.
+//! One device connection: polls its socket, its events, its pending writes and its deadlines until it is to be closed.
 //!
-//! One poll function over one struct instead of tasks and channels, because most connections are idle: such a connection
-//! holds this struct, one timer and two small buffers. A `PING.` costs a read, a write and no timer operation; a report
-//! costs one more allocation, for the commit that its reply waits for.
+//! One poll function over one struct instead of tasks and channels, because most connections are idle: such a
+//! connection holds this struct, one timer and two small buffers. A `PING.` costs a read, a write and no timer
+//! operation; a report costs one more allocation, for the commit that its reply waits for.
 
 use std::{
     future::poll_fn,
@@ -33,7 +33,8 @@ use crate::{
 
 /// Serves the device on `stream` until the connection is to be closed, then closes it and ends the session.
 ///
-/// The guard counts the connection; it is dropped as soon as the socket is closed.
+/// The guard counts the connection among those of this instance. It is dropped as soon as the socket is closed, so that
+/// a session whose end waits for the store takes no place among `device.max_connections`.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     remote: SocketAddr,
@@ -76,11 +77,11 @@ pub(super) struct DeviceConnection<S> {
     pub(super) last_read: Instant,
     /// Since when reading waits for room in the budget.
     pub(super) waiting_for_room: Option<Instant>,
-    /// Whether the `connected` object was sent, or will never be.
+    /// Whether the `connected` object was sent, or is not to be sent any more.
     pub(super) greeted: bool,
     pub(super) end_of_input: bool,
     pub(super) pending_goodbye: Option<PendingGoodbye>,
-    /// The reason for which the gateway sent `GOTTA GO.`, and when. It waits for the answer.
+    /// Set while the connection waits for the answer to `GOTTA GO.`: the reason to close, and since when it waits.
     pub(super) goodbye: Option<(DisconnectReason, Instant)>,
     /// Whether bad input of this connection was logged at `info`.
     logged_bad_input: bool,
@@ -101,6 +102,7 @@ pub(super) struct PendingLogin {
 pub(super) struct PendingGoodbye {
     /// When it is sent at the latest.
     pub(super) until: Instant,
+    /// When to look next whether the vehicle still owes answers.
     pub(super) next_check: Instant,
 }
 
@@ -186,8 +188,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         Ok(wrote)
     }
 
-    /// Whether the next sentence may be handled. Not while a login is stored, not beyond the bound of the reply queue, and
-    /// not before a write that waits for room in the store's queue: later writes must stay behind it.
+    /// Whether the next sentence may be handled. Not while a login is stored, not beyond the bound of the reply queue,
+    /// and not while a write request waits for room in the store's queue: later ones must stay behind it.
     pub(super) fn may_handle(&self) -> bool {
         self.login.is_none()
             && self.replies.len() < self.options.pipeline
@@ -219,8 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         progress
     }
 
-    /// Sends the `connected` object to a JSON device before its first reply. A text device that sent a sentence first gets
-    /// none.
+    /// Sends the `connected` object to a JSON device before its first reply. A text device that sent a sentence first
+    /// gets none.
     fn greet_by_dialect(&mut self) {
         if !self.greeted && self.decoder.dialect().is_some() {
             self.greeted = true;
@@ -269,8 +271,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         }
     }
 
-    /// Stores the answer with the command that waits for it. An unsolicited `FINE.` is a report; other unsolicited answers
-    /// are ignored.
+    /// Stores the answer with the command that waits for it. An unsolicited `FINE.` is a report; other unsolicited
+    /// answers are ignored.
     fn handle_answer(&mut self, answer: Answer, thank_if_unsolicited: bool) {
         let Some(session) = &self.session else {
             return;

@@ -19,7 +19,7 @@ pub(super) enum Reaction {
     /// others are ignored.
     Answer {
         answer: Answer,
-        /// Whether an unsolicited `FINE.` is thanked for, as a report is.
+        /// Whether an unsolicited `FINE.` is acknowledged with `OK, THANKS!`, like a report.
         thank_if_unsolicited: bool,
     },
     /// Reply.
@@ -53,7 +53,7 @@ pub(super) struct LoginRequest {
     pub(super) first_message: Option<DeviceMessage>,
 }
 
-/// A sentence of a device that is stored.
+/// What is stored of a sentence.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record {
     Report(VehicleState),
@@ -97,7 +97,8 @@ impl Conversation {
     pub(super) fn on_message(&mut self, message: DeviceMessage) -> Reaction {
         let reaction = match &self.state {
             ConversationState::Anonymous => self.before_login(message),
-            // The caller must not do this; a refusal is harmless.
+            // The caller must not pass a message before the login is stored; if it does, refusing the message is
+            // harmless.
             ConversationState::LoggingIn => return self.on_bad_input(),
             ConversationState::LoggedIn(id) => {
                 let id = id.clone();
@@ -110,7 +111,7 @@ impl Conversation {
         reaction
     }
 
-    /// The login of `device_id` is stored.
+    /// Notes that the login of `device_id` is stored: the following messages are those of a vehicle that is logged in.
     pub(super) fn logged_in(&mut self, device_id: DeviceId) {
         self.state = ConversationState::LoggedIn(device_id);
     }
@@ -209,7 +210,7 @@ fn answer(answer: Answer) -> Reaction {
     }
 }
 
-/// Whether the first message of a JSON device that skipped `HELLO` is a login: an answer is not.
+/// Whether this message logs a JSON device in that skipped `HELLO`. Answers and `GOTTA GO.` do not.
 fn opens_exchange(sentence: &DeviceSentence, is_reply: bool) -> bool {
     match sentence {
         DeviceSentence::Hello(_)

@@ -1,7 +1,8 @@
 //! Requests of the rest of the gateway to a connection: commands to write, and closing it.
 //!
 //! At a shutdown a logged-in vehicle gets a `GOTTA GO.` before the connection is closed, after it has answered its
-//! pending commands. Every other close is immediate.
+//! pending commands. Every other `Close` event closes at once. An operator's disconnect is no such event: it is a
+//! command, `GOTTA GO.`, and the connection closes when the vehicle answers it or its time is over.
 
 use std::{
     task::{Context, Poll},

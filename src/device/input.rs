@@ -51,12 +51,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         }
     }
 
-    /// Whether more than a sentence is being received.
+    /// Whether a blob is being received, or with the next read more may be buffered than `FREE` bytes.
     fn is_large(&self) -> bool {
         self.decoder.in_blob() || self.decoder.buffered() > FREE - SMALL_READ_SIZE
     }
 
-    /// Whether the share of the budget covers the bytes that the connection holds and those of the next read.
+    /// Whether the share of the budget covers the bytes that the connection holds and those of the next read. If it
+    /// does not, the task is woken when it does.
     fn has_room(&mut self, context: &mut Context<'_>) -> bool {
         let waiting = self.replies.waiting_blob();
         let needed = if self.is_large() || waiting > 0 {

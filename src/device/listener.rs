@@ -18,7 +18,7 @@ use crate::{
     sessions::{ConnectionHandle, Sessions},
 };
 
-/// The pauses after a failed accept: a lack of files or memory does not pass within microseconds.
+/// The pauses after a failed accept: it lacks file descriptors or memory, and would lack them again at once.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 
 /// Accepts devices until `stop` is cancelled, then asks all connections to close and waits until they have.
@@ -127,7 +127,7 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
     )
 }
 
-/// Resolves once the connection is to be closed. It has no session yet, so it gets no other events.
+/// Resolves once the connection is to be closed. A connection without a session gets no other event than `Close`.
 async fn close_requested(handle: &ConnectionHandle) {
     poll_fn(|context| handle.poll(context).map(drop)).await;
 }

@@ -1,11 +1,13 @@
 //! The device port: accepts connections and holds one conversation on each.
 //!
-//! The way of a sentence: `listener` accepts a connection (behind a balancer, `proxy` reads the device's address from
-//! the PROXY header first). `connection` drives it: `input` reads bytes into the protocol's decoder, `conversation`
-//! decides how to react to a sentence, the service stores it, and `replies` writes the answers in order.
+//! The path of a sentence: `listener` accepts a connection (behind a balancer, `proxy` reads the device's address from
+//! the PROXY header first). `connection` is its task: `input` reads bytes into the protocol's decoder, `conversation`
+//! decides how to react to a sentence, `crate::sessions` and `crate::commands` store what the sentence says, and
+//! `replies` writes the replies in order.
 //!
-//! Around that: `login` waits for a login to be stored, `goodbye` handles requests of the gateway to the connection,
-//! `timers` has all deadlines, `closing` ends a connection and its session, `budget` bounds the memory for large input.
+//! Around that: `login` waits for a login to be stored, `goodbye` handles what other modules request of the connection
+//! (write a command, close), `timers` has all deadlines, `closing` ends a connection and its session, `budget` bounds
+//! the memory for large input.
 //! The module knows neither SQL nor HTTP.
 
 mod budget;
@@ -26,8 +28,8 @@ use ipnet::IpNet;
 
 use crate::protocol::Limits;
 
-/// The interval between two log lines about refused connections: a refused peer reconnects at once, so only the number of
-/// refusals since the last line is logged.
+/// The interval between two log lines about refused connections: a refused peer reconnects at once, so only the number
+/// of refusals since the last line is logged.
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) use budget::Budget;
@@ -51,13 +53,14 @@ pub(crate) struct DeviceOptions {
     pub(crate) greeting_delay: Duration,
     /// The longest time that a connection may stay without a login.
     pub(crate) login_timeout: Duration,
-    /// The longest time that a vehicle may send nothing valid.
+    /// The longest time without a valid sentence or a byte of a blob from a vehicle that is logged in.
     pub(crate) silence_timeout: Duration,
     /// The longest time that a device may take to accept written bytes.
     pub(crate) write_timeout: Duration,
     /// The longest time that a blob may take to arrive while other devices wait for the memory it holds.
     pub(crate) blob_timeout: Duration,
-    /// The longest time that the store tries to commit.
+    /// The longest time that the store tries to commit a write request; a connection waits a little longer for the
+    /// result.
     pub(crate) commit_timeout: Duration,
     /// How long a device that an operator disconnects may take to answer the goodbye.
     pub(crate) goodbye_timeout: Duration,

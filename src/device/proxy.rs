@@ -1,7 +1,8 @@
 //! The PROXY protocol: the header in which a balancer sends the address of the device that it forwards.
 //!
-//! The header is received before the connection is served, which therefore neither knows of it nor pays for it. Only the
-//! device's address is used; TLVs and the balancer's own address are ignored.
+//! A task of its own receives the header before `connection` serves the device, so that a connection through a balancer
+//! holds no more memory than a direct one. Only the device's address is used; the header's extensions (TLVs) and the
+//! balancer's own address are ignored.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -32,6 +33,7 @@ const PEEK_SIZE: usize = 256;
 #[derive(Debug)]
 pub(super) struct Balancers {
     sources: Vec<IpNet>,
+    /// The longest time for a header.
     patience: Duration,
     unknown_peers: LogThrottle,
     without_header: LogThrottle,
@@ -47,7 +49,7 @@ impl Balancers {
         }
     }
 
-    /// Whether the peer is a balancer. Logs it if not.
+    /// Whether the peer is a balancer. Logs the refusal of any other peer.
     pub(super) fn admit(&self, remote: SocketAddr) -> bool {
         // On a dual-stack socket an IPv4 peer has an IPv4-mapped IPv6 address.
         let ip = remote.ip().to_canonical();
@@ -62,8 +64,8 @@ impl Balancers {
         false
     }
 
-    /// The address of the device behind `remote`, or none (and a log line) if the connection must be closed. The bytes
-    /// after the header stay in the stream.
+    /// The address of the device behind the balancer at `remote`; `remote` itself if the header names none. None (and a
+    /// log line) if the connection must be closed. The bytes after the header stay in the stream.
     pub(super) async fn device_behind(
         &self,
         remote: SocketAddr,
@@ -76,7 +78,7 @@ impl Balancers {
                 tracing::debug!(remote = %device, balancer = %remote, "device connected through a balancer");
                 return Some(device);
             }
-            // Health checks do this.
+            // Health checks of balancers connect and close.
             Err(HeaderError::Closed) => {
                 tracing::debug!(%remote, reason = %HeaderError::Closed, "connection closed");
             }
@@ -110,7 +112,8 @@ enum HeaderError {
     Truncated,
 }
 
-/// Reads the header from the stream. Returns the device's address, or none for a connection of the balancer itself.
+/// Reads the header from the stream. Returns the device's address, or none if the header has none, such as that of a
+/// connection of the balancer itself.
 async fn receive(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
     let mut bytes = Vec::new();
     loop {
@@ -187,7 +190,8 @@ fn parse_binary(bytes: &[u8]) -> Result<Option<ParsedHeader>, HeaderError> {
     if bytes.len() < length {
         return Ok(None);
     }
-    // The parser would refuse addresses that the specification says are ignored for this command.
+    // Not parsed further: the specification says that the addresses of this command are ignored, and the parser would
+    // refuse some.
     if command == LOCAL {
         return Ok(Some(ParsedHeader {
             length,

@@ -40,7 +40,7 @@ enum QueuedReply {
         pending_write: PendingWrite<Written>,
         say: Option<GatewaySentence>,
         since: Instant,
-        /// The write waits for room in the queue of the store.
+        /// The write request waits for room in the queue of the store.
         held_up: bool,
     },
     Close(DisconnectReason),
@@ -75,7 +75,8 @@ pub(super) struct Replies {
     last_write: Option<Instant>,
     /// Since when the device has not accepted bytes.
     stalled: Option<Instant>,
-    /// Bytes of the write that waits for room in the queue of the store. There is never a second one.
+    /// Set while a write request waits for room in the queue of the store: the size of its blob in bytes, 0 without
+    /// one. There is never a second one, because no sentence is handled until then.
     held_up: Option<usize>,
     closing: bool,
     said_goodbye: bool,
@@ -97,7 +98,8 @@ impl Replies {
         self.queue.push_back(QueuedReply::Command(command));
     }
 
-    /// Queues the sentence `say`, to be sent once the write of `size` bytes behind `pending_write` is committed.
+    /// Queues the sentence `say`, to be sent once the write request of `pending_write` is committed. `size` is that
+    /// of its blob in bytes, or 0; it counts towards the budget while the request waits for room in the store's queue.
     pub(super) fn when_stored(
         &mut self,
         pending_write: PendingWrite<Written>,
@@ -133,12 +135,12 @@ impl Replies {
         self.said_goodbye
     }
 
-    /// Whether a write waits for room in the queue of the store. Later writes must not be submitted before it.
+    /// Whether a write request waits for room in the queue of the store. Later ones must not be submitted before it.
     pub(super) fn is_held_up(&self) -> bool {
         self.held_up.is_some()
     }
 
-    /// Bytes of the write that waits for room in the queue of the store.
+    /// The size, in bytes, of the blob that waits for room in the queue of the store; 0 if none does.
     pub(super) fn waiting_blob(&self) -> usize {
         self.held_up.unwrap_or_default()
     }
@@ -160,7 +162,7 @@ impl Replies {
         }
         match self.queue.front()? {
             QueuedReply::WhenStored { since, .. } => Some(ReplyWait::Store(*since)),
-            // Also if it has ended by now: then the timer fires at once.
+            // Also if the pause has ended by now: then the timer fires at once.
             reply if reply.is_command() => self
                 .last_write
                 .map(|at| ReplyWait::CommandGap(at + COMMAND_GAP)),
@@ -279,7 +281,8 @@ impl Replies {
     }
 }
 
-/// The reply to a finished write: `say` if it is stored.
+/// The reply to a finished write request: `say` if it is stored, *bad* if the database refused it. The error is the
+/// reason to close the connection.
 fn reply_to_write(
     outcome: &Result<Written, StoreError>,
     say: Option<GatewaySentence>,
@@ -290,7 +293,7 @@ fn reply_to_write(
         Err(StoreError::Unavailable | StoreError::Fenced | StoreError::Closed) => {
             Err(DisconnectReason::StoreUnavailable)
         }
-        // The store refused this write only, and logged why.
+        // The database refused this request alone, and the store logged the reason.
         Err(_) => Ok(Some(GatewaySentence::Bad)),
     }
 }

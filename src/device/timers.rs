@@ -20,8 +20,11 @@ const STORE_SLACK: Duration = Duration::from_secs(1);
 enum DueAction {
     Greet,
     EndGarbage,
+    /// Close the connection if other devices wait for the memory that its blob holds.
     CheckSlowBlob,
+    /// Wake up: the next round writes the command.
     WriteCommand,
+    /// Wake up: the next round looks whether the goodbye may be sent.
     CheckGoodbye,
     Close(DisconnectReason),
 }
@@ -66,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             consider(since + options.blob_timeout, DueAction::CheckSlowBlob);
         }
         match self.replies.wait() {
-            // By hand instead of by tokio-io-timeout: that would be two more timers in each idle connection.
+            // Kept here instead of by tokio-io-timeout, which would add two timers to each idle connection.
             Some(ReplyWait::Device(since)) => consider(
                 since + options.write_timeout,
                 DueAction::Close(DisconnectReason::SlowReader),
