@@ -50,7 +50,7 @@ pub enum EndpointError {
     /// The endpoint is disabled.
     #[error("the webhook is disabled")]
     Disabled,
-    /// The highest number of endpoints exists already.
+    /// The largest allowed number of endpoints exists already.
     #[error("there are 100 webhooks, which is the highest number")]
     TooMany,
     /// The URL is not allowed.
@@ -170,7 +170,7 @@ impl WebhookAdmin {
         Ok(self.store.endpoint_state(changed).await?)
     }
 
-    /// Draws a new secret, which the API shows this once. For a day the previous one signs messages as well.
+    /// Generates a new secret, which the API shows this once. For a day the previous one signs messages as well.
     pub async fn rotate_secret(&self, id: Uuid) -> Result<Endpoint, EndpointError> {
         if self.known_endpoint(id).await?.configured {
             return Err(EndpointError::Configured);
@@ -199,7 +199,7 @@ impl WebhookAdmin {
         Ok(())
     }
 
-    /// Queues a `webhook.test` message.
+    /// Queues a `webhook.test` message, which belongs to no vehicle, and returns it.
     pub async fn test_endpoint(&self, id: Uuid) -> Result<StoredMessage, EndpointError> {
         self.known_endpoint(id).await?;
         let sent = self.store.settled(self.store.send_test_message(id)).await?;
@@ -227,7 +227,7 @@ impl WebhookAdmin {
         message.ok_or(EndpointError::UnknownMessage)
     }
 
-    /// Makes a message due now, whether it is pending, delivered or failed.
+    /// Makes a message due now, whether it is pending, delivered or failed, and returns it.
     pub async fn retry_message(
         &self,
         endpoint_id: Uuid,

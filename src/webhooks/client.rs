@@ -36,7 +36,7 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Options of a [`WebhookClient`].
 #[derive(Debug, Clone)]
 pub struct WebhookClientOptions {
-    /// Bounds an attempt: resolving, connecting, sending, and the head of the response.
+    /// The longest time for an attempt: resolving, connecting, sending, and the head of the response.
     pub timeout: Duration,
     /// What is allowed in the URLs of endpoints that do not come from the settings.
     pub policy: UrlPolicy,
@@ -105,7 +105,8 @@ impl DeliveryAttempt {
 /// Sends messages, any number at once, and keeps connections alive. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct WebhookClient {
-    /// Two clients, so that a message which must not go to an address never uses a connection that another one opened there.
+    /// Two clients, so that a message of an endpoint that is not trusted never uses a connection that a message of a
+    /// trusted one opened.
     guarded: Client,
     trusted: Client,
     policy: UrlPolicy,
@@ -231,7 +232,7 @@ fn http_client(
         .redirect(redirect::Policy::none())
         // A proxy would resolve the name itself, past the IP policy.
         .no_proxy()
-        // Every attempt is counted by the dispatcher.
+        // The dispatcher decides about another attempt, and counts each.
         .retry(retry::never())
         .referer(false)
         .http1_only()

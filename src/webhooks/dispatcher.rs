@@ -45,7 +45,7 @@ pub struct DispatcherOptions {
     pub disable_after: Duration,
     /// Messages in flight to one endpoint at most.
     pub concurrency: usize,
-    /// Bounds an attempt.
+    /// The longest time for an attempt.
     pub timeout: Duration,
 }
 
@@ -110,7 +110,7 @@ impl Dispatcher {
         while in_flight.next_ended().await.is_some() {}
     }
 
-    /// Claims messages that are due, as many as may be in flight.
+    /// Claims delivery queues that are due, as many as may be in flight, and with each its next message.
     async fn claim(&self, in_flight: &InFlight) -> Result<ClaimResult, StoreError> {
         let now = self.store.now();
         let mut pause = POLL_INTERVAL;
@@ -140,7 +140,7 @@ impl Dispatcher {
         }
         let lasts = self.claim_duration();
         let messages = self.store.claim_messages(limits, lasts).await?;
-        // If more is due than may be in flight, the next task that ends has it claimed.
+        // If more is due than may be in flight, the rest is claimed when a task ends.
         let pause = if messages.is_empty() {
             EMPTY_CLAIM_PAUSE
         } else {
@@ -153,14 +153,16 @@ impl Dispatcher {
         self.options.timeout + CLAIM_SLACK
     }
 
-    /// Sends messages of a queue, one after the other.
+    /// Sends messages of a queue, one after the other: until it has none that is due, [`MESSAGES_IN_A_ROW`] are sent,
+    /// or `stop` is cancelled.
     async fn deliver(
         self: Arc<Self>,
         first: ClaimedMessage,
         claimed_at: Instant,
         stop: CancellationToken,
     ) {
-        // If the commit took too long, the claim may end and another instance may send the message during the attempt.
+        // If the claim's commit took too long, nothing is sent: the claim could end during the attempt, and another
+        // instance would send the message too.
         let mut next = Some(first).filter(|_| claimed_at.elapsed() < CLAIM_SLACK);
         let mut left = MESSAGES_IN_A_ROW;
         while let Some(message) = next {
@@ -198,7 +200,8 @@ impl Dispatcher {
         })
     }
 
-    /// Plans what follows from an attempt.
+    /// Decides what follows from an attempt: whether and when the message is sent again, and whether the queue's next
+    /// one is claimed.
     fn finished(
         &self,
         message: ClaimedMessage,
@@ -213,7 +216,7 @@ impl Dispatcher {
             AttemptOutcome::Delivered | AttemptOutcome::Gone => None,
         };
         let is_given_up = attempt.outcome.is_failure() && retry_in.is_none();
-        // A message that was sent before its time keeps its attempts.
+        // An attempt before the message's own time does not count, so it cannot be the last.
         if is_given_up && !message.is_early {
             self.counters.given_up.inc();
         }
@@ -229,7 +232,7 @@ impl Dispatcher {
         }
     }
 
-    /// Stores an outcome, as long as the claim lasts, and returns the next message of the queue.
+    /// Stores an outcome, as long as the claim lasts, and returns the next message of the queue, if it is claimed.
     async fn settle(&self, attempt: FinishedAttempt) -> Option<ClaimedMessage> {
         let deadline = Instant::now() + CLAIM_SLACK;
         loop {

@@ -1,14 +1,16 @@
-//! IP policy: which addresses webhooks may reach. Pure.
+//! IP policy: which addresses webhooks may reach. Pure: it resolves nothing and connects to nothing.
 //!
-//! A user of the API chooses the URL of an endpoint, and the gateway's host connects to it. Without a check of the address,
-//! a webhook could reach everything that this host reaches and the user does not (server-side request forgery).
+//! A user of the API chooses the URL of an endpoint, and the gateway's host connects to it. Without a check of the
+//! address, a webhook could reach everything that this host reaches and the user does not (server-side request
+//! forgery).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Networks that webhooks must not reach, with a description of their addresses; the first match counts. These are the
-/// entries of IANA's special-purpose address registries that are not globally reachable, and the metadata services of clouds.
+/// entries of IANA's special-purpose address registries that are not globally reachable, and the metadata services of
+/// clouds.
 const FORBIDDEN: &[(IpNet, &str)] = &[
     (v4([169, 254, 169, 254], 32), METADATA),
     // Azure, Oracle Cloud and Alibaba Cloud.
@@ -38,7 +40,8 @@ const FORBIDDEN: &[(IpNet, &str)] = &[
     (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), METADATA),
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), UNSPECIFIED),
     (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), LOOPBACK),
-    // An IPv6 address that embeds an IPv4 address may lead to any IPv4 address; a plain IPv4 address is possible instead.
+    // An IPv6 address that embeds an IPv4 address may lead to any IPv4 address, so none is allowed. A receiver with a
+    // public IPv4 address can be reached by that address itself.
     (
         v6([0, 0, 0, 0, 0, 0, 0, 0], 96),
         "an IPv4-compatible address",
@@ -95,7 +98,8 @@ const fn v6(it: [u16; 8], prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(address, prefix))
 }
 
-/// Whether webhooks of endpoints that were created over the API may reach this address.
+/// Whether webhooks of endpoints that were created over the API may reach this address, unless the policy allows
+/// private addresses too.
 #[must_use]
 pub fn is_allowed(address: IpAddr) -> bool {
     forbidden(address).is_none()

@@ -1,9 +1,10 @@
 //! Webhooks: administration of endpoints, and delivery of messages to them.
 //!
-//! `admin` is what the API offers. `dispatcher` claims messages that are due and sends them with `client`; `in_flight` keeps
-//! its concurrency limit, `counters` what it has done. `secret` and `signing` make a message verifiable. `url_policy`,
-//! `ip_policy` and `resolver` decide where messages may go, also at the moment of connecting. `tls` says which certificates
-//! are trusted, `response` what a response means, `transport_error` why there is none.
+//! `admin` has the operations that the API offers. `dispatcher` claims delivery queues that are due and sends their
+//! messages with `client`; `in_flight` counts its tasks, `counters` their attempts. `secret` and `signing` make a
+//! message verifiable. `url_policy`, `ip_policy` and `resolver` decide where messages may go, also at the moment of
+//! connecting. `tls` says which certificates are trusted, `response` what a response means, `transport_error` why there
+//! is none.
 //!
 //! When a message is sent again, and when an endpoint is left alone, are rules of `crate::state`.
 
@@ -23,7 +24,7 @@ mod tls;
 mod transport_error;
 mod url_policy;
 
-// What the API and the wiring need of the parts below.
+// Re-exported for `http` and `app`.
 pub use crate::state::RetrySchedule;
 pub use crate::store::{
     Endpoint, EndpointPatch, EndpointState, MessagePage, SecretText, StoredMessage,

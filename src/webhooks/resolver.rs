@@ -13,7 +13,7 @@ use super::ip_policy;
 
 type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
-/// Resolves host names.
+/// Resolves host names to addresses: by the operating system, or in tests by a function.
 #[derive(Clone)]
 pub struct Resolver(Arc<dyn Fn(String) -> Resolution + Send + Sync>);
 
@@ -50,7 +50,7 @@ impl Resolver {
         })
     }
 
-    /// A resolver that asks this function.
+    /// A resolver that calls this function with each name.
     pub fn new<F, A>(resolve: F) -> Self
     where
         F: Fn(String) -> A + Send + Sync + 'static,
@@ -106,8 +106,9 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Resolver of the HTTP client. It applies the IP policy while a connection is made, so that the address that is checked is
-/// the one that is connected to: a name server that answers a check and a connection differently gains nothing.
+/// Resolver of the HTTP client. It applies the IP policy while a connection is made, so that the address that is
+/// checked is the one that is connected to: a name server that answers a check and a connection differently gains
+/// nothing.
 pub(super) struct GuardedResolver {
     pub(super) resolver: Resolver,
     pub(super) allow_private: bool,
@@ -119,7 +120,7 @@ impl Resolve for GuardedResolver {
         let allow_private = self.allow_private;
         Box::pin(async move {
             let addresses = resolver.addresses(name.as_str(), allow_private).await?;
-            // The port is that of the URL.
+            // The client replaces port 0 by that of the URL.
             let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(addresses) as Addrs)
         })

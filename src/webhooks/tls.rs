@@ -25,7 +25,8 @@ pub enum TlsConfigError {
     Setup(rustls::Error),
 }
 
-/// Trusts the roots that the whole gateway trusts, and the certificate authorities in the file (PEM).
+/// Returns a configuration that trusts the roots that the whole gateway trusts, and the certificate authorities in the
+/// file (PEM).
 pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, TlsConfigError> {
     let additional = ca_file.map_or(Ok(Vec::new()), read)?;
     tls::client(additional).map_err(TlsConfigError::Setup)

@@ -47,7 +47,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     if let Some(error) = error.downcast_ref::<io::Error>()
         && let Some(inner) = error.get_ref()
     {
-        // Its `source` is that of the inner error.
+        // `source` would skip the inner error: it returns the source of that.
         return Some(inner);
     }
     error.source()

@@ -19,9 +19,9 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is allowed in the URL of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UrlPolicy {
-    /// Also `http`, which anyone on the network path can read.
+    /// Whether `http` is allowed too, which anyone on the network path can read.
     pub allow_http: bool,
-    /// Also addresses that are not public, see [`is_allowed`](super::is_allowed).
+    /// Whether addresses that are not public are allowed too, see [`is_allowed`](super::is_allowed).
     pub allow_private: bool,
 }
 
@@ -51,7 +51,7 @@ impl UrlPolicy {
         if url.fragment().is_some() {
             return Err(UrlPolicyError::Fragment);
         }
-        // Escapes make it longer, and a URL parser accepts more than HTTP does.
+        // The parser has escaped characters, which makes the URL longer, and it accepts more than HTTP does.
         if url.as_str().len() > MAX_BYTES {
             return Err(UrlPolicyError::TooLong);
         }
@@ -66,7 +66,8 @@ impl UrlPolicy {
     }
 }
 
-/// A URL that the policy allows, as far as the URL itself tells.
+/// A URL that the policy allows. If its host is a name, only [`check_host`](Self::check_host) checks the addresses of
+/// the name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AllowedUrl {
     url: Url,
@@ -85,7 +86,7 @@ pub enum UrlPolicyError {
     /// It is too long.
     #[error("a URL has at most {MAX_BYTES} bytes")]
     TooLong,
-    /// Webhooks are HTTP.
+    /// The scheme is neither `https` nor `http`.
     #[error("webhooks go to https, not to {0}")]
     Scheme(String),
     /// The policy does not allow `http`.
