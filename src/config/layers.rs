@@ -29,7 +29,7 @@ const MAX_TYPOS: usize = 3;
 /// The merged layers.
 pub(super) struct Merged {
     pub(super) figment: Figment,
-    /// Problems of the layers themselves. Values are checked later.
+    /// Problems of whole sources and of keys. `reader` checks the values later.
     pub(super) problems: Vec<ConfigProblem>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn merge(sources: &Sources) -> Merged {
     for text in &sources.overrides {
         merging.flag(text);
     }
-    // Whole sources first, then unknown keys by name, whichever layer they are in.
+    // Whole sources first, then unknown keys by name, in any layer.
     merging.problems.sort();
     Merged {
         figment: merging.figment,
@@ -129,7 +129,7 @@ impl Merging {
         for (name, value) in variables {
             let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
             let origin = format!("environment variable {}", quote(name));
-            // Neither GATEWAY_LOG__FORMAT nor GATEWAY_log__format has precedence.
+            // Names are not case-sensitive: neither GATEWAY_LOG__FORMAT nor GATEWAY_log__format has precedence.
             if keys.insert(key.clone()) {
                 self.single(&key, value, origin);
             } else {
@@ -155,7 +155,7 @@ impl Merging {
         }
     }
 
-    /// Merges a layer of one value. It stays text, so that a password of digits keeps its leading zeros.
+    /// Merges a layer of one value. The value stays text, so that a password of digits keeps its leading zeros.
     fn single(&mut self, key: &str, value: &str, origin: String) {
         match self.known.get(key) {
             Some(KeyKind::Setting) => {

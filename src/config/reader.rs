@@ -18,7 +18,8 @@ use super::{
 /// is never used: with problems there are no settings.
 pub(super) struct SettingsReader<'a> {
     figment: &'a Figment,
-    /// Whether every source could be read. One that could not may hold what a combination of settings lacks.
+    /// Whether every source could be read. If one could not, rules between settings are not checked: the source may
+    /// have changed the values that break them.
     sources_read: bool,
     problems: Vec<ConfigProblem>,
 }

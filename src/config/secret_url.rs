@@ -32,7 +32,7 @@ impl SecretUrl {
         self.0.is_empty()
     }
 
-    /// Whether it is the URL of an `SQLite` file.
+    /// Whether the URL is that of an `SQLite` file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.0.starts_with(SQLITE)

@@ -72,7 +72,7 @@ pub(super) fn format_size(bytes: u64) -> String {
         )
 }
 
-/// For serde: the duration as [`format_duration`] has it.
+/// For serde: the duration as text, by [`format_duration`].
 pub(super) fn as_duration<S: Serializer>(
     duration: &Duration,
     serializer: S,
@@ -80,7 +80,7 @@ pub(super) fn as_duration<S: Serializer>(
     serializer.serialize_str(&format_duration(*duration))
 }
 
-/// For serde: each duration as [`format_duration`] has it.
+/// For serde: each duration as text, by [`format_duration`].
 pub(super) fn as_durations<S: Serializer>(
     durations: &[Duration],
     serializer: S,
@@ -88,7 +88,7 @@ pub(super) fn as_durations<S: Serializer>(
     serializer.collect_seq(durations.iter().map(|duration| format_duration(*duration)))
 }
 
-/// For serde: the number of bytes as [`format_size`] has it.
+/// For serde: the number of bytes as text, by [`format_size`].
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 pub(super) fn as_size<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format_size(*bytes as u64))

@@ -1,4 +1,4 @@
-//! Merged values as text.
+//! Merged values as text, for parsing and for problems.
 
 use figment::value::Value;
 

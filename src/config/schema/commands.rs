@@ -12,7 +12,7 @@ pub struct CommandSettings {
     /// How long a request waits for the vehicle's answer if it does not name a time-out of its own.
     #[serde(serialize_with = "as_duration")]
     pub timeout: Duration,
-    /// The most commands that wait for one vehicle, at least 1.
+    /// The most commands that wait for reply slots of one vehicle, at least 1.
     pub queue: usize,
 }
 

@@ -27,8 +27,8 @@ pub struct DeviceSettings {
     /// The longest time that a blob may take to arrive while other devices wait for the memory it holds.
     #[serde(serialize_with = "as_duration")]
     pub blob_timeout: Duration,
-    /// How long the gateway waits for plain text before it sends the JSON greeting; zero greets at once. Less than
-    /// `login_timeout`.
+    /// How long the gateway waits for plain text before it sends the `connected` object; zero sends it at once. Less
+    /// than `login_timeout`.
     #[serde(serialize_with = "as_duration")]
     pub greeting_delay: Duration,
     /// The most connections at once; 0 is as many as the open-file limit allows, at most 18,000.
@@ -49,7 +49,7 @@ pub struct DeviceSettings {
     pub pipeline: usize,
     /// Whether a balancer sends the address of each device.
     pub proxy_protocol: ProxyProtocol,
-    /// The networks of the balancers that are trusted to send it, at least 1.
+    /// The networks of the balancers, at least 1. With [`ProxyProtocol::Required`] no other peer may connect.
     pub proxy_sources: Vec<IpNet>,
 }
 
@@ -57,7 +57,7 @@ pub struct DeviceSettings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyProtocol {
-    /// No header: devices connect directly, or the balancer's address is good enough.
+    /// No header: devices connect directly, or the address of a device may be that of its balancer.
     #[default]
     Off,
     /// A header is required.

@@ -54,7 +54,7 @@ pub struct Settings {
     pub store: StoreSettings,
     /// The fan-out between instances.
     pub redis: RedisSettings,
-    /// When instances and vehicles count as gone.
+    /// When instances count as dead, and vehicles as offline.
     pub presence: PresenceSettings,
     /// Commands to vehicles.
     pub commands: CommandSettings,

@@ -1,4 +1,4 @@
-//! `[presence]`: when instances and vehicles count as gone.
+//! `[presence]`: when instances count as dead, and vehicles as offline.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::config::{
 /// `[redis]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RedisSettings {
-    /// The URL of Redis; none if there is only one instance.
+    /// The URL of Redis; empty if there is only one instance.
     pub url: SecretUrl,
     /// The channel that all instances subscribe to, and the prefix of the channel of each instance.
     pub channel: String,

@@ -12,10 +12,10 @@ use crate::config::{
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShutdownSettings {
-    /// How long new connections are still accepted after a shutdown has begun.
+    /// How long the gateway still accepts new connections after the signal to stop.
     #[serde(serialize_with = "as_duration")]
     pub drain_delay: Duration,
-    /// The longest time for a shutdown; then the remaining connections are cut.
+    /// The longest time for the shutdown after `drain_delay`; then the remaining connections are cut.
     #[serde(serialize_with = "as_duration")]
     pub grace: Duration,
 }

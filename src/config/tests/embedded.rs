@@ -27,7 +27,7 @@ pub(super) fn defaults() -> BTreeMap<String, String> {
     defaults
 }
 
-/// The allowed values of each setting in words: from the problems of a character that none accepts.
+/// The allowed values of each setting in words: from the problems of a control character, which no setting accepts.
 fn allowed() -> BTreeMap<String, String> {
     let mut sources = sources();
     for key in defaults().keys() {
