@@ -64,7 +64,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     if logged_in {
         device.tally.count(Tallied::SessionEnd);
     }
-    // After the goodbye of the device any end is the expected one.
+    // Once the device has said goodbye, every end of the connection is the expected one.
     (
         logged_in,
         if leaving {
@@ -78,7 +78,7 @@ pub(super) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy)]
 enum SessionPhase {
-    /// Waits for the `connected` object, if the device speaks JSON.
+    /// Nothing was sent yet. A JSON device waits for the `connected` object; a text device logs in at once.
     Silent { until: Instant },
     /// The login was sent.
     LoggingIn,
@@ -357,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SimulatedConnection<'_, S> {
         }
     }
 
-    /// Shows what was decoded, as the gateway encodes it.
+    /// Shows what was decoded, encoded as the gateway does it.
     fn show(&self, decoded: &GatewayDecoded) {
         let Some(screen) = &self.device.screen else {
             return;

@@ -69,7 +69,7 @@ impl SimulatedDevice {
         self.moved = now;
     }
 
-    /// The time of the first event with the interval `every`.
+    /// The time of the first heartbeat or report, with the interval `every`; `None` if there is no interval.
     pub(super) fn first(&mut self, every: Option<Duration>) -> Option<Instant> {
         let every = every?;
         let wait = if self.staggered {

@@ -22,7 +22,8 @@ use crate::domain::DeviceId;
 
 /// The interval at which progress is shown on a terminal.
 const TICK: Duration = Duration::from_secs(1);
-/// The interval at which progress is shown in a pipe, unless devices logged in since.
+/// The interval at which progress is shown in a pipe. While devices log in for the first time, it is shown at every
+/// [`TICK`].
 const PIPED_INTERVAL: Duration = Duration::from_secs(10);
 /// The default interval between two reports of a device of a fleet.
 const FLEET_REPORTS: Duration = Duration::from_mins(1);
@@ -39,7 +40,7 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts `options.ramp` devices a second; `lines` are typed for the only one.
+    /// Starts `options.ramp` devices a second; `lines` are typed for the device if there is only one.
     pub(super) fn start(
         options: &Options,
         seed: u64,
@@ -71,7 +72,7 @@ impl Fleet {
         fleet
     }
 
-    /// Creates a device; the same `rng` gives the same device.
+    /// Creates a device. Its id and its vehicle follow from `rng`, so that a seed gives the same fleet.
     fn device(&self, options: &Options, mut rng: Rng) -> SimulatedDevice {
         let alone = options.devices == 1;
         let by_default = (!alone).then_some(FLEET_REPORTS);

@@ -1,9 +1,10 @@
-//! The `simulate` subcommand: one simulated vehicle to watch and type for, or a fleet of them.
+//! The `simulate` subcommand: one simulated vehicle, which shows its sentences and sends typed ones, or a fleet of
+//! them.
 //!
 //! `fleet` starts the devices and shows their progress; `reconnect` keeps a `device` connected; `connection` speaks the
-//! protocol on one connection; `vehicle` is the state that it reports; `typed` parses typed lines; `tally` counts;
-//! `screen` is the output. The module is a client of the device port; of the gateway it uses only the protocol, the
-//! domain types and small helpers.
+//! protocol on one connection; `vehicle` has the simulated state; `typed` parses typed lines; `tally` counts what
+//! happens; `screen` is the output. The module is a client of the device port; of the gateway it uses only the
+//! protocol, the domain types and small helpers.
 
 mod connection;
 mod device;
@@ -29,7 +30,7 @@ use crate::signals::Signals;
 
 pub use crate::{domain::DeviceId, protocol::Dialect};
 
-/// Open files of the process beside its connections.
+/// The number of open files that the process needs beside its connections.
 const OTHER_FILES: u64 = 64;
 /// The longest duration, far below where adding it to a time overflows.
 const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -49,10 +50,10 @@ pub struct Options {
     pub dialect: Dialect,
     /// Time between two heartbeats of a device; zero for none.
     pub heartbeat: Duration,
-    /// Time between two reports of a device, until the gateway asks for another; zero for none. By default none for one
+    /// Time between two reports of a device, until the gateway sets another; zero for none. By default none for one
     /// device and a minute for a fleet.
     pub report_every: Option<Duration>,
-    /// Devices that connect in each second at the start, at least 1.
+    /// The number of devices that connect in each second until all have started, at least 1.
     pub ramp: u32,
     /// The duration of the simulation; `None` until a signal.
     pub length: Option<Duration>,

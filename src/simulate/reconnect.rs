@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pauses between attempts to connect.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// Runs until the device says goodbye: because `stop` is cancelled, or because it was typed.
+/// Runs until the device says goodbye: because `stop` is cancelled, or because a goodbye was typed.
 pub(super) async fn run_device(
     mut device: SimulatedDevice,
     address: &str,
@@ -76,7 +76,7 @@ async fn connect(address: &str) -> Result<TcpStream, String> {
         Ok(Err(error)) => return Err(format!("cannot connect to {address}: {error}")),
         Err(_elapsed) => return Err(format!("cannot connect to {address}: no answer")),
     };
-    // Only a delay is the price if the option cannot be set.
+    // If the option cannot be set, small writes are only delayed.
     let _ignored = stream.set_nodelay(true);
     Ok(stream)
 }

@@ -12,11 +12,11 @@ use std::{
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tallied {
-    /// A device was greeted for the first time.
+    /// A device was logged in for the first time.
     FirstLogin,
-    /// A device was greeted.
+    /// A device was logged in.
     Login,
-    /// A session ended, however it did.
+    /// A session ended, for any reason.
     SessionEnd,
     PingSent,
     PingAnswered,
@@ -29,7 +29,7 @@ pub(super) enum Tallied {
     GoodbyeAnswered,
     /// The gateway answered that a sentence is bad, or that it does not know the device.
     Bad,
-    /// The gateway sent something that it never sends, or not at this point.
+    /// The gateway sent what the device cannot decode, or another reply than the expected one.
     Unexpected,
     /// The gateway sent a goodbye.
     DisconnectedByGateway,

@@ -53,7 +53,7 @@ pub(super) fn parse_line(
     }
 }
 
-/// Decodes `line` as the gateway will, with the terminator that may have been left out.
+/// Decodes `line` as the gateway will, and adds the last `.` or `!` if it was left out.
 fn whole_sentence(line: &str) -> Result<DeviceSentence, String> {
     let mut reasons = Vec::new();
     for end in ["", ".", "!"] {

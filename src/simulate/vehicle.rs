@@ -1,4 +1,4 @@
-//! The simulated vehicle: its state, how it changes over time, and its answers. No clock, no connection.
+//! The simulated vehicle: its state, how that changes over time, and its answers. No clock, no connection.
 
 use std::{f64::consts::PI, time::Duration};
 
@@ -6,12 +6,13 @@ use fastrand::Rng;
 
 use crate::domain::{Action, Battery, DeviceSentence, Latitude, Longitude, Running, VehicleState};
 
-/// Metres a second: about 50 km/h, so that a minute is visible on a map.
+/// Metres a second: about 50 km/h, so that a minute of driving is visible on a map.
 const SPEED: f64 = 14.0;
 const METRES_PER_DEGREE: f64 = 111_320.0;
-/// The largest change of its heading in one step, in radians.
+/// The largest range of the random change of heading in one step, in radians.
 const TURN: f64 = 0.5;
-/// The latitude at which it turns back, in degrees: near a pole a metre can be any number of degrees.
+/// The latitude, north and south, at which the vehicle turns back, in degrees: near a pole a metre can be any number of
+/// degrees of longitude.
 const NORTHERNMOST: f64 = 80.0;
 /// The driving time that one percent of the battery lasts: short enough to be watched.
 const PERCENT_LASTS: Duration = Duration::from_mins(1);
@@ -26,7 +27,7 @@ pub(super) struct SimulatedVehicle {
     /// Clockwise from north, in radians.
     heading: f64,
     running: bool,
-    /// The driving time that is left; at zero it rests and cannot run.
+    /// The driving time that is left in the battery; at zero the vehicle rests and cannot run.
     driving_left: Duration,
     report_every: Option<Duration>,
     rng: Rng,
@@ -68,7 +69,7 @@ impl SimulatedVehicle {
         self.report_every
     }
 
-    /// Executes a command, if it can, and returns its answer.
+    /// Executes a command, if the vehicle can, and returns the vehicle's answer.
     pub(super) fn answer(&mut self, action: Action) -> DeviceSentence {
         match action {
             Action::AskState => DeviceSentence::Fine(self.state()),
@@ -120,7 +121,8 @@ impl SimulatedVehicle {
         }
     }
 
-    /// Turns it on or off. It cannot if it is already, or if its battery is empty.
+    /// Turns the vehicle on or off. The answer is `Cannot` if it is so already, or if it should run with an empty
+    /// battery.
     fn turn(&mut self, on: bool) -> DeviceSentence {
         if self.running == on || (on && self.driving_left.is_zero()) {
             return DeviceSentence::Cannot;
