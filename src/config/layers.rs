@@ -129,7 +129,8 @@ impl Merging {
         for (name, value) in variables {
             let key = name[PREFIX.len()..].to_lowercase().replace("__", ".");
             let origin = format!("environment variable {}", quote(name));
-            // Names are not case-sensitive: neither GATEWAY_LOG__FORMAT nor GATEWAY_log__format has precedence.
+            // Case does not matter after the prefix: neither GATEWAY_LOG__FORMAT nor GATEWAY_log__format has
+            // precedence.
             if keys.insert(key.clone()) {
                 self.single(&key, value, origin);
             } else {
