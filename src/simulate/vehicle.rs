@@ -9,7 +9,7 @@ use crate::domain::{Action, Battery, DeviceSentence, Latitude, Longitude, Runnin
 /// Metres a second: about 50 km/h, so that a minute of driving is visible on a map.
 const SPEED: f64 = 14.0;
 const METRES_PER_DEGREE: f64 = 111_320.0;
-/// The largest range of the random change of heading in one step, in radians.
+/// In each step the heading changes at random by at most half of this to either side, in radians.
 const TURN: f64 = 0.5;
 /// The latitude, north and south, at which the vehicle turns back, in degrees: near a pole a metre can be any number of
 /// degrees of longitude.
