@@ -10,10 +10,11 @@ use syn::{
 /// Documents a handler in the `OpenAPI` document: the operation id is the function's name, the summary is the first
 /// paragraph of its doc comment, the description is the rest.
 ///
-/// `tag` names a variant of `ApiTag`. `problems` lists variants of `ProblemKind` that only this operation answers
-/// with; extractors and responses document their own.
+/// `tag` names a variant of `ApiTag`. `problems` lists variants of `ProblemKind` that the handler answers with itself;
+/// extractors and responses document their own.
 ///
-/// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to aide:
+/// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to
+/// aide:
 ///
 /// ```text
 /// /// Delete a webhook
