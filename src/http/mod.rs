@@ -6,7 +6,7 @@
 //! | `extract/` | the validated parts of a request: path, query, body, `Idempotency-Key` |
 //! | `json`, `problem/`, `paging/` | responses: JSON, errors, lists in pages |
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
-//! | `router` | routes and document put together, with time limits, compression and panics |
+//! | `router` | routes and document put together, with time limits, compression and the response to panics |
 //! | `server` | the connections |
 //!
 //! Rules live in the use cases and SQL in the store. DTOs do not leave this module, except for those in

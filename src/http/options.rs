@@ -1,4 +1,4 @@
-//! Limits of the HTTP side.
+//! Limits of the HTTP port and its requests.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ pub(crate) const MAX_COMMAND_TIMEOUT: Duration =
 /// [`MAX_COMMAND_TIMEOUT`] in seconds.
 pub(crate) const MAX_COMMAND_TIMEOUT_SECONDS: u16 = 60;
 
-/// Limits of the HTTP side.
+/// Limits of the HTTP port and its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpOptions {
     /// The longest time for a request's headers, and for a connection to be idle between two requests.
@@ -17,7 +17,8 @@ pub struct HttpOptions {
     pub max_connections: usize,
     /// The largest request body, in bytes.
     pub max_body: usize,
-    /// The longest time from a request's headers to its response, and for a client to take nothing of the response.
+    /// The longest time from a request's headers to its response, and the longest time in which a client may receive
+    /// nothing of the response.
     pub request_timeout: Duration,
     /// The time that a vehicle gets to answer a command, unless the request says otherwise.
     pub command_timeout: Duration,

@@ -1,4 +1,5 @@
-//! Routes and document put together, with what applies to every request: time limits, compression, panics.
+//! Puts routes and the `OpenAPI` document together, and adds what applies to every request: time limits, compression,
+//! panics that become a 500.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -61,9 +62,9 @@ pub fn openapi() -> String {
 
 /// The routes, by how long their requests may take, and their document.
 struct DocumentedRoutes {
-    /// Routes that the gateway answers alone.
+    /// Routes that the gateway answers without a vehicle.
     prompt: Router<Arc<ApiState>>,
-    /// Routes that wait for a vehicle.
+    /// Routes that wait for a vehicle's answer, and have `MAX_COMMAND_TIMEOUT` more time.
     waiting: Router<Arc<ApiState>>,
     document: OpenApi,
 }

@@ -24,7 +24,8 @@ fn deserialize<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Prob
     let error = match serde_path_to_error::deserialize(&mut json) {
         Ok(value) => {
             json.end().map_err(|error| malformed(&error))?;
-            // serde also deserializes a struct from an array: its entries are the fields in their order.
+            // serde also deserializes a struct from an array of its fields in their order, which the API does not
+            // accept.
             return if bytes.trim_ascii_start().starts_with(b"{") {
                 Ok(value)
             } else {
@@ -36,7 +37,8 @@ fn deserialize<T: DeserializeOwned + JsonSchema>(bytes: &[u8]) -> Result<T, Prob
         }
         Err(error) => error,
     };
-    // serde reports the first error. A body that is not JSON is malformed even if a wrong field comes before that.
+    // serde reports the first error only. A body that is not JSON is malformed, even if a wrong field comes before the
+    // place where it ceases to be JSON.
     if let Err(error) = serde_json::from_slice::<IgnoredAny>(bytes) {
         return Err(malformed(&error));
     }
@@ -55,7 +57,8 @@ fn malformed(error: &serde_json::Error) -> Problem {
         .with_detail(format!("The body is not valid JSON: {error}."))
 }
 
-/// The errors of a body that does not match its type: unknown fields, missing fields and the first of a wrong type.
+/// The errors of a body that does not match its type: unknown fields, missing fields and the first field of a wrong
+/// type.
 fn type_errors<T: JsonSchema>(
     bytes: &[u8],
     error: &serde_path_to_error::Error<serde_json::Error>,

@@ -108,7 +108,7 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Problem> {
         Problem::new(ProblemKind::BodyTooLarge)
             .with_detail(format!("The body is larger than {max} bytes."))
     };
-    // Content-Length tells before any of the body is read.
+    // A Content-Length above the limit is refused before any of the body is read.
     if body.size_hint().lower() > max as u64 {
         return Err(too_large());
     }

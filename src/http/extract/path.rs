@@ -26,13 +26,14 @@ pub(crate) trait PathParameter: Sized + Send {
     const NAME: &'static str;
     /// The description in the `OpenAPI` document.
     const DESCRIPTION: &'static str;
-    /// The problems of a path whose last parameter this is, if it names no resource.
+    /// The problems that an operation documents for a resource that does not exist, if this is the last parameter of
+    /// its path.
     const UNKNOWN: &'static [ProblemKind];
 
     /// The schema in the `OpenAPI` document.
     fn schema() -> Schema;
 
-    /// Parses the decoded parameter; the error completes the sentence "Parameter …".
+    /// Parses the decoded parameter. The error is shown behind the parameter's name, as in "must be a UUID".
     fn parse(text: &str) -> Result<Self, String>;
 }
 
@@ -103,7 +104,8 @@ impl PathParameter for DeviceId {
     }
 }
 
-/// Parses a UUID with hyphens: braces, prefixes and UUIDs without hyphens have other lengths.
+/// Parses a UUID with hyphens. Other forms that the `uuid` crate accepts (braces, `urn:uuid:`, no hyphens) are refused
+/// by their length.
 pub(crate) fn parse_uuid(text: &str) -> Option<Uuid> {
     let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
     Uuid::try_parse(text).ok().filter(|_| hyphenated)

@@ -25,7 +25,7 @@ pub(crate) trait FromQuery: Sized {
     /// The parameters, for the `OpenAPI` document.
     fn parameters() -> Vec<QueryParameter>;
 
-    /// Takes the parameters from `fields`, which collects what is invalid.
+    /// Takes the parameters from `fields`, which collects the errors. The result is not used if there are any.
     fn from_query(fields: &mut QueryFields) -> Self;
 }
 
@@ -102,7 +102,8 @@ impl QueryFields {
             .ok()
     }
 
-    /// Takes the parameter `name` as a whole number; `detail` says what is wrong with one outside of `range`.
+    /// Takes the parameter `name` as a whole number; `detail` is the error for any other value and for one outside of
+    /// `range`.
     pub(crate) fn take_whole_number(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The document without its operations.
+//! The `OpenAPI` document without its operations, and its text form.
 
 use aide::openapi::{Info, License, OpenApi, Server, Tag};
 

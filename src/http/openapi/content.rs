@@ -1,4 +1,4 @@
-//! Bodies and headers of responses.
+//! Bodies and headers of responses in the document.
 
 use aide::{
     generate::GenContext,
@@ -67,7 +67,7 @@ pub(crate) fn header(description: &str, schema: Schema) -> Header {
     }
 }
 
-/// The header `Location`, by its name in the document.
+/// The header `Location`: its name and its documentation.
 pub(crate) fn location_header(description: &str) -> (String, Header) {
     let schema = json_schema!({ "type": "string", "format": "uri-reference" });
     ("Location".to_owned(), header(description, schema))

@@ -1,4 +1,4 @@
-//! Parameters of the path, the query and the headers.
+//! Parameters of the path, the query and the headers in the document.
 
 use aide::openapi::{
     HeaderStyle, Parameter, ParameterData, ParameterSchemaOrContent, PathStyle, QueryStyle,

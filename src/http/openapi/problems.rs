@@ -1,4 +1,4 @@
-//! Error responses.
+//! Error responses in the document.
 
 use aide::{
     OperationOutput,
@@ -21,7 +21,8 @@ use crate::{
     },
 };
 
-/// Adds these kinds of problem to an operation. Kinds with the same status share a response, with an example each.
+/// Adds these kinds of problem to the documentation of an operation. Kinds with the same status share a response, with
+/// an example for each.
 pub(crate) fn document_problems(
     ctx: &mut GenContext,
     operation: &mut Operation,

@@ -1,7 +1,7 @@
 //! Cursors: the key of a page's last entry, as text.
 //!
-//! Entries that are added or deleted between two pages neither repeat nor hide others. Tags keep the cursor of one list
-//! from being taken for that of another.
+//! A page begins after a key and not at an offset, so that entries which are added or deleted between two pages neither
+//! repeat nor hide others. Tags keep the cursor of one list from being taken for that of another.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use schemars::json_schema;
@@ -109,7 +109,8 @@ fn decode_uuid(tag: &[u8], cursor: &str) -> Option<Uuid> {
     Uuid::from_slice(bytes.strip_prefix(tag)?).ok()
 }
 
-/// The key of a vehicle: its id. A cursor may hold a text that is not a valid id, which sorts like one.
+/// The key of a vehicle: its id. A forged cursor may hold a text that is not a valid id; the page then begins where
+/// that text would be in the order of ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VehiclePosition(pub(crate) String);
 

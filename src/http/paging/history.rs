@@ -11,7 +11,7 @@ use crate::{
     vehicles::{CommandPage, HistoryPage, Position},
 };
 
-/// The query of a vehicle's history, whose entries have the keys `P`.
+/// The query of a vehicle's history, whose entries have keys of type `P`.
 #[derive(Debug)]
 pub(crate) struct HistoryQuery<P> {
     from: Option<Timestamp>,

@@ -1,6 +1,6 @@
 //! Error responses: problem details by RFC 9457, the one format of every error of the API.
 //!
-//! Errors inside the gateway are logged where they become a problem; the response does not repeat them.
+//! An error inside the gateway is logged where it becomes a problem; the response does not show it.
 
 mod conversions;
 mod details;

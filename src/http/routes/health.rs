@@ -209,7 +209,8 @@ impl Example for BalancerReadiness {
     }
 }
 
-/// The 404 of a server that accepts no new connections. It documents none of the problems of the database.
+/// The 404 of a server that accepts no new connections. Unlike [`Problem`], it adds none of the database's problems to
+/// the document, because this operation does not use the database.
 struct BalancerProblem;
 
 impl IntoResponse for BalancerProblem {

@@ -20,7 +20,7 @@ use aide::axum::ApiRouter;
 
 use super::state::ApiState;
 
-/// The operations that the gateway answers alone.
+/// The operations that the gateway answers without a vehicle.
 pub(crate) fn prompt() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
         .merge(vehicles::routes())
@@ -35,7 +35,7 @@ pub(crate) fn prompt() -> ApiRouter<Arc<ApiState>> {
         .merge(docs::routes())
 }
 
-/// The operations that wait for a vehicle.
+/// The operations that wait for a vehicle's answer.
 pub(crate) fn waiting() -> ApiRouter<Arc<ApiState>> {
     commands::routes()
 }

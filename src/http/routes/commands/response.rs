@@ -142,7 +142,8 @@ fn location(command: &Command) -> String {
     format!("/vehicles/{}/commands/{}", command.device_id, command.id)
 }
 
-/// Whether a vehicle that was asked for its state is connected. That it is offline is a result, not a problem.
+/// Whether the vehicle is connected, by the outcome of a command that requested its state. That the vehicle is offline
+/// is a result, not a problem.
 pub(super) fn presence(outcome: CommandOutcome) -> Result<Presence, Problem> {
     match &outcome {
         CommandOutcome::Offline => return Ok(Presence::Disconnected),
