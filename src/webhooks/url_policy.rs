@@ -66,8 +66,8 @@ impl UrlPolicy {
     }
 }
 
-/// A URL that the policy allows. If its host is a name, only [`check_host`](Self::check_host) checks the addresses of
-/// the name.
+/// A URL that the policy allows. If its host is a name, the addresses of the name are checked by
+/// [`check_host`](Self::check_host), and again by the HTTP client when it connects.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AllowedUrl {
     url: Url,
