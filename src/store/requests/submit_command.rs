@@ -6,9 +6,9 @@ use crate::{
     },
 };
 
-/// Bytes that a command takes in the queue for its texts: its vehicle's id, and an idempotency key with its request. An
-/// estimate, not a bound.
-const TEXT_BYTES: usize = 128;
+/// Bytes of texts that a command holds at most beside itself: its vehicle's id (64), and an idempotency key (128) with
+/// its request (160).
+const TEXT_BYTES: usize = 64 + 128 + 160;
 
 struct SubmitCommand(NewCommand);
 

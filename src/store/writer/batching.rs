@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sea_orm::DbErr;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{BACKOFF, WriterTask};
 use crate::store::{
@@ -37,25 +37,16 @@ enum PieceOutcome {
 impl WriterTask {
     /// Makes the next batch: the deferred requests, then `held_over`, then those in the queue. Leaves in `held_over`
     /// the request that did not fit.
-    pub(super) async fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
+    pub(super) fn gather(&mut self, held_over: &mut Option<QueuedWrite>) -> Vec<QueuedWrite> {
         // An endpoint that subscribes to all vehicles multiplies what is written.
         let share = 1 + self.cache.endpoints.subscribed_to_all_vehicles() / FREE_ENDPOINTS;
         let (max_requests, max_bytes) = (BATCH_REQUESTS / share, BATCH_BYTES / share);
         let mut batch = std::mem::take(&mut self.deferred);
         let mut bytes: usize = batch.iter().map(|queued| queued.weight).sum();
-        // Deferred requests have waited enough.
-        let mut may_wait = batch.is_empty();
         while batch.len() < max_requests {
-            let queued = held_over.take().or_else(|| self.requests.try_recv().ok());
-            let next = match queued {
-                Some(next) => next,
-                None if may_wait => match self.wait_for_more().await {
-                    Some(next) => next,
-                    None => break,
-                },
-                None => break,
+            let Some(next) = held_over.take().or_else(|| self.requests.try_recv().ok()) else {
+                break;
             };
-            may_wait &= !next.request.is_urgent();
             bytes += next.weight;
             if bytes > max_bytes && !batch.is_empty() {
                 *held_over = Some(next);
@@ -63,14 +54,7 @@ impl WriterTask {
             }
             batch.push(next);
         }
-        self.pacing.begin(Instant::now(), batch.len());
         batch
-    }
-
-    /// Waits for a request until the batch has to begin; `None` if none comes by then.
-    async fn wait_for_more(&mut self) -> Option<QueuedWrite> {
-        let until = self.pacing.gather_until(Instant::now())?;
-        timeout_at(until, self.requests.recv()).await.ok()?
     }
 
     /// Applies `batch` until every request in it is committed, deferred, rejected or past its deadline. An error that

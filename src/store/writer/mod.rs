@@ -1,12 +1,11 @@
 //! The one task that writes: it takes the requests that wait in the queue, applies them as one transaction, and replies
 //! to each after the commit. Latency is one commit; throughput grows with load; a full queue holds callers back.
 //!
-//! `queue` holds the requests that wait, `pacing` decides when a batch begins, `batching` what it is made of and how
-//! often it is tried, and `fencing` begins a new incarnation when other instances have declared this one dead.
+//! `queue` holds the requests that wait, `batching` decides what a batch is made of and how often it is tried, and
+//! `fencing` begins a new incarnation when other instances have declared this one dead.
 
 mod batching;
 mod fencing;
-mod pacing;
 mod queue;
 
 use std::{sync::Arc, time::Duration};
@@ -28,7 +27,6 @@ use super::{
 };
 use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
 
-use pacing::BatchPacing;
 pub(super) use queue::WriteQueue;
 
 /// The pauses between attempts of a batch that the database cannot commit now: from the first, each twice as long as the
@@ -66,7 +64,6 @@ pub(super) struct WriterTask {
     requests: mpsc::UnboundedReceiver<QueuedWrite>,
     /// Requests whose vehicles another instance had locked during the last batch. The next batch begins with them.
     deferred: Vec<QueuedWrite>,
-    pacing: BatchPacing,
     signals: WriterSignals,
     incarnation: Incarnation,
     /// Whether the incarnation was declared dead and the next has not begun.
@@ -97,7 +94,6 @@ pub(super) fn new(
         renew_every: signals.is_shared.then_some(options.lease / 4),
         requests,
         deferred: Vec::new(),
-        pacing: BatchPacing::default(),
         signals,
         incarnation: Incarnation {
             id: options.incarnation,
@@ -127,7 +123,7 @@ impl WriterTask {
                     None => break,
                 }
             }
-            let batch = self.gather(&mut held_over).await;
+            let batch = self.gather(&mut held_over);
             self.settle(batch).await;
         }
         self.retire().await;
