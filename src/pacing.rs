@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(crate) const DEVICES_PER_WRITE: usize = 500;
 /// The pause between two batches.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
-/// The smallest batch: a thousand vehicles a second.
+/// The smallest batch. One in every [`TICK`] makes a thousand vehicles a second.
 const SMALLEST_BATCH: usize = 10;
 
 /// The size of the batches in which `vehicles` are processed within `time`, one batch a [`TICK`].

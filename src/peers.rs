@@ -17,9 +17,9 @@ use crate::{
 /// The parts of the gateway that handle the messages of other instances.
 #[derive(Debug, Clone)]
 pub struct Handlers {
-    /// Executes the commands and broadcasts that they request.
+    /// Executes the commands and broadcasts that other instances request.
     pub commands: Arc<Commands>,
-    /// Ends the sessions of this instance that they report as ended.
+    /// Ends the sessions of this instance that commits of other instances ended in the database.
     pub registry: Arc<Registry>,
     /// Reconciles after messages that may have been lost.
     pub cluster: Arc<Cluster>,

@@ -21,7 +21,8 @@ pub(crate) struct VehicleDto {
     /// The vehicle's id.
     #[schemars(schema_with = "device_id_field")]
     pub(crate) device_id: String,
-    /// Whether the vehicle is connected and logged in.
+    /// Whether the vehicle is logged in, or still has time (`presence.offline_grace`) to log in again after its gateway
+    /// instance stopped.
     pub(crate) online: bool,
     /// The last reported latitude, in degrees north of the equator.
     #[schemars(range(min = -90, max = 90))]
@@ -57,7 +58,8 @@ pub(crate) struct VehicleDto {
     instance_id: Option<String>,
     /// When the vehicle was registered or first logged in.
     created_at: Rfc3339,
-    /// When the vehicle last changed. Heartbeats do not count.
+    /// When something was last stored about the vehicle: a report, a debug blob, a new command, the start or end of a
+    /// session and the like. Heartbeats do not count.
     updated_at: Rfc3339,
 }
 

@@ -31,7 +31,7 @@ pub enum StartError {
     Listen {
         /// The settings key.
         key: &'static str,
-        /// Its value.
+        /// The value of `key`.
         address: SocketAddr,
         /// The error of the operating system.
         source: io::Error,
@@ -48,7 +48,7 @@ pub enum StartError {
         wanted: usize,
         /// `http.max_connections`.
         http: usize,
-        /// Open files that both and the rest of the process need.
+        /// Open files that the connections of both ports and the rest of the process need.
         needed: u64,
         /// The hard limit of open files.
         allowed: u64,

@@ -92,8 +92,8 @@ impl Commands {
         }
     }
 
-    /// Whether vehicles that disconnect now are expected at another instance. No for a broadcast, which asks the other
-    /// instances itself.
+    /// Whether a vehicle whose session ends now is expected at another instance: this one drains, the vehicle gets a
+    /// grace, and there are peers. False for a broadcast, in which each instance serves its own vehicles.
     fn reconnects_elsewhere(&self, origin: CommandOrigin) -> bool {
         self.instance.is_draining()
             && origin != CommandOrigin::Broadcast

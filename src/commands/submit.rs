@@ -128,7 +128,8 @@ impl Commands {
             .await
     }
 
-    /// Stores the command of a request and delivers it from here.
+    /// Stores the command of a request, delivers it from this instance, and returns its outcome once it has ended or is
+    /// queued. `session` is the vehicle's session here, if the caller has it; else it is looked up.
     async fn run_here(
         &self,
         request: CommandRequest,

@@ -54,7 +54,8 @@ pub struct Vehicle {
     pub instance_id: Option<IncarnationId>,
     /// When the vehicle was registered or first logged in.
     pub created_at: Timestamp,
-    /// When the vehicle last changed. Heartbeats do not count.
+    /// When something was last stored about the vehicle: a report, a debug blob, a new command, the start or end of a
+    /// session and the like. Heartbeats do not count.
     pub updated_at: Timestamp,
 }
 

@@ -31,7 +31,7 @@ use crate::domain::{DeviceId, DeviceSentence};
 /// The encoding of sentences on one connection. The first non-blank byte from the device decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// The sentences themselves; a terminator is optional.
+    /// The sentences themselves. A device may end one with a newline or with nothing; the gateway writes a newline.
     Text,
     /// One JSON object for each sentence, without a delimiter.
     Json,

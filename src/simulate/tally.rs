@@ -160,7 +160,10 @@ impl TallySnapshot {
             "goodbyes",
             pair(Tallied::GoodbyeSent, "answered", Tallied::GoodbyeAnswered),
         );
-        line("told to go", of(Tallied::DisconnectedByGateway).to_string());
+        line(
+            "closed",
+            format!("{} by the gateway", of(Tallied::DisconnectedByGateway)),
+        );
         line("lost", format!("{} connections", of(Tallied::Lost)));
         line("refused", format!("{} attempts", of(Tallied::Refused)));
         line(

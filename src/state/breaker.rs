@@ -84,7 +84,8 @@ impl CircuitBreaker {
 pub(crate) enum BreakerSignal {
     /// The endpoint works.
     Success,
-    /// The endpoint, or with `pause: None` one message, failed.
+    /// Attempts failed. `pause` is the longest that the endpoint asked for, zero if it asked for none, and `None` if no
+    /// failure was the endpoint's fault.
     Failure {
         /// See [`CircuitBreaker::record_failure`].
         pause: Option<Duration>,

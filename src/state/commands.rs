@@ -232,8 +232,8 @@ impl CommandSet {
         }
     }
 
-    /// The commands that wait for the login of this vehicle, oldest first. Those past their time expire and are left
-    /// out.
+    /// The commands that wait for the login of this vehicle, oldest first. They stay queued until they are claimed; those
+    /// past their time expire instead and are left out.
     pub(super) fn take_queued(
         &mut self,
         device_id: &DeviceId,

@@ -64,7 +64,7 @@ kinds! {
     UnknownMessage => "unknown-message", NOT_FOUND, "Unknown message",
         "The webhook has no message with this id, or the message's vehicle was deleted.";
     Draining => "draining", NOT_FOUND, "Draining",
-        "The server is shutting down. Send new connections to another server.";
+        "The server is shutting down, or is cut off from its database. Send new connections to another server.";
     MethodNotAllowed => "method-not-allowed", METHOD_NOT_ALLOWED, "Method not allowed",
         "The path does not support this method. The Allow header lists the methods that it supports.";
     BodyTimeout => "body-timeout", REQUEST_TIMEOUT, "Body too slow",
@@ -92,7 +92,7 @@ kinds! {
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "Idempotency key reused",
         "A different request for this vehicle used this Idempotency-Key less than 24 hours ago.";
     TooManyCommands => "too-many-commands", TOO_MANY_REQUESTS, "Too many commands",
-        "Too many commands are waiting for this vehicle. Try again later.";
+        "Too many commands are waiting, for this vehicle or on this instance. Try again later.";
     BroadcastUnderWay => "broadcast-under-way", TOO_MANY_REQUESTS, "Broadcast in progress",
         "Another broadcast is in progress. Try again later.";
     Internal => "internal", INTERNAL_SERVER_ERROR, "Internal error",

@@ -51,7 +51,8 @@ async fn get_health() -> Json<Liveness> {
 
 /// Check readiness
 ///
-/// Checks the server's dependencies. Returns 503 while a check fails, and while the server drains before it stops.
+/// Checks the server's dependencies. Returns 503 while the store's check fails, and while the server drains before it
+/// stops. Redis does not affect the status.
 #[operation(tag = Server)]
 async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse {
     let timeout = state.options.readiness_timeout();

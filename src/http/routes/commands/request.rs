@@ -108,7 +108,7 @@ command_body! {
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct BroadcastMessage {
-    /// The sentence, exactly as it travels.
+    /// The sentence, exactly as it is sent.
     #[garde(custom(check_message))]
     #[schemars(schema_with = "message")]
     message: String,

@@ -73,7 +73,8 @@ pub(super) struct VehicleStatus {
     /// The vehicle's id.
     #[schemars(schema_with = "device_id_field")]
     device_id: String,
-    /// Whether the vehicle is connected and logged in.
+    /// Whether the vehicle is logged in, or still has time (`presence.offline_grace`) to log in again after its gateway
+    /// instance stopped.
     online: bool,
     /// The last reported latitude, in degrees north of the equator.
     #[schemars(range(min = -90, max = 90))]
