@@ -1,7 +1,7 @@
 //! The cluster: the instances on one database. Finds out which of them are alive, and ends the sessions that dead ones
 //! held, so that vehicles that do not come back go offline.
 //!
-//! On a SQLite file, which one instance has to itself, none of this happens. The database decides; a message between
+//! On a `SQLite` file, which one instance has to itself, none of this happens. The database decides; a message between
 //! instances only makes the instances notice sooner. An instance goes on as a new incarnation after it was declared
 //! dead; its peers are the other instances that are alive.
 //!

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::domain::IncarnationId;
 
-/// The peers that were alive in the last membership round; empty before the first round, and always on a SQLite file.
+/// The peers that were alive in the last membership round; empty before the first round, and always on a `SQLite` file.
 #[derive(Debug, Default)]
 pub struct Peers {
     /// Written by the membership task. The lock is held for a few instructions, never across an await.
