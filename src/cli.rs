@@ -9,7 +9,9 @@ use vehicle_gateway::{
     config::{self, Settings, Sources},
     health, http,
     simulate::{self, DeviceId, Dialect},
-    store, telemetry,
+    store,
+    supervision::essential,
+    telemetry,
 };
 
 /// Gateway between connected vehicles and fleet software
@@ -115,10 +117,12 @@ impl Cli {
         if let Err(error) = telemetry::init(&settings.log) {
             return fail(&error);
         }
-        match command {
+        let exit = match command {
             Subcommands::Migrate => block_on(migrate(settings)),
             _ => block_on(serve(settings)),
-        }
+        };
+        telemetry::flush();
+        exit
     }
 }
 
@@ -145,7 +149,7 @@ fn simulate(arguments: SimulateArguments) -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> ExitCode {
-    app::run(settings)
+    essential("main", Box::pin(app::run(settings)))
         .await
         .unwrap_or_else(|error| fail(&error))
 }
@@ -187,6 +191,8 @@ fn print(text: &str) -> ExitCode {
 /// Writes the reason to standard error for a person, whatever the log format is, and returns the exit code of a
 /// failure.
 fn fail(reason: &dyn Display) -> ExitCode {
+    // The reason stands behind the log.
+    telemetry::flush();
     // If standard error is gone, too, only the exit code is left.
     let _ignored = writeln!(std::io::stderr(), "vehicle-gateway: {reason}");
     ExitCode::FAILURE

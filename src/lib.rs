@@ -39,6 +39,7 @@
 //! | `app` | puts the parts together, starts them and shuts them down |
 //! | `config` | the settings |
 //! | `health` | asks a running gateway whether it is healthy |
+//! | `supervision` | ends the process when a task that it cannot work without has panicked |
 //! | `telemetry`, `signals`, `tls`, `backoff`, `pacing`, `log_throttle` | small parts that others use |
 //! | `simulate` | simulated vehicles, a client of the device port |
 //!
@@ -76,6 +77,7 @@ mod signals;
 pub mod simulate;
 mod state;
 pub mod store;
+pub mod supervision;
 pub mod telemetry;
 mod tls;
 pub mod vehicles;

@@ -1,4 +1,4 @@
-//! The signals that stop the process.
+//! The signals that the process handles.
 
 use std::io;
 
@@ -31,4 +31,19 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+/// Logs each SIGHUP and does nothing else, from the moment it is called. Its default action ends the process as a crash
+/// does, and administrators send it to daemons that read their settings again, which this one does not.
+///
+/// # Errors
+///
+/// The operating system refused the handler.
+pub(crate) fn ignore_hangups() -> io::Result<impl Future<Output = ()>> {
+    let mut hangups = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!("SIGHUP ignored: settings are read at the start only");
+        }
+    })
 }

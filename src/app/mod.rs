@@ -17,7 +17,13 @@ use std::{process::ExitCode, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Settings, domain::DisconnectReason, peers, signals::Signals};
+use crate::{
+    config::Settings,
+    domain::DisconnectReason,
+    peers,
+    signals::{self, Signals},
+    supervision::essential,
+};
 use startup::OpenedGateway;
 
 pub use error::StartError;
@@ -33,6 +39,8 @@ pub use startup::database_address;
 pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let hangups = signals::ignore_hangups().map_err(StartError::Signals)?;
+    tokio::spawn(essential("hangups", hangups));
     let max_devices = system::raise_open_files(&settings)?;
     let OpenedGateway {
         parts,
@@ -75,7 +83,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let stop = CancellationToken::new();
     if let Some(incoming) = incoming {
         // Not stopped by `stop`: peers may ask for vehicles that are still connected while this instance stops.
-        tokio::spawn(peers::serve(incoming, parts.handlers()));
+        let serving = peers::serve(incoming, parts.handlers());
+        tokio::spawn(essential("peers", serving));
     }
     let tasks = tasks::start(
         &settings,

@@ -16,6 +16,7 @@ use crate::{
     http,
     maintenance::{Maintenance, Retention},
     peers,
+    supervision::essential,
     webhooks::Dispatcher,
 };
 
@@ -74,25 +75,24 @@ pub(super) fn start(
     let membership = async move { membership.run_membership().await };
     let incarnation = async move { incarnation.follow_incarnation().await };
     vec![
-        ("device port", tokio::spawn(devices)),
-        ("http port", tokio::spawn(http)),
-        ("heartbeats", tokio::spawn(heartbeats)),
-        ("retention", tokio::spawn(purge)),
-        ("overdue commands", tokio::spawn(overdue)),
-        ("webhooks", tokio::spawn(dispatcher.run(stop.clone()))),
-        (
-            "evictions",
-            tokio::spawn(until_stopped(stop.clone(), evictions)),
-        ),
-        (
-            "membership",
-            tokio::spawn(until_stopped(stop.clone(), membership)),
-        ),
-        (
-            "incarnation",
-            tokio::spawn(until_stopped(stop.clone(), incarnation)),
-        ),
+        spawn("device port", devices),
+        spawn("http port", http),
+        spawn("heartbeats", heartbeats),
+        spawn("retention", purge),
+        spawn("overdue commands", overdue),
+        spawn("webhooks", dispatcher.run(stop.clone())),
+        spawn("evictions", until_stopped(stop.clone(), evictions)),
+        spawn("membership", until_stopped(stop.clone(), membership)),
+        spawn("incarnation", until_stopped(stop.clone(), incarnation)),
     ]
+}
+
+/// Spawns a task whose panic ends the process.
+fn spawn(
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> (&'static str, JoinHandle<()>) {
+    (name, tokio::spawn(essential(name, task)))
 }
 
 async fn flush_heartbeats(maintenance: Arc<Maintenance>, every: Duration, stop: CancellationToken) {

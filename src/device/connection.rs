@@ -7,11 +7,13 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use futures_util::FutureExt;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
@@ -48,7 +50,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = Box::new(DeviceConnection::new(
         stream, remote, sessions, commands, options, handle,
     ));
-    let reason = poll_fn(|context| connection.poll(context)).await;
+    // A panic ends this connection and stores the end of its session: without that the vehicle would stay online.
+    let serving = AssertUnwindSafe(poll_fn(|context| connection.poll(context))).catch_unwind();
+    let reason = serving.await.unwrap_or(DisconnectReason::InternalError);
     let cleanup = connection.close(reason).await;
     drop(connection);
     drop(guard);

@@ -215,7 +215,9 @@ async fn a_full_pipeline_without_replies_is_handled() {
     assert_eq!(reports.len(), 50);
 }
 
-/// A stream that records each write.
+const PANIC: &[u8] = b"panic";
+
+/// A stream that records each write, and panics when it reads [`PANIC`].
 struct RecordingStream {
     stream: DuplexStream,
     writes: Arc<Mutex<Vec<(Instant, String)>>>,
@@ -227,7 +229,9 @@ impl AsyncRead for RecordingStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        assert!(!buffer.filled().ends_with(PANIC), "requested by a test");
+        read
     }
 }
 
@@ -300,4 +304,29 @@ async fn each_json_object_is_one_write_and_commands_follow_a_pause() {
     let device_id = DeviceId::parse("truck").unwrap();
     let vehicle = gateway.parts.vehicles.vehicle(&device_id).await.unwrap();
     assert_eq!(vehicle.disconnect_reason, Some(DisconnectReason::Shutdown));
+}
+
+#[tokio::test]
+async fn a_panic_ends_the_connection_and_its_session() {
+    let gateway = TestGateway::start().await;
+    let (mut device, stream) = duplex(4096);
+    let stream = RecordingStream {
+        stream,
+        writes: Arc::default(),
+    };
+    let serving = tokio::spawn(gateway.serve(stream));
+    device.write_all(b"HELLO, I'M truck!").await.unwrap();
+    let mut lines = BufReader::new(&mut device).lines();
+    lines.next_line().await.unwrap().unwrap();
+    lines.get_mut().write_all(PANIC).await.unwrap();
+    assert_eq!(lines.next_line().await.unwrap(), None);
+    serving.await.unwrap();
+    assert_eq!(gateway.parts.sessions.connections(), 0);
+    let device_id = DeviceId::parse("truck").unwrap();
+    let vehicle = gateway.parts.vehicles.vehicle(&device_id).await.unwrap();
+    assert!(!vehicle.online);
+    assert_eq!(
+        vehicle.disconnect_reason,
+        Some(DisconnectReason::InternalError)
+    );
 }

@@ -49,6 +49,8 @@ pub enum DisconnectReason {
     SlowReader,
     /// The gateway holds as many connections or as many buffered bytes as it may.
     OverCapacity,
+    /// A panic occurred while the connection was served.
+    InternalError,
 }
 
 impl DisconnectReason {
@@ -68,7 +70,8 @@ mod tests {
         assert_eq!(
             <DisconnectReason as VariantNames>::VARIANTS.join(" "),
             "goodbye connection-closed connection-lost silent login-timeout superseded deleted operator shutdown \
-             instance-lost store-unavailable too-many-bad-sentences too-large slow-reader over-capacity"
+             instance-lost store-unavailable too-many-bad-sentences too-large slow-reader over-capacity \
+             internal-error"
         );
         for reason in <DisconnectReason as VariantArray>::VARIANTS {
             assert_eq!(reason.as_str().parse(), Ok(*reason));

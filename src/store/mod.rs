@@ -21,7 +21,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
-use crate::domain::{IncarnationId, Timestamp};
+use crate::{
+    domain::{IncarnationId, Timestamp},
+    supervision::essential,
+};
 
 mod batch;
 mod clock;
@@ -143,7 +146,7 @@ impl Store {
             webhooks: Arc::clone(&webhooks),
         };
         let (writes, task) = writer::new(&options, write_connection, signals);
-        writer_task.spawn(task.run());
+        writer_task.spawn(essential("writer", task.run()));
         writer_task.close();
         Ok(Self {
             writes,

@@ -25,7 +25,7 @@ use super::{
     message::FanoutEvent,
     participant::{Participant, Published},
 };
-use crate::domain::IncarnationId;
+use crate::{domain::IncarnationId, supervision::essential};
 use connection::Servers;
 use supervisor::Supervisor;
 
@@ -102,7 +102,10 @@ impl RedisTransport {
             shown: options.shown,
             events: sender,
         };
-        let supervisor = Mutex::new(Some(tokio::spawn(supervisor.run())));
+        let supervisor = Mutex::new(Some(tokio::spawn(essential(
+            "fan-out supervisor",
+            supervisor.run(),
+        ))));
         Ok((Self { shared, supervisor }, events))
     }
 

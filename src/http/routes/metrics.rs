@@ -18,7 +18,7 @@ use axum::{
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{family::Family, gauge::Gauge, info::Info},
+    metrics::{counter::ConstCounter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
 use schemars::json_schema;
@@ -30,6 +30,7 @@ use crate::{
         problem::{Problem, ProblemKind},
         state::ApiState,
     },
+    telemetry,
     webhooks::{EndpointState, WebhookAdmin},
 };
 
@@ -82,6 +83,11 @@ async fn get_metrics(State(state): State<Arc<ApiState>>) -> Result<MetricsText, 
     ] {
         registry.register(name, help, counter.clone());
     }
+    registry.register(
+        "log_lines_lost",
+        "Log lines that were lost because standard error could not be written to or was read too slowly",
+        ConstCounter::new(telemetry::lost_lines()),
+    );
     let endpoints = state.webhooks.endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(

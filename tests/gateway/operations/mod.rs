@@ -3,6 +3,8 @@
 mod command_line;
 mod deployment;
 mod health;
+mod log;
+mod panics;
 mod shutdown;
 mod simulate;
 mod startup;

@@ -119,3 +119,12 @@ fn a_second_signal_exits_at_once() {
     daemon.signal("TERM");
     assert!(!daemon.wait().success());
 }
+
+#[test]
+fn a_hangup_stops_nothing() {
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    daemon.signal("HUP");
+    daemon.logged("SIGHUP ignored: settings are read at the start only");
+    device.ping();
+}

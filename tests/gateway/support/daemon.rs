@@ -1,8 +1,9 @@
 //! Starting, observing and stopping the daemon.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -14,7 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Database, DatabaseProxy, Device, PATIENCE, install_tls_provider, process::send_signal,
+    Database, DatabaseProxy, Device, PATIENCE, free_ports, install_tls_provider,
+    process::send_signal, wait_until,
 };
 
 /// The daemon's log, collected line by line; the flag is set at the end of the stream.
@@ -22,19 +24,45 @@ use super::{
 struct Log {
     lines: Mutex<(Vec<Value>, bool)>,
     more: Condvar,
+    /// Whether a reader that pauses is to go on.
+    resumed: Mutex<bool>,
+    may_resume: Condvar,
+}
+
+/// What the reader of the daemon's log does once the daemon is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogReader {
+    /// Reads on, as log collectors do.
+    ReadsOn,
+    /// Closes the pipe, as `head` does.
+    Closes,
+    /// Reads nothing more until [`Daemon::resume_log`].
+    Pauses,
 }
 
 impl Log {
-    fn follow(self: Arc<Self>, stderr: ChildStderr) {
+    fn follow(self: Arc<Self>, stderr: ChildStderr, reader: LogReader) {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                let is_ready = line["message"] == "ready";
                 self.lines.lock().unwrap().0.push(line);
                 self.more.notify_all();
+                match reader {
+                    LogReader::Closes if is_ready => break,
+                    LogReader::Pauses if is_ready => self.wait_until_resumed(),
+                    _ => {}
+                }
             }
             self.lines.lock().unwrap().1 = true;
             self.more.notify_all();
         });
+    }
+
+    fn wait_until_resumed(&self) {
+        let is_paused = |resumed: &mut bool| !*resumed;
+        let resumed = self.resumed.lock().unwrap();
+        drop(self.may_resume.wait_while(resumed, is_paused).unwrap());
     }
 
     #[track_caller]
@@ -63,6 +91,7 @@ pub(crate) struct Builder {
     folder: Arc<TempDir>,
     settings: Vec<String>,
     wrapper: Option<String>,
+    log_reader: LogReader,
     /// A database on a server; `None` for a file in the folder.
     database_url: Option<String>,
     /// Device and HTTP port; 0 for any free port.
@@ -105,12 +134,19 @@ impl Builder {
         self
     }
 
+    /// Has the log read like this.
+    pub(crate) fn log_reader(mut self, reader: LogReader) -> Self {
+        self.log_reader = reader;
+        self
+    }
+
     /// Another daemon on the same folder and database with the same settings.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             folder: Arc::clone(&self.folder),
             settings: self.settings.clone(),
             wrapper: None,
+            log_reader: LogReader::ReadsOn,
             database_url: self.database_url.clone(),
             ports: self.ports,
         }
@@ -150,16 +186,42 @@ impl Builder {
     /// Starts the daemon and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(self) -> Daemon {
-        install_tls_provider();
         let mut child = self.command().stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
-        Arc::clone(&log).follow(child.stderr.take().unwrap());
+        Arc::clone(&log).follow(child.stderr.take().unwrap(), self.log_reader);
         let ready = log.wait_for("ready", |line| line["message"] == "ready");
         let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
+        let addresses = [address("device"), address("http")];
+        let id = ready["id"].as_str().unwrap().to_owned();
+        self.started(child, log, addresses, id)
+    }
+
+    /// Starts the daemon with its log in this file, and waits until its ports are open.
+    #[track_caller]
+    pub(crate) fn start_with_log_in(self, path: &str) -> Daemon {
+        let [device, http] = free_ports();
+        let builder = self.at([device, http]);
+        let log = File::options().append(true).open(path).unwrap();
+        let child = builder.command().stderr(log).spawn().unwrap();
+        let addresses = [device, http].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        wait_until("the HTTP port is open", || {
+            TcpStream::connect(addresses[1]).ok()
+        });
+        builder.started(child, Arc::default(), addresses, String::new())
+    }
+
+    fn started(
+        self,
+        child: Child,
+        log: Arc<Log>,
+        [device, http]: [SocketAddr; 2],
+        id: String,
+    ) -> Daemon {
+        install_tls_provider();
         Daemon {
-            device: address("device"),
-            http: address("http"),
-            id: ready["id"].as_str().unwrap().to_owned(),
+            device,
+            http,
+            id,
             client: Client::builder().timeout(PATIENCE).build().unwrap(),
             child,
             log,
@@ -193,6 +255,7 @@ impl Daemon {
             folder: Arc::new(TempDir::new().unwrap()),
             settings: Vec::new(),
             wrapper: None,
+            log_reader: LogReader::ReadsOn,
             database_url: None,
             ports: [0, 0],
         }
@@ -362,6 +425,12 @@ impl Daemon {
         self.log.wait_for("vehicle disconnected", |line| {
             line["message"] == "vehicle disconnected" && line["device_id"] == device_id
         })
+    }
+
+    /// Has a log reader that pauses read on.
+    pub(crate) fn resume_log(&self) {
+        *self.log.resumed.lock().unwrap() = true;
+        self.log.may_resume.notify_all();
     }
 
     /// The log so far.

@@ -24,7 +24,7 @@ pub(crate) use async_device::{AsyncDevice, GatewayMessage};
 pub(crate) use balancer::Balancer;
 pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use cluster_script::ClusterScript;
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Builder, Daemon, LogReader};
 pub(crate) use database_client::{Lock, change, is_reachable, migrate_as_later, query};
 pub(crate) use database_proxy::DatabaseProxy;
 pub(crate) use database_server::{Database, free_ports};
