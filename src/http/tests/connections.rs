@@ -18,17 +18,21 @@ use crate::http::{HttpOptions, serve};
 
 const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
 
-struct RunningServer {
+pub(super) struct RunningServer {
     address: SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
-async fn start(router: Router, grace: Duration) -> RunningServer {
+pub(super) async fn start(router: Router, grace: Duration) -> RunningServer {
     start_with(OPTIONS, router, grace).await
 }
 
-async fn start_with(options: HttpOptions, router: Router, grace: Duration) -> RunningServer {
+pub(super) async fn start_with(
+    options: HttpOptions,
+    router: Router,
+    grace: Duration,
+) -> RunningServer {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -41,7 +45,7 @@ async fn start_with(options: HttpOptions, router: Router, grace: Duration) -> Ru
 }
 
 impl RunningServer {
-    async fn connect(&self) -> TcpStream {
+    pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 }
@@ -58,7 +62,7 @@ async fn rest_of(stream: &mut TcpStream) -> String {
 }
 
 /// Reads one response and leaves the connection open.
-async fn answer(stream: &mut TcpStream) -> String {
+pub(super) async fn answer(stream: &mut TcpStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"}") {
         let byte = tokio::time::timeout(Duration::from_secs(10), stream.read_u8());

@@ -3,6 +3,7 @@
 mod commands;
 mod connections;
 mod document;
+mod early_responses;
 mod errors;
 mod metrics;
 mod server_info;

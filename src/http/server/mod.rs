@@ -3,27 +3,32 @@
 //! This is not axum's `serve` because that has neither a timeout for request headers nor a limit of connections: a few
 //! slow clients could hold every file descriptor for ever.
 
+mod exchange;
+mod lingering;
+
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::lingering::{Incomplete, LingerLimits, LingeringStream};
 use super::options::HttpOptions;
-use tokio_io_timeout::TimeoutWriter;
 
 /// The size of the read buffer, in bytes, and the limit of a request's headers: hyper answers 431 beyond.
 const MAX_BUFFER: usize = 64 << 10;
 /// The pause after `accept` failed for want of file descriptors or memory, in which other connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The most bytes that are discarded after an early response: twice the largest `http.max_body`.
+const LINGER_BYTES: usize = 32 << 20;
+/// The longest time after an early response in which the client sends nothing.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace` to
 /// finish. Returns when all connections are closed.
@@ -109,6 +114,20 @@ impl HttpConnection {
         // hyper itself would wait for ever for a client that does not read its response.
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(self.options.request_timeout));
+        let incomplete = Incomplete::default();
+        let stream = LingeringStream::new(
+            Box::pin(stream),
+            incomplete.clone(),
+            LingerLimits {
+                bytes: LINGER_BYTES,
+                idle: LINGER_IDLE.min(self.options.header_timeout),
+                total: self.options.body_timeout(),
+            },
+        );
+        let router = self.router;
+        let service = service_fn(move |request| {
+            exchange::exchange(router.clone(), request, incomplete.clone())
+        });
         let serving = http1::Builder::new()
             // Required by the timeout below.
             .timer(TokioTimer::new())
@@ -116,10 +135,7 @@ impl HttpConnection {
             .header_read_timeout(self.options.header_timeout)
             .keep_alive(true)
             .max_buf_size(MAX_BUFFER)
-            .serve_connection(
-                TokioIo::new(Box::pin(stream)),
-                TowerToHyperService::new(self.router),
-            );
+            .serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,

@@ -1,0 +1,74 @@
+//! One request and its response on a connection, and whether the connection may go on after it.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{HeaderValue, Request, Response, header},
+};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
+use tower::Service;
+
+use super::lingering::Incomplete;
+
+/// The longest rest of a request's body, in bytes, for which the connection is kept: hyper discards it if it has it
+/// already, and closes the connection else.
+const SMALL_REST: u64 = 4 << 10;
+
+/// Answers a request, and keeps `incomplete` up to date.
+pub(super) async fn exchange(
+    mut router: Router,
+    request: Request<Incoming>,
+    incomplete: Incomplete,
+) -> Result<Response<Body>, Infallible> {
+    let length = request.body().size_hint().exact();
+    incomplete.set(!request.body().is_end_stream());
+    let request = request.map(|body| {
+        Body::new(RequestBody {
+            body,
+            incomplete: incomplete.clone(),
+        })
+    });
+    let mut response = router.call(request).await?;
+    if incomplete.get() && length.is_none_or(|length| length > SMALL_REST) {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    Ok(response)
+}
+
+/// A request's body, which notes its end.
+struct RequestBody {
+    body: Incoming,
+    incomplete: Incomplete,
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.incomplete.set(false);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
