@@ -7,11 +7,13 @@
 //! | `json`, `problem/`, `paging/` | responses: JSON, errors, lists in pages |
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
 //! | `router` | routes and document put together, with time limits, compression and the response to panics |
-//! | `server` | the connections |
+//! | `static_content`, `compression` | what is compressed once, and what is for each request |
+//! | `server/` | the connections |
 //!
 //! Rules live in the use cases and SQL in the store. DTOs do not leave this module, except for those in
 //! `crate::api_model`.
 
+mod compression;
 mod extract;
 mod json;
 mod media_type;
@@ -23,6 +25,7 @@ mod router;
 mod routes;
 mod server;
 mod state;
+mod static_content;
 
 #[cfg(test)]
 mod tests;

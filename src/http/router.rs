@@ -13,33 +13,25 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use tower_http::{
-    catch_panic::CatchPanicLayer,
-    compression::{
-        CompressionLayer, Predicate,
-        predicate::{NotForContentType, SizeAbove},
-    },
-};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    media_type::OCTET_STREAM,
+    compression::compress,
+    media_type::JSON,
     openapi::{base_document, to_json},
     options::HttpOptions,
     problem::{Problem, ProblemKind},
     state::{ApiParts, ApiState},
+    static_content::StaticContent,
 };
-
-/// Responses of at least this many bytes are compressed.
-const COMPRESS_ABOVE: u16 = 1024;
 
 /// The API, which [`serve`](super::serve) serves.
 pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
     let routes = DocumentedRoutes::new();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
-    let document = to_json(&routes.document).into();
+    let document = StaticContent::new(JSON, openapi);
     let state = Arc::new(ApiState::new(parts, options, document));
-    let compressed = SizeAbove::new(COMPRESS_ABOVE).and(NotForContentType::const_new(OCTET_STREAM));
-    routes
+    let routes = routes
         .prompt
         .layer(limit(options.request_timeout))
         .merge(
@@ -49,9 +41,8 @@ pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
         )
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
-        .layer(CatchPanicLayer::custom(respond_to_panic))
-        .layer(CompressionLayer::new().compress_when(compressed))
-        .with_state(state)
+        .layer(CatchPanicLayer::custom(respond_to_panic));
+    compress(routes).with_state(state)
 }
 
 /// The `OpenAPI` 3.1 document in JSON, which `GET /openapi.json` serves.

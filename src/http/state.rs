@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::options::HttpOptions;
+use super::{options::HttpOptions, static_content::StaticContent};
 use crate::{
     commands::Commands, instance::Instance, sessions::Sessions, vehicles::Vehicles,
     webhooks::WebhookAdmin,
@@ -34,12 +32,12 @@ pub(crate) struct ApiState {
     pub(crate) instance: Arc<Instance>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) options: HttpOptions,
-    /// The `OpenAPI` document, serialized.
-    pub(crate) document: Bytes,
+    /// The `OpenAPI` document.
+    pub(crate) document: StaticContent,
 }
 
 impl ApiState {
-    pub(crate) fn new(parts: ApiParts, options: HttpOptions, document: Bytes) -> Self {
+    pub(crate) fn new(parts: ApiParts, options: HttpOptions, document: StaticContent) -> Self {
         Self {
             vehicles: parts.vehicles,
             commands: parts.commands,

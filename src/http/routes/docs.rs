@@ -1,34 +1,51 @@
 //! `/docs` and `/openapi.json`: the documentation of the API. The page loads nothing from other hosts.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use aide::{
     OperationOutput,
     axum::{ApiRouter, routing::get_with},
     generate::GenContext,
-    openapi::{Operation, Response as ResponseDoc},
+    openapi::{Operation, ReferenceOr, Response as ResponseDoc},
     swagger::Swagger,
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use schemars::json_schema;
+use schemars::{Schema, json_schema};
 use vehicle_gateway_macros::operation;
 
 use crate::http::{
     media_type::{HTML, JSON},
-    openapi::{media, response},
+    openapi::{header as header_doc, media, response},
     state::ApiState,
+    static_content::StaticContent,
 };
 
 /// The page of `/docs`. It is 1.6 MB large, so all responses share it.
-static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
-    let page = Swagger::new("/openapi.json").with_title("vehicle-gateway API");
-    Bytes::from(page.html())
+static PAGE: StaticContent = StaticContent::new("text/html; charset=utf-8", || {
+    Swagger::new("/openapi.json")
+        .with_title("vehicle-gateway API")
+        .html()
 });
+
+/// The headers of the page.
+const PAGE_HEADERS: [(HeaderName, HeaderValue); 2] = [
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    // Forbids the browser to load anything from other hosts.
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
+             script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+        ),
+    ),
+];
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
@@ -43,29 +60,16 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns this document as a page for people. The page loads nothing from other hosts.
 #[operation(tag = Server)]
-async fn get_docs() -> DocsPage {
-    DocsPage
+async fn get_docs(request: HeaderMap) -> DocsPage {
+    DocsPage(PAGE.respond(&request).await)
 }
 
 /// The documentation page.
-struct DocsPage;
+struct DocsPage(Response);
 
 impl IntoResponse for DocsPage {
     fn into_response(self) -> Response {
-        (
-            [
-                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-                // Forbids the browser to load anything from other hosts.
-                (
-                    header::CONTENT_SECURITY_POLICY,
-                    "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
-                     script-src 'unsafe-inline'; style-src 'unsafe-inline'",
-                ),
-            ],
-            PAGE.clone(),
-        )
-            .into_response()
+        (PAGE_HEADERS, self.0).into_response()
     }
 }
 
@@ -76,8 +80,7 @@ impl OperationOutput for DocsPage {
         _: &mut GenContext,
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
-        let page = response("The page.", HTML, media(json_schema!({ "type": "string" })));
-        vec![(Some(StatusCode::OK.as_u16()), page)]
+        static_responses("The page.", HTML, json_schema!({ "type": "string" }))
     }
 }
 
@@ -85,16 +88,16 @@ impl OperationOutput for DocsPage {
 ///
 /// Returns the description of the API in the `OpenAPI` 3.1 format.
 #[operation(tag = Server)]
-async fn get_openapi(State(state): State<Arc<ApiState>>) -> DocumentJson {
-    DocumentJson(state.document.clone())
+async fn get_openapi(State(state): State<Arc<ApiState>>, request: HeaderMap) -> DocumentJson {
+    DocumentJson(state.document.respond(&request).await)
 }
 
 /// The serialized `OpenAPI` document.
-struct DocumentJson(Bytes);
+struct DocumentJson(Response);
 
 impl IntoResponse for DocumentJson {
     fn into_response(self) -> Response {
-        ([(header::CONTENT_TYPE, JSON)], self.0).into_response()
+        self.0
     }
 }
 
@@ -106,7 +109,33 @@ impl OperationOutput for DocumentJson {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
         let schema = json_schema!({ "type": "object", "required": ["openapi", "info", "paths"] });
-        let document = response("The document.", JSON, media(schema));
-        vec![(Some(StatusCode::OK.as_u16()), document)]
+        static_responses("The document.", JSON, schema)
     }
+}
+
+/// The content, or that the client has it already.
+fn static_responses(
+    description: &str,
+    media_type: &str,
+    schema: Schema,
+) -> Vec<(Option<u16>, ResponseDoc)> {
+    let etag = header_doc(
+        "Identifies the content: send it as If-None-Match to get it only if it has changed.",
+        json_schema!({ "type": "string" }),
+    );
+    let content = response(description, media_type, media(schema));
+    let unchanged = ResponseDoc {
+        description: "The content is the one that If-None-Match names.".to_owned(),
+        ..ResponseDoc::default()
+    };
+    [
+        (StatusCode::OK, content),
+        (StatusCode::NOT_MODIFIED, unchanged),
+    ]
+    .map(|(status, mut document)| {
+        let etag = ReferenceOr::Item(etag.clone());
+        document.headers.insert("ETag".to_owned(), etag);
+        (Some(status.as_u16()), document)
+    })
+    .into()
 }

@@ -1,25 +1,67 @@
 //! The `OpenAPI` document and its page.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read};
 
 use axum::{
     body::Body,
-    http::{Request, header},
+    http::{HeaderName, Request, StatusCode, header},
 };
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
-use super::Api;
+use super::{Api, ApiResponse};
 use crate::http::openapi;
 
+/// Sends `GET` with these headers.
+async fn get_with(api: &Api, path: &str, headers: &[(HeaderName, &str)]) -> ApiResponse {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(name, *value);
+    }
+    api.send(request.body(Body::empty()).unwrap()).await
+}
+
 #[tokio::test]
-async fn the_documentation_page_is_compressed_on_request() {
+async fn static_content_is_compressed_once() {
     let api = Api::new().await;
-    let request = Request::get("/docs").header(header::ACCEPT_ENCODING, "gzip");
-    let page = api.send(request.body(Body::empty()).unwrap()).await;
-    assert_eq!(page.header("content-encoding"), "gzip");
-    assert_eq!(api.get("/docs").await.header("content-encoding"), "");
-    let document = api.get("/openapi.json").await;
-    assert_eq!(document.body, openapi().as_bytes());
+    for path in ["/docs", "/openapi.json"] {
+        let gzip = [(header::ACCEPT_ENCODING, "gzip")];
+        let first = get_with(&api, path, &gzip).await;
+        assert_eq!(first.header("content-encoding"), "gzip");
+        assert_eq!(first.header("vary"), "accept-encoding");
+        let plain = api.get(path).await;
+        assert_eq!(plain.header("content-encoding"), "");
+        let mut unpacked = Vec::new();
+        let mut unpacking = GzDecoder::new(&first.body[..]);
+        unpacking.read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain.body, "{path}");
+        // The same bytes in the same place: nothing was compressed or copied for the second request.
+        let second = get_with(&api, path, &gzip).await;
+        assert_eq!(first.body.as_ptr(), second.body.as_ptr(), "{path}");
+    }
+    assert_eq!(api.get("/openapi.json").await.body, openapi().as_bytes());
+}
+
+#[tokio::test]
+async fn static_content_that_the_client_has_is_not_sent_again() {
+    let api = Api::new().await;
+    for path in ["/docs", "/openapi.json"] {
+        let mut tags = BTreeSet::new();
+        for encoding in ["gzip", "identity"] {
+            let encoding = (header::ACCEPT_ENCODING, encoding);
+            let content = get_with(&api, path, std::slice::from_ref(&encoding)).await;
+            let tag = content.header("etag");
+            assert!(tags.insert(tag.to_owned()), "one tag for two encodings");
+            assert_eq!(content.header("cache-control"), "no-cache");
+            let has = [encoding.clone(), (header::IF_NONE_MATCH, tag)];
+            let unchanged = get_with(&api, path, &has).await;
+            assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED, "{path}");
+            assert_eq!(unchanged.header("etag"), tag);
+            assert!(unchanged.body.is_empty());
+            let other = [encoding, (header::IF_NONE_MATCH, "\"0\"")];
+            assert_eq!(get_with(&api, path, &other).await.status, StatusCode::OK);
+        }
+    }
 }
 
 /// The committed document shows every change of the contract in review.
