@@ -69,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             consider(since + options.blob_timeout, DueAction::CheckSlowBlob);
         }
         match self.replies.wait() {
-            // Kept here instead of by tokio-io-timeout, which would add two timers to each idle connection.
+            // Kept here instead of by a wrapper of the stream, which would add a timer to each idle connection.
             Some(ReplyWait::Device(since)) => consider(
                 since + options.write_timeout,
                 DueAction::Close(DisconnectReason::SlowReader),

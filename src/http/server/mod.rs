@@ -5,26 +5,37 @@
 
 mod exchange;
 mod lingering;
+mod paced;
 
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
-use tokio_io_timeout::TimeoutWriter;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::lingering::{Incomplete, LingerLimits, LingeringStream};
+use self::{
+    lingering::{Incomplete, LingerLimits, LingeringStream},
+    paced::{PaceLimits, PacedStream},
+};
 use super::options::HttpOptions;
 
 /// The size of the read buffer, in bytes, and the limit of a request's headers: hyper answers 431 beyond.
 const MAX_BUFFER: usize = 64 << 10;
 /// The pause after `accept` failed for want of file descriptors or memory, in which other connections may close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The send buffer of each connection, in bytes; the system takes twice that. Without a limit it grows to some MiB for
+/// clients that do not read, and a slow client's progress is seen rarely.
+const SEND_BUFFER: usize = 128 << 10;
+/// The least throughput of a client that reads a response, in bytes per second.
+const LEAST_THROUGHPUT: u32 = 16 << 10;
+/// The longest time for a client to read a response. 16 MiB, the largest of all, need 56 KiB/s then.
+const LONGEST_READ: Duration = Duration::from_mins(5);
 /// The most bytes that are discarded after an early response: twice the largest `http.max_body`.
 const LINGER_BYTES: usize = 32 << 20;
 /// The longest time after an early response in which the client sends nothing.
@@ -39,6 +50,10 @@ pub async fn serve(
     shutdown: CancellationToken,
     grace: Duration,
 ) {
+    // Connections inherit it.
+    if let Err(error) = SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER) {
+        tracing::warn!(%error, "cannot limit the send buffers of HTTP connections");
+    }
     let connections = TaskTracker::new();
     let overdue = CancellationToken::new();
     let slots = Arc::new(Semaphore::new(options.max_connections));
@@ -112,11 +127,17 @@ impl HttpConnection {
         // Fails only if the peer has closed the connection, which the first read reports.
         let _ = stream.set_nodelay(true);
         // hyper itself would wait for ever for a client that does not read its response.
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(self.options.request_timeout));
+        let stream = PacedStream::new(
+            stream,
+            PaceLimits {
+                stall: self.options.request_timeout,
+                throughput: LEAST_THROUGHPUT,
+                total: LONGEST_READ,
+            },
+        );
         let incomplete = Incomplete::default();
         let stream = LingeringStream::new(
-            Box::pin(stream),
+            stream,
             incomplete.clone(),
             LingerLimits {
                 bytes: LINGER_BYTES,
