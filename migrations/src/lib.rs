@@ -23,6 +23,7 @@ mod m20261123_000005_instances;
 mod m20261123_000006_presence;
 mod m20261123_000007_compatibility;
 mod m20261123_000008_webhooks;
+mod m20261129_000009_webhook_backlogs;
 mod schema;
 mod table;
 
@@ -62,6 +63,10 @@ const MIGRATIONS: &[(&str, &dyn Migrate)] = &[
     (
         "m20261123_000008_webhooks",
         &m20261123_000008_webhooks::Migration,
+    ),
+    (
+        "m20261129_000009_webhook_backlogs",
+        &m20261129_000009_webhook_backlogs::Migration,
     ),
 ];
 

@@ -3,7 +3,9 @@
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
     prelude::async_trait::async_trait,
-    sea_query::{IndexCreateStatement, InsertStatement, TableCreateStatement},
+    sea_query::{
+        ColumnDef, Iden, IndexCreateStatement, InsertStatement, Table, TableCreateStatement,
+    },
 };
 
 /// One step of the schema's history. It is never undone: an older program works on a newer schema as long as the table
@@ -26,6 +28,28 @@ impl Schema<'_> {
 
     pub(crate) async fn create_table(&self, table: TableCreateStatement) -> Result<(), DbErr> {
         self.0.execute(&table).await.map(drop)
+    }
+
+    /// Adds columns to a table that exists.
+    pub(crate) async fn add_columns(
+        &self,
+        table: impl Iden + Copy,
+        columns: &[ColumnDef],
+    ) -> Result<(), DbErr> {
+        // SQLite adds one column with each statement. The MySQL family would commit each of them by itself.
+        let at_once = match self.backend() {
+            DbBackend::Sqlite => 1,
+            _ => columns.len(),
+        };
+        for columns in columns.chunks(at_once) {
+            let mut alter = Table::alter();
+            alter.table(table);
+            for column in columns {
+                alter.add_column(column.clone());
+            }
+            self.0.execute(&alter).await?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn create_index(&self, index: IndexCreateStatement) -> Result<(), DbErr> {

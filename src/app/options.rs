@@ -11,7 +11,7 @@ use crate::{
     domain::{DeviceId, EventKind},
     http::HttpOptions,
     protocol::Limits,
-    store::{NewEndpoint, SecretText},
+    store::{FailureLimits, NewEndpoint, SecretText},
     webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
 };
 
@@ -78,7 +78,10 @@ pub(super) fn dispatcher_options(settings: &Settings) -> DispatcherOptions {
     let webhooks = &settings.webhooks;
     DispatcherOptions {
         schedule: RetrySchedule::new(webhooks.retry_schedule.clone()),
-        disable_after: webhooks.disable_after,
+        limits: FailureLimits {
+            disable_after: webhooks.disable_after,
+            coalesce_after: webhooks.coalesce_after,
+        },
         concurrency: webhooks.concurrency,
         timeout: webhooks.timeout,
     }

@@ -1,13 +1,14 @@
 //! The tasks that run until the gateway stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{options::http_options, parts::Parts};
 use crate::{
@@ -22,6 +23,15 @@ use crate::{
 
 /// The interval of the search for overdue commands, which is one small read.
 const OVERDUE_EVERY: Duration = Duration::from_secs(1);
+
+/// The interval at which endpoints of webhooks may catch up: two small reads.
+const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
+
+/// The interval of the search for surplus messages of webhooks, which reads an index of those that are pending.
+const SURPLUS_EVERY: Duration = Duration::from_secs(5);
+
+/// At most one line about surplus messages of an endpoint is logged in this time.
+const SURPLUS_LOGGED_EVERY: Duration = Duration::from_mins(10);
 
 /// The running tasks and their names in the log.
 pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
@@ -70,6 +80,12 @@ pub(super) fn start(
         stop.clone(),
     );
     let overdue = end_overdue_commands(Arc::clone(&parts.maintenance), stop.clone());
+    let catch_up = catch_up_webhooks(Arc::clone(&parts.maintenance), stop.clone());
+    let surplus = expire_webhook_messages(
+        Arc::clone(&parts.maintenance),
+        settings.webhooks.max_pending as u64,
+        stop.clone(),
+    );
     let evictions = peers::notify_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
     let (membership, incarnation) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
     let membership = async move { membership.run_membership().await };
@@ -81,6 +97,8 @@ pub(super) fn start(
         spawn("retention", purge),
         spawn("overdue commands", overdue),
         spawn("webhooks", dispatcher.run(stop.clone())),
+        spawn("webhook catch-up", until_stopped(stop.clone(), catch_up)),
+        spawn("webhook surplus", until_stopped(stop.clone(), surplus)),
         spawn("evictions", until_stopped(stop.clone(), evictions)),
         spawn("membership", until_stopped(stop.clone(), membership)),
         spawn("incarnation", until_stopped(stop.clone(), incarnation)),
@@ -129,6 +147,45 @@ async fn end_overdue_commands(maintenance: Arc<Maintenance>, stop: CancellationT
         if let Err(error) = maintenance.end_overdue_commands().await {
             tracing::warn!(%error, "cannot end overdue commands; they are not sent either way");
         }
+    }
+}
+
+async fn catch_up_webhooks(maintenance: Arc<Maintenance>, stop: CancellationToken) {
+    let mut ticks = ticks(CATCH_UP_EVERY);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = maintenance.catch_up_webhooks().await {
+            tracing::debug!(%error, "webhooks that are behind cannot catch up");
+        }
+    }
+}
+
+/// Expires surplus messages. Logs those of an endpoint at once, and later ones together.
+async fn expire_webhook_messages(
+    maintenance: Arc<Maintenance>,
+    allowed: u64,
+    stop: CancellationToken,
+) {
+    let mut ticks = ticks(SURPLUS_EVERY);
+    let mut logged: HashMap<Uuid, Instant> = HashMap::new();
+    let mut unlogged: HashMap<Uuid, u64> = HashMap::new();
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match maintenance.expire_webhook_messages(allowed).await {
+            Ok(expired) => {
+                for (id, messages) in expired {
+                    *unlogged.entry(id).or_default() += messages;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "surplus messages of webhooks not deleted"),
+        }
+        logged.retain(|_, at| at.elapsed() < SURPLUS_LOGGED_EVERY);
+        unlogged.retain(|id, messages| {
+            let is_due = *messages > 0 && !logged.contains_key(id);
+            if is_due {
+                logged.insert(*id, Instant::now());
+                tracing::warn!(%id, messages, allowed, "webhook messages expired, the oldest first: too many were pending");
+            }
+            !is_due
+        });
     }
 }
 

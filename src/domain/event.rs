@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use enumset::{EnumSet, EnumSetType, enum_set};
 use strum::{Display, EnumString, IntoStaticStr, VariantNames};
+use uuid::Uuid;
 
 use super::{Command, DisconnectReason, Timestamp, Vehicle};
 
@@ -53,6 +54,8 @@ pub struct Event {
     pub at: Timestamp,
     /// What changed.
     pub change: VehicleChange,
+    /// The webhook endpoint that alone is told, one that catches up; `None` if all that subscribe to the change are.
+    pub only_for: Option<Uuid>,
 }
 
 /// What changed in an [`Event`].

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{
     commands::CommandSet,
     vehicle::{Readings, VehicleEntry},
 };
 use crate::domain::{
-    Command, DeviceId, DisconnectReason, Event, EventKinds, IncarnationId, SessionKey, Timestamp,
-    Vehicle, VehicleChange, VehicleState,
+    Command, DeviceId, DisconnectReason, Event, EventKinds, IncarnationId, STATE_EVENTS,
+    SessionKey, Timestamp, Vehicle, VehicleChange, VehicleState,
 };
 
 /// A report to insert.
@@ -159,8 +160,25 @@ impl BatchState {
             vehicle,
             at,
             change,
+            only_for: None,
         }));
         self.events.len() - 1
+    }
+
+    /// Adds an event for one endpoint about the state of a vehicle as it is now, if anything is known of it.
+    pub(crate) fn report_current_state(&mut self, device_id: &DeviceId, endpoint_id: Uuid) {
+        let entry = self.vehicles.get(device_id);
+        let record = entry.and_then(VehicleEntry::existing);
+        let Some(vehicle) = record.map(|record| record.vehicle.clone()) else {
+            return;
+        };
+        if vehicle.latitude.is_none() && vehicle.battery.is_none() && vehicle.running.is_none() {
+            return;
+        }
+        let index = self.push_event(vehicle, VehicleChange::State(STATE_EVENTS));
+        if let Some(event) = &mut self.events[index] {
+            event.only_for = Some(endpoint_id);
+        }
     }
 
     /// Adds an event for what changed since the readings of this vehicle were `before`.

@@ -3,13 +3,14 @@
 //!
 //! Pure, on domain types, so that the rules are tested without a database. The store reads (and, on a shared database,
 //! locks) the rows of a batch, makes a [`BatchState`] of them, applies the batch's requests to it in the order in which
-//! they came, and writes what changed. The rules of webhook delivery (`breaker`, `retry`, `delivery_queue`) work on the
-//! rows of one endpoint, message or queue.
+//! they came, and writes what changed. The rules of webhook delivery (`breaker`, `backlog`, `retry`, `delivery_queue`)
+//! work on the rows of one endpoint, message or queue.
 //!
 //! Invariants kept here: the committed logins of a vehicle get distinct, consecutive epochs, over deletion too; a
 //! session's write counts only while the record names this incarnation and this epoch; the times that a vehicle's rows
 //! are stamped with never go back. The invariants of commands are in `command_lifecycle`.
 
+mod backlog;
 mod batch;
 mod breaker;
 mod command_lifecycle;
@@ -19,6 +20,7 @@ mod presence;
 mod retry;
 mod vehicle;
 
+pub(crate) use backlog::Backlog;
 pub use batch::Eviction;
 pub(crate) use batch::{BatchState, NewBlob, NewReport};
 pub(crate) use breaker::CircuitBreaker;

@@ -56,9 +56,9 @@ pub use tables::{
     instances::{Membership, Peer, StalledPeer},
 };
 pub use webhooks::{
-    AttemptRecord, ClaimLimit, ClaimedKey, ClaimedMessage, DueEndpoint, Endpoint, EndpointPatch,
-    EndpointState, FinishedAttempt, MessagePage, NewEndpoint, QueueKey, RetryProgress, RetryStep,
-    SecretText, StoredMessage,
+    AttemptRecord, CatchUp, ClaimLimit, ClaimedKey, ClaimedMessage, DueEndpoint, Endpoint,
+    EndpointPatch, EndpointState, FailureLimits, FinishedAttempt, MessagePage, NewEndpoint,
+    QueueKey, RetryProgress, RetryStep, SecretText, StoredMessage, Surplus,
 };
 
 use clock::Clock;

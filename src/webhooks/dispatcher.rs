@@ -18,7 +18,9 @@ use super::{
 use crate::{
     domain::{AttemptOutcome, FailureCause},
     state::RetrySchedule,
-    store::{ClaimLimit, ClaimedMessage, Endpoint, FinishedAttempt, Store, StoreError},
+    store::{
+        ClaimLimit, ClaimedMessage, Endpoint, FailureLimits, FinishedAttempt, Store, StoreError,
+    },
 };
 
 /// Messages of one queue that are sent in a row before other queues have their turn.
@@ -41,8 +43,8 @@ const MILLIS_PER_SECOND: i64 = 1_000;
 pub struct DispatcherOptions {
     /// When a message is sent again.
     pub schedule: RetrySchedule,
-    /// An endpoint that fails for so long is disabled.
-    pub disable_after: Duration,
+    /// What follows if an endpoint fails for long.
+    pub limits: FailureLimits,
     /// Messages in flight to one endpoint at most.
     pub concurrency: usize,
     /// The longest time for an attempt.
@@ -228,7 +230,7 @@ impl Dispatcher {
             retry_in,
             record: attempt.record,
             claim_next: goes_on.then(|| self.claim_duration()),
-            disable_after: self.options.disable_after,
+            limits: self.options.limits,
         }
     }
 

@@ -45,6 +45,11 @@ pub struct WebhookSettings {
     /// The pause before each attempt to send a message. The first is zero; after the last attempt the message fails.
     #[serde(serialize_with = "as_durations")]
     pub retry_schedule: Vec<Duration>,
+    /// An endpoint that fails for this long gets the changes of a vehicle's state as one message, once it works again.
+    #[serde(serialize_with = "as_duration")]
+    pub coalesce_after: Duration,
+    /// The most messages that may be pending for one endpoint; the oldest of more expire.
+    pub max_pending: usize,
     /// An endpoint that fails for this long is disabled.
     #[serde(serialize_with = "as_duration")]
     pub disable_after: Duration,
@@ -110,6 +115,8 @@ impl WebhookSettings {
             retry_schedule: reader.list("webhooks.retry_schedule", SCHEDULE, |text| {
                 parse_duration(text).filter(|pause| *pause <= DAY * 7)
             }),
+            coalesce_after: reader.duration("webhooks.coalesce_after", Duration::ZERO..=DAY * 365),
+            max_pending: reader.count("webhooks.max_pending", 100..=10_000_000),
             disable_after: reader.duration("webhooks.disable_after", HOUR..=DAY * 365),
             concurrency: reader.count("webhooks.concurrency", 1..=1000),
         };

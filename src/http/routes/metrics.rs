@@ -119,7 +119,8 @@ fn register_endpoints(
     webhooks: &WebhookAdmin,
     endpoints: &[EndpointState],
 ) {
-    let [pending, lag, disabled] = [(); 3].map(|()| Family::<WebhookLabel, Gauge>::default());
+    let [pending, lag, disabled, expired] =
+        [(); 4].map(|()| Family::<WebhookLabel, Gauge>::default());
     for state in endpoints {
         let label = WebhookLabel {
             webhook: state.endpoint.id.to_string(),
@@ -128,6 +129,8 @@ fn register_endpoints(
         pending.get_or_create(&label).set(messages);
         let seconds = i64::try_from(webhooks.lag(state).as_secs()).unwrap_or(i64::MAX);
         lag.get_or_create(&label).set(seconds);
+        let messages = i64::try_from(state.endpoint.expired).unwrap_or(i64::MAX);
+        expired.get_or_create(&label).set(messages);
         let is_disabled = state.endpoint.disabled.is_some();
         disabled.get_or_create(&label).set(is_disabled.into());
     }
@@ -135,6 +138,11 @@ fn register_endpoints(
         "webhook_pending_messages",
         "Messages to a webhook that are neither delivered nor failed",
         pending,
+    );
+    registry.register(
+        "webhook_expired_messages",
+        "Messages to a webhook that expired because too many were pending",
+        expired,
     );
     registry.register_with_unit(
         "webhook_lag",

@@ -22,6 +22,7 @@ async fn metrics_count_the_pending_messages_of_each_webhook() {
     let text = std::str::from_utf8(&metrics.body).unwrap();
     for line in [
         &format!("vehicle_gateway_webhook_pending_messages{{webhook=\"{id}\"}} 2"),
+        &format!("vehicle_gateway_webhook_expired_messages{{webhook=\"{id}\"}} 0"),
         &format!("vehicle_gateway_webhook_disabled{{webhook=\"{id}\"}} 0"),
         "# UNIT vehicle_gateway_webhook_lag_seconds seconds",
         "vehicle_gateway_webhook_attempts_delivered_total 0",

@@ -68,6 +68,7 @@ async fn a_new_webhook_shows_its_secret_once_and_has_defaults() {
             "enabled": true, "disabledReason": null, "disabledAt": null, "configured": false,
             "pending": 0, "oldestPendingAt": null,
             "failures": 0, "failingSince": null, "pausedUntil": null, "lastError": null,
+            "expired": 0, "behindSince": null,
             "previousSecretUntil": null, "createdAt": created_at, "updatedAt": created_at,
         })
     );

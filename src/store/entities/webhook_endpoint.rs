@@ -29,6 +29,12 @@ pub(crate) struct Model {
     pub(crate) failing_since: Option<i64>,
     pub(crate) paused_until: Option<i64>,
     pub(crate) last_error: Option<String>,
+    /// Messages that were dropped because too many were pending.
+    pub(crate) expired: i64,
+    /// Since when it is behind, see [`Backlog`](crate::state::Backlog).
+    pub(crate) behind_since: Option<i64>,
+    /// When it may catch up.
+    pub(crate) catch_up_at: Option<i64>,
     /// Deleted; its queues and messages are purged in steps.
     pub(crate) deleted_at: Option<i64>,
 }

@@ -236,6 +236,28 @@ impl Store {
         ids.iter().map(|id| parse_device_id(id)).collect()
     }
 
+    /// Vehicles that have changed at `since` or later, in the order of their ids, after the vehicle `after`.
+    pub async fn vehicles_changed_since(
+        &self,
+        since: Timestamp,
+        after: Option<&DeviceId>,
+        limit: u64,
+    ) -> Result<Vec<DeviceId>, StoreError> {
+        let after = after.map(|after| Column::DeviceId.gt(after.as_str()));
+        let ids: Vec<String> = Entity::find()
+            .select_only()
+            .column(Column::DeviceId)
+            .filter(Column::UpdatedAt.gte(since.as_millis()))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Condition::all().add_option(after))
+            .order_by_asc(Column::DeviceId)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.reader)
+            .await?;
+        ids.iter().map(|id| parse_device_id(id)).collect()
+    }
+
     /// Vehicles that were deleted and whose history is not purged yet, with the time up to which it is to be purged.
     pub async fn histories_to_purge(
         &self,

@@ -62,8 +62,9 @@ pub(in crate::store) async fn deliver(
         .write(db, now)
         .await?;
     batch.effects.due = !outbox.is_empty() || changes.released;
-    batch.effects.endpoints_changed = !changes.disabled.is_empty();
+    batch.effects.endpoints_changed = changes.endpoints_changed;
     batch.effects.disabled = changes.disabled;
+    batch.effects.behind = changes.behind;
     batch.next = claim_next(db, texts, endpoints, &queues, &continued, now).await?;
     Ok(batch)
 }

@@ -9,9 +9,10 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, QueryFilter, QuerySelect, sea_que
 use uuid::Uuid;
 
 use super::{
-    endpoint::{breaker_from_columns, set_breaker},
+    backlog,
+    endpoint::{backlog_from_columns, breaker_from_columns, set_backlog, set_breaker},
     endpoints::{EndpointCache, bump_version},
-    message::FinishedAttempt,
+    message::{FailureLimits, FinishedAttempt},
     queues::{Release, release},
 };
 use crate::{
@@ -64,13 +65,14 @@ pub(super) fn storable(text: Option<&str>, characters: usize) -> Option<String> 
 #[derive(Debug, Default)]
 pub(super) struct BatchOutcomes {
     by_endpoint: BTreeMap<Uuid, EndpointOutcomes>,
-    /// How long an endpoint may fail without a success before it is disabled.
-    disable_after: Duration,
+    limits: FailureLimits,
 }
 
 #[derive(Debug, Default)]
 struct EndpointOutcomes {
     summary: OutcomeSummary,
+    /// Whether the endpoint was behind before the batch.
+    is_behind: bool,
     last_error: Option<String>,
 }
 
@@ -79,6 +81,10 @@ struct EndpointOutcomes {
 pub(super) struct BreakerChanges {
     /// Endpoints that were disabled.
     pub(super) disabled: Vec<(Uuid, DisabledReason)>,
+    /// Endpoints that have fallen behind.
+    pub(super) behind: Vec<Uuid>,
+    /// Whether a column of an endpoint has changed that every instance keeps in memory.
+    pub(super) endpoints_changed: bool,
     /// Whether queues that waited for their endpoint are now due.
     pub(super) released: bool,
 }
@@ -88,7 +94,7 @@ impl BatchOutcomes {
     pub(super) fn of(endpoints: &EndpointCache, attempts: &[&FinishedAttempt]) -> Self {
         let mut outcomes = Self::default();
         for attempt in attempts {
-            outcomes.disable_after = attempt.disable_after;
+            outcomes.limits = attempt.limits;
             outcomes.add(endpoints, attempt);
         }
         outcomes
@@ -97,17 +103,19 @@ impl BatchOutcomes {
     fn add(&mut self, endpoints: &EndpointCache, attempt: &FinishedAttempt) {
         let id = attempt.key.queue.endpoint_id;
         let current = endpoints.enabled_with(id);
-        if current.is_none_or(|current| current.url != attempt.endpoint.url) {
+        let Some(current) = current.filter(|it| it.url == attempt.endpoint.url) else {
             return;
-        }
+        };
         let outcomes = self.by_endpoint.entry(id).or_default();
+        outcomes.is_behind = current.backlog.is_behind();
         outcomes.summary.add(&attempt.outcome);
         if attempt.outcome.is_failure() {
             outcomes.last_error = Some(attempt.record.error.clone().unwrap_or_default());
         }
     }
 
-    /// Applies the outcomes to the breakers, and disables endpoints that are gone or have failed for too long.
+    /// Applies the outcomes to the breakers and backlogs, and disables endpoints that are gone or have failed for too
+    /// long.
     pub(super) async fn write(
         &self,
         db: &Transaction,
@@ -119,20 +127,28 @@ impl BatchOutcomes {
                 None => None,
                 Some(BreakerSignal::Disable(reason)) => Some(reason),
                 Some(BreakerSignal::Success) => {
-                    changes.released |= record_success(db, *id, now).await?;
+                    let recovered = record_success(db, *id, now).await?;
+                    changes.released |= recovered;
+                    if recovered && outcomes.is_behind {
+                        changes.endpoints_changed |= backlog::recover(db, *id, now).await?;
+                    }
                     None
                 }
                 Some(BreakerSignal::Failure { pause }) => {
                     let error = outcomes.last_error.as_deref();
-                    let breaker = record_failure(db, *id, error, pause, now).await?;
-                    breaker
-                        .filter(|breaker| breaker.has_failed_for(self.disable_after, now))
-                        .map(|_| DisabledReason::Failing)
+                    let failure = record_failure(db, *id, error, pause, self.limits, now).await?;
+                    if failure.fell_behind {
+                        bump_version(db).await?;
+                        changes.behind.push(*id);
+                        changes.endpoints_changed = true;
+                    }
+                    failure.is_too_long.then_some(DisabledReason::Failing)
                 }
             };
             if let Some(reason) = disable {
                 self::disable(db, *id, reason, now).await?;
                 changes.disabled.push((*id, reason));
+                changes.endpoints_changed = true;
             }
         }
         Ok(changes)
@@ -160,28 +176,45 @@ async fn record_success(db: &Transaction, id: Uuid, now: Timestamp) -> Result<bo
     Ok(recovered)
 }
 
-/// Records a failure, and returns the breaker after it; `None` if there is no such endpoint.
+/// What follows from a failure.
+#[derive(Debug, Clone, Copy, Default)]
+struct Failure {
+    /// The endpoint has failed for too long, and is to be disabled.
+    is_too_long: bool,
+    fell_behind: bool,
+}
+
+/// Records a failure. Nothing follows if there is no such endpoint.
 async fn record_failure(
     db: &Transaction,
     id: Uuid,
     error: Option<&str>,
     pause: Option<Duration>,
+    limits: FailureLimits,
     now: Timestamp,
-) -> Result<Option<CircuitBreaker>, DbErr> {
+) -> Result<Failure, DbErr> {
     use webhook_endpoint::Column as C;
     let row = webhook_endpoint::Entity::find_by_id(id.to_string())
         .lock_exclusive()
         .one(db)
         .await?;
-    let Some(row) = row else { return Ok(None) };
+    let Some(row) = row else {
+        return Ok(Failure::default());
+    };
     let mut breaker = breaker_from_columns(row.failures, row.failing_since, row.paused_until);
     breaker.record_failure(pause, now);
-    set_breaker(webhook_endpoint::Entity::update_many(), &breaker)
+    let mut backlog = backlog_from_columns(row.behind_since, row.catch_up_at);
+    let fell_behind = backlog.fall_behind(&breaker, limits.coalesce_after, now);
+    let update = set_breaker(webhook_endpoint::Entity::update_many(), &breaker);
+    set_backlog(update, backlog)
         .col_expr(C::LastError, Expr::value(storable(error, ERROR_CHARACTERS)))
         .filter(C::Id.eq(id.to_string()))
         .exec(db)
         .await?;
-    Ok(Some(breaker))
+    Ok(Failure {
+        is_too_long: breaker.has_failed_for(limits.disable_after, now),
+        fell_behind,
+    })
 }
 
 async fn disable(

@@ -6,8 +6,8 @@ use sea_orm::{ActiveValue::Set, UpdateMany, sea_query::Expr};
 use uuid::Uuid;
 
 use crate::{
-    domain::{DeviceId, DisabledReason, Event, EventKinds, Timestamp},
-    state::{CircuitBreaker, QueueOptions},
+    domain::{DeviceId, DisabledReason, Event, EventKinds, STATE_EVENTS, Timestamp},
+    state::{Backlog, CircuitBreaker, QueueOptions},
     store::{StoreError, entities::webhook_endpoint},
 };
 
@@ -52,6 +52,10 @@ pub struct Endpoint {
     pub breaker: CircuitBreaker,
     /// Why the last failed attempt failed.
     pub last_error: Option<String>,
+    /// Whether all changes are stored for it.
+    pub backlog: Backlog,
+    /// Number of messages that expired because too many were pending.
+    pub expired: u64,
 }
 
 /// An endpoint and what is pending for it.
@@ -104,10 +108,20 @@ pub struct EndpointPatch {
 impl Endpoint {
     /// The part of an event's kinds that the endpoint subscribes to, or `None` if that is nothing.
     pub(super) fn subscribed(&self, event: &Event) -> Option<EventKinds> {
-        let kinds = event.change.kinds() & self.events;
+        let is_for_all = event.only_for.is_none_or(|id| id == self.id);
+        let kinds = event.change.kinds() & self.stored_events();
         let devices = self.devices.as_ref();
         let is_about = devices.is_none_or(|ids| ids.contains(&event.vehicle.device_id));
-        (is_about && !kinds.is_empty()).then_some(kinds)
+        (is_for_all && is_about && !kinds.is_empty()).then_some(kinds)
+    }
+
+    /// The kinds of events that become messages: all that it subscribes to, or only the rare ones while it is behind.
+    pub(super) fn stored_events(&self) -> EventKinds {
+        if self.backlog.is_behind() {
+            self.events - STATE_EVENTS
+        } else {
+            self.events
+        }
     }
 
     /// The options of its delivery queues.
@@ -165,6 +179,8 @@ impl TryFrom<webhook_endpoint::Model> for Endpoint {
             updated_at: Timestamp::from_millis(row.updated_at),
             breaker: breaker_from_columns(row.failures, row.failing_since, row.paused_until),
             last_error: row.last_error,
+            backlog: backlog_from_columns(row.behind_since, row.catch_up_at),
+            expired: u64::try_from(row.expired).unwrap_or(0),
         })
     }
 }
@@ -191,6 +207,9 @@ impl NewEndpoint {
             failing_since: Set(None),
             paused_until: Set(None),
             last_error: Set(None),
+            expired: Set(0),
+            behind_since: Set(None),
+            catch_up_at: Set(None),
             deleted_at: Set(None),
         }
     }
@@ -207,6 +226,26 @@ pub(super) fn breaker_from_columns(
         failing_since: failing_since.map(Timestamp::from_millis),
         paused_until: paused_until.map(Timestamp::from_millis),
     }
+}
+
+/// Reads the two columns of a backlog.
+pub(super) fn backlog_from_columns(behind_since: Option<i64>, catch_up_at: Option<i64>) -> Backlog {
+    Backlog {
+        behind_since: behind_since.map(Timestamp::from_millis),
+        catch_up_at: catch_up_at.map(Timestamp::from_millis),
+    }
+}
+
+/// Adds the two columns of a backlog to an UPDATE.
+pub(super) fn set_backlog(
+    update: UpdateMany<webhook_endpoint::Entity>,
+    backlog: Backlog,
+) -> UpdateMany<webhook_endpoint::Entity> {
+    use webhook_endpoint::Column as C;
+    let millis = |time: Option<Timestamp>| Expr::value(time.map(Timestamp::as_millis));
+    update
+        .col_expr(C::BehindSince, millis(backlog.behind_since))
+        .col_expr(C::CatchUpAt, millis(backlog.catch_up_at))
 }
 
 /// Adds the three columns of a breaker to an UPDATE.

@@ -61,16 +61,16 @@ impl EndpointCache {
         Ok(())
     }
 
-    /// The kinds of events that any enabled endpoint subscribes to.
+    /// The kinds of events that become messages to any enabled endpoint.
     pub(in crate::store) fn subscribed(&self) -> EventKinds {
-        let kinds = self.enabled().map(|endpoint| endpoint.events);
+        let kinds = self.enabled().map(|endpoint| endpoint.stored_events());
         kinds.fold(EventKinds::empty(), |all, kinds| all | kinds)
     }
 
-    /// Number of enabled endpoints that subscribe to all vehicles.
+    /// Number of enabled endpoints that get messages about all vehicles, apart from those that are behind.
     pub(in crate::store) fn subscribed_to_all_vehicles(&self) -> usize {
         self.enabled()
-            .filter(|endpoint| endpoint.devices.is_none())
+            .filter(|endpoint| endpoint.devices.is_none() && !endpoint.backlog.is_behind())
             .count()
     }
 

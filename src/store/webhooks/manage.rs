@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, sea_
 use uuid::Uuid;
 
 use super::{
+    backlog,
     endpoint::{Endpoint, EndpointPatch, NewEndpoint, SecretText, devices_column, set_breaker},
     endpoints::{bump_version, find, insert, mark_deleted, read},
     queues::{Release, release},
@@ -89,6 +90,9 @@ pub(in crate::store) async fn change(
         release(db, id, Release::AllUnclaimed, now).await?;
     } else if resets_breaker {
         release(db, id, Release::WaitingForEndpoint, now).await?;
+    }
+    if resets_breaker {
+        backlog::recover(db, id, now).await?;
     }
     bump_version(db).await?;
     read(db, id).await

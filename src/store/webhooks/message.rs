@@ -92,6 +92,15 @@ pub struct ClaimLimit {
     pub queues: u64,
 }
 
+/// How long an endpoint may fail without a success.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FailureLimits {
+    /// Before it is disabled.
+    pub disable_after: Duration,
+    /// Before it falls behind: changes of state are not stored for it until it works again.
+    pub coalesce_after: Duration,
+}
+
 /// An attempt that has ended, and what follows from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinishedAttempt {
@@ -109,8 +118,8 @@ pub struct FinishedAttempt {
     pub record: AttemptRecord,
     /// For how long to claim the next message of the queue; `None` to claim none.
     pub claim_next: Option<Duration>,
-    /// How long the endpoint may fail without a success before it is disabled.
-    pub disable_after: Duration,
+    /// What follows if the endpoint fails for long.
+    pub limits: FailureLimits,
 }
 
 /// Which messages of an endpoint to list, newest first.

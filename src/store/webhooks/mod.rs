@@ -7,6 +7,7 @@
 //! table of messages. A message that was sent, but not settled because its sender died, is sent again under the same id.
 
 mod attempts;
+pub(super) mod backlog;
 mod batch;
 mod breakers;
 pub(super) mod claim;
@@ -25,12 +26,13 @@ mod queues;
 pub(super) mod resend;
 mod webhook_batch;
 
+pub use backlog::{CatchUp, Surplus};
 pub(super) use batch::{BatchEvents, deliver};
 pub use endpoint::{Endpoint, EndpointPatch, EndpointState, NewEndpoint, SecretText};
 pub(super) use endpoints::EndpointCache;
 pub use message::{
-    AttemptRecord, ClaimLimit, ClaimedKey, ClaimedMessage, FinishedAttempt, MessagePage,
-    RetryProgress, RetryStep, StoredMessage,
+    AttemptRecord, ClaimLimit, ClaimedKey, ClaimedMessage, FailureLimits, FinishedAttempt,
+    MessagePage, RetryProgress, RetryStep, StoredMessage,
 };
 pub use queries::DueEndpoint;
 pub use queues::QueueKey;

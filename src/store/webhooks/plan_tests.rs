@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{EventKinds, Timestamp},
-    state::CircuitBreaker,
+    state::{Backlog, CircuitBreaker},
 };
 
 fn endpoint(ordered: bool) -> Endpoint {
@@ -35,6 +35,8 @@ fn endpoint(ordered: bool) -> Endpoint {
         updated_at: at,
         breaker: CircuitBreaker::default(),
         last_error: None,
+        backlog: Backlog::default(),
+        expired: 0,
     }
 }
 

@@ -63,7 +63,7 @@ pub(in crate::store) async fn old_messages(
 }
 
 /// Deletes those of these messages that are still pending, and counts them out of their queues.
-async fn delete_pending(
+pub(super) async fn delete_pending(
     db: &Transaction,
     texts: &mut Texts,
     ids: Vec<String>,

@@ -147,7 +147,8 @@ impl Store {
     }
 }
 
-pub(super) fn due_endpoints() -> Select<webhook_endpoint::Entity> {
+/// When the next queue of the enclosing row's endpoint is due; NULL if it has nothing pending. One index lookup.
+pub(super) fn next_due() -> Expr {
     use webhook_endpoint::{Column as E, Entity as Endpoint};
     use webhook_lane::{Column as L, Entity as Lane};
     let next = Lane::find()
@@ -158,10 +159,15 @@ pub(super) fn due_endpoints() -> Select<webhook_endpoint::Entity> {
         .order_by_asc(L::Due)
         .limit(1);
     let next = SubQueryStatement::SelectStatement(next.into_query());
+    Expr::SubQuery(None, Box::new(next))
+}
+
+pub(super) fn due_endpoints() -> Select<webhook_endpoint::Entity> {
+    use webhook_endpoint::{Column as E, Entity as Endpoint};
     Endpoint::find()
         .select_only()
         .columns([E::Id, E::Failures, E::PausedUntil])
-        .expr_as(Expr::SubQuery(None, Box::new(next)), "next")
+        .expr_as(next_due(), "next")
         .filter(E::DisabledAt.is_null())
         .filter(E::DeletedAt.is_null())
 }

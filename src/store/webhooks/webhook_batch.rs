@@ -14,6 +14,8 @@ pub(in crate::store) struct WebhookEffects {
     pub(in crate::store) due: bool,
     /// Endpoints that were disabled because of their answers.
     pub(in crate::store) disabled: Vec<(Uuid, DisabledReason)>,
+    /// Endpoints that have fallen behind.
+    pub(in crate::store) behind: Vec<Uuid>,
     /// The set of endpoints has changed.
     pub(in crate::store) endpoints_changed: bool,
 }

@@ -164,6 +164,9 @@ impl WriterTask {
         {
             tracing::debug!("instances find out later that some of their sessions are over");
         }
+        for id in effects.webhooks.behind {
+            tracing::warn!(%id, "webhook is behind; changes of vehicles' state are not stored for it until it works again");
+        }
         for (id, reason) in effects.webhooks.disabled {
             // Not its URL: that may hold a secret.
             tracing::error!(%id, reason = reason.as_str(), "webhook disabled; it gets nothing until it is enabled again");

@@ -72,7 +72,10 @@ fn is_step(line: &str, table: &str, is_mysql: bool) -> bool {
         // # explain: id select_type table type possible_keys key key_len ref rows r_rows …
         let columns: Vec<&str> = line.split('\t').collect();
         let is_insert = columns.get(1) == Some(&"INSERT");
-        line.starts_with("# explain:") && columns.get(2) == Some(&table) && !is_insert
+        // Counting an endpoint's pending messages reads all of their index, and none of the rows.
+        let counts =
+            columns.get(5) == Some(&"webhook_messages_log") && line.contains("Using index");
+        line.starts_with("# explain:") && columns.get(2) == Some(&table) && !is_insert && !counts
     } else {
         line.contains("Scan") && line.contains(&format!(" on {table}"))
     }

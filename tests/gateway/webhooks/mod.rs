@@ -2,6 +2,7 @@
 
 mod admin;
 mod backlog;
+mod behind;
 mod crashes;
 mod delivery;
 mod failing_endpoints;

@@ -86,6 +86,9 @@ pub(super) struct WebhookDto {
     configured: bool,
     /// The number of messages that are neither delivered nor failed.
     pending: u64,
+    /// The number of messages that were dropped, the oldest first, because more than `webhooks.max_pending` were
+    /// pending.
+    expired: u64,
     /// When the oldest pending message was created.
     oldest_pending_at: Option<Rfc3339>,
     /// The number of failed attempts since the last success.
@@ -94,6 +97,9 @@ pub(super) struct WebhookDto {
     failing_since: Option<Rfc3339>,
     /// The end of the pause after failed attempts. Until then nothing is sent.
     paused_until: Option<Rfc3339>,
+    /// Since when the webhook, which fails, gets no message for each change of a vehicle's state. Once it works again, it
+    /// gets one for each vehicle that has changed.
+    behind_since: Option<Rfc3339>,
     /// The error of the last failed attempt.
     last_error: Option<String>,
     /// Until when messages are also signed with the previous secret.
@@ -133,10 +139,12 @@ impl From<EndpointState> for WebhookDto {
             disabled_at: endpoint.disabled.map(|(at, _)| Rfc3339(at)),
             configured: endpoint.configured,
             pending: state.pending,
+            expired: endpoint.expired,
             oldest_pending_at: state.oldest_pending.map(Rfc3339),
             failures: endpoint.breaker.failures,
             failing_since: endpoint.breaker.failing_since.map(Rfc3339),
             paused_until: endpoint.breaker.paused_until.map(Rfc3339),
+            behind_since: endpoint.backlog.behind_since.map(Rfc3339),
             last_error: endpoint.last_error,
             previous_secret_until: endpoint.previous_secret.map(|(_, until)| Rfc3339(until)),
             created_at: Rfc3339(endpoint.created_at),
@@ -159,10 +167,12 @@ impl Example for WebhookDto {
             "disabledAt": null,
             "configured": false,
             "pending": 2,
+            "expired": 0,
             "oldestPendingAt": "2026-11-23T02:54:59.050Z",
             "failures": 1,
             "failingSince": "2026-11-23T02:54:59.201Z",
             "pausedUntil": "2026-11-23T02:55:04.201Z",
+            "behindSince": null,
             "lastError": "the receiver answered 503",
             "previousSecretUntil": null,
             "createdAt": "2026-11-22T08:00:00.000Z",

@@ -1,10 +1,13 @@
 //! Write requests about webhook endpoints and their messages.
 
+mod change_backlog;
 mod change_endpoint;
 mod claim_messages;
 mod configure_endpoints;
 mod create_endpoint;
 mod delete_endpoint;
+mod expire_messages;
+mod report_current_state;
 mod retry_failed_messages;
 mod retry_message;
 mod rotate_secret;

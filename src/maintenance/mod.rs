@@ -1,4 +1,6 @@
-//! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands.
+//! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands, backlogs of webhooks.
+
+mod backlogs;
 
 use std::{
     sync::Arc,
@@ -89,9 +91,7 @@ impl Maintenance {
     ///
     /// Only the instance with the lowest incarnation id purges, because the others would only wait for its locks.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
-        let own = *self.store.incarnation().borrow();
-        // Instances that do not know each other yet may both purge, which is harmless.
-        if self.peers.list().iter().any(|peer| *peer < own) {
+        if !self.is_first() {
             return Ok(0);
         }
         let now = self.store.now();
@@ -152,6 +152,13 @@ impl Maintenance {
             self.store.settled(write).await?;
         }
         Ok(ended)
+    }
+
+    /// Whether this is the instance that does what one of them has to do: the one with the lowest incarnation id.
+    /// Instances that do not know each other yet may both do it, which is harmless.
+    fn is_first(&self) -> bool {
+        let own = *self.store.incarnation().borrow();
+        self.peers.list().iter().all(|peer| *peer >= own)
     }
 
     async fn purge_all(&self, step: Purge) -> Result<u64, StoreError> {
