@@ -3,17 +3,11 @@
 #
 #   awk -v http=3000 -v device=4000 -v gateways="3001:4001 3002:4002" -f scripts/local-haproxy.awk haproxy.cfg
 #
-# A gateway is its port for REST and its port for devices. Set `maxconn` if the limit of open files allows fewer.
+# A gateway is its port for REST and its port for devices.
 
 /^ *bind :3000$/ { sub(/:3000/, "127.0.0.1:" http); changed++ }
 /^ *bind :4000$/ { sub(/:4000/, "127.0.0.1:" device); changed++ }
 
-/^global/ { in_global = 1 }
-/^$/ { in_global = 0 }
-in_global && /^ *maxconn / {
-    if (maxconn) sub(/[0-9]+/, maxconn)
-    changed++
-}
 
 /^ *server-template gateway [0-9]+ gateway:(3000|4000) / {
     count = split(gateways, ports, " ")
@@ -33,4 +27,4 @@ in_global && /^ *maxconn / {
 { print }
 
 # A line that was rewritten so that it is no longer found must not go unnoticed.
-END { if (changed != 5) exit 1 }
+END { if (changed != 4) exit 1 }

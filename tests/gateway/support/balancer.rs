@@ -24,7 +24,7 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// Forwards connections to the daemon's device port and checks its health; `option` is a server option such as `send-proxy`.
     pub(crate) fn start(daemon: &Daemon, option: &str) -> Self {
-        Self::run(|devices, _api| {
+        Self::run(FEW_OPEN_FILES, |devices, _api| {
             let settings = format!(
                 "defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
                  listen devices\n bind {devices}\n server gateway {} {option} check inter 100ms\n",
@@ -36,23 +36,22 @@ impl Balancer {
 
     /// Balances the devices and requests of these daemons with the settings of `haproxy.cfg`. They are `gateway-1`, `gateway-2` and so on.
     pub(crate) fn in_front_of(daemons: &[&Daemon]) -> Self {
-        let ports = daemons.iter().map(|daemon| {
-            let (http, device) = (daemon.http.port(), daemon.device.port());
-            format!("{http}:{device} ")
-        });
-        let gateways = ports.collect::<String>();
-        Self::run(|devices, api| (derived(&gateways, api.port(), devices.port()), api))
+        let ports = daemons.iter().map(|daemon| ports(daemon));
+        Self::with_open_files(&ports.collect::<Vec<_>>(), FEW_OPEN_FILES)
+    }
+
+    /// Like [`Balancer::in_front_of`], for gateways at these ports (devices, HTTP), on a system that allows it so many open
+    /// files. Each connection takes two.
+    pub(crate) fn with_open_files(gateways: &[[u16; 2]], open_files: u32) -> Self {
+        let settings = |devices, api| (derived(gateways, [devices, api]), api);
+        Self::run(open_files, settings)
     }
 
     /// Like [`Balancer::in_front_of`], for gateways that will listen on these ports (devices, HTTP). Checks their health five
     /// times a second.
     pub(super) fn watching(gateways: &[[u16; 2]]) -> Self {
-        let ports = gateways
-            .iter()
-            .map(|[device, http]| format!("{http}:{device} "));
-        let gateways = ports.collect::<String>();
-        Self::run(|devices, api| {
-            let settings = derived(&gateways, api.port(), devices.port());
+        Self::run(FEW_OPEN_FILES, |devices, api| {
+            let settings = derived(gateways, [devices, api]);
             let often = "default-server inter 200ms fastinter 200ms downinter 200ms fall 2 rise 1";
             let seldom = "default-server inter 2s fastinter 500ms downinter 1s fall 3 rise 1";
             assert!(settings.contains(seldom));
@@ -61,7 +60,10 @@ impl Balancer {
     }
 
     /// Starts `HAProxy` with the settings for a device port and an API port, and waits for the address that `settings` returns.
-    fn run(settings: impl Fn(SocketAddr, SocketAddr) -> (String, SocketAddr)) -> Self {
+    fn run(
+        open_files: u32,
+        settings: impl Fn(SocketAddr, SocketAddr) -> (String, SocketAddr),
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("haproxy.cfg");
         let log = folder.path().join("log");
@@ -71,16 +73,15 @@ impl Balancer {
             let (settings, open) = settings(devices, api);
             fs::write(&file, settings).unwrap();
             let output = fs::File::create(&log).unwrap();
-            let mut child = Command::new("haproxy")
-                .args(["-db", "-f"])
+            let script = format!("ulimit -n {open_files}; exec haproxy -db -f \"$1\"");
+            let mut child = Command::new("sh")
+                .args(["-c", &script, "sh"])
                 .arg(&file)
                 .stdin(Stdio::null())
                 .stdout(output.try_clone().unwrap())
                 .stderr(output)
                 .spawn()
-                .unwrap_or_else(|error| {
-                    panic!("haproxy: {error}; run the tests by ./scripts/test")
-                });
+                .unwrap();
             let up = wait_until("the balancer listens", || {
                 if child.try_wait().unwrap().is_some() {
                     return Some(false);
@@ -98,7 +99,7 @@ impl Balancer {
             }
         }
         panic!(
-            "the balancer does not start: {}",
+            "the balancer does not start (run the tests by ./scripts/test): {}",
             fs::read_to_string(log).unwrap_or_default()
         );
     }
@@ -108,13 +109,15 @@ impl Balancer {
         Device::connect(self.devices)
     }
 
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Waits until the balancer's log contains this text.
     #[track_caller]
     pub(crate) fn logged(&self, text: &str) {
-        wait_until(text, || {
-            let log = fs::read_to_string(&self.log).unwrap();
-            log.contains(text).then_some(())
-        });
+        wait_until(text, || self.log().contains(text).then_some(()));
     }
 }
 
@@ -126,15 +129,25 @@ impl Drop for Balancer {
     }
 }
 
-/// `haproxy.cfg` with these ports and gateways, derived as in `scripts/cluster`.
-fn derived(gateways: &str, http: u16, device: u16) -> String {
+/// The device port and the HTTP port of a daemon.
+pub(crate) fn ports(daemon: &Daemon) -> [u16; 2] {
+    [daemon.device.port(), daemon.http.port()]
+}
+
+/// Allowed by every system, and enough for most tests.
+const FEW_OPEN_FILES: u32 = 1000;
+
+/// `haproxy.cfg` for gateways at these ports (devices, HTTP), derived as in `scripts/cluster`.
+fn derived(gateways: &[[u16; 2]], [devices, api]: [SocketAddr; 2]) -> String {
+    let gateways = gateways
+        .iter()
+        .map(|[device, http]| format!("{http}:{device} "))
+        .collect::<String>();
     let output = Command::new("awk")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["-v", &format!("gateways={gateways}")])
-        .args(["-v", &format!("http={http}")])
-        .args(["-v", &format!("device={device}")])
-        // Low enough for every limit of open files.
-        .args(["-v", "maxconn=400"])
+        .args(["-v", &format!("http={}", api.port())])
+        .args(["-v", &format!("device={}", devices.port())])
         .args(["-f", "scripts/local-haproxy.awk", "haproxy.cfg"])
         .output()
         .unwrap();

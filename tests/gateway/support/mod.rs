@@ -21,7 +21,7 @@ mod vehicle;
 mod wait;
 
 pub(crate) use async_device::{AsyncDevice, GatewayMessage};
-pub(crate) use balancer::Balancer;
+pub(crate) use balancer::{Balancer, ports};
 pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::{Builder, Daemon, LogReader};
