@@ -141,8 +141,9 @@ const FEW_OPEN_FILES: u32 = 1000;
 fn derived(gateways: &[[u16; 2]], [devices, api]: [SocketAddr; 2]) -> String {
     let gateways = gateways
         .iter()
-        .map(|[device, http]| format!("{http}:{device} "))
-        .collect::<String>();
+        .map(|[device, http]| format!("{http}:{device}"))
+        .collect::<Vec<_>>()
+        .join(" ");
     let output = Command::new("awk")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["-v", &format!("gateways={gateways}")])
