@@ -9,7 +9,6 @@ use vehicle_gateway::{
     config::{self, Settings, Sources},
     health, http,
     simulate::{self, DeviceId, Dialect},
-    store,
     supervision::essential,
     telemetry,
 };
@@ -155,9 +154,9 @@ async fn serve(settings: Settings) -> ExitCode {
 }
 
 async fn migrate(settings: Settings) -> ExitCode {
-    match store::migrate(&app::database_address(&settings)).await {
+    match app::migrate(&settings).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&app::StartError::from(error)),
+        Err(error) => fail(&error),
     }
 }
 

@@ -29,7 +29,7 @@ use startup::OpenedGateway;
 pub use error::StartError;
 #[cfg(test)]
 pub(crate) use parts::{PartOptions, Parts};
-pub use startup::database_address;
+pub use startup::migrate;
 
 /// Runs the gateway until a signal ends it.
 ///

@@ -1,8 +1,11 @@
 //! Startup: opens the database and Redis, and creates the parts.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     error::StartError,
@@ -15,7 +18,7 @@ use crate::{
     config::Settings,
     domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutEvent, FanoutOptions},
-    store::{DatabaseAddress, NewEndpoint, Store, StoreError, StoreOptions},
+    store::{self, DatabaseAddress, NewEndpoint, OpenError, Store, StoreError, StoreOptions},
     webhooks::{DeliveryCounters, Dispatcher, WebhookClient},
 };
 
@@ -27,18 +30,24 @@ pub(super) struct OpenedGateway {
     pub(super) incoming: Option<mpsc::Receiver<FanoutEvent>>,
 }
 
-/// Opens the database and creates the parts. Waits for another gateway that migrates the schema, or for a database
-/// server that does not answer.
+/// The pause between two attempts to open a database that is not there yet.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Opens the database and creates the parts. Waits for another gateway that migrates the schema, and for a database
+/// server that is not there yet.
 pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartError> {
     let client = WebhookClient::new(&client_options(settings))?;
-    let opening = Store::open(StoreOptions {
-        database: database_address(settings),
-        readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
-        incarnation: IncarnationId::random(),
-        instance_name: settings.instance.id.clone(),
-        queue_bytes: settings.store.queue,
-        commit_timeout: settings.store.commit_timeout,
-        lease: settings.presence.lease,
+    let opening = once_there(settings, async || {
+        Store::open(StoreOptions {
+            database: database_address(settings),
+            readers: u32::try_from(settings.database.readers).unwrap_or(u32::MAX),
+            incarnation: IncarnationId::random(),
+            instance_name: settings.instance.id.clone(),
+            queue_bytes: settings.store.queue,
+            commit_timeout: settings.store.commit_timeout,
+            lease: settings.presence.lease,
+        })
+        .await
     });
     let store = Arc::new(opening.await?);
     configure_endpoints(&store, endpoints(settings))
@@ -76,6 +85,42 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     })
 }
 
+/// Brings the schema of the database up to date and does nothing else.
+///
+/// # Errors
+///
+/// The reason why that failed.
+pub async fn migrate(settings: &Settings) -> Result<(), StartError> {
+    let address = database_address(settings);
+    let migrating = once_there(settings, async || store::migrate(&address).await);
+    Ok(migrating.await?)
+}
+
+/// Opens the database by `open`, again and again while its server is not there yet, for `database.wait` at most.
+async fn once_there<T>(
+    settings: &Settings,
+    open: impl AsyncFn() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let started = Instant::now();
+    let mut has_waited = false;
+    loop {
+        let error = match open().await {
+            // A file is there, or will be made.
+            Err(error) if !settings.database.url.is_file() && error.is_away() => error,
+            opened => return opened,
+        };
+        let left = settings.database.wait.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(error);
+        }
+        if !has_waited {
+            tracing::warn!(%error, at_most = %humantime::format_duration(settings.database.wait), "the database is not there yet: waiting for it");
+            has_waited = true;
+        }
+        sleep(RETRY_PAUSE.min(left)).await;
+    }
+}
+
 /// Stores the endpoints of the settings in place of those that an earlier start stored, and releases the deliveries
 /// that a killed run left claimed. Writes nothing if there are no endpoints at all.
 async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<(), StoreError> {
@@ -102,9 +147,7 @@ fn fanout(
     Ok((fanout, Some(incoming)))
 }
 
-/// The address of the database in the settings.
-#[must_use]
-pub fn database_address(settings: &Settings) -> DatabaseAddress {
+fn database_address(settings: &Settings) -> DatabaseAddress {
     DatabaseAddress {
         url: settings.database.url.as_str().to_owned(),
         shown: settings.database.url.to_string(),

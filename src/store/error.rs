@@ -72,6 +72,27 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the database may only not be there yet: nothing answers at its address, or it is starting or stopping.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        let (Self::Connect { source, .. } | Self::Migrate { source, .. }) = self else {
+            return false;
+        };
+        match source {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(RuntimeErr::Internal(_)) => true,
+            DbErr::Conn(RuntimeErr::SqlxError(source))
+            | DbErr::Exec(RuntimeErr::SqlxError(source))
+            | DbErr::Query(RuntimeErr::SqlxError(source)) => {
+                // What a balancer without a server behind it does: it accepts and closes, which reads as an answer that
+                // breaks off.
+                matches!(source.as_ref(), SqlxError::Protocol(_)) || is_absent(source)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The error of a read. It is [`StoreError::Unavailable`] if the database did not answer, since a later read may
 /// succeed.
 impl From<DbErr> for StoreError {
@@ -125,8 +146,13 @@ fn is_away(error: &DbErr) -> bool {
         | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
         _ => return false,
     };
-    match source.as_ref() {
-        SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::Tls(_) => true,
+    matches!(source.as_ref(), SqlxError::Tls(_)) || is_absent(source)
+}
+
+/// Whether nobody answered, or a server that is starting or stopping.
+fn is_absent(source: &SqlxError) -> bool {
+    match source {
+        SqlxError::Io(_) | SqlxError::PoolTimedOut => true,
         SqlxError::Database(database) => {
             let number = database.try_downcast_ref::<MySqlDatabaseError>();
             number.is_some_and(|error| MYSQL_STOPPING.contains(&error.number()))

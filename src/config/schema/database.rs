@@ -1,10 +1,13 @@
 //! `[database]`: the system of record.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::config::{
     reader::SettingsReader,
     secret_url::{self, SecretUrl},
+    units::{HOUR, as_duration},
 };
 
 /// `[database]`
@@ -14,6 +17,9 @@ pub struct DatabaseSettings {
     pub url: SecretUrl,
     /// The number of read-only connections, at least 1.
     pub readers: usize,
+    /// How long a start waits for a database server that is not there yet.
+    #[serde(serialize_with = "as_duration")]
+    pub wait: Duration,
 }
 
 impl DatabaseSettings {
@@ -26,6 +32,7 @@ impl DatabaseSettings {
                 SecretUrl::parse_database,
             ),
             readers: reader.count("database.readers", 1..=64),
+            wait: reader.duration("database.wait", Duration::ZERO..=HOUR),
         }
     }
 }

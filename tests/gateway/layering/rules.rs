@@ -47,7 +47,6 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "health",
             "http",
             "simulate",
-            "store",
             "supervision",
             "telemetry",
         ],

@@ -1,6 +1,9 @@
 //! What keeps the gateway from starting, and the limits that it sets itself.
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use crate::support::Daemon;
 
@@ -60,12 +63,35 @@ fn a_database_that_cannot_be_opened_is_one_line_and_a_failure() {
     ] {
         let (status, output) = Daemon::builder()
             .set(&format!("database.url={url}"))
+            .set("database.wait=0s")
             .run_to_failure();
         assert!(!status.success());
         assert!(
             output.contains(reason) && output.lines().count() == 1,
             "{output}"
         );
+        assert!(!output.contains("s3cret"), "{output}");
+    }
+}
+
+#[test]
+fn a_database_that_does_not_come_is_waited_for_and_given_up() {
+    for url in [
+        "mysql://root:s3cret@127.0.0.1:1/fleet",
+        "postgres://root:s3cret@127.0.0.1:1/fleet",
+    ] {
+        let began = Instant::now();
+        let (status, output) = Daemon::builder()
+            .set(&format!("database.url={url}"))
+            .set("database.wait=2s")
+            .run_to_failure();
+        assert!(!status.success());
+        assert!(began.elapsed() >= Duration::from_secs(2));
+        let [waiting, reason] = output.lines().collect::<Vec<_>>()[..] else {
+            panic!("{output}");
+        };
+        assert!(waiting.contains("waiting for it"), "{output}");
+        assert!(reason.contains("refused"), "{output}");
         assert!(!output.contains("s3cret"), "{output}");
     }
 }

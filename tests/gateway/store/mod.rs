@@ -3,6 +3,7 @@
 mod durability;
 mod server_concurrency;
 mod server_outages;
+mod server_start;
 mod server_values;
 mod upgrade;
 

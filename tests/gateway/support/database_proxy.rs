@@ -27,6 +27,8 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     connections: AtomicUsize,
+    /// The number of the next connections that are closed at once.
+    to_close: AtomicUsize,
 }
 
 pub(crate) struct DatabaseProxy {
@@ -45,6 +47,11 @@ impl DatabaseProxy {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                let closing = |left: usize| left.checked_sub(1);
+                let (set, get) = (Ordering::SeqCst, Ordering::SeqCst);
+                if accepting.to_close.fetch_update(set, get, closing).is_ok() {
+                    continue;
+                }
                 let number = accepting.connections.fetch_add(1, Ordering::SeqCst) + 1;
                 let Ok(server) = TcpStream::connect(&address) else {
                     continue;
@@ -64,6 +71,11 @@ impl DatabaseProxy {
         let (user, address) = url.rsplit_once('@').unwrap();
         let (_, database) = address.split_once('/').unwrap();
         format!("{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Closes the next connections at once, as if no server were there.
+    pub(crate) fn close_next(&self, connections: usize) {
+        self.shared.to_close.store(connections, Ordering::SeqCst);
     }
 
     /// Holds chunks from the gateway that contain this text.

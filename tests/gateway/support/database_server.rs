@@ -35,7 +35,7 @@ impl Database {
     }
 
     /// The URL of a new database on the server; `None` for a file.
-    pub(super) fn new_url(&self) -> Option<String> {
+    pub(crate) fn new_url(&self) -> Option<String> {
         match self {
             Self::Server(server) => Some(server.new_database()),
             Self::File => None,
