@@ -26,6 +26,11 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && install --directory --owner=10001 --group=10001 /var/lib/vehicle-gateway
 COPY --from=build /usr/local/bin/vehicle-gateway /usr/local/bin/vehicle-gateway
+LABEL org.opencontainers.image.title="vehicle-gateway" \
+      org.opencontainers.image.description="One daemon between connected vehicles and the software that runs a fleet" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 # A number, so that Kubernetes sees that it is not root.
 USER 10001:10001
 # The only place that is written to, by SQLite: the rest of the file system may be read-only.

@@ -1,4 +1,4 @@
-//! Deployment files: the image, compose.yaml, haproxy.cfg, the settings of instances, scripts/cluster.
+//! Deployment files: the image, compose.yaml, haproxy.cfg, the systemd unit, the settings of instances, scripts/cluster.
 
 use std::{
     collections::BTreeMap,
@@ -156,6 +156,87 @@ fn compose_exposes_only_the_balancer_and_the_api_only_locally() {
 }
 
 #[test]
+fn compose_bounds_logs_and_asks_for_no_limit_of_open_files() {
+    let compose = compose();
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let logging = &service["logging"]["options"];
+        assert!(logging["max-size"].is_string(), "{name}");
+        assert!(logging["max-file"].is_string(), "{name}");
+        assert!(service.get("ulimits").is_none(), "{name}");
+    }
+}
+
+#[test]
+fn a_rolling_upgrade_leaves_nothing_for_the_next_up_to_replace() {
+    let operations = text("docs/operations.md");
+    let up = |line: &&str| line.starts_with("docker compose up");
+    assert!(operations.lines().filter(up).count() > 0);
+    assert!(
+        !operations
+            .lines()
+            .filter(up)
+            .any(|line| line.contains("--no-deps"))
+    );
+}
+
+#[test]
+fn the_image_says_what_it_is() {
+    let dockerfile = text("Dockerfile");
+    for (key, value) in [
+        ("title", env!("CARGO_PKG_NAME")),
+        ("description", env!("CARGO_PKG_DESCRIPTION")),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", "MIT OR Apache-2.0"),
+    ] {
+        let label = format!("org.opencontainers.image.{key}=\"{value}\"");
+        assert!(dockerfile.contains(&label), "{label}");
+    }
+}
+
+#[test]
+fn the_systemd_unit_starts_for_ever_and_stops_patiently() {
+    let unit = text("vehicle-gateway.service");
+    has(&unit, "StartLimitIntervalSec=0");
+    has(&unit, "Restart=on-failure");
+    let settings = check_config(&BTreeMap::new(), &[]);
+    let grace = settings
+        .lines()
+        .find_map(|line| line.strip_prefix("grace = "))
+        .unwrap();
+    let stop = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+        .unwrap();
+    assert!(stop.parse::<u64>().unwrap() > seconds(grace.trim_matches('"')) + 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn systemd_accepts_the_unit_and_finds_it_hardened() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("vehicle-gateway.service");
+    let here = env!("CARGO_BIN_EXE_vehicle-gateway");
+    // It looks for the program.
+    let own = text("vehicle-gateway.service").replace("/usr/local/bin/vehicle-gateway", here);
+    fs::write(&unit, own).unwrap();
+    let analyze = |arguments: &[&str]| {
+        let output = Command::new("systemd-analyze")
+            .args(arguments)
+            .arg(&unit)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8(said).unwrap())
+    };
+    let (status, said) = analyze(&["verify", "--man=no"]);
+    assert!(status.success(), "{said}");
+    assert!(!said.contains("vehicle-gateway.service:"), "{said}");
+    // Tenths: 10 is a service that can do nothing, 100 one that can do everything.
+    let (status, said) = analyze(&["security", "--offline=true", "--threshold=15"]);
+    assert!(status.success(), "{said}");
+}
+
+#[test]
 fn compose_and_haproxy_timeouts_exceed_those_of_the_gateway() {
     let compose = compose();
     let gateway = &compose["services"]["gateway"];
@@ -181,6 +262,14 @@ fn compose_and_haproxy_timeouts_exceed_those_of_the_gateway() {
             .map(|rest| rest.split_whitespace().next().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
+    // The checks have connections of their own.
+    let (_, http) = settings.split_once("\n[http]\n").unwrap();
+    let connections = http
+        .lines()
+        .find_map(|line| line.strip_prefix("max_connections = "));
+    let connections: u64 = connections.unwrap().parse().unwrap();
+    let requests: u64 = all("default-server maxconn ")[0].parse().unwrap();
+    assert!(requests < connections);
     // HAProxy checks at least once during the drain.
     assert!(seconds(drain_delay) > seconds(&all("default-server inter ")[0]));
     let silence = seconds(&default("silence_timeout"));
