@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::{
@@ -12,7 +11,9 @@ use crate::{
 };
 
 // The types of the store that the API needs: `http` does not import `store`.
-pub use crate::store::{CommandPage, HistoryPage, Position, Registered, StoreError};
+pub use crate::store::{
+    CommandPage, DebugBlobPiece, HistoryPage, Position, Registered, StoreError,
+};
 
 /// Why a vehicle or a part of its history is not there.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -100,14 +101,16 @@ impl Vehicles {
             .ok_or(VehicleError::UnknownVehicle)
     }
 
-    /// Returns the content of one debug blob.
-    pub async fn debug_blob_content(
+    /// Returns up to `length` bytes of the content of one debug blob, from the offset `from` on.
+    pub async fn debug_blob_piece(
         &self,
         device_id: &DeviceId,
         id: i64,
-    ) -> Result<Bytes, VehicleError> {
+        from: u64,
+        length: u64,
+    ) -> Result<DebugBlobPiece, VehicleError> {
         self.store
-            .debug_blob(device_id, id)
+            .debug_blob_piece(device_id, id, from, length)
             .await?
             .ok_or(VehicleError::UnknownDebugBlob)
     }

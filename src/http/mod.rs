@@ -8,6 +8,7 @@
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
 //! | `router` | routes and document put together, with time limits, compression and the response to panics |
 //! | `static_content`, `compression` | what is compressed once, and what is for each request |
+//! | `unread_budget` | the memory of responses that clients have not read yet |
 //! | `server/` | the connections |
 //!
 //! Rules live in the use cases and SQL in the store. DTOs do not leave this module, except for those in
@@ -26,6 +27,7 @@ mod routes;
 mod server;
 mod state;
 mod static_content;
+mod unread_budget;
 
 #[cfg(test)]
 mod tests;

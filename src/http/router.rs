@@ -23,6 +23,7 @@ use super::{
     problem::{Problem, ProblemKind},
     state::{ApiParts, ApiState},
     static_content::StaticContent,
+    unread_budget::count_unread,
 };
 
 /// The API, which [`serve`](super::serve) serves.
@@ -31,6 +32,7 @@ pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let document = StaticContent::new(JSON, openapi);
     let state = Arc::new(ApiState::new(parts, options, document));
+    let unread = middleware::from_fn_with_state(state.unread.clone(), count_unread);
     let routes = routes
         .prompt
         .layer(limit(options.request_timeout))
@@ -41,7 +43,8 @@ pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
         )
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
-        .layer(CatchPanicLayer::custom(respond_to_panic));
+        .layer(CatchPanicLayer::custom(respond_to_panic))
+        .layer(unread);
     compress(routes).with_state(state)
 }
 

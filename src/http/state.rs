@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{options::HttpOptions, static_content::StaticContent};
+use super::{options::HttpOptions, static_content::StaticContent, unread_budget::UnreadBudget};
 use crate::{
     commands::Commands, instance::Instance, sessions::Sessions, vehicles::Vehicles,
     webhooks::WebhookAdmin,
@@ -34,6 +34,8 @@ pub(crate) struct ApiState {
     pub(crate) options: HttpOptions,
     /// The `OpenAPI` document.
     pub(crate) document: StaticContent,
+    /// What responses may take that clients have not read yet.
+    pub(crate) unread: UnreadBudget,
 }
 
 impl ApiState {
@@ -46,6 +48,7 @@ impl ApiState {
             sessions: parts.sessions,
             options,
             document,
+            unread: UnreadBudget::default(),
         }
     }
 }

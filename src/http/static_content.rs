@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -12,7 +13,10 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    problem::{Problem, ProblemKind},
+    unread_budget::SharedBytes,
+};
 
 /// Content that is made at the first request for it.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ impl StaticContent {
         }
         let content_type = [(header::CONTENT_TYPE, self.content_type)];
         let body = variant.body.clone();
-        let mut response = (validation, content_type, body).into_response();
+        let mut response = (validation, content_type, Extension(SharedBytes), body).into_response();
         if gzip {
             let encoding = HeaderValue::from_static("gzip");
             response

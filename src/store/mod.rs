@@ -52,7 +52,7 @@ pub use error::{OpenError, StoreError};
 pub use pending_write::PendingWrite;
 pub use requests::Purge;
 pub use tables::{
-    CommandPage, HistoryPage, Position,
+    CommandPage, DebugBlobPiece, HistoryPage, Position,
     instances::{Membership, Peer, StalledPeer},
 };
 pub use webhooks::{

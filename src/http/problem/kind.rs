@@ -105,6 +105,8 @@ kinds! {
         "The instance that the vehicle is connected to does not answer. The command was not sent and will not be sent.";
     RequestTimeout => "request-timeout", SERVICE_UNAVAILABLE, "Request timed out",
         "The gateway did not finish the request in time. Try again later.";
+    UnreadResponses => "unread-responses", SERVICE_UNAVAILABLE, "Too many unread responses",
+        "Clients have not read 64 MiB of earlier responses yet. Try again later.";
     VehicleNoAnswer => "vehicle-no-answer", GATEWAY_TIMEOUT, "Vehicle does not answer",
         "The command was sent, and the vehicle did not reply in time. The vehicle may or may not have carried out the command.";
     CommandExpired => "command-expired", GATEWAY_TIMEOUT, "Command expired",

@@ -9,11 +9,13 @@ use aide::{
     openapi::{MediaType, Operation, ReferenceOr, Response as ResponseDoc},
 };
 use axum::{
+    body::Body,
     extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use futures_util::stream;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -31,8 +33,13 @@ use crate::{
         problem::{Problem, ProblemKind},
         state::ApiState,
     },
-    vehicles::Position,
+    vehicles::{Position, VehicleError},
 };
+
+/// The smallest piece of a blob that is read from the database, in bytes.
+const LEAST_PIECE: u64 = 64 << 10;
+/// The most pieces of a blob: the database reads all of it for each.
+const MOST_PIECES: u64 = 16;
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
@@ -49,7 +56,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// List a vehicle's debug blobs
 ///
 /// Returns the crash dumps that the vehicle has sent, without their content, newest first, in pages.
-#[operation(tag = History)]
+#[operation(tag = History, problems = [UnreadResponses])]
 async fn list_debug_blobs(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -70,16 +77,79 @@ async fn list_debug_blobs(
 /// Download a debug blob
 ///
 /// Returns the content of a crash dump, exactly as the vehicle sent it.
-#[operation(tag = History)]
+#[operation(tag = History, problems = [UnreadResponses])]
 async fn get_debug_blob(
     State(state): State<Arc<ApiState>>,
     Path((device_id, BlobId(blob_id))): Path<(DeviceId, BlobId)>,
 ) -> Result<BlobContent, Problem> {
-    let content = state
+    let reservation = state.unread.reserve(LEAST_PIECE)?;
+    let first = state
         .vehicles
-        .debug_blob_content(&device_id, blob_id)
+        .debug_blob_piece(&device_id, blob_id, 0, LEAST_PIECE)
         .await?;
-    Ok(BlobContent { blob_id, content })
+    let download = Download {
+        state,
+        device_id,
+        blob_id,
+        size: first.size,
+        read: first.bytes.len() as u64,
+        first: Some(reservation.hold(first.bytes)),
+    };
+    Ok(BlobContent(download))
+}
+
+/// A blob on its way to a client. What the client does not read yet stays in the database, but for a piece.
+struct Download {
+    state: Arc<ApiState>,
+    device_id: DeviceId,
+    blob_id: i64,
+    size: u64,
+    /// How many bytes were read from the database.
+    read: u64,
+    first: Option<Bytes>,
+}
+
+/// Why a download ended early.
+#[derive(Debug, thiserror::Error)]
+enum DownloadError {
+    #[error(transparent)]
+    Vehicle(#[from] VehicleError),
+    #[error("the database or the memory for unread responses was busy for too long")]
+    Busy,
+}
+
+impl Download {
+    /// The next piece; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, DownloadError> {
+        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            return Ok(Some(first));
+        }
+        if self.read >= self.size {
+            return Ok(None);
+        }
+        let limit = self.state.options.request_timeout;
+        let piece = tokio::time::timeout(limit, self.read_piece()).await;
+        let piece = piece.unwrap_or(Err(DownloadError::Busy)).inspect_err(|error| {
+            tracing::warn!(device_id = %self.device_id, blob_id = self.blob_id, %error, "download of a debug blob ended early");
+        })?;
+        self.read += piece.len() as u64;
+        Ok(Some(piece))
+    }
+
+    async fn read_piece(&self) -> Result<Bytes, DownloadError> {
+        let length = (self.size / MOST_PIECES).max(LEAST_PIECE);
+        let reservation = self.state.unread.wait(length).await;
+        let reservation = reservation.ok_or(DownloadError::Busy)?;
+        let piece =
+            self.state
+                .vehicles
+                .debug_blob_piece(&self.device_id, self.blob_id, self.read, length);
+        let bytes = piece.await?.bytes;
+        if bytes.is_empty() {
+            return Err(VehicleError::UnknownDebugBlob.into());
+        }
+        Ok(reservation.hold(bytes))
+    }
 }
 
 /// The id of a debug blob.
@@ -146,21 +216,24 @@ impl Example for DebugBlobDto {
 }
 
 /// The content of a debug blob, as a download: browsers must not render content that a vehicle chose.
-struct BlobContent {
-    blob_id: i64,
-    content: Bytes,
-}
+struct BlobContent(Download);
 
 impl IntoResponse for BlobContent {
     fn into_response(self) -> Response {
-        let disposition = format!("attachment; filename=\"debug-blob-{}.bin\"", self.blob_id);
+        let (id, size) = (self.0.blob_id, self.0.size);
+        let disposition = format!("attachment; filename=\"debug-blob-{id}.bin\"");
+        let pieces = stream::try_unfold(self.0, async |mut download| {
+            let piece = download.next().await?;
+            Ok::<_, DownloadError>(piece.map(|piece| (piece, download)))
+        });
         (
             [
                 (header::CONTENT_TYPE, OCTET_STREAM.to_owned()),
+                (header::CONTENT_LENGTH, size.to_string()),
                 (header::CONTENT_DISPOSITION, disposition),
                 (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
             ],
-            self.content,
+            Body::from_stream(pieces),
         )
             .into_response()
     }

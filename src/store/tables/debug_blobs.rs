@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ActiveValue::Set,
+    ColumnTrait, Condition, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, Func},
 };
 
 use super::{HistoryPage, purge, vehicles};
@@ -19,6 +20,15 @@ use crate::{
 
 /// Bytes of blobs that one purge step deletes at most: `SQLite` walks each page of them.
 const BYTES_PER_STEP: i64 = 8 << 20;
+
+/// A part of a debug blob.
+#[derive(Debug, Clone)]
+pub struct DebugBlobPiece {
+    /// The length of the whole blob in bytes.
+    pub size: u64,
+    /// The part; empty beyond the end.
+    pub bytes: Bytes,
+}
 
 /// Inserts the blobs of a batch, and gives their ids to their events. One statement each: they are few and may be large.
 pub(in crate::store) async fn write(
@@ -123,21 +133,37 @@ impl Store {
         Ok(Some(blobs.collect()))
     }
 
-    /// The bytes of one debug blob; `None` if the vehicle has none with this id.
-    pub async fn debug_blob(
+    /// Up to `length` bytes of one debug blob, from the offset `from` on; `None` if the vehicle has none with this id.
+    /// A server or a file reads all of the blob for each piece.
+    pub async fn debug_blob_piece(
         &self,
         device_id: &DeviceId,
         id: i64,
-    ) -> Result<Option<Bytes>, StoreError> {
+        from: u64,
+        length: u64,
+    ) -> Result<Option<DebugBlobPiece>, StoreError> {
         let Some(vehicle) = vehicles::existing(&self.reader, device_id).await? else {
             return Ok(None);
         };
-        let row = Entity::find_by_id(id)
+        let number = |value| i32::try_from(value).unwrap_or(i32::MAX);
+        let piece = Func::cust("substr")
+            .arg(Expr::col(Column::Content))
+            .arg(number(from.saturating_add(1)))
+            .arg(number(length));
+        // SQLite's `substr` of an empty blob is NULL.
+        let row: Option<(i64, Option<Vec<u8>>)> = Entity::find_by_id(id)
+            .select_only()
+            .column(Column::Size)
+            .column_as(Expr::from(piece), "piece")
             .filter(Column::DeviceId.eq(device_id.as_str()))
             .filter(Column::ReceivedAt.gt(vehicle.forget_through.unwrap_or(i64::MIN)))
+            .into_tuple()
             .one(&self.reader)
             .await?;
-        Ok(row.map(|row| Bytes::from(row.content)))
+        Ok(row.map(|(size, bytes)| DebugBlobPiece {
+            size: size.unsigned_abs(),
+            bytes: bytes.unwrap_or_default().into(),
+        }))
     }
 }
 

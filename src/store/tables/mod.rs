@@ -10,6 +10,7 @@ pub(super) mod reports;
 pub(super) mod vehicles;
 
 pub use commands::CommandPage;
+pub use debug_blobs::DebugBlobPiece;
 pub use history::{HistoryPage, Position};
 
 /// Keys that one SELECT asks for at most.

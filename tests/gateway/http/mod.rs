@@ -4,6 +4,7 @@ mod contract;
 mod paging;
 mod readiness;
 mod server_info;
+mod unread_responses;
 mod vehicles;
 
 use serde_json::{Value, json};

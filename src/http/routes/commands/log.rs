@@ -35,7 +35,7 @@ pub(in crate::http::routes) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// List a vehicle's commands
 ///
 /// Returns the vehicle's commands and their outcomes, newest first, in pages. `from` and `to` refer to `createdAt`.
-#[operation(tag = History)]
+#[operation(tag = History, problems = [UnreadResponses])]
 async fn list_commands(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,

@@ -54,7 +54,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns all vehicles in the order of their ids, in pages. Vehicles that are created or deleted between two pages do
 /// not shift the others.
-#[operation(tag = Vehicles)]
+#[operation(tag = Vehicles, problems = [UnreadResponses])]
 async fn list_vehicles(
     State(state): State<Arc<ApiState>>,
     Query(query): Query<VehicleQuery>,

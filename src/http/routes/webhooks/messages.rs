@@ -56,7 +56,7 @@ pub(super) fn location(webhook_id: Uuid, message_id: Uuid) -> String {
 ///
 /// Returns the messages of one status without their bodies, newest first, in pages, with the outcome of their last
 /// attempt.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, problems = [UnreadResponses])]
 async fn list_webhook_messages(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,

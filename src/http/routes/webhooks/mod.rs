@@ -58,7 +58,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns all webhooks in one page, oldest first, including those configured in the settings file. There are at most
 /// 100.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, problems = [UnreadResponses])]
 async fn list_webhooks(
     State(state): State<Arc<ApiState>>,
 ) -> Result<Json<Page<WebhookDto>>, Problem> {
