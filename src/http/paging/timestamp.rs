@@ -1,5 +1,6 @@
 //! Times in the query: RFC 3339.
 
+use jiff::civil::{DateTime, date};
 use schemars::json_schema;
 
 use crate::{domain::Timestamp, http::extract::QueryParameter};
@@ -18,6 +19,8 @@ pub(crate) fn timestamp_parameter(name: &'static str, description: &'static str)
 }
 
 const NANOS_PER_MILLI: i128 = 1_000_000;
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
 /// Parses an RFC 3339 timestamp and rounds it up to the next millisecond. Stored times have whole milliseconds, so
 /// rounding up changes neither what is `>= from` nor what is `< to`.
@@ -28,14 +31,37 @@ pub(crate) fn parse_timestamp(text: &str) -> Result<Timestamp, &'static str> {
     if !has_rfc_3339_shape(text) {
         return Err("must be an RFC 3339 timestamp such as 2026-11-23T02:54:59.050Z");
     }
-    let instant: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "must be an existing instant of the years 0000 to 9999")?;
-    let millis = instant.as_nanosecond().div_euclid(NANOS_PER_MILLI)
-        + i128::from(instant.as_nanosecond().rem_euclid(NANOS_PER_MILLI) != 0);
+    let not_existing = "must be an existing instant of the years 0000 to 9999";
+    let (date_time, offset) = text.split_at(text.len() - offset_len(text));
+    let date_time: DateTime = date_time.parse().map_err(|_| not_existing)?;
+    // An instant of jiff ends a day before the year 9999 does, so that each has a date in every time zone.
+    let since_1970 = date_time.duration_since(EPOCH).as_nanos();
+    let nanos = since_1970 - offset_seconds(offset).ok_or(not_existing)? * NANOS_PER_SECOND;
+    let millis =
+        nanos.div_euclid(NANOS_PER_MILLI) + i128::from(nanos.rem_euclid(NANOS_PER_MILLI) != 0);
     i64::try_from(millis)
         .map(Timestamp::from_millis)
-        .map_err(|_| "must be an instant of the years 0000 to 9999")
+        .map_err(|_| not_existing)
+}
+
+/// The length of the offset at the end of a text with the form of RFC 3339.
+fn offset_len(text: &str) -> usize {
+    if text.ends_with(['Z', 'z']) {
+        "Z".len()
+    } else {
+        "+00:00".len()
+    }
+}
+
+/// An offset of RFC 3339 in seconds east of UTC; `None` if it is a day or more.
+fn offset_seconds(offset: &str) -> Option<i128> {
+    let Some((hours, minutes)) = offset.split_once(':') else {
+        return Some(0);
+    };
+    let (sign, hours) = hours.split_at_checked(1)?;
+    let (hours, minutes): (i128, i128) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let seconds = (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60)?;
+    Some(if sign == "-" { -seconds } else { seconds })
 }
 
 /// Whether a text has the form of RFC 3339. jiff also accepts other forms of ISO 8601, which the document excludes.
@@ -79,6 +105,7 @@ mod tests {
         assert_eq!(millis("1970-01-01T00:00:00Z"), Ok(0));
         assert_eq!(millis("1970-01-01t01:00:00.0009+01:00"), Ok(1));
         assert_eq!(millis("1969-12-31T23:59:59.9995z"), Ok(0));
+        assert_eq!(millis("1969-12-31T18:30:00-05:30"), Ok(0));
         for bad in [
             "",
             "now",
@@ -89,11 +116,35 @@ mod tests {
             "1970-01-01T00:00Z",
             "19700101T000000Z",
             "1970-02-30T00:00:00Z",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00+24:00",
+            "1970-01-01T00:00:00-00:60",
             "1970-01-01T00:00:00Z[UTC]",
             "1970-01-01T00:00:00 01:00",
             "1970-01-01T00:00:00é",
         ] {
             assert!(millis(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_instant_of_the_years_0000_to_9999_is_accepted() {
+        let day = 86_400_000;
+        let (first, last) = (-62_167_219_200_000, 253_402_300_799_000);
+        for (text, millis) in [
+            ("9999-12-30T23:59:59Z", last - day),
+            ("9999-12-31T23:59:59Z", last),
+            ("9999-12-31T23:59:59.999999999Z", last + 1000),
+            ("9999-12-31T23:59:59+23:59", last - day + 60_000),
+            ("9999-12-31T23:59:59-23:59", last + day - 60_000),
+            ("0000-01-01T00:00:00Z", first),
+            ("0000-01-01T00:00:00+23:59", first - day + 60_000),
+            // A leap second is the second before it.
+            ("2016-12-31T23:59:60Z", 1_483_228_799_000),
+            ("2016-12-31T23:59:59-00:00", 1_483_228_799_000),
+        ] {
+            let parsed = parse_timestamp(text).map(Timestamp::as_millis);
+            assert_eq!(parsed, Ok(millis), "{text}");
         }
     }
 }

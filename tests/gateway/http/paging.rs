@@ -49,6 +49,15 @@ fn limits_in_time(daemon: &Daemon, path: &str, time: &str, all: &[Value]) {
         let kept = all.iter().filter(|entry| condition(&at(entry)));
         kept.cloned().collect()
     };
+    let (first, last) = ("0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z");
+    for (query, expected) in [
+        (format!("from={first}&to={last}"), all),
+        (format!("from={last}"), &[]),
+        (format!("to={first}"), &[]),
+    ] {
+        let found = walk(daemon, &format!("{path}{query}&"), 1000);
+        assert_eq!(found, expected, "{query}");
+    }
     for moment in all.iter().map(at) {
         // Times have milliseconds, so this is between two.
         let between = moment.replace('Z', "5Z");
