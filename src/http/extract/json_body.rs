@@ -83,7 +83,8 @@ async fn read_within_limits(body: Body, options: &HttpOptions) -> Result<Bytes, 
 }
 
 fn check_content_type(headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
-    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+    let mut content_types = headers.get_all(header::CONTENT_TYPE).iter();
+    let Some(content_type) = content_types.next() else {
         if body.size_hint().exact() == Some(0) {
             return Err(
                 Problem::new(ProblemKind::MalformedBody).with_detail("The body is missing.")
@@ -96,7 +97,7 @@ fn check_content_type(headers: &HeaderMap, body: &Body) -> Result<(), Problem> {
         .ok()
         .and_then(|text| text.split(';').next())
         .unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case(JSON) {
+    if essence.trim().eq_ignore_ascii_case(JSON) && content_types.next().is_none() {
         Ok(())
     } else {
         Err(ProblemKind::UnsupportedMediaType.into())

@@ -10,12 +10,13 @@ use axum::{
     Router,
     body::{Body, HttpBody},
     http::{HeaderValue, Request, Response, header},
+    response::IntoResponse,
 };
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tower::Service;
 
-use super::lingering::Incomplete;
+use super::{host, lingering::Incomplete};
 
 /// The longest rest of a request's body, in bytes, for which the connection is kept: hyper discards it if it has it
 /// already, and closes the connection else.
@@ -35,7 +36,10 @@ pub(super) async fn exchange(
             incomplete: incomplete.clone(),
         })
     });
-    let mut response = router.call(request).await?;
+    let mut response = match host::check(request.version(), request.headers()) {
+        Ok(()) => router.call(request).await?,
+        Err(problem) => problem.into_response(),
+    };
     if incomplete.get() && length.is_none_or(|length| length > SMALL_REST) {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);

@@ -4,6 +4,7 @@
 //! slow clients could hold every file descriptor for ever.
 
 mod exchange;
+mod host;
 mod lingering;
 mod paced;
 

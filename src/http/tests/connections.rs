@@ -215,3 +215,32 @@ async fn a_chunked_body_above_the_limit_is_rejected() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("body-too-large"));
 }
+
+#[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let api = Api::new().await;
+    let server = start(api.router.clone(), Duration::ZERO).await;
+    for (head, status) in [
+        ("GET /health HTTP/1.1\r\n\r\n", 400),
+        (
+            "GET /health HTTP/1.1\r\nHost: gateway\r\nHost: other\r\n\r\n",
+            400,
+        ),
+        (
+            "GET /nothing HTTP/1.1\r\nHost: gateway\r\nHost: gateway\r\n\r\n",
+            400,
+        ),
+        ("GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n", 200),
+        ("GET http://gateway/health HTTP/1.1\r\n\r\n", 400),
+        ("GET /health HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let mut client = server.connect().await;
+        client.write_all(head.as_bytes()).await.unwrap();
+        let answer = answer(&mut client).await;
+        let line = format!(" {status} ");
+        assert_eq!(answer.find(&line), Some("HTTP/1.1".len()), "{head}{answer}");
+        if status == 400 {
+            assert!(answer.contains("invalid-parameter") && answer.contains("\"Host\""));
+        }
+    }
+}

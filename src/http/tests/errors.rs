@@ -170,6 +170,11 @@ async fn the_content_type_and_the_size_of_a_body_are_checked() {
         api.send(request).await.problem(),
         (415, "unsupported-media-type".into())
     );
+    let twice = Request::post("/vehicles")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_TYPE, "text/plain");
+    let answer = api.send(twice.body(Body::from("{}")).unwrap()).await;
+    assert_eq!(answer.problem(), (415, "unsupported-media-type".into()));
     let request = Request::post("/vehicles")
         .header(header::CONTENT_TYPE, "Application/JSON; charset=utf-8")
         .body(Body::from(r#"{"deviceId":"a"}"#))
