@@ -85,6 +85,12 @@ impl Instance {
         self.store.is_shared() && self.store.since_commit() > self.cut_off_after
     }
 
+    /// How many batches of this instance the database has lost after it had acknowledged them.
+    #[must_use]
+    pub fn lost_batches(&self) -> u64 {
+        self.store.lost_batches()
+    }
+
     /// Checks that the store commits and answers reads.
     pub async fn check_store(&self) -> Result<(), StoreError> {
         self.store.check().await

@@ -28,6 +28,8 @@ struct MembershipState {
     reconciled_at: Instant,
     /// Whether this instance was cut off from the database in the previous round.
     was_cut_off: bool,
+    /// Batches that the database had lost when sessions were compared with rows last.
+    lost_batches: u64,
 }
 
 impl Cluster {
@@ -45,6 +47,7 @@ impl Cluster {
             unheld_rows: UnheldRows::default(),
             reconciled_at: Instant::now(),
             was_cut_off: false,
+            lost_batches: 0,
         };
         let mut rounds = interval((lease / ROUNDS_PER_LEASE).clamp(SHORTEST_ROUND, LONGEST_ROUND));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,7 +101,10 @@ impl Cluster {
         if state.detector.steady_for(Instant::now()) >= self.options.offline_grace {
             self.end_expired_graces().await?;
         }
-        let is_soon = self.reconcile_soon.swap(false, Ordering::Relaxed);
+        // The database may not know sessions any more whose logins it had acknowledged.
+        let lost = self.store.lost_batches();
+        let has_lost = lost != std::mem::replace(&mut state.lost_batches, lost);
+        let is_soon = self.reconcile_soon.swap(false, Ordering::Relaxed) || has_lost;
         if state.reconciled_at.elapsed() >= self.options.lease {
             state.reconciled_at = Instant::now();
             self.reconcile(Some(&mut state.unheld_rows)).await?;

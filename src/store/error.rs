@@ -118,6 +118,17 @@ pub(super) enum CommitError {
     /// The incarnation that writes the batch was declared dead.
     #[error("this incarnation was declared dead")]
     IncarnationLost,
+    /// The row of the incarnation has another batch number than the last one that is known to be stored.
+    #[error("the database has batch {0} of this instance as the last one")]
+    OtherBatch(i64),
+    /// An earlier attempt, whose COMMIT was not answered, is stored.
+    #[error("batch {0} is stored after all")]
+    EarlierStored(i64),
+    /// The server has not applied yet, or has lost, batches that were acknowledged.
+    #[error(
+        "the database server is behind: it has not got batch {0} of this instance, which was acknowledged"
+    )]
+    Behind(i64),
     /// The next incarnation had begun in an attempt whose answer was lost, and has been declared dead since.
     #[error("the next incarnation was declared dead before it was known to have begun")]
     SuccessorLost,

@@ -9,7 +9,10 @@
 //! connections.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -105,6 +108,7 @@ pub struct Store {
     fenced: CancellationToken,
     evictions: Mutex<Option<mpsc::Receiver<Vec<Eviction>>>>,
     webhooks: Arc<Notify>,
+    lost_batches: Arc<AtomicU64>,
     file_lock: Option<FileLock>,
 }
 
@@ -121,6 +125,7 @@ impl Store {
             reader,
             lock,
             clock,
+            committed,
         } = database::open(
             &options.database,
             options.readers,
@@ -135,6 +140,7 @@ impl Store {
         let (set_incarnation, incarnation) = watch::channel(options.incarnation);
         let (publish_evictions, evictions) = mpsc::channel(EVICTIONS);
         let webhooks = Arc::new(Notify::new());
+        let lost_batches = Arc::new(AtomicU64::new(0));
         let signals = WriterSignals {
             is_shared: lock.is_none(),
             clock: clock.clone(),
@@ -143,6 +149,8 @@ impl Store {
             incarnation: set_incarnation,
             fenced: fenced.clone(),
             evictions: publish_evictions,
+            committed,
+            lost_batches: Arc::clone(&lost_batches),
             webhooks: Arc::clone(&webhooks),
         };
         let (writes, task) = writer::new(&options, write_connection, signals);
@@ -160,6 +168,7 @@ impl Store {
             fenced,
             evictions: Mutex::new(Some(evictions)),
             webhooks,
+            lost_batches,
             file_lock: lock,
         })
     }
@@ -198,6 +207,13 @@ impl Store {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         evictions.take()
+    }
+
+    /// How many batches the database has lost after it had acknowledged them, since the start: after a fail-over to a
+    /// server that had not got them.
+    #[must_use]
+    pub fn lost_batches(&self) -> u64 {
+        self.lost_batches.load(Ordering::Relaxed)
     }
 
     /// The time, by the clock that all instances on this database share.

@@ -149,6 +149,8 @@ pub(super) struct QueuedWrite {
     /// Whether another instance has locked a vehicle that it touches, so that it is left for the next batch. Set by
     /// every attempt.
     pub(super) deferred: bool,
+    /// The attempts that it was part of and whose COMMIT was not answered: at most one of them is stored.
+    pub(super) unknown_in: Vec<i64>,
     /// Its room in the queue, given back when the request is dropped.
     pub(super) _room: OwnedSemaphorePermit,
 }

@@ -88,6 +88,11 @@ async fn get_metrics(State(state): State<Arc<ApiState>>) -> Result<MetricsText, 
         "Log lines that were lost because standard error could not be written to or was read too slowly",
         ConstCounter::new(telemetry::lost_lines()),
     );
+    registry.register(
+        "database_lost_batches",
+        "Batches that the database has lost after it had acknowledged them",
+        ConstCounter::new(state.instance.lost_batches()),
+    );
     let endpoints = state.webhooks.endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(

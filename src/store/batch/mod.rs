@@ -35,6 +35,8 @@ pub(super) use cache::BatchCache;
 pub(super) struct BatchNumber {
     pub(super) incarnation: IncarnationId,
     pub(super) number: i64,
+    /// The number of the batch that has to be the last one stored when this one is written.
+    pub(super) after: i64,
 }
 
 /// What is published after the commit, beside the outputs of the requests.
@@ -115,7 +117,7 @@ async fn prepare(
     let incarnation = number.incarnation;
     let mut endpoint_set = None;
     if !is_file {
-        endpoint_set = Some(instances::renew(db, incarnation, number.number).await?);
+        endpoint_set = Some(instances::renew(db, number).await?);
         let mut context = BatchTransaction {
             db,
             texts: &mut cache.texts,

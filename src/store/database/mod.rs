@@ -5,16 +5,23 @@
 
 mod driver_connection;
 mod incarnation;
+mod reader_pool;
 mod server;
+mod server_options;
+mod server_session;
 mod sqlite;
 
 use std::time::Duration;
 
-use sea_orm::{Database, DatabaseConnection, DbErr, sqlx::sqlite::SqliteConnectOptions};
+use sea_orm::{
+    Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, sqlx::sqlite::SqliteConnectOptions,
+};
 
 use super::{OpenError, clock::Clock};
 pub(super) use driver_connection::{DriverConnection, Transaction};
 pub(super) use incarnation::{Incarnation, Succession};
+pub(super) use reader_pool::CommittedBatch;
+use server_options::ServerOptions;
 pub(super) use sqlite::{FileLock, unless_changed_by_others};
 
 pub(super) struct Opened {
@@ -22,6 +29,8 @@ pub(super) struct Opened {
     pub(super) reader: DatabaseConnection,
     pub(super) lock: Option<FileLock>,
     pub(super) clock: Clock,
+    /// On a server, for the writer to keep up to date: readers compare their connections with it.
+    pub(super) committed: Option<CommittedBatch>,
 }
 
 /// The connection that writes, connected when it is asked for. After any error it is discarded and connected anew.
@@ -64,7 +73,7 @@ impl WriteConnection {
         match &self.target {
             // A file has no other instance that could declare this one dead.
             WriteTarget::Sqlite(_) => Ok(Succession::Begun),
-            WriteTarget::Server(target) => server::begin_again(&target.url, next).await,
+            WriteTarget::Server(target) => server::begin_again(&target.options, next).await,
         }
     }
 
@@ -115,56 +124,88 @@ async fn open_for(
     readers: u32,
     incarnation: Option<(&Incarnation, Duration)>,
 ) -> Result<Opened, OpenError> {
+    if address.url.starts_with("sqlite:") {
+        open_file(address, readers).await
+    } else {
+        open_server(address, readers, incarnation).await
+    }
+}
+
+async fn open_file(address: &DatabaseAddress, readers: u32) -> Result<Opened, OpenError> {
     let url = address.url.as_str();
-    let connecting = |source| OpenError::Connect {
-        url: address.shown.clone(),
-        source,
+    let lock = sqlite::take_file(url)?;
+    let creating = sqlite::creating(url)
+        .await
+        .map_err(|error| address.cannot_connect(error))?;
+    vehicle_gateway_migrations::migrate(&creating)
+        .await
+        .map_err(|error| address.cannot_migrate(error))?;
+    let opening = async {
+        creating.close().await?;
+        let options = sqlite::write_options(url)?;
+        let reader = Database::connect(sqlite::reader(url, readers)).await?;
+        Ok((options, reader))
     };
-    let is_file = url.starts_with("sqlite:");
-    let lock = if is_file {
-        Some(sqlite::take_file(url)?)
-    } else {
-        None
-    };
-    let migrating = |source| OpenError::Migrate {
-        url: address.shown.clone(),
-        source,
-    };
-    let write_connection = if is_file {
-        let creating = sqlite::creating(url).await.map_err(connecting)?;
-        vehicle_gateway_migrations::migrate(&creating)
-            .await
-            .map_err(migrating)?;
-        creating.close().await.map_err(connecting)?;
-        let options = sqlite::write_options(url).map_err(connecting)?;
-        WriteConnection::new(WriteTarget::Sqlite(Box::new(options)))
-    } else {
-        server::prepare(url, incarnation.map(|(incarnation, _)| incarnation))
-            .await
-            .map_err(|error| match error {
-                DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => connecting(error),
-                _ => migrating(error),
-            })?;
-        WriteConnection::new(WriteTarget::Server(server::ServerTarget {
-            url: url.to_owned(),
-            lease: incarnation.map_or(Duration::ZERO, |(_, lease)| lease),
-        }))
-    };
-    let reader = if is_file {
-        sqlite::reader(url, readers)
-    } else {
-        server::reader(url, readers)
-    };
-    let reader = Database::connect(reader).await.map_err(connecting)?;
-    let clock = if is_file {
-        Clock::own()
-    } else {
-        Clock::of(&reader).await.map_err(connecting)?
-    };
+    let (options, reader) = opening
+        .await
+        .map_err(|error| address.cannot_connect(error))?;
     Ok(Opened {
-        write_connection,
+        write_connection: WriteConnection::new(WriteTarget::Sqlite(Box::new(options))),
         reader,
-        lock,
-        clock,
+        lock: Some(lock),
+        clock: Clock::own(),
+        committed: None,
     })
+}
+
+async fn open_server(
+    address: &DatabaseAddress,
+    readers: u32,
+    incarnation: Option<(&Incarnation, Duration)>,
+) -> Result<Opened, OpenError> {
+    let options = ServerOptions::parse(&address.url)
+        .map_err(|error| address.cannot_connect(connection_error(error)))?;
+    let own = incarnation.map(|(own, _)| own);
+    server::prepare(&options, own)
+        .await
+        .map_err(|error| match error {
+            DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => address.cannot_connect(error),
+            _ => address.cannot_migrate(error),
+        })?;
+    let committed = own.map(|own| CommittedBatch::none_of(own.id));
+    let reader = reader_pool::pool(options.clone(), readers, committed.clone());
+    let clock = Clock::of(&reader)
+        .await
+        .map_err(|error| address.cannot_connect(error))?;
+    let target = WriteTarget::Server(server::ServerTarget {
+        options,
+        lease: incarnation.map_or(Duration::ZERO, |(_, lease)| lease),
+    });
+    Ok(Opened {
+        write_connection: WriteConnection::new(target),
+        reader,
+        lock: None,
+        clock,
+        committed,
+    })
+}
+
+impl DatabaseAddress {
+    fn cannot_connect(&self, source: DbErr) -> OpenError {
+        OpenError::Connect {
+            url: self.shown.clone(),
+            source,
+        }
+    }
+
+    fn cannot_migrate(&self, source: DbErr) -> OpenError {
+        OpenError::Migrate {
+            url: self.shown.clone(),
+            source,
+        }
+    }
+}
+
+fn connection_error(error: SqlxError) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }

@@ -1,142 +1,68 @@
 //! A database server, which other instances may use as well: `MySQL`, `MariaDB`, `PostgreSQL`.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt::Write, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr,
-    SqlxError, Statement,
-    sqlx::{
-        AssertSqlSafe, ConnectOptions as _, Connection, Executor, MySqlConnection, PgConnection,
-        mysql::MySqlConnectOptions, postgres::PgConnectOptions,
-    },
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxError, Statement,
+    sqlx::{ConnectOptions as _, Connection, postgres::PgConnectOptions},
 };
+use sha1::{Digest, Sha1};
 use tokio::time::timeout;
 use vehicle_gateway_migrations::migrate;
 
 use super::{
     DriverConnection,
     incarnation::{self, Incarnation, Succession},
+    reader_pool,
+    server_options::ServerOptions,
+    server_session::{ServerSession, SessionUse},
 };
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a read waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection that returns to the pool may take to answer a ping. Its last read may have been given up.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The settings of the writing connection on the `MySQL` family.
-///
-/// At READ COMMITTED, a batch reads what other instances committed before it locked a row. No transaction waits for a
-/// lock, or is idle while it holds one, for longer than [`hold`]: an instance that hangs in the middle of a batch must
-/// not block the others until they count as dead themselves.
-///
-/// By default the server keeps a lost connection, and its locks, for eight hours. (`MySQL` knows only `wait_timeout`;
-/// it reads what follows `/*M!` as a comment, and `MariaDB` does not.) Without the strict mode a text that is too long
-/// would be truncated, stored and acknowledged.
-fn mysql_settings(lease: Duration) -> String {
-    let seconds = hold(lease).as_secs();
-    format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET SESSION innodb_lock_wait_timeout = {seconds} /*M!, SESSION idle_transaction_timeout = {seconds} */; \
-         SET SESSION wait_timeout = {}; \
-         SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES')",
-        // Between two batches the connection is idle for up to a quarter of the lease.
-        (lease / 2).as_secs().max(2)
-    )
-}
-
-/// The settings of the writing connection on `PostgreSQL`, for the reasons at [`mysql_settings`]. With
-/// `synchronous_commit`, what was acknowledged survives a crash of the server, whatever its default is.
-fn postgres_settings(lease: Duration) -> String {
-    let seconds = hold(lease).as_secs();
-    format!(
-        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-         SET lock_timeout = '{seconds}s'; \
-         SET idle_in_transaction_session_timeout = '{seconds}s'; \
-         SET statement_timeout = '10s'; \
-         SET synchronous_commit = on"
-    )
-}
-
-/// How long a transaction may wait for a lock, or be idle while it holds one: a quarter of the lease, in whole seconds
-/// from 1 to 5.
-fn hold(lease: Duration) -> Duration {
-    Duration::from_secs((lease / 4).as_secs().clamp(1, 5))
-}
 
 /// How to connect for writing.
 #[derive(Debug)]
 pub(super) struct ServerTarget {
-    pub(super) url: String,
+    pub(super) options: ServerOptions,
     pub(super) lease: Duration,
 }
 
 impl ServerTarget {
     pub(super) async fn connect(&self) -> Result<DriverConnection, DbErr> {
+        let purpose = SessionUse::Writing(self.lease);
         let connecting = async {
-            if self.url.starts_with("mysql:") {
-                let options = MySqlConnectOptions::from_str(&self.url)?;
-                let mut connection = options.disable_statement_logging().connect().await?;
-                connection
-                    .execute(AssertSqlSafe(mysql_settings(self.lease)))
-                    .await?;
-                Ok(DriverConnection::from(connection))
-            } else {
-                let options = PgConnectOptions::from_str(&self.url)?;
-                let mut connection = options.disable_statement_logging().connect().await?;
-                connection
-                    .execute(AssertSqlSafe(postgres_settings(self.lease)))
-                    .await?;
-                Ok(DriverConnection::from(connection))
+            match &self.options {
+                ServerOptions::MySql(options) => {
+                    let mut connection = options.connect().await?;
+                    connection.set_up(purpose).await?;
+                    Ok(DriverConnection::from(connection))
+                }
+                ServerOptions::Postgres(options) => {
+                    let mut connection = options.connect().await?;
+                    connection.set_up(purpose).await?;
+                    Ok(DriverConnection::from(connection))
+                }
             }
         };
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
         connected
             .unwrap_or(Err(SqlxError::PoolTimedOut))
-            .map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+            .map_err(super::connection_error)
     }
-}
-
-pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
-    let mut options = options(url, readers);
-    // A read that its caller gave up returns its connection to the pool, which then waits for the answer without a
-    // limit: a network that loses packets would take one connection after the other. So each connection that returns
-    // has to answer a ping in time.
-    options
-        .map_sqlx_mysql_pool_opts(|pool| {
-            pool.after_release(|connection, _| Box::pin(answers(connection)))
-        })
-        .map_sqlx_postgres_pool_opts(|pool| {
-            pool.after_release(|connection, _| Box::pin(answers(connection)))
-        });
-    options
-}
-
-/// Whether a connection still answers. If it does not, the error makes the pool drop it.
-async fn answers(connection: &mut impl Connection) -> Result<bool, SqlxError> {
-    match timeout(RELEASE_TIMEOUT, connection.ping()).await {
-        Ok(answered) => answered.map(|()| true),
-        Err(_elapsed) => Err(SqlxError::PoolTimedOut),
-    }
-}
-
-fn options(url: &str, connections: u32) -> ConnectOptions {
-    let mut options = ConnectOptions::new(url);
-    options
-        .max_connections(connections)
-        .min_connections(0)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .sqlx_logging(false);
-    options
 }
 
 /// Brings the schema up to date, however long it takes, and begins the incarnation `own`, if there is one. One gateway
 /// at a time does this on a database.
-pub(super) async fn prepare(url: &str, own: Option<&Incarnation>) -> Result<(), DbErr> {
-    try_to_connect(url).await?;
-    let db = Database::connect(options(url, 1)).await?;
+pub(super) async fn prepare(
+    options: &ServerOptions,
+    own: Option<&Incarnation>,
+) -> Result<(), DbErr> {
+    try_to_connect(options).await?;
+    if let ServerOptions::Postgres(options) = options {
+        require_own_sessions(options).await?;
+    }
+    let db = reader_pool::pool(options.clone(), 1, None);
     take_turn(&db).await?;
     migrate(&db).await?;
     if let Some(own) = own {
@@ -146,9 +72,43 @@ pub(super) async fn prepare(url: &str, own: Option<&Incarnation>) -> Result<(), 
     db.close().await
 }
 
+/// Fails if two connections share a session of the server, as they may behind a pooler that hands out sessions for a
+/// transaction: then neither settings nor the start lock nor prepared statements belong to a connection.
+async fn require_own_sessions(options: &PgConnectOptions) -> Result<(), DbErr> {
+    // A lock that nobody else takes: a session gets it again, and another session does not.
+    let lock = format!(
+        "SELECT CAST(pg_try_advisory_lock({}) AS INT)::BIGINT",
+        fastrand::i64(..)
+    );
+    let checking = async {
+        let mut one = options.connect().await?;
+        let mut other = options.connect().await?;
+        one.number(lock.clone()).await?;
+        let is_shared = other.number(lock).await? == Some(1);
+        one.close().await?;
+        other.close().await?;
+        Ok(is_shared)
+    };
+    let checked = timeout(CONNECT_TIMEOUT, checking).await;
+    let is_shared = checked
+        .unwrap_or(Err(SqlxError::PoolTimedOut))
+        .map_err(super::connection_error)?;
+    if is_shared {
+        return Err(DbErr::Conn(RuntimeErr::Internal(
+            "a connection pooler in transaction or statement mode is in between, and the gateway needs sessions of its \
+             own: use its session mode (pool_mode = session of PgBouncer), or connect to the server itself"
+                .to_owned(),
+        )));
+    }
+    Ok(())
+}
+
 /// Begins the next incarnation after the last one was declared dead.
-pub(super) async fn begin_again(url: &str, next: &Incarnation) -> Result<Succession, DbErr> {
-    let db = Database::connect(options(url, 1)).await?;
+pub(super) async fn begin_again(
+    options: &ServerOptions,
+    next: &Incarnation,
+) -> Result<Succession, DbErr> {
+    let db = reader_pool::pool(options.clone(), 1, None);
     let begun = match take_turn(&db).await {
         Ok(()) => incarnation::succeed(&db, next).await,
         Err(error) => Err(error),
@@ -174,12 +134,16 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
         db.execute_unprepared(&lock).await?;
         return Ok(());
     }
-    // The name of a lock is global to the server, so it contains a hash of the name of the database. It may have 64
-    // characters.
+    let database = Statement::from_string(DbBackend::MySql, "SELECT DATABASE()");
+    let row = db.query_one_raw(database).await?;
+    let database: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
     let lock = Statement::from_sql_and_values(
         DbBackend::MySql,
-        "SELECT GET_LOCK(CONCAT('vehicle-gateway.', SHA1(DATABASE())), ?)",
-        [TURN_TIMEOUT.as_secs().into()],
+        "SELECT GET_LOCK(?, ?)",
+        [
+            lock_name(&database.unwrap_or_default()).into(),
+            TURN_TIMEOUT.as_secs().into(),
+        ],
     );
     let row = db.query_one_raw(lock).await?;
     let taken: Option<i64> = row.map(|row| row.try_get_by_index(0)).transpose()?;
@@ -192,22 +156,51 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
     }
 }
 
+/// The name of the start lock of a database. Names are global to the server and may have 64 characters, so it contains a
+/// hash. All versions use the same one. It is made here because newer versions of `MySQL` have no `SHA1`.
+fn lock_name(database: &str) -> String {
+    let mut name = "vehicle-gateway.".to_owned();
+    for byte in Sha1::digest(database) {
+        // Writing to a string cannot fail.
+        let _written = write!(name, "{byte:02x}");
+    }
+    name
+}
+
 /// Connects once, to get the reason if that fails: a pool retries until its time limit, and then only reports a
 /// time-out.
-async fn try_to_connect(url: &str) -> Result<(), DbErr> {
+async fn try_to_connect(options: &ServerOptions) -> Result<(), DbErr> {
     let connecting = async {
-        if url.starts_with("mysql:") {
-            MySqlConnection::connect(url).await?.close().await
-        } else {
-            PgConnection::connect(url).await?.close().await
+        match options {
+            ServerOptions::MySql(options) => {
+                let mut connection = options.connect().await?;
+                connection.set_up(SessionUse::Reading).await?;
+                connection.close().await
+            }
+            ServerOptions::Postgres(options) => {
+                let mut connection = options.connect().await?;
+                connection.set_up(SessionUse::Reading).await?;
+                connection.close().await
+            }
         }
     };
-    let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-    match connected {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(DbErr::Conn(RuntimeErr::SqlxError(error.into()))),
-        Err(_elapsed) => Err(DbErr::Custom(format!(
+    match timeout(CONNECT_TIMEOUT, connecting).await {
+        Ok(connected) => connected.map_err(super::connection_error),
+        Err(_elapsed) => Err(DbErr::Conn(RuntimeErr::Internal(format!(
             "no answer within {CONNECT_TIMEOUT:?}"
-        ))),
+        )))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_lock_has_the_name_that_sha1_of_the_server_gave() {
+        assert_eq!(
+            lock_name("fleet"),
+            "vehicle-gateway.f35f940f055fcd1badde7e5fecb2531e079eaa52"
+        );
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::DriverConnection;
+use super::{DriverConnection, connection_error};
 use crate::store::OpenError;
 
 /// How long a statement waits for a lock that another process (a shell, a backup) holds. Short, since the writer tries
@@ -49,10 +49,6 @@ pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<DriverConn
         .await
         .map_err(connection_error)?;
     Ok(DriverConnection::from(connection))
-}
-
-fn connection_error(error: SqlxError) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
 }
 
 /// Prepared texts that the writer's connection keeps.
@@ -117,6 +113,8 @@ fn base(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("cache_size", "-32768")
         // 16 MiB of log between checkpoints (the default is 4): fewer syncs of the main file.
         .pragma("wal_autocheckpoint", "8192")
+        // A reader can keep the log from being used again, and it grows. It is cut to this size afterwards.
+        .pragma("journal_size_limit", "33554432")
         .pragma("temp_store", "MEMORY")
 }
 

@@ -13,6 +13,7 @@ use crate::{
     domain::IncarnationId,
     store::{
         Store, StoreError,
+        batch::BatchNumber,
         database::Transaction,
         entities::instance::{Column, DEAD, Entity, LIVE},
         error::CommitError,
@@ -52,17 +53,22 @@ pub struct Membership {
 
 /// Renews the row of an incarnation for a batch, in the first round trip of the batch together with its BEGIN, and
 /// returns the version of the set of webhook endpoints. Fails with [`CommitError::IncarnationLost`] if the incarnation
-/// was declared dead.
+/// was declared dead, and with [`CommitError::OtherBatch`] if `batch.after` is not the last one that is stored: then
+/// nothing of this batch may be written.
 pub(in crate::store) async fn renew(
     db: &Transaction,
-    incarnation: IncarnationId,
-    batch: i64,
+    batch: BatchNumber,
 ) -> Result<i64, CommitError> {
+    let BatchNumber {
+        incarnation,
+        number,
+        after,
+    } = batch;
     let backend = db.get_database_backend();
     // Text without values, since only that can share a round trip. An id and a number need no quoting.
     let renew = format!(
-        "UPDATE instances SET renewals = renewals + 1, batch = {batch} \
-         WHERE id = '{incarnation}' AND state = '{LIVE}'"
+        "UPDATE instances SET renewals = renewals + 1, batch = {number} \
+         WHERE id = '{incarnation}' AND state = '{LIVE}' AND batch = {after}"
     );
     db.defer(Statement::from_string(backend, renew)).await?;
     let read = format!(
@@ -73,11 +79,11 @@ pub(in crate::store) async fn renew(
         .query_one_raw(Statement::from_string(backend, read))
         .await?
         .ok_or_else(|| DbErr::Custom("table webhook_set is empty".to_owned()))?;
-    let renewed: Option<i64> = row.try_get_by_index(1)?;
-    if renewed == Some(batch) {
-        Ok(row.try_get_by_index(0)?)
-    } else {
-        Err(CommitError::IncarnationLost)
+    let stored: Option<i64> = row.try_get_by_index(1)?;
+    match stored {
+        Some(stored) if stored == number => Ok(row.try_get_by_index(0)?),
+        Some(other) => Err(CommitError::OtherBatch(other)),
+        None => Err(CommitError::IncarnationLost),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a batch is made of, and how often it is tried: until each request is committed, deferred, rejected or past its
 //! deadline.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use sea_orm::DbErr;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{BACKOFF, WriterTask};
+use super::{BACKOFF, WriterTask, ledger::LedgerEntry};
 use crate::store::{
     StoreError,
     batch::{self, BatchFailure, BatchNumber},
@@ -111,6 +111,7 @@ impl WriterTask {
             }
             match self.try_to_commit(piece).await {
                 Ok(()) => return PieceOutcome::Settled,
+                Err(CommitError::EarlierStored(number)) => complete_stored(piece, number),
                 Err(CommitError::Database(error)) if is_poison(&error) => {
                     return PieceOutcome::Poisoned(error);
                 }
@@ -125,24 +126,32 @@ impl WriterTask {
         piece: &mut [QueuedWrite],
     ) -> Result<(), CommitError> {
         let was_lost = self.is_lost;
-        let Err(error) = self.commit(piece).await else {
+        let committed = self.commit(piece).await;
+        if let Ok(()) | Err(CommitError::EarlierStored(_)) = committed {
             self.collided = false;
             if self.health.committed() {
                 tracing::info!("the database commits again");
             }
-            return Ok(());
+        }
+        let error = match committed {
+            Err(error) if !matches!(error, CommitError::EarlierStored(_)) => error,
+            stored => return stored,
         };
         if error.is_collision() && !std::mem::replace(&mut self.collided, true) {
             tracing::debug!(%error, "another instance was first");
         } else if !error.is_poison() && was_lost == self.is_lost {
-            let waiting = piece.len();
-            if self.health.failed() {
-                tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
-            } else {
-                tracing::debug!(%error, waiting, "the database still cannot commit");
-            }
+            self.note_failure(&error, piece.len());
         }
         Err(error)
+    }
+
+    /// Notes and logs that the database does not commit. `waiting` requests wait for it.
+    fn note_failure(&self, error: &CommitError, waiting: usize) {
+        if self.health.failed() {
+            tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
+        } else {
+            tracing::debug!(%error, waiting, "the database still cannot commit");
+        }
     }
 
     async fn commit(&mut self, piece: &mut [QueuedWrite]) -> Result<(), CommitError> {
@@ -151,56 +160,101 @@ impl WriterTask {
         }
         let started = Instant::now();
         let db = self.connection.get().await?;
-        self.last_batch += 1;
-        let number = BatchNumber {
+        let number = self.ledger.next_number();
+        let batch = BatchNumber {
             incarnation: self.incarnation.id,
-            number: self.last_batch,
+            number,
+            after: self.ledger.stored(),
         };
-        let applied = batch::apply(db, &mut self.cache, &self.signals.clock, number, piece).await;
+        let applied = batch::apply(db, &mut self.cache, &self.signals.clock, batch, piece).await;
         if applied.is_err() {
             self.connection.discard().await;
             self.cache.clear();
         }
         let committed = match applied {
-            Ok(effects) => Ok(effects),
+            Ok(effects) => {
+                self.ledger.note_stored(number);
+                self.publish_stored();
+                self.publish(effects);
+                Ok(())
+            }
+            Err(BatchFailure::Failed(CommitError::OtherBatch(stored))) => self.read_ledger(stored),
             Err(BatchFailure::Failed(error)) => {
                 self.is_lost = matches!(error, CommitError::IncarnationLost);
                 Err(error)
             }
             Err(BatchFailure::Unknown(error, effects)) => {
+                self.ledger.note_unknown(number, effects);
+                for queued in piece.iter_mut().filter(|queued| !queued.deferred) {
+                    queued.unknown_in.push(number);
+                }
                 let until = piece.iter().map(|queued| queued.deadline).max();
-                if self.was_committed(until).await {
-                    Ok(effects)
-                } else {
-                    Err(error)
+                match self.last_stored_batch(until, piece.len()).await {
+                    Some(stored) => self.read_ledger(stored).and(Err(error)),
+                    None => Err(error),
                 }
             }
         };
         tracing::debug!(requests = piece.len(), took = ?started.elapsed(), committed = committed.is_ok(), "batch");
-        committed.map(|effects| self.publish(effects))
+        committed
     }
 
-    /// Whether the newest batch, whose COMMIT was not answered, is stored: asks the database until it answers, or until
-    /// `until`, when the last deadline of its requests has passed; then false. Without asking, a retry could store the
-    /// batch twice, and a rejection could be wrong.
-    async fn was_committed(&mut self, until: Option<Instant>) -> bool {
+    /// Compares the number in the database's row with what is known. The error says what that means for the next
+    /// attempt; without one the row has the last known number.
+    fn read_ledger(&mut self, stored: i64) -> Result<(), CommitError> {
+        let known = self.ledger.stored();
+        let entry = self.ledger.read(stored, Instant::now());
+        self.publish_stored();
+        match entry {
+            LedgerEntry::Known => Ok(()),
+            LedgerEntry::Stored { number, effects } => {
+                self.publish(effects);
+                Err(CommitError::EarlierStored(number))
+            }
+            LedgerEntry::Behind => Err(CommitError::Behind(known)),
+            LedgerEntry::Lost(batches) => {
+                self.signals
+                    .lost_batches
+                    .fetch_add(batches.unsigned_abs(), Ordering::Relaxed);
+                tracing::error!(
+                    batches,
+                    "the database has lost batches that it had acknowledged, and with them reports, logins and commands; \
+                     sessions that it does not know are closed"
+                );
+                Err(CommitError::OtherBatch(stored))
+            }
+            LedgerEntry::Back => {
+                tracing::error!(
+                    known,
+                    stored,
+                    "the database has batches again that it had lost: two primaries may have been in use"
+                );
+                Err(CommitError::EarlierStored(stored))
+            }
+        }
+    }
+
+    /// The number of the last batch that the database has, after a COMMIT was not answered: asks until there is an
+    /// answer, or for `None` until `until`. `waiting` requests wait for it.
+    async fn last_stored_batch(&mut self, until: Option<Instant>, waiting: usize) -> Option<i64> {
         let mut backoff = BACKOFF;
         loop {
-            match self.last_committed_batch().await {
-                Ok(last) => return last == Some(self.last_batch),
+            match self.look_up_last_batch().await {
+                Ok(stored) => return stored,
                 Err(error) => {
                     tracing::debug!(%error, "whether the last batch is stored is not known yet");
+                    self.note_failure(&error, waiting);
                 }
             }
             self.connection.discard().await;
             if until.is_none_or(|until| until <= Instant::now()) {
-                return false;
+                return None;
             }
             sleep(backoff.next_pause()).await;
         }
     }
 
-    async fn last_committed_batch(&mut self) -> Result<Option<i64>, CommitError> {
+    async fn look_up_last_batch(&mut self) -> Result<Option<i64>, CommitError> {
         let db = self.connection.get().await?;
         let last = timeout(
             LOOKUP_TIMEOUT,
@@ -208,6 +262,20 @@ impl WriterTask {
         )
         .await;
         Ok(last.map_err(|_elapsed| CommitError::NoAnswer(LOOKUP_TIMEOUT))??)
+    }
+
+    /// Lets readers know which batch their connections have to have.
+    pub(super) fn publish_stored(&self) {
+        if let Some(committed) = &self.signals.committed {
+            committed.set(self.incarnation.id, self.ledger.stored());
+        }
+    }
+}
+
+/// Completes the requests that were part of an attempt that turned out to be stored.
+fn complete_stored(piece: &mut Vec<QueuedWrite>, number: i64) {
+    for stored in piece.extract_if(.., |queued| queued.unknown_in.contains(&number)) {
+        stored.request.complete();
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::WriterTask;
+use super::{WriterTask, ledger::BatchLedger};
 use crate::{
     domain::IncarnationId,
     store::{
@@ -42,7 +42,8 @@ impl WriterTask {
         tracing::error!(was = %self.incarnation.id, id = %next.id, "this instance was declared dead while it could not commit; it closes its connections and goes on under a new id");
         self.signals.incarnation.send_replace(next.id);
         self.incarnation = next;
-        self.last_batch = 0;
+        self.ledger = BatchLedger::default();
+        self.publish_stored();
         self.is_lost = false;
         Ok(())
     }

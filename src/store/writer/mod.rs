@@ -6,9 +6,13 @@
 
 mod batching;
 mod fencing;
+mod ledger;
 mod queue;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -22,11 +26,12 @@ use super::{
     clock::Clock,
     command_watch::CommandWatchers,
     commit_health::CommitHealth,
-    database::{Incarnation, WriteConnection},
+    database::{CommittedBatch, Incarnation, WriteConnection},
     write_request::QueuedWrite,
 };
 use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
 
+use ledger::BatchLedger;
 pub(super) use queue::WriteQueue;
 
 /// The pauses between attempts of a batch that the database cannot commit now: from the first, each twice as long as the
@@ -43,7 +48,7 @@ pub(super) struct WriterSignals {
     /// Cancelled when the store closes: the writer then settles what is queued and ends.
     pub(super) closing: CancellationToken,
     pub(super) watchers: CommandWatchers,
-    /// The id of the current incarnation. Changes when this instance was declared dead and the next incarnation has
+    /// The id of the current incarnation. Changes when this instance was declared dead and the neyt incarnation has
     /// begun.
     pub(super) incarnation: watch::Sender<IncarnationId>,
     /// Cancelled, by the writer alone, when another gateway has been started under the name of this one.
@@ -51,6 +56,10 @@ pub(super) struct WriterSignals {
     /// Sessions of other instances that a commit ended. Those that the channel has no room for are dropped; their
     /// instances find out by reconciling.
     pub(super) evictions: mpsc::Sender<Vec<Eviction>>,
+    /// The last stored batch, for readers; `None` on a file.
+    pub(super) committed: Option<CommittedBatch>,
+    /// The number of batches that the database has lost after it had acknowledged them, since the start.
+    pub(super) lost_batches: Arc<AtomicU64>,
     /// Notified after a commit that may have made a delivery queue due.
     pub(super) webhooks: Arc<Notify>,
 }
@@ -74,8 +83,7 @@ pub(super) struct WriterTask {
     /// Whether an attempt to commit has collided with a write of another instance since the last commit. The first
     /// collision says nothing about the database's health; a second counts as a failure.
     collided: bool,
-    /// The number of the newest attempt to commit.
-    last_batch: i64,
+    ledger: BatchLedger,
     health: CommitHealth,
 }
 
@@ -102,7 +110,7 @@ pub(super) fn new(
         is_lost: false,
         next_incarnation: None,
         collided: false,
-        last_batch: 0,
+        ledger: BatchLedger::default(),
         health,
     };
     (queue, task)

@@ -83,6 +83,7 @@ impl WriteQueue {
                 weight,
                 deadline,
                 deferred: false,
+                unknown_in: Vec::new(),
                 _room: room,
             });
         };

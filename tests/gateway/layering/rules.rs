@@ -103,6 +103,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "backoff",
             "domain",
+            "log_throttle",
             "state",
             "supervision",
             "webhook_payload",

@@ -1,10 +1,14 @@
 //! The database: durability, servers that fail, schemas of other versions.
 
 mod durability;
+mod fail_over;
+#[cfg(target_os = "linux")]
+mod galera;
 mod server_concurrency;
 mod server_outages;
 mod server_start;
 mod server_values;
+mod sessions;
 mod upgrade;
 
 /// Logged when a batch fails for the first time.

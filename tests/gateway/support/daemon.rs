@@ -105,6 +105,11 @@ impl Builder {
         self
     }
 
+    /// The URL of the database on a server.
+    pub(crate) fn database_url(&self) -> &str {
+        self.database_url.as_deref().unwrap()
+    }
+
     /// Uses this database.
     pub(crate) fn on_url(mut self, url: &str) -> Self {
         self.database_url = Some(url.to_owned());

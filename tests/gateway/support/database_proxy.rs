@@ -20,6 +20,8 @@ struct State {
     releases: usize,
     /// Connections up to this number are dead: nothing passes, and neither side is closed.
     dead: usize,
+    /// Both sides of the connections, to close them.
+    open: Vec<TcpStream>,
 }
 
 #[derive(Default)]
@@ -29,9 +31,12 @@ struct Shared {
     connections: AtomicUsize,
     /// The number of the next connections that are closed at once.
     to_close: AtomicUsize,
+    /// Where new connections lead.
+    address: Mutex<String>,
 }
 
 pub(crate) struct DatabaseProxy {
+    host: &'static str,
     port: u16,
     shared: Arc<Shared>,
 }
@@ -39,11 +44,15 @@ pub(crate) struct DatabaseProxy {
 impl DatabaseProxy {
     /// A proxy to the server of this URL.
     pub(crate) fn to(url: &str) -> Self {
-        let address = url.rsplit('@').next().unwrap();
-        let address = address.split('/').next().unwrap().to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::between("127.0.0.1", url)
+    }
+
+    /// A proxy on this host to the server of this URL.
+    pub(crate) fn between(host: &'static str, url: &str) -> Self {
+        let listener = TcpListener::bind((host.trim_matches(['[', ']']), 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::<Shared>::default();
+        *shared.address.lock().unwrap() = address(url);
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -53,9 +62,12 @@ impl DatabaseProxy {
                     continue;
                 }
                 let number = accepting.connections.fetch_add(1, Ordering::SeqCst) + 1;
+                let address = accepting.address.lock().unwrap().clone();
                 let Ok(server) = TcpStream::connect(&address) else {
                     continue;
                 };
+                let both = [&client, &server].map(|side| side.try_clone().unwrap());
+                accepting.state.lock().unwrap().open.extend(both);
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 let shared = Arc::clone(&accepting);
                 thread::spawn(move || pass(&shared, number, from, to, true));
@@ -63,14 +75,27 @@ impl DatabaseProxy {
                 thread::spawn(move || pass(&shared, number, server, client, false));
             }
         });
-        Self { port, shared }
+        Self { host, port, shared }
     }
 
     /// The same URL through the proxy.
     pub(crate) fn url(&self, url: &str) -> String {
         let (user, address) = url.rsplit_once('@').unwrap();
         let (_, database) = address.split_once('/').unwrap();
-        format!("{user}@127.0.0.1:{}/{database}", self.port)
+        format!("{user}@{}:{}/{database}", self.host, self.port)
+    }
+
+    /// Leads new connections to the server of this URL. The present ones stay where they are, as after a switchover behind
+    /// a balancer.
+    pub(crate) fn redirect(&self, url: &str) {
+        *self.shared.address.lock().unwrap() = address(url);
+    }
+    /// Closes the present connections, as a balancer does that takes a server out.
+    pub(crate) fn close_connections(&self) {
+        for side in self.shared.state.lock().unwrap().open.drain(..) {
+            // It may have closed already.
+            let _closed = side.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// Closes the next connections at once, as if no server were there.
@@ -106,6 +131,12 @@ impl DatabaseProxy {
     pub(crate) fn sever(&self) {
         self.shared.state.lock().unwrap().dead = self.shared.connections.load(Ordering::SeqCst);
     }
+}
+
+/// The host and port in a URL.
+fn address(url: &str) -> String {
+    let address = url.rsplit('@').next().unwrap();
+    address.split('/').next().unwrap().to_owned()
 }
 
 fn pass(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream, is_gateway: bool) {

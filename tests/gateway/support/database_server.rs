@@ -70,9 +70,13 @@ pub(crate) struct Server {
 impl Server {
     fn start(kind: Kind) -> Self {
         let folder = TempDir::new().unwrap();
-        let data = folder.path().join("data");
-        copy(&kind.template(), &data);
+        copy(&kind.template(), &folder.path().join("data"));
         kind.give(folder.path());
+        Self::start_in(kind, folder)
+    }
+
+    /// Starts a server on the data in this folder.
+    fn start_in(kind: Kind, folder: TempDir) -> Self {
         // Another process may take the port first; then the server exits, and another port is tried.
         let mut tries = 0;
         let (port, child) = loop {
@@ -105,6 +109,60 @@ impl Server {
             &format!("CREATE DATABASE {name}"),
         );
         self.kind.url(self.port, &name)
+    }
+
+    /// Starts a standby of this `PostgreSQL` server, which replicates it asynchronously.
+    pub(crate) fn start_standby(&self) -> Self {
+        let folder = TempDir::new().unwrap();
+        self.kind.give(folder.path());
+        let copied = as_server_user("pg_basebackup")
+            .args([
+                "--host=127.0.0.1",
+                "--username=gateway",
+                "--write-recovery-conf",
+            ])
+            .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--pgdata={}", folder.path().join("data").display()))
+            .output()
+            .unwrap();
+        assert!(
+            copied.status.success(),
+            "{}",
+            String::from_utf8_lossy(&copied.stderr)
+        );
+        Self::start_in(self.kind, folder)
+    }
+
+    /// Ends the replication of a standby: what the primary commits from now on is lost when it fails.
+    pub(crate) fn detach(&self) {
+        self.change("ALTER SYSTEM SET primary_conninfo = ''");
+        self.change("SELECT pg_reload_conf()");
+        super::wait_until("the standby receives nothing more", || {
+            let receivers = "SELECT count(*) FROM pg_stat_wal_receiver";
+            (super::query(&self.kind.own_url(self.port), receivers) == ["0"]).then_some(())
+        });
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        self.change("SELECT pg_promote()");
+    }
+
+    /// Lets a primary refuse writes and keep its connections.
+    pub(crate) fn refuse_writes(&self) {
+        self.change("ALTER SYSTEM SET default_transaction_read_only = on");
+        self.change("SELECT pg_reload_conf()");
+    }
+
+    fn change(&self, sql: &str) {
+        super::change(&self.kind.own_url(self.port), sql);
+    }
+
+    /// The URL of the database that another server of the same cluster has under `url`.
+    pub(crate) fn url_like(&self, url: &str) -> String {
+        let (_, database) = url.rsplit_once('/').unwrap();
+        self.kind.url(self.port, database)
     }
 
     /// Sends SIGKILL and waits for the exit.
@@ -294,6 +352,11 @@ impl Kind {
     }
 }
 
+/// Creates the data folder of a new `MariaDB` server.
+pub(super) fn mariadb_data(folder: &Path) {
+    copy(&Kind::MariaDb.template(), folder);
+}
+
 /// `PostgreSQL` does not run as root.
 fn as_server_user(program: &str) -> Command {
     if is_root() {
@@ -314,7 +377,7 @@ fn is_root() -> bool {
     user() == "root"
 }
 
-fn user() -> String {
+pub(super) fn user() -> String {
     let output = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -9,6 +9,8 @@ mod database_client;
 mod database_proxy;
 mod database_server;
 mod device;
+#[cfg(target_os = "linux")]
+mod galera;
 mod process;
 mod query_plans;
 mod receiver;
@@ -27,8 +29,10 @@ pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::{Builder, Daemon, LogReader};
 pub(crate) use database_client::{Lock, change, is_reachable, migrate_as_later, query};
 pub(crate) use database_proxy::DatabaseProxy;
-pub(crate) use database_server::{Database, free_ports};
+pub(crate) use database_server::{Database, Server, free_ports};
 pub(crate) use device::{Device, json};
+#[cfg(target_os = "linux")]
+pub(crate) use galera::GaleraCluster;
 pub(crate) use receiver::{Reaction, Received, Receiver, setting};
 pub(crate) use redis::Redis;
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};

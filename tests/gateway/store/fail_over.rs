@@ -1,0 +1,120 @@
+//! The database fails over to another server, behind a balancer that leads new connections there.
+
+use crate::support::{
+    Daemon, Database, DatabaseProxy, Device, GREETING, REPORT, THANKS, hello, query, report,
+    wait_until,
+};
+
+/// A gateway that reaches a primary through a proxy, and the primary's standby.
+struct FailOver {
+    primary: Database,
+    standby: crate::support::Server,
+    proxy: DatabaseProxy,
+    daemon: Daemon,
+    /// The URL of the database on the standby.
+    url: String,
+}
+
+impl FailOver {
+    fn start() -> Self {
+        let primary = Database::postgres();
+        let standby = primary.server().start_standby();
+        let (builder, proxy) = Daemon::on(&primary).through_proxy(DatabaseProxy::to);
+        let daemon = builder
+            .set("presence.lease=4s")
+            .set("store.commit_timeout=60s")
+            .start();
+        let url = standby.url_like(&daemon.database_url());
+        Self {
+            primary,
+            standby,
+            proxy,
+            daemon,
+            url,
+        }
+    }
+
+    /// Waits for two leases, in each of which sessions are compared with rows once. An idle instance commits eight times
+    /// in a lease.
+    #[track_caller]
+    fn wait_for_reconciliation(&self) {
+        let renewals = || {
+            let select = "SELECT renewals FROM instances WHERE state = 'live'";
+            query(&self.url, select)[0].parse::<u64>().unwrap()
+        };
+        let before = renewals();
+        wait_until("two leases have passed", || {
+            (renewals() > before + 16).then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn wait_until_replicated(&self, device_id: &str, battery: usize) {
+        let select = format!("SELECT battery FROM vehicles WHERE device_id = '{device_id}'");
+        wait_until("the standby has the report", || {
+            (query(&self.url, &select) == [battery.to_string()]).then_some(())
+        });
+    }
+}
+
+#[track_caller]
+fn report_and_expect_thanks(device: &mut Device, battery: usize) {
+    device.say(&report(battery));
+    device.expect(THANKS);
+}
+
+#[test]
+fn reads_and_sessions_follow_a_switchover() {
+    let fail_over = FailOver::start();
+    let daemon = &fail_over.daemon;
+    let mut truck = daemon.log_in("truck");
+    report_and_expect_thanks(&mut truck, 10);
+    fail_over.wait_until_replicated("truck", 10);
+    // A connection that reads stays at the old primary, which answers.
+    assert_eq!(daemon.vehicle("truck")["battery"], 10);
+    fail_over.primary.server().refuse_writes();
+    fail_over.standby.promote();
+    fail_over.proxy.redirect(&fail_over.url);
+
+    report_and_expect_thanks(&mut truck, 11);
+    assert_eq!(daemon.vehicle("truck")["battery"], 11);
+    let mut van = daemon.log_in("van");
+    assert_eq!(daemon.vehicle("van")["online"], true);
+    fail_over.wait_for_reconciliation();
+    truck.ping();
+    van.ping();
+}
+
+#[test]
+fn batches_that_a_fail_over_has_lost_are_reported_and_their_sessions_closed() {
+    let fail_over = FailOver::start();
+    let daemon = &fail_over.daemon;
+    let mut truck = daemon.log_in("truck");
+    report_and_expect_thanks(&mut truck, 10);
+    fail_over.wait_until_replicated("truck", 10);
+    fail_over.standby.detach();
+    for battery in 11..14 {
+        report_and_expect_thanks(&mut truck, battery);
+    }
+    let mut van = daemon.log_in("van");
+    fail_over.primary.server().kill();
+    fail_over.standby.promote();
+    fail_over.proxy.redirect(&fail_over.url);
+
+    let lost = daemon.logged_containing("the database has lost batches that it had acknowledged");
+    assert_eq!(lost["level"], "ERROR");
+    let batches = lost["batches"].as_u64().unwrap();
+    assert!(batches >= 4, "{lost}");
+    let metrics = daemon.get("/metrics").text().unwrap();
+    let metric = format!("vehicle_gateway_database_lost_batches_total {batches}");
+    assert!(metrics.contains(&metric), "{metrics}");
+    // The login of this one is lost, the other one's is not.
+    van.expect_closed();
+    assert_eq!(daemon.logged_disconnect("van")["reason"], "superseded");
+    truck.say(REPORT);
+    truck.expect(THANKS);
+    let mut van = daemon.connect();
+    van.say(&hello("van"));
+    van.expect(GREETING);
+    assert_eq!(daemon.vehicle("van")["online"], true);
+}
