@@ -12,7 +12,34 @@ pub struct SecretUrl(String);
 
 /// The URLs that [`SecretUrl::parse_database`] accepts, in words.
 pub(super) const DATABASE: &str = "sqlite://PATH of a file (no \"?\" or \"%\"), \
-    mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    mysql://USER:PASSWORD@HOST:PORT/DATABASE (or mariadb://) or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+
+/// The parameters behind the `?` of a database URL that the driver understands. It ignores others, so that a misspelt one
+/// would leave a connection without TLS.
+const MYSQL_PARAMETERS: &[&str] = &[
+    "ssl-mode", "sslmode", "ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "socket",
+];
+const POSTGRES_PARAMETERS: &[&str] = &[
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+/// A parameter that is this far from a known one is taken for a misspelling.
+const MAX_TYPOS: usize = 3;
 
 /// The URLs that [`SecretUrl::parse_redis`] accepts, in words.
 pub(super) const REDIS: &str = "redis://USER:PASSWORD@HOST:PORT, with rediss for TLS, -sentinel or -cluster behind \
@@ -53,11 +80,14 @@ impl SecretUrl {
         (KINDS.contains(&kind) && named).then(|| Self(text.to_owned()))
     }
 
-    /// Parses the URL of a database: `sqlite://` and the path of a file, or that of a server.
+    /// Parses the URL of a database: `sqlite://` and the path of a file, or that of a server. `sqlite:PATH` and
+    /// `?mode=rwc`, which other programs want, mean the same.
     pub(super) fn parse_database(text: &str) -> Option<Self> {
-        let Some(path) = text.strip_prefix(SQLITE) else {
+        let Some(path) = text.strip_prefix("sqlite:") else {
             return is_server(text).then(|| Self(text.to_owned()));
         };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = path.strip_suffix("?mode=rwc").unwrap_or(path);
         // A database in memory is not durable. "file:" would be read as a URI, which could ask for one, too.
         let file = !path.is_empty()
             && !path.ends_with('/')
@@ -65,7 +95,36 @@ impl SecretUrl {
             && !path.starts_with("file:");
         // Drivers decode "%" and take options after "?", so that two of them could open two files for one URL.
         let plain = !path.contains(['?', '%']);
-        (file && plain).then(|| Self(text.to_owned()))
+        (file && plain).then(|| Self(format!("{SQLITE}{path}")))
+    }
+
+    /// A parameter of the URL of a database server that the driver does not know, with what is known; `None` if there is
+    /// none.
+    pub(super) fn unknown_parameter(&self) -> Option<String> {
+        let known = match self.0.split_once("://")?.0 {
+            "mysql" | "mariadb" => MYSQL_PARAMETERS,
+            "postgres" | "postgresql" => POSTGRES_PARAMETERS,
+            _ => return None,
+        };
+        let query = self.0.split_once('?')?.1;
+        let names = query
+            .split('&')
+            .map(|pair| pair.split('=').next().unwrap_or(pair));
+        let unknown = names
+            .filter(|name| !known.contains(name) && !name.starts_with("options["))
+            .find(|name| !name.is_empty())?;
+        let nearest = known
+            .iter()
+            .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+            .min()
+            .filter(|(typos, _)| *typos <= MAX_TYPOS.min(unknown.len() / 2))
+            .map(|(_, known)| format!("did you mean {known}?"));
+        // `tls=true` and the like: all of them are about TLS.
+        let hint = nearest.unwrap_or_else(|| format!("for TLS: {}=…", known[0]));
+        Some(format!(
+            "the parameters {}, and not {unknown}; {hint}",
+            known.join(", ")
+        ))
     }
 
     /// The URL with its password, for the driver. Not for logs.
@@ -86,7 +145,7 @@ fn is_server(text: &str) -> bool {
         return false;
     };
     let host = authority.rsplit('@').next().unwrap_or_default();
-    ["mysql", "postgres", "postgresql"].contains(&scheme)
+    ["mysql", "mariadb", "postgres", "postgresql"].contains(&scheme)
         && !host.is_empty()
         && !host.starts_with(':')
         && !database.is_empty()

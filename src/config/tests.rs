@@ -263,6 +263,28 @@ fn rules_between_settings_are_checked_once_each_is_valid() {
 }
 
 #[test]
+fn an_unknown_parameter_of_a_database_url_is_refused_with_the_nearest() {
+    for (url, hint) in [
+        (
+            "mysql://host/db?ssl_mode=REQUIRED",
+            "did you mean ssl-mode?",
+        ),
+        ("mysql://host/db?tls=true", "for TLS: ssl-mode=…"),
+        (
+            "mariadb://host/db?ssl-mode=REQUIRED&sslca2=x",
+            "did you mean sslca?",
+        ),
+        ("postgres://host/db?sslmod=require", "did you mean sslmode?"),
+        ("postgres://host/db?ssl=true", "for TLS: sslmode=…"),
+    ] {
+        let lines = sources()
+            .set(&format!("database.url={url}"))
+            .problem_lines();
+        assert!(lines.len() == 1 && lines[0].ends_with(hint), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_database_url_names_a_file_or_a_server() {
     for good in [
         "sqlite://a.db",
@@ -272,14 +294,23 @@ fn a_database_url_names_a_file_or_a_server() {
         "mysql://joe:s3/cr@et@host:3306/db?ssl-mode=REQUIRED",
         "postgres://[::1]:5432/db",
         "postgresql://joe@host/db",
+        "mariadb://joe@host/db",
+        "postgres://joe@host/db?sslmode=verify-full&sslrootcert=/ca.pem&options[search_path]=x",
     ] {
         let settings = sources().set(&format!("database.url={good}")).settings();
         assert_eq!(settings.database.url.as_str(), good);
     }
+    for usual in [
+        "sqlite:a.db",
+        "sqlite://a.db?mode=rwc",
+        "sqlite:a.db?mode=rwc",
+    ] {
+        let settings = sources().set(&format!("database.url={usual}")).settings();
+        assert_eq!(settings.database.url.as_str(), "sqlite://a.db");
+    }
     for bad in [
         "",
         "a.db",
-        "sqlite:a.db",
         "sqlite://",
         "sqlite:///",
         "sqlite://dir/",
@@ -294,7 +325,7 @@ fn a_database_url_names_a_file_or_a_server() {
         "mysql:///db",
         "mysql://joe:s3cret@/db",
         "mysql://:3306/db",
-        "mariadb://host/db",
+        "mariadb://host",
         "mysql:host/db",
     ] {
         let lines = sources()
@@ -354,9 +385,9 @@ fn a_redis_url_names_a_server_sentinel_or_cluster_and_needs_a_database_server() 
 #[test]
 fn passwords_are_masked_wherever_settings_are_shown() {
     let lines = sources()
-        .variable("GATEWAY_DATABASE__URL", "mariadb://joe:s3cret@host/db")
+        .variable("GATEWAY_DATABASE__URL", "oracle://joe:s3cret@host/db")
         .problem_lines();
-    assert!(lines[0].starts_with(r#"database.url: found "mariadb://joe:***@host/db" in "#));
+    assert!(lines[0].starts_with(r#"database.url: found "oracle://joe:***@host/db" in "#));
 
     let settings = sources()
         .set("database.url=sqlite://joe:s3cret@host.db")

@@ -24,13 +24,17 @@ pub struct DatabaseSettings {
 
 impl DatabaseSettings {
     pub(super) fn read(reader: &mut SettingsReader<'_>) -> Self {
+        let url = reader.parsed(
+            "database.url",
+            secret_url::DATABASE,
+            SecretUrl::none(),
+            SecretUrl::parse_database,
+        );
+        if let Some(problem) = url.unknown_parameter() {
+            reader.together("database.url", &[], false, problem);
+        }
         Self {
-            url: reader.parsed(
-                "database.url",
-                secret_url::DATABASE,
-                SecretUrl::none(),
-                SecretUrl::parse_database,
-            ),
+            url,
             readers: reader.count("database.readers", 1..=64),
             wait: reader.duration("database.wait", Duration::ZERO..=HOUR),
         }

@@ -19,25 +19,20 @@ use super::{
     clock::Clock,
     database::Transaction,
     error::CommitError,
-    tables::{commands, debug_blobs, instances, reports, vehicles},
+    tables::{
+        commands, debug_blobs,
+        instances::{self, BatchNumber},
+        reports, vehicles,
+    },
     webhooks::{self, BatchEvents, WebhookBatch, WebhookEffects},
     write_request::{BatchTransaction, PendingRequest, Phase, QueuedWrite, Touched},
 };
 use crate::{
-    domain::{Command, DeviceId, IncarnationId},
+    domain::{Command, DeviceId},
     state::{BatchState, Eviction, VehicleEntry},
 };
 
 pub(super) use cache::BatchCache;
-
-/// The number of a batch among those of its incarnation.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct BatchNumber {
-    pub(super) incarnation: IncarnationId,
-    pub(super) number: i64,
-    /// The number of the batch that has to be the last one stored when this one is written.
-    pub(super) after: i64,
-}
 
 /// What is published after the commit, beside the outputs of the requests.
 #[derive(Debug, Clone, Default)]

@@ -13,7 +13,6 @@ use crate::{
     domain::IncarnationId,
     store::{
         Store, StoreError,
-        batch::BatchNumber,
         database::Transaction,
         entities::instance::{Column, DEAD, Entity, LIVE},
         error::CommitError,
@@ -49,6 +48,15 @@ pub struct Membership {
     pub dead: Vec<IncarnationId>,
     /// The names of the peers that this request declared dead.
     pub declared_dead: Vec<String>,
+}
+
+/// The number of a batch among those of its incarnation.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct BatchNumber {
+    pub(in crate::store) incarnation: IncarnationId,
+    pub(in crate::store) number: i64,
+    /// The number of the batch that has to be the last one stored when this one is written.
+    pub(in crate::store) after: i64,
 }
 
 /// Renews the row of an incarnation for a batch, in the first round trip of the batch together with its BEGIN, and

@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{BACKOFF, WriterTask, ledger::LedgerEntry};
 use crate::store::{
     StoreError,
-    batch::{self, BatchFailure, BatchNumber},
+    batch::{self, BatchFailure},
     error::{CommitError, is_poison},
-    tables::instances,
+    tables::instances::{self, BatchNumber},
     write_request::QueuedWrite,
 };
 

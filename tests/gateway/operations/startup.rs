@@ -58,7 +58,7 @@ fn a_database_that_cannot_be_opened_is_one_line_and_a_failure() {
         ("sqlite:///nowhere/at/all.db", "does its folder exist"),
         ("mysql://root:s3cret@127.0.0.1:1/fleet", "refused"),
         ("postgres://root:s3cret@127.0.0.1:1/fleet", "refused"),
-        ("mariadb://root:s3cret@127.0.0.1:1/fleet", "database.url"),
+        ("mariadb://root:s3cret@127.0.0.1:1/fleet", "refused"),
         ("nonsense", "database.url"),
     ] {
         let (status, output) = Daemon::builder()
