@@ -83,12 +83,12 @@ enum AppliedMigrations {
 }
 
 /// Brings the schema of a database up to date. A schema that a newer version of the gateway has changed is left as it
-/// is.
+/// is, and the log says so.
 ///
 /// # Errors
 ///
 /// An error of the database, or one that says that the newer schema requires a migration that this program does not
-/// know.
+/// know, or lacks one that it needs.
 pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
     let applied = applied(db).await?;
     let is_known = |name: &str| MIGRATIONS.iter().any(|(known, _)| *known == name);
@@ -101,14 +101,28 @@ pub async fn migrate(db: &DatabaseConnection) -> Result<(), DbErr> {
         }
         return Ok(());
     };
-    let since = compatible_since(db).await?;
-    if is_known(&since) {
-        return Ok(());
+    // Versions only add migrations, so this schema is not that of a later one. Applying what is missing could contradict
+    // what nobody here knows.
+    let missing = MIGRATIONS.iter().find(|(name, _)| !applied.contains(*name));
+    if let Some((missing, _)) = missing {
+        return Err(DbErr::Custom(format!(
+            "it was changed by another version ({newer}) and lacks {missing}, which this version needs; \
+             start a version that knows both"
+        )));
     }
-    Err(DbErr::Custom(format!(
-        "it was changed by a newer version (up to {newer}), and only versions that know {since} can work on it; \
-         start that version"
-    )))
+    let since = compatible_since(db).await?;
+    if !is_known(&since) {
+        return Err(DbErr::Custom(format!(
+            "it was changed by a newer version (up to {newer}), and only versions that know {since} can work on it; \
+             start that version"
+        )));
+    }
+    tracing::warn!(
+        target: "vehicle_gateway::store",
+        newer,
+        "the schema is of a newer version, which only added to it: this version works on it and leaves it as it is"
+    );
+    Ok(())
 }
 
 /// The names of the migrations that were applied to the database. Creates the table of applied migrations if it is

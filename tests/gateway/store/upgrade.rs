@@ -10,6 +10,7 @@ const LATER: &str = "m20991231_000001_later";
 on_every_database! {
     a_schema_extended_by_a_later_version_is_used_as_it_is,
     a_schema_that_requires_a_later_version_is_refused_unchanged,
+    a_schema_of_another_branch_is_refused_unchanged,
 }
 
 /// Records the migration of a later version that added a column.
@@ -34,10 +35,29 @@ fn a_schema_extended_by_a_later_version_is_used_as_it_is(database: &Database) {
     let daemon = stop(Daemon::on(database).start());
     add_later_migration(&daemon);
     let daemon = daemon.restart_builder().start();
+    let told = daemon.logged_containing("the schema is of a newer version");
+    assert_eq!(told["newer"], LATER);
     let _device = daemon.log_in("truck");
     assert_eq!(daemon.vehicle("truck")["online"], true);
     let added = "SELECT of_a_later_version FROM vehicles";
     assert_eq!(daemon.query(added), ["7"]);
+}
+
+/// A schema with a migration that the present version does not know, and without one that it needs.
+fn a_schema_of_another_branch_is_refused_unchanged(database: &Database) {
+    let daemon = stop(Daemon::on(database).start());
+    let applied = "SELECT version FROM seaql_migrations ORDER BY version DESC";
+    let missing = daemon.query(applied).swap_remove(0);
+    add_later_migration(&daemon);
+    let remove = format!("DELETE FROM seaql_migrations WHERE version = '{missing}'");
+    change(&daemon.database_url(), &remove);
+    let before = daemon.query(applied);
+
+    let (status, output) = daemon.restart_builder().run_to_failure();
+    assert_eq!(status.code(), Some(1), "{output}");
+    let refusal = format!("it was changed by another version ({LATER}) and lacks {missing}");
+    assert!(output.contains(&refusal), "{output}");
+    assert_eq!(daemon.query(applied), before);
 }
 
 fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Database) {
