@@ -24,6 +24,7 @@ mod m20261123_000006_presence;
 mod m20261123_000007_compatibility;
 mod m20261123_000008_webhooks;
 mod m20261129_000009_webhook_backlogs;
+mod m20261129_000010_last_use;
 mod schema;
 mod table;
 
@@ -67,6 +68,10 @@ const MIGRATIONS: &[(&str, &dyn Migrate)] = &[
     (
         "m20261129_000009_webhook_backlogs",
         &m20261129_000009_webhook_backlogs::Migration,
+    ),
+    (
+        "m20261129_000010_last_use",
+        &m20261129_000010_last_use::Migration,
     ),
 ];
 

@@ -18,7 +18,9 @@ use crate::{
     config::Settings,
     domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutEvent, FanoutOptions},
-    store::{self, DatabaseAddress, NewEndpoint, OpenError, Store, StoreError, StoreOptions},
+    store::{
+        self, DatabaseAddress, DatabaseUse, NewEndpoint, OpenError, Store, StoreError, StoreOptions,
+    },
     webhooks::{DeliveryCounters, Dispatcher, WebhookClient},
 };
 
@@ -53,6 +55,7 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     configure_endpoints(&store, endpoints(settings))
         .await
         .map_err(StartError::Endpoints)?;
+    tell_of_webhooks(&store, settings).await;
     let counters = DeliveryCounters::default();
     let dispatcher = Dispatcher::new(
         Arc::clone(&store),
@@ -128,6 +131,49 @@ async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<
         return Ok(());
     }
     store.configure_endpoints(wanted).await
+}
+
+/// Says that no webhooks are sent, or, before they are, that the database file is one that another instance sent them
+/// from: a copy has the receivers of the original.
+async fn tell_of_webhooks(store: &Store, settings: &Settings) {
+    if !settings.webhooks.enabled {
+        tracing::warn!("webhooks are not sent: webhooks.enabled is false");
+        return;
+    }
+    if store.is_shared() {
+        return;
+    }
+    let host = gethostname::gethostname();
+    let own = DatabaseUse {
+        instance: settings.instance.id.clone(),
+        host: host.to_string_lossy().chars().take(MAX_HOST).collect(),
+    };
+    if let Err(error) = note_use(store, own).await {
+        tracing::warn!(%error, "cannot note that this instance uses the database");
+    }
+}
+
+/// The longest host name that is noted, in characters.
+const MAX_HOST: usize = 255;
+
+async fn note_use(store: &Store, own: DatabaseUse) -> Result<(), StoreError> {
+    let last = store.last_use().await?;
+    if last.as_ref() == Some(&own) {
+        return Ok(());
+    }
+    let endpoints = store.endpoints().await?;
+    let receivers = endpoints.iter().filter(|it| it.disabled.is_none()).count();
+    if let Some(last) = last
+        && receivers > 0
+    {
+        tracing::warn!(
+            last_instance = last.instance,
+            last_host = last.host,
+            receivers,
+            "the database was last used by another instance: if it is a copy, its webhooks are sent twice; stop, and set webhooks.enabled = false"
+        );
+    }
+    store.note_use(own).await
 }
 
 /// The handle for messages to other instances, and the receiver of their messages to this one; no receiver without

@@ -90,19 +90,22 @@ pub(super) fn start(
     let (membership, incarnation) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
     let membership = async move { membership.run_membership().await };
     let incarnation = async move { incarnation.follow_incarnation().await };
-    vec![
+    let mut tasks = vec![
         spawn("device port", devices),
         spawn("http port", http),
         spawn("heartbeats", heartbeats),
         spawn("retention", purge),
         spawn("overdue commands", overdue),
-        spawn("webhooks", dispatcher.run(stop.clone())),
         spawn("webhook catch-up", until_stopped(stop.clone(), catch_up)),
         spawn("webhook surplus", until_stopped(stop.clone(), surplus)),
         spawn("evictions", until_stopped(stop.clone(), evictions)),
         spawn("membership", until_stopped(stop.clone(), membership)),
         spawn("incarnation", until_stopped(stop.clone(), incarnation)),
-    ]
+    ];
+    if settings.webhooks.enabled {
+        tasks.push(spawn("webhooks", dispatcher.run(stop.clone())));
+    }
+    tasks
 }
 
 /// Spawns a task whose panic ends the process.

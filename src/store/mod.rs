@@ -53,7 +53,7 @@ pub use command_watch::CommandWatch;
 pub use database::{DatabaseAddress, migrate};
 pub use error::{OpenError, StoreError};
 pub use pending_write::PendingWrite;
-pub use requests::Purge;
+pub use requests::{DatabaseUse, Purge};
 pub use tables::{
     CommandPage, DebugBlobPiece, HistoryPage, Position,
     instances::{Membership, Peer, StalledPeer},

@@ -33,6 +33,8 @@ const SCHEDULE: &str =
 /// `[webhooks]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WebhookSettings {
+    /// Whether this instance sends messages. They are stored in any case.
+    pub enabled: bool,
     /// The configured endpoints; REST cannot change them.
     pub endpoints: Vec<EndpointSettings>,
     /// Whether endpoints created over REST may have an `http` URL.
@@ -108,6 +110,7 @@ impl Serialize for WebhookSecret {
 impl WebhookSettings {
     pub(super) fn read(reader: &mut SettingsReader<'_>) -> Self {
         let settings = Self {
+            enabled: reader.switch("webhooks.enabled"),
             endpoints: reader.tables("webhooks.endpoints", ENDPOINTS, parse_endpoint),
             allow_http: reader.switch("webhooks.allow_http"),
             allow_private: reader.switch("webhooks.allow_private"),

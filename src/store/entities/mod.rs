@@ -4,6 +4,7 @@ pub(super) mod command;
 pub(super) mod debug_blob;
 pub(super) mod idempotency_key;
 pub(super) mod instance;
+pub(super) mod last_use;
 pub(super) mod report;
 pub(super) mod vehicle;
 pub(super) mod webhook_endpoint;

@@ -15,6 +15,7 @@ mod heartbeats;
 mod history_purged;
 mod login;
 mod membership;
+mod note_use;
 mod purge;
 mod register_vehicle;
 mod session_write;
@@ -22,6 +23,7 @@ mod submit_command;
 mod update_status;
 mod webhooks;
 
+pub use note_use::DatabaseUse;
 pub use purge::Purge;
 
 /// Bytes that each device id of a list takes in the queue.

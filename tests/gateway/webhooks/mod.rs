@@ -3,6 +3,7 @@
 mod admin;
 mod backlog;
 mod behind;
+mod copies;
 mod crashes;
 mod delivery;
 mod failing_endpoints;
