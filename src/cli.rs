@@ -1,13 +1,19 @@
 //! The command line: its arguments, and what each subcommand does.
 
-use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    fmt::Display,
+    io::{Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 use vehicle_gateway::{
     app,
     config::{self, Settings, Sources},
-    health, http,
+    explain, health, http,
     simulate::{self, DeviceId, Dialect},
     supervision::essential,
     telemetry,
@@ -49,6 +55,12 @@ enum Subcommands {
     Migrate,
     /// Print the description of the REST API
     Openapi,
+    /// Tell what a device's sentences are taken for, or what is wrong with them; exit code 0 if all are good
+    Explain {
+        /// What the device sends [default: standard input]
+        #[arg(allow_hyphen_values = true)]
+        sentences: Option<String>,
+    },
     /// Simulate a vehicle, or a fleet, that connects to a running gateway
     Simulate(SimulateArguments),
 }
@@ -95,6 +107,7 @@ impl Cli {
     pub(crate) fn run(self) -> ExitCode {
         let command = match self.command.unwrap_or(Subcommands::Serve) {
             Subcommands::Openapi => return print(&http::openapi()),
+            Subcommands::Explain { sentences } => return explain_input(sentences),
             Subcommands::Simulate(arguments) => return simulate(arguments),
             command => command,
         };
@@ -122,6 +135,30 @@ impl Cli {
         };
         telemetry::flush();
         exit
+    }
+}
+
+/// The most bytes of standard input that are explained.
+const MAX_EXPLAINED: u64 = 64 << 20;
+
+fn explain_input(sentences: Option<String>) -> ExitCode {
+    let input = sentences.map_or_else(
+        || {
+            let mut input = Vec::new();
+            let mut reader = std::io::stdin().lock().take(MAX_EXPLAINED);
+            reader.read_to_end(&mut input).map(|_length| input)
+        },
+        |text| Ok(text.into_bytes()),
+    );
+    let explanation = match input {
+        Ok(input) => explain::explain(&input),
+        Err(error) => return fail(&format_args!("cannot read standard input: {error}")),
+    };
+    let printed = print(&explanation.text);
+    if explanation.is_good {
+        printed
+    } else {
+        ExitCode::FAILURE
     }
 }
 

@@ -63,6 +63,7 @@ pub mod commands;
 pub mod config;
 mod device;
 pub mod domain;
+pub mod explain;
 pub mod fanout;
 pub mod health;
 pub mod http;

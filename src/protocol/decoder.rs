@@ -122,6 +122,19 @@ impl Decoder {
         }
     }
 
+    /// What is still missing of a sentence that has begun, for people; `None` between sentences, and while garbage is
+    /// skipped.
+    #[must_use]
+    pub fn expected(&self) -> Option<String> {
+        match &self.framing {
+            Framing::Text(text) => text.expected(self.buffer.pending()),
+            Framing::Json(json) if json.in_object() => {
+                Some("the end of the JSON object".to_owned())
+            }
+            Framing::Json(_) | Framing::Undecided | Framing::Closed(_) => None,
+        }
+    }
+
     /// Bytes of heap that the input takes: at most the cap of the incomplete sentence and one chunk.
     #[must_use]
     pub fn buffered(&self) -> usize {

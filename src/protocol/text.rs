@@ -110,6 +110,25 @@ impl TextFraming {
         matches!(self, Self::Blob { .. })
     }
 
+    /// What is missing of the sentence or blob that `pending` begins.
+    pub(super) fn expected(&self, pending: &[u8]) -> Option<String> {
+        match self {
+            Self::Garbage => None,
+            Self::Blob { size } => Some(format!(
+                "{size} bytes of the debug blob, of which {} have come",
+                pending.len()
+            )),
+            Self::Sentence if pending.is_empty() => None,
+            Self::Sentence => match match_sentence(pending, false) {
+                Match::NeedMore { expected } => Some(expected.to_owned()),
+                Match::Complete { .. }
+                | Match::Impossible { .. }
+                | Match::OutOfRange { .. }
+                | Match::BlobHeader { .. } => None,
+            },
+        }
+    }
+
     /// The largest number of pending bytes before a sentence or blob is complete or refused.
     pub(super) fn bound(&self, limits: &Limits) -> usize {
         match self {

@@ -44,6 +44,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "app",
             "config",
+            "explain",
             "health",
             "http",
             "simulate",
@@ -64,6 +65,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("domain", &[]),
+    ("explain", &["domain", "protocol"]),
     (
         "fanout",
         &["backoff", "domain", "log_throttle", "supervision", "tls"],

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use crate::support::Daemon;
+
 #[test]
 fn check_config_prints_the_effective_settings_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -36,4 +38,35 @@ fn migrate_creates_the_schema_and_exits() {
         "SELECT name FROM sqlite_master WHERE name IN ('vehicles', 'reports', 'debug_blobs')",
     );
     assert_eq!(tables.len(), 3);
+}
+
+#[test]
+fn explain_tells_what_is_wrong_in_the_words_of_the_log() {
+    let explain = |sentence: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+            .args(["explain", sentence])
+            .output()
+            .unwrap();
+        (output.status, String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = explain("PING.");
+    assert!(status.success(), "{said}");
+
+    let bad = "REPORT. I'M HERE 43.62 11.46, RUNNING AND CHARGED AT 47.5%.";
+    let (status, said) = explain(bad);
+    assert_eq!(status.code(), Some(1));
+    // As docs/protocol.md shows it.
+    let page = include_str!("../../../docs/protocol.md");
+    assert!(
+        page.contains(&format!("explain \"{bad}\"\n{said}")),
+        "{said}"
+    );
+
+    let daemon = Daemon::start();
+    let mut device = daemon.log_in("truck");
+    device.say(bad);
+    device.expect("SERVER COULD NOT PROCESS THE RECEIVED MESSAGE.");
+    let logged = daemon.logged_containing("bad sentence");
+    let reason = logged["reason"].as_str().unwrap();
+    assert!(said.contains(&format!("bad: {reason}\n")), "{said}");
 }
