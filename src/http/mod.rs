@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | `routes/` | the handlers, and the DTOs of their requests and responses |
+//! | `accept` | what a client prefers |
 //! | `extract/` | the validated parts of a request: path, query, body, `Idempotency-Key` |
 //! | `json`, `problem/`, `paging/` | responses: JSON, errors, lists in pages |
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
@@ -14,6 +15,7 @@
 //! Rules live in the use cases and SQL in the store. DTOs do not leave this module, except for those in
 //! `crate::api_model`.
 
+mod accept;
 mod compression;
 mod extract;
 mod json;

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::{
+    accept::preferences,
     problem::{Problem, ProblemKind},
     unread_budget::SharedBytes,
 };
@@ -114,11 +115,9 @@ fn encode(text: String) -> Arc<Encoded> {
 /// Whether the client takes gzip (RFC 9110, section 12.5.3).
 fn accepts_gzip(request: &HeaderMap) -> bool {
     let mut any = false;
-    for coding in list(request, header::ACCEPT_ENCODING) {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters.trim().strip_prefix("q=").unwrap_or("1").trim();
-        let accepted = weight.parse::<f32>().is_ok_and(|weight| weight > 0.0);
-        match name.trim().to_ascii_lowercase().as_str() {
+    for coding in preferences(request, header::ACCEPT_ENCODING) {
+        let accepted = coding.weight > 0.0;
+        match coding.value.as_str() {
             "gzip" | "x-gzip" => return accepted,
             "*" => any = accepted,
             _ => {}
@@ -129,19 +128,16 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
 
 /// Whether the client has the content with this tag (RFC 9110, section 13.1.2).
 fn matches(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    list(request, header::IF_NONE_MATCH).any(|tag| {
+    let is_this = |tag: &str| {
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
-    })
-}
-
-/// The elements of a list that may be spread over several headers. Tags have no commas here.
-fn list(request: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    };
     request
-        .get_all(name)
+        .get_all(header::IF_NONE_MATCH)
         .into_iter()
         .filter_map(|value| value.to_str().ok())
+        // The tags here have no commas.
         .flat_map(|value| value.split(','))
-        .map(str::trim)
+        .any(|tag| is_this(tag.trim()))
 }
 
 #[cfg(test)]

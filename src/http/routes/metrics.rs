@@ -1,4 +1,4 @@
-//! `/metrics`: metrics in the `OpenMetrics` format.
+//! `/metrics`: metrics in the text format of Prometheus, or in the `OpenMetrics` format for clients that ask for it.
 //!
 //! Counters are of this instance since its start. The metrics of webhooks' queues come from the database and are the same
 //! on every instance.
@@ -13,11 +13,11 @@ use aide::{
 };
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabelSet, prometheus_text, text},
     metrics::{counter::ConstCounter, family::Family, gauge::Gauge, info::Info},
     registry::{Registry, Unit},
 };
@@ -26,6 +26,7 @@ use vehicle_gateway_macros::operation;
 
 use crate::{
     http::{
+        accept::preferences,
         openapi::{media, response},
         problem::{Problem, ProblemKind},
         state::ApiState,
@@ -34,8 +35,12 @@ use crate::{
     webhooks::{EndpointState, WebhookAdmin},
 };
 
-/// The media type of `OpenMetrics` 1.0.0: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
-const MEDIA_TYPE: &str = "application/openmetrics-text";
+/// The media type of the text format 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+const TEXT: &str = "text/plain";
+/// The media type of `OpenMetrics`: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+/// The version of `OpenMetrics`.
+const OPEN_METRICS_VERSION: &str = "1.0.0";
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new().api_route("/metrics", get_with(get_metrics, get_metrics_operation))
@@ -43,10 +48,14 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 
 /// Get metrics
 ///
-/// Returns metrics in the `OpenMetrics` 1.0.0 format, for Prometheus and others. Counters are of this instance since its
-/// start. The metrics of webhooks' queues are the same on every instance and absent while the database does not answer.
+/// Returns metrics in the text format of Prometheus, or in the `OpenMetrics` 1.0.0 format if the header `Accept` prefers
+/// `application/openmetrics-text`. Counters are of this instance since its start. The metrics of webhooks' queues are the
+/// same on every instance and absent while the database does not answer.
 #[operation(tag = Server)]
-async fn get_metrics(State(state): State<Arc<ApiState>>) -> Result<MetricsText, Problem> {
+async fn get_metrics(
+    State(state): State<Arc<ApiState>>,
+    request: HeaderMap,
+) -> Result<MetricsText, Problem> {
     let mut registry = Registry::with_prefix("vehicle_gateway");
     let instance = Info::new([
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -105,9 +114,15 @@ async fn get_metrics(State(state): State<Arc<ApiState>>) -> Result<MetricsText, 
         &state.webhooks,
         &endpoints.unwrap_or_default(),
     );
+    let open_metrics = wants_open_metrics(&request);
     let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => Ok(MetricsText(text)),
+    let encoded = if open_metrics {
+        text::encode(&mut text, &registry)
+    } else {
+        prometheus_text::encode(&mut text, &registry)
+    };
+    match encoded {
+        Ok(()) => Ok(MetricsText { text, open_metrics }),
         // Writing to a `String` does not fail.
         Err(fmt::Error) => Err(Problem::new(ProblemKind::Internal)),
     }
@@ -168,13 +183,45 @@ fn gauge(value: i64) -> Gauge {
     gauge
 }
 
-/// Metrics in the `OpenMetrics` format.
-struct MetricsText(String);
+/// Whether a client asks for `OpenMetrics`, and not rather for the text format.
+fn wants_open_metrics(request: &HeaderMap) -> bool {
+    let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
+    for range in preferences(request, header::ACCEPT) {
+        let is_version = |ours| {
+            range
+                .version
+                .as_deref()
+                .is_none_or(|version| version == ours)
+        };
+        match range.value.as_str() {
+            OPEN_METRICS if is_version(OPEN_METRICS_VERSION) => {
+                open_metrics = open_metrics.max(range.weight);
+            }
+            TEXT if is_version("0.0.4") => text = text.max(range.weight),
+            _ => {}
+        }
+    }
+    open_metrics > 0.0 && open_metrics >= text
+}
+
+/// Metrics in one of the two formats.
+struct MetricsText {
+    text: String,
+    open_metrics: bool,
+}
 
 impl IntoResponse for MetricsText {
     fn into_response(self) -> Response {
-        let kind = format!("{MEDIA_TYPE}; version=1.0.0; charset=utf-8");
-        ([(header::CONTENT_TYPE, kind)], self.0).into_response()
+        let kind = if self.open_metrics {
+            format!("{OPEN_METRICS}; version={OPEN_METRICS_VERSION}; charset=utf-8")
+        } else {
+            prometheus_text::CONTENT_TYPE.to_owned()
+        };
+        let headers = [
+            (header::CONTENT_TYPE, kind),
+            (header::VARY, "accept".to_owned()),
+        ];
+        (headers, self.text).into_response()
     }
 }
 
@@ -186,7 +233,47 @@ impl OperationOutput for MetricsText {
         _: &mut Operation,
     ) -> Vec<(Option<u16>, ResponseDoc)> {
         let text = media(json_schema!({ "type": "string" }));
-        let metrics = response("The metrics.", MEDIA_TYPE, text);
+        let mut metrics = response("The metrics.", TEXT, text.clone());
+        metrics.content.insert(OPEN_METRICS.to_owned(), text);
         vec![(Some(StatusCode::OK.as_u16()), metrics)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn open_metrics_are_for_clients_that_ask_for_them() {
+        for (accept, wanted) in [
+            ("", false),
+            ("*/*", false),
+            ("text/plain", false),
+            ("text/html,*/*;q=0.8", false),
+            ("application/openmetrics-text", true),
+            ("application/OpenMetrics-Text; version=1.0.0", true),
+            ("application/openmetrics-text;version=\"1.0.0\"", true),
+            ("application/openmetrics-text; version=0.0.1", false),
+            ("application/openmetrics-text;q=0", false),
+            ("text/plain, application/openmetrics-text;q=0.5", false),
+            // Prometheus 2.42 and 3.0.
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                true,
+            ),
+        ] {
+            let accept_header = HeaderValue::from_static(accept);
+            let request = HeaderMap::from_iter([(header::ACCEPT, accept_header)]);
+            assert_eq!(wants_open_metrics(&request), wanted, "{accept}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     api_model::Example,
     domain::Timestamp,
     http::{
+        accept::{Preference, preferences},
         json::Json,
         media_type::{HTML, JSON},
         openapi::{json_response, media},
@@ -141,20 +142,11 @@ impl OperationOutput for ServerInfoResponse {
 /// Whether the `Accept` header names HTML with at least the quality of every other type, and a higher quality than JSON.
 fn prefers_html(headers: &HeaderMap) -> bool {
     let (mut html, mut json, mut other) = (0.0_f32, 0.0_f32, 0.0_f32);
-    let values = headers.get_all(header::ACCEPT).into_iter();
-    for range in values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-    {
-        let mut parts = range.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q="))
-            .map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
-        match media.as_str() {
-            HTML => html = quality,
-            JSON => json = quality,
-            _ => other = quality.max(other),
+    for Preference { value, weight, .. } in preferences(headers, header::ACCEPT) {
+        match value.as_str() {
+            HTML => html = weight,
+            JSON => json = weight,
+            _ => other = weight.max(other),
         }
     }
     html > json && html >= other
