@@ -85,9 +85,12 @@ pub async fn notify_evictions(store: Arc<Store>, fanout: Arc<Fanout>) {
     };
     while let Some(evicted) = evictions.recv().await {
         for (owner, sessions) in by_owner(evicted) {
-            // Without the notice the owner finds out at its next reconciliation.
-            if let Err(error) = fanout.notify(owner, &Notice::SessionsEnded(sessions)).await {
-                tracing::debug!(%error, %owner, "eviction notice not sent");
+            for sessions in sessions.chunks(Notice::MOST_SESSIONS) {
+                let notice = Notice::SessionsEnded(sessions.to_vec());
+                // Without the notice the owner finds out at its next reconciliation.
+                if let Err(error) = fanout.notify(owner, &notice).await {
+                    tracing::debug!(%error, %owner, "eviction notice not sent");
+                }
             }
         }
     }

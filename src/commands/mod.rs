@@ -37,6 +37,7 @@ use crate::{
     domain::{Action, Answer, DeviceId, IncarnationId},
     fanout::Fanout,
     instance::Instance,
+    log_throttle::LogThrottle,
     sessions::{OfflineGrace, Registry, Session},
     store::{PendingWrite, SessionWrite, Store, Written},
 };
@@ -47,6 +48,10 @@ pub use broadcast::{Broadcast, BroadcastError};
 
 /// How many requests may be executed at a time, those of callers that hung up included. Together they take a few MiB.
 const CONCURRENT_REQUESTS: usize = 4_096;
+
+/// At most one warning about a published command that was not sent is logged in this time: whoever may publish can cause
+/// any number of them.
+const UNSENT_LOGGED_EVERY: Duration = Duration::from_mins(1);
 
 /// The settings `commands.*`.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +94,8 @@ pub struct Commands {
     permits: Arc<Semaphore>,
     /// Has one permit: there is one broadcast at a time.
     broadcast_permit: Arc<Semaphore>,
+    /// Limits the log lines about published commands that were not sent.
+    unsent_log: LogThrottle,
 }
 
 /// The parts of the gateway that [`Commands`] works on.
@@ -131,6 +138,7 @@ impl Commands {
             order: Arc::default(),
             permits: Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
             broadcast_permit: Arc::new(Semaphore::new(1)),
+            unsent_log: LogThrottle::every(UNSENT_LOGGED_EVERY),
         }
     }
 

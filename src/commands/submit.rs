@@ -1,6 +1,6 @@
 //! Submission: decides which instance executes a request, stores the command and has it delivered.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use tokio::time::Instant;
 use tracing::field::display;
@@ -12,7 +12,7 @@ use super::{
     delivery::{Delivery, DeliveryPlan, DeliveryScope},
 };
 use crate::{
-    domain::{Action, Command, CommandOrigin, CommandOutcome, CommandState, Timestamp},
+    domain::{Action, Command, CommandOrigin, CommandOutcome, CommandState, DeviceId, Timestamp},
     fanout::RemoteCommand,
     sessions::{Session, SlotReservation},
     store::{IdempotencyKey, NewCommand, StoreError, Submitted},
@@ -69,7 +69,7 @@ impl Commands {
     pub(crate) async fn execute_from_channel(&self, session: Arc<Session>, action: Action) {
         let device_id = session.key.device_id.clone();
         let Ok(_permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            tracing::warn!(%device_id, %action, "published command not sent: too many commands are under way");
+            self.log_unsent(&device_id, action, &"too many commands are under way");
             return;
         };
         // Every instance has received it; the store says which one holds the vehicle.
@@ -77,7 +77,7 @@ impl Commands {
             Ok(None) => {}
             Ok(Some(_)) => return,
             Err(error) => {
-                tracing::warn!(%device_id, %action, %error, "published command not sent");
+                self.log_unsent(&device_id, action, &error);
                 return;
             }
         }
@@ -94,11 +94,20 @@ impl Commands {
         {
             Ok(CommandOutcome::Recorded { .. } | CommandOutcome::Desired { .. }) => {}
             Ok(outcome) => {
-                tracing::warn!(%device_id, %action, ?outcome, "published command not sent");
+                self.log_unsent(&device_id, action, &format_args!("{outcome:?}"));
             }
             Err(error) => {
-                tracing::warn!(%device_id, %action, %error, "published command not sent");
+                self.log_unsent(&device_id, action, &error);
             }
+        }
+    }
+
+    /// Logs that a published command was not sent, with how many there were since the last line.
+    fn log_unsent(&self, device_id: &DeviceId, action: Action, error: &dyn Display) {
+        if let Some(commands) = self.unsent_log.admit() {
+            tracing::warn!(%device_id, %action, %error, commands, "published command not sent");
+        } else {
+            tracing::debug!(%device_id, %action, %error, "published command not sent");
         }
     }
 

@@ -7,8 +7,8 @@ use tracing::{debug, warn};
 use super::codec::DecodeFault;
 use crate::log_throttle::LogThrottle;
 
-/// The interval of warnings about the shared channel, on which anybody may publish.
-const SHARED_CHANNEL_INTERVAL: Duration = Duration::from_mins(1);
+/// The interval of warnings about the shared channel, on which anybody may publish, and about too many messages.
+const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 /// The form of a command on the shared channel, for the log line about a message that is not a command.
 const EXPECTED_COMMAND: &str =
     r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"<the vehicle's id>"}"#;
@@ -23,13 +23,17 @@ pub(super) struct DropLog {
     /// One for each [`DecodeFault`], in the order of its variants.
     faults: [LogThrottle; DecodeFault::COUNT],
     shared_channel: LogThrottle,
+    unread: LogThrottle,
+    unhandled: LogThrottle,
 }
 
 impl Default for DropLog {
     fn default() -> Self {
         Self {
             faults: std::array::from_fn(|_| LogThrottle::once()),
-            shared_channel: LogThrottle::every(SHARED_CHANNEL_INTERVAL),
+            shared_channel: LogThrottle::every(WARNING_INTERVAL),
+            unread: LogThrottle::every(WARNING_INTERVAL),
+            unhandled: LogThrottle::every(WARNING_INTERVAL),
         }
     }
 }
@@ -54,6 +58,32 @@ impl DropLog {
             warn!(dropped, %reason, %message, expected = %EXPECTED_COMMAND, "message on the shared channel dropped");
         } else {
             debug!(%reason, %message, "message on the shared channel dropped");
+        }
+    }
+
+    /// Logs that messages arrived faster than they were read, so that the transport has dropped this many: at most one
+    /// such line a minute as a warning.
+    pub(super) fn unread_messages(&self, dropped: u64) {
+        if let Some(times) = self.unread.admit() {
+            warn!(
+                dropped,
+                times, "messages of other instances dropped: they arrive too fast"
+            );
+        } else {
+            debug!(
+                dropped,
+                "messages of other instances dropped: they arrive too fast"
+            );
+        }
+    }
+
+    /// Counts a message that was dropped because too many wait to be handled: at most one line a minute, as a warning.
+    pub(super) fn unhandled_message(&self) {
+        if let Some(dropped) = self.unhandled.admit() {
+            warn!(
+                dropped,
+                "messages of other instances dropped: too many wait to be handled"
+            );
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{self, error::TrySendError};
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::{
@@ -48,8 +48,9 @@ impl Inbox {
         }
     }
 
-    /// Notes that the transport has lost messages.
-    pub(super) fn note_missed(&mut self) {
+    /// Notes that the transport has lost so many messages.
+    pub(super) fn note_missed(&mut self, messages: u64) {
+        self.participant.drop_log.unread_messages(messages);
         self.has_missed = true;
     }
 
@@ -143,12 +144,59 @@ impl Inbox {
         match self.events.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                if !self.has_missed {
-                    warn!("messages of other instances dropped: too many wait to be handled");
-                }
+                self.participant.drop_log.unhandled_message();
                 self.has_missed = true;
             }
             Err(TrySendError::Closed(_)) => debug!("message dropped: nothing receives events"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::Mutex,
+    };
+
+    use super::*;
+
+    /// The log at `info` and above.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn floods_of_messages_give_a_line_a_minute() {
+        let command = br#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _following = tracing::subscriber::set_default(subscriber.finish());
+        let (events, mut received) = mpsc::channel(1);
+        let (unsupported, _) = mpsc::channel(1);
+        let mut inbox = Inbox::new(Arc::default(), events, unsupported);
+        for _ in 0..100 {
+            inbox.report_missed().await;
+            assert_eq!(received.recv().await, Some(FanoutEvent::MayHaveMissed));
+            for _ in 0..3 {
+                inbox.receive_on_shared_channel(command);
+                inbox.receive_on_shared_channel(b"{");
+            }
+            inbox.note_missed(7);
+            assert!(received.recv().await.is_some());
+        }
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        // One for each kind.
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 }

@@ -93,6 +93,11 @@ pub enum Notice {
     SessionsEnded(Vec<EndedSessions>),
 }
 
+impl Notice {
+    /// How many sessions one notice may name: it must be shorter than the longest message that is read.
+    pub const MOST_SESSIONS: usize = 4096;
+}
+
 /// The sessions of one vehicle that have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedSessions {

@@ -19,6 +19,12 @@ use body::{MessageBody, TYPES};
 
 const VERSION: u64 = 1;
 
+/// The longest message of another instance, in bytes. The largest ones that instances send, notices of many sessions,
+/// take about half of it.
+const MAX_PEER_MESSAGE: usize = 1 << 20;
+/// The longest message on the shared channel, in bytes: many times the longest command.
+const MAX_CHANNEL_MESSAGE: usize = 64 << 10;
+
 /// A decoded message that an instance sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DecodedMessage {
@@ -69,15 +75,17 @@ pub(super) enum DecodeFault {
     LaterVersion,
     UnknownType,
     BrokenBody,
+    TooLarge,
 }
 
 impl DecodeFault {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::NotJson,
         Self::NoEnvelope,
         Self::LaterVersion,
         Self::UnknownType,
         Self::BrokenBody,
+        Self::TooLarge,
     ];
     pub(super) const COUNT: usize = Self::ALL.len();
 }
@@ -90,6 +98,7 @@ impl fmt::Display for DecodeFault {
             Self::LaterVersion => "later version",
             Self::UnknownType => "unknown type",
             Self::BrokenBody => "fields do not match the type",
+            Self::TooLarge => "too large",
         })
     }
 }
@@ -181,14 +190,29 @@ fn encode(
     serde_json::to_string(&envelope).expect("text, whole numbers and ids are always JSON")
 }
 
+/// Says that a message is too large to be parsed: as JSON values it may take thirty times its bytes.
+fn refuse_larger_than(limit: usize, message: &[u8]) -> Result<(), String> {
+    if message.len() > limit {
+        return Err(format!(
+            "has {} bytes, at most {limit} are read",
+            message.len()
+        ));
+    }
+    Ok(())
+}
+
 /// Decodes a message on the channel of one incarnation.
 pub(super) fn decode(message: &[u8]) -> Result<DecodedMessage, DecodeError> {
-    let value: Value = serde_json::from_slice(message).map_err(|error| DecodeError {
-        fault: DecodeFault::NotJson,
-        reason: error.to_string(),
+    let unreadable = |fault, reason| DecodeError {
+        fault,
+        reason,
         origin: None,
         reaction: None,
-    })?;
+    };
+    refuse_larger_than(MAX_PEER_MESSAGE, message)
+        .map_err(|reason| unreadable(DecodeFault::TooLarge, reason))?;
+    let value: Value = serde_json::from_slice(message)
+        .map_err(|error| unreadable(DecodeFault::NotJson, error.to_string()))?;
     let origin = uuid(&value, "origin").map(IncarnationId::from);
     let correlation = uuid(&value, "correlation");
     let kind = MessageKind::deserialize(&value["kind"]);
@@ -251,6 +275,7 @@ struct ChannelCommandBody {
 /// Decodes a message on the shared channel: a command, or `None` for a message of an instance, which has a `version`.
 /// Instances do not publish there yet; a later version may. The error says what is wrong with a command.
 pub(super) fn decode_channel_command(message: &[u8]) -> Result<Option<(DeviceId, Action)>, String> {
+    refuse_larger_than(MAX_CHANNEL_MESSAGE, message)?;
     let value: Value = serde_json::from_slice(message).map_err(|error| error.to_string())?;
     if value.get("version").is_some() {
         return Ok(None);

@@ -289,6 +289,41 @@ fn an_overlong_timeout_is_read_as_one_that_clocks_hold() {
 }
 
 #[test]
+fn messages_above_their_limit_are_dropped_unparsed() {
+    let padded = |text: &str, bytes: usize| {
+        let mut padded = text.as_bytes().to_vec();
+        padded.resize(bytes, b' ');
+        padded
+    };
+    let command = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;
+    let right = decode_channel_command(&padded(command, MAX_CHANNEL_MESSAGE));
+    assert_eq!(right, Ok(Some((device(), Action::Run))));
+    assert_eq!(
+        decode_channel_command(&padded(command, MAX_CHANNEL_MESSAGE + 1)),
+        Err("has 65537 bytes, at most 65536 are read".to_owned())
+    );
+    let probe = encode_probe(origin());
+    assert!(decode(&padded(&probe, MAX_PEER_MESSAGE)).is_ok());
+    let refused = decode(&padded(&probe, MAX_PEER_MESSAGE + 1)).unwrap_err();
+    assert_eq!(
+        (refused.fault, refused.origin),
+        (DecodeFault::TooLarge, None)
+    );
+}
+
+#[test]
+fn the_largest_notice_is_below_the_limit() {
+    let session = EndedSessions {
+        device_id: DeviceId::parse(&"x".repeat(64)).unwrap(),
+        through_epoch: i64::MIN,
+        reason: DisconnectReason::StoreUnavailable,
+    };
+    let notice = Notice::SessionsEnded(vec![session; Notice::MOST_SESSIONS]);
+    let bytes = encode_notice(origin(), &notice).len();
+    assert!(bytes < MAX_PEER_MESSAGE, "{bytes}");
+}
+
+#[test]
 fn channel_commands_have_no_envelope() {
     let decoded = |text: &str| decode_channel_command(text.as_bytes());
     let right = r#"{"type":"command","message":"HEY YOU, RUN!","clientId":"truck-19"}"#;

@@ -10,7 +10,6 @@ use tokio::{
     },
     time::Instant,
 };
-use tracing::warn;
 
 use super::RedisShared;
 use crate::{
@@ -57,8 +56,7 @@ impl SubscriptionReader {
                 message = messages.recv() => match message {
                     Ok(message) => self.read(&message),
                     Err(RecvError::Lagged(dropped)) => {
-                        warn!(dropped, "messages of other instances dropped: they arrive too fast");
-                        self.inbox.note_missed();
+                        self.inbox.note_missed(dropped);
                     }
                     Err(RecvError::Closed) => return,
                 },

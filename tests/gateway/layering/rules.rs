@@ -35,7 +35,15 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "backoff", "cluster", "domain", "fanout", "instance", "pacing", "sessions", "store",
+            "backoff",
+            "cluster",
+            "domain",
+            "fanout",
+            "instance",
+            "log_throttle",
+            "pacing",
+            "sessions",
+            "store",
         ],
     ),
     ("backoff", &[]),
