@@ -62,6 +62,7 @@ pub(super) fn url_policy(settings: &Settings) -> UrlPolicy {
     UrlPolicy {
         allow_http: settings.webhooks.allow_http,
         allow_private: settings.webhooks.allow_private,
+        allow_any_port: false,
     }
 }
 

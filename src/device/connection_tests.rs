@@ -61,6 +61,7 @@ impl TestGateway {
                 url_policy: UrlPolicy {
                     allow_http: false,
                     allow_private: false,
+                    allow_any_port: false,
                 },
                 delivery_counters: DeliveryCounters::default(),
             },

@@ -66,7 +66,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(requested.min(LONGEST_RETRY_AFTER))
 }
 
-/// Reads the beginning of the body until the deadline: at most 1 KiB, as text that every database stores.
+/// Reads the beginning of the body until the deadline: at most 1 KiB, as text that every database stores and that does
+/// nothing to a terminal.
 pub(super) async fn beginning(mut response: Response, deadline: Instant) -> String {
     let mut stored = Vec::new();
     let mut length = 0;
@@ -83,10 +84,21 @@ pub(super) async fn beginning(mut response: Response, deadline: Instant) -> Stri
 }
 
 fn text(bytes: &[u8]) -> String {
-    // PostgreSQL has no text with a NUL.
-    let mut text = String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}");
+    let mut text = printable(&String::from_utf8_lossy(bytes));
     text.truncate(text.floor_char_boundary(STORED_BYTES));
     text
+}
+
+/// Replaces control characters in what a server sent, apart from tabs and ends of lines, and characters that change the
+/// direction of the text behind them: people read it in a terminal.
+pub(super) fn printable(text: &str) -> String {
+    let replaced = text.chars().map(|character| match character {
+        '\t' | '\n' | '\r' => character,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        control if control.is_control() => char::REPLACEMENT_CHARACTER,
+        other => other,
+    });
+    replaced.collect()
 }
 
 #[cfg(test)]
@@ -135,6 +147,14 @@ mod tests {
                 .then_some(Duration::from_secs(7));
             assert_eq!(retry_after, pause, "{status}");
         }
+    }
+
+    #[test]
+    fn control_characters_of_a_receiver_are_replaced() {
+        assert_eq!(
+            text("\u{1b}[31mred\u{9b}2J\u{7f}\u{202e}\ta\r\nb".as_bytes()),
+            "\u{fffd}[31mred\u{fffd}2J\u{fffd}\u{fffd}\ta\r\nb"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::CertificateError;
 
-use super::resolver::ResolveError;
+use super::{resolver::ResolveError, response::printable};
 
 /// The longest text, in bytes: texts of libraries may quote what the server sends.
 const MAX_BYTES: usize = 300;
@@ -14,7 +14,7 @@ pub(super) fn describe(error: &reqwest::Error, connect_timeout: Duration) -> Str
     let mut text = if error.is_connect() && error.is_timeout() {
         format!("no connection within {}", seconds(connect_timeout))
     } else {
-        reason(error)
+        printable(&reason(error))
     };
     text.truncate(text.floor_char_boundary(MAX_BYTES));
     text

@@ -1,6 +1,6 @@
 //! URL policy: which URLs endpoints may have.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, time::Duration};
 
 use hyper::Uri;
 use tokio::time::timeout;
@@ -13,6 +13,9 @@ use super::{
 
 /// The longest URL, in bytes: more than receivers need, and what the column holds.
 const MAX_BYTES: usize = 2048;
+/// The ports that endpoints may have beside those of HTTP and HTTPS: ports below are those of other services, such as SSH
+/// and mail, which could take a message for something that they understand.
+const UNRESERVED_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 /// How long the creation of an endpoint waits for the name server.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -23,6 +26,8 @@ pub struct UrlPolicy {
     pub allow_http: bool,
     /// Whether addresses that are not public are allowed too, see [`is_allowed`](super::is_allowed).
     pub allow_private: bool,
+    /// Whether ports below 1024 other than 443 and 80 are allowed too.
+    pub allow_any_port: bool,
 }
 
 impl UrlPolicy {
@@ -30,6 +35,7 @@ impl UrlPolicy {
     pub const TRUSTED: Self = Self {
         allow_http: true,
         allow_private: true,
+        allow_any_port: true,
     };
 
     /// Checks a URL, without resolving its host.
@@ -47,6 +53,12 @@ impl UrlPolicy {
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlPolicyError::UserInfo);
+        }
+        match url.port_or_known_default() {
+            Some(443 | 80) => {}
+            Some(port) if UNRESERVED_PORTS.contains(&port) => {}
+            Some(1..) if self.allow_any_port => {}
+            port => return Err(UrlPolicyError::Port(port.unwrap_or_default())),
         }
         if url.fragment().is_some() {
             return Err(UrlPolicyError::Fragment);
@@ -95,17 +107,15 @@ pub enum UrlPolicyError {
     /// It holds credentials, which would be shown wherever the URL is shown.
     #[error("a URL of a webhook holds no user or password: messages are known by their signature")]
     UserInfo,
+    /// Its port is one of another service.
+    #[error("webhooks go to port 443, 80, or 1024 and above, not to port {0}")]
+    Port(u16),
     /// It holds a fragment, which is not sent.
     #[error("a URL of a webhook holds no fragment (what follows \"#\"): it would not be sent")]
     Fragment,
-    /// Its host is an address that is not public.
-    #[error("{address} is {kind}, which webhooks must not reach")]
-    Address {
-        /// The address.
-        address: IpAddr,
-        /// What kind of address that is.
-        kind: &'static str,
-    },
+    /// Its host is an address that is not public, of this kind.
+    #[error("the host is {0}, which webhooks must not reach")]
+    Address(&'static str),
     /// Its host is a name that resolves only to addresses that are not public.
     #[error(transparent)]
     Name(#[from] ForbiddenName),
@@ -146,9 +156,7 @@ impl AllowedUrl {
 
     fn check_address(&self, address: IpAddr) -> Result<(), UrlPolicyError> {
         match ip_policy::forbidden(address) {
-            Some(kind) if !self.policy.allow_private => {
-                Err(UrlPolicyError::Address { address, kind })
-            }
+            Some(kind) if !self.policy.allow_private => Err(UrlPolicyError::Address(kind)),
             _ => Ok(()),
         }
     }

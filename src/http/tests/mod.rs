@@ -131,6 +131,7 @@ impl Api {
                 url_policy: UrlPolicy {
                     allow_http: false,
                     allow_private: false,
+                    allow_any_port: false,
                 },
                 delivery_counters: DeliveryCounters::default(),
             },

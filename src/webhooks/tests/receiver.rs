@@ -37,6 +37,7 @@ pub(super) fn options(timeout: Duration) -> WebhookClientOptions {
         policy: UrlPolicy {
             allow_http: true,
             allow_private: false,
+            allow_any_port: false,
         },
         ca_file: None,
         resolver: Resolver::system(),
