@@ -14,8 +14,11 @@ pub struct Decoder {
     framing: Framing,
 }
 
+/// What some libraries write before the first character of a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 enum Framing {
-    /// Only blanks have come.
+    /// Only blanks, and perhaps a byte order mark or its beginning, have come.
     Undecided,
     Text(TextFraming),
     Json(JsonFraming),
@@ -60,15 +63,14 @@ impl Decoder {
     pub fn next(&mut self) -> Decoded {
         let unneeded = self.framing.skip(self.buffer.pending());
         self.buffer.consume(unneeded);
-        let decoded = match self.buffer.pending().first() {
-            None => Decoded::Incomplete,
-            Some(&first) => {
-                self.framing.decide(first);
-                match &mut self.framing {
-                    Framing::Text(text) => text.next(&mut self.buffer, &self.limits),
-                    Framing::Json(json) => json.next(&mut self.buffer, &self.limits),
-                    Framing::Undecided | Framing::Closed(_) => Decoded::Incomplete,
-                }
+        let decoded = if self.buffer.is_empty() {
+            Decoded::Incomplete
+        } else {
+            self.framing.decide(self.buffer.pending());
+            match &mut self.framing {
+                Framing::Text(text) => text.next(&mut self.buffer, &self.limits),
+                Framing::Json(json) => json.next(&mut self.buffer, &self.limits),
+                Framing::Undecided | Framing::Closed(_) => Decoded::Incomplete,
             }
         };
         match decoded {
@@ -153,16 +155,21 @@ impl Framing {
     /// The number of leading `bytes` that need not be kept.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self {
-            Self::Undecided => blanks(bytes),
+            Self::Undecided => leading(bytes),
             Self::Text(text) => text.skip(bytes),
             Self::Json(json) => json.skip(bytes),
             Self::Closed(_) => bytes.len(),
         }
     }
 
-    fn decide(&mut self, first: u8) {
+    /// Decides the dialect by the first bytes that are neither blanks nor a byte order mark.
+    fn decide(&mut self, pending: &[u8]) {
+        // It may still become a byte order mark.
+        if BYTE_ORDER_MARK.starts_with(pending) {
+            return;
+        }
         if let Self::Undecided = self {
-            *self = if first == b'{' {
+            *self = if pending.first() == Some(&b'{') {
                 Self::Json(JsonFraming::default())
             } else {
                 Self::Text(TextFraming::default())
@@ -176,6 +183,18 @@ impl Framing {
             Self::Undecided | Self::Text(_) => Dialect::Text,
             Self::Closed(dialect) => *dialect,
         });
+    }
+}
+
+/// The number of blanks that the first `bytes` of a connection begin with, with byte order marks among them.
+fn leading(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    loop {
+        rest = &rest[blanks(rest)..];
+        match rest.strip_prefix(BYTE_ORDER_MARK) {
+            Some(after) => rest = after,
+            None => return bytes.len() - rest.len(),
+        }
     }
 }
 
@@ -208,6 +227,38 @@ mod tests {
         );
         assert_eq!(decoder.dialect(), Some(Dialect::Json));
         assert!(matches!(decoder.next(), Decoded::Bad(_)));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_sentence_is_skipped() {
+        let ping = Decoded::Message(DeviceMessage::from(DeviceSentence::Ping));
+        let inputs = [
+            ("\u{feff}{\"message\":\"PING.\"}", Dialect::Json),
+            ("\r\n\u{feff} {\"message\":\"PING.\"}", Dialect::Json),
+            ("\u{feff}PING.", Dialect::Text),
+        ];
+        for (input, dialect) in inputs {
+            for split in 0..input.len() {
+                let mut decoder = Decoder::new(Limits::default());
+                let (one, other) = input.as_bytes().split_at(split);
+                decoder.push(one);
+                assert_eq!(decoder.next(), Decoded::Incomplete, "{input} at {split}");
+                decoder.push(other);
+                assert_eq!(decoder.next(), ping, "{input} at {split}");
+                assert_eq!(decoder.dialect(), Some(dialect));
+            }
+        }
+        // Another character that begins with the same byte, and a mark between sentences.
+        for (input, bad) in [("\u{ff5b}PING.", 1), ("PING.\u{feff}\nPING.", 1)] {
+            let mut decoder = Decoder::new(Limits::default());
+            decoder.push(input.as_bytes());
+            let found = std::iter::from_fn(|| Some(decoder.next()));
+            let found = found.take_while(|it| *it != Decoded::Incomplete);
+            assert_eq!(
+                found.filter(|it| matches!(it, Decoded::Bad(_))).count(),
+                bad
+            );
+        }
     }
 
     #[test]

@@ -108,9 +108,13 @@ impl From<DeviceSentence> for DeviceMessage {
     }
 }
 
-/// Whether `byte` is white space that may stand between sentences and objects: ASCII only.
+/// Whether `byte` is white space that may stand between sentences and objects: ASCII only, and NUL, with which some
+/// devices end their texts.
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c')
+    matches!(
+        byte,
+        b'\0' | b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c'
+    )
 }
 
 /// The number of blanks that `bytes` begins with.

@@ -41,6 +41,7 @@ fn a_sentence_may_end_with_newline_crlf_or_nothing() {
         b"PING.\nDONE!\nPING.\n",
         b"PING.\r\nDONE!\r\nPING.\r\n",
         b" \t\x0b\x0c\r\n\n PING. DONE! \n\n PING.",
+        b"PING.\0DONE!\0\0\n\0PING.\0",
     ] {
         let expected = [said(S::Ping), said(S::Done), said(S::Ping)];
         assert_eq!(decode(input), expected, "{input:?}");

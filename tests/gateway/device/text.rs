@@ -370,3 +370,14 @@ fn a_slow_first_sentence_in_text_is_not_greeted() {
     device.say("'M truck!");
     device.expect("HI, NICE TO MEET YOU!");
 }
+
+#[test]
+fn sentences_that_end_with_nul_are_all_understood() {
+    let daemon = Daemon::start();
+    let mut device = daemon.connect();
+    device.send(b"HELLO, I'M truck!\0PING.\0\0PING.\0GOTTA GO.\0");
+    device.expect("HI, NICE TO MEET YOU!");
+    device.expect("PONG.");
+    device.expect("PONG.");
+    device.expect("SEE YA!");
+}
