@@ -9,7 +9,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{DeviceOptions, REFUSAL_LOG_INTERVAL, connection, proxy::Balancers};
+use super::{
+    DeviceOptions, REFUSAL_LOG_INTERVAL, connection,
+    proxy::{Balancers, canonical},
+};
 use crate::{
     backoff::Backoff,
     commands::Commands,
@@ -46,6 +49,7 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, remote)) => {
                 backoff.reset();
+                let remote = canonical(remote);
                 if balancers.as_ref().is_some_and(|known| !known.admit(remote)) {
                     continue;
                 }

@@ -4,7 +4,11 @@
 //! holds no more memory than a direct one. Only the device's address is used; the header's extensions (TLVs) and the
 //! balancer's own address are ignored.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
@@ -51,8 +55,7 @@ impl Balancers {
 
     /// Whether the peer is a balancer. Logs the refusal of any other peer.
     pub(super) fn admit(&self, remote: SocketAddr) -> bool {
-        // On a dual-stack socket an IPv4 peer has an IPv4-mapped IPv6 address.
-        let ip = remote.ip().to_canonical();
+        let ip = canonical(remote).ip();
         if self.sources.iter().any(|source| source.contains(&ip)) {
             return true;
         }
@@ -92,6 +95,15 @@ impl Balancers {
             },
         }
         None
+    }
+}
+
+/// An address as people write it: on a dual-stack socket an IPv4 peer has an IPv4-mapped IPv6 address.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::from((ip, address.port())),
+        // With the scope of a link-local address.
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -217,7 +229,7 @@ impl From<(ProxyHeader<'_>, usize)> for ParsedHeader {
         let address = header.proxied_address();
         let device = address
             .filter(|address| address.protocol == Protocol::Stream)
-            .map(|address| address.source);
+            .map(|address| canonical(address.source));
         Self { length, device }
     }
 }

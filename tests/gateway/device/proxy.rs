@@ -70,6 +70,32 @@ fn a_version_2_header_gives_the_address_whatever_it_adds() {
 }
 
 #[test]
+fn an_ipv4_device_of_a_dual_stack_port_has_an_ipv4_address() {
+    let mapped = b"PROXY TCP6 ::ffff:203.0.113.7 ::1 55555 4000\r\n";
+    for balanced in [false, true] {
+        let builder = Daemon::builder().set("device.listen=[::]:0");
+        let daemon = if balanced {
+            builder
+                .set("device.proxy_protocol=required")
+                .set(r#"device.proxy_sources=["127.0.0.0/8"]"#)
+        } else {
+            builder
+        }
+        .start();
+        let mut device = Device::connect(([127, 0, 0, 1], daemon.device.port()).into());
+        let own = device.stream().local_addr().unwrap().to_string();
+        if balanced {
+            device.send(mapped);
+        }
+        device.say(&hello("truck"));
+        device.expect("HI, NICE TO MEET YOU!");
+        let expected = if balanced { DEVICE_4 } else { &own };
+        assert_eq!(daemon.vehicle("truck")["remoteAddress"], expected);
+        assert_eq!(daemon.logged_with("device_id", "truck")["remote"], expected);
+    }
+}
+
+#[test]
 fn a_header_without_an_address_keeps_the_peer_address() {
     let daemon = gateway();
     for (index, header) in [local().as_slice(), b"PROXY UNKNOWN\r\n"]
