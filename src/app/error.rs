@@ -1,12 +1,40 @@
 //! The errors that end the start of a gateway.
 
-use std::{io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr};
 
 use crate::{
     fanout::FanoutError,
     store::{OpenError, StoreError},
     webhooks::WebhookClientError,
 };
+
+/// A port could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {key} = {address}: {source}")]
+pub struct ListenError {
+    /// The settings key.
+    pub key: &'static str,
+    /// The value of `key`.
+    pub address: SocketAddr,
+    /// The error of the operating system.
+    pub source: io::Error,
+}
+
+/// The ports that could not be opened; at least one. Displayed on one line.
+#[derive(Debug)]
+pub struct ListenErrors(pub Vec<ListenError>);
+
+impl fmt::Display for ListenErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ListenErrors {}
 
 /// Why the gateway could not start. Each message is one line that an operator can act on.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +54,9 @@ pub enum StartError {
     /// The Redis settings cannot be used.
     #[error(transparent)]
     Fanout(#[from] FanoutError),
-    /// A port could not be opened.
-    #[error("cannot listen on {key} = {address}: {source}")]
-    Listen {
-        /// The settings key.
-        key: &'static str,
-        /// The value of `key`.
-        address: SocketAddr,
-        /// The error of the operating system.
-        source: io::Error,
-    },
+    /// One or both ports could not be opened.
+    #[error(transparent)]
+    Listen(ListenErrors),
     /// The signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),

@@ -42,6 +42,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let hangups = signals::ignore_hangups().map_err(StartError::Signals)?;
     tokio::spawn(essential("hangups", hangups));
     let max_devices = system::raise_open_files(&settings)?;
+    let [device_port, http_port] = system::bind(&settings)?;
     let OpenedGateway {
         parts,
         dispatcher,
@@ -65,8 +66,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         );
     }
     parts.cluster.join_fanout().await;
-    let device_listener = system::listen("device.listen", settings.device.listen)?;
-    let http_listener = system::listen("http.listen", settings.http.listen)?;
+    let device_listener = device_port.listen()?;
+    let http_listener = http_port.listen()?;
     tracing::info!(
         device = %system::local(&device_listener, settings.device.listen),
         http = %system::local(&http_listener, settings.http.listen),
@@ -76,7 +77,10 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         after_ms = started.elapsed().as_millis(),
         "ready"
     );
-    if !settings.http.listen.ip().is_loopback() {
+    if !settings.device.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
+    }
+    if !settings.http.listen.ip().to_canonical().is_loopback() {
         tracing::warn!(listen = %settings.http.listen, "the API has no keys: every client of http.listen can read, command and delete vehicles");
     }
 

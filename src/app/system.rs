@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::error::StartError;
+use super::error::{ListenError, ListenErrors, StartError};
 use crate::config::Settings;
 
 /// The default of `device.max_connections`, if the limit of open files allows it.
@@ -14,24 +14,67 @@ const OTHER_FILES: u64 = 128;
 /// Connections that the operating system completes before they are accepted.
 const BACKLOG: u32 = 16_384;
 
-/// Listens on `address`, the value of the setting `key`.
-pub(super) fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let bind = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
+/// A port that this process has, and that refuses connections until it listens.
+pub(super) struct BoundPort {
+    key: &'static str,
+    address: SocketAddr,
+    socket: TcpSocket,
+}
+
+/// Takes both ports, before anything is made or changed: a second gateway on this host ends here.
+pub(super) fn bind(settings: &Settings) -> Result<[BoundPort; 2], StartError> {
+    let device = BoundPort::bind("device.listen", settings.device.listen);
+    let http = BoundPort::bind("http.listen", settings.http.listen);
+    match (device, http) {
+        (Ok(device), Ok(http)) => Ok([device, http]),
+        (device, http) => {
+            let failed = device.err().into_iter().chain(http.err());
+            Err(StartError::Listen(ListenErrors(failed.collect())))
+        }
+    }
+}
+
+impl BoundPort {
+    fn bind(key: &'static str, address: SocketAddr) -> Result<Self, ListenError> {
+        let bind = || {
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            // The port of a process that has just ended can be taken again at once.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            Ok(socket)
         };
-        // The port of a process that has just ended can be taken again at once.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| StartError::Listen {
-        key,
-        address,
-        source,
-    })
+        let bound = bind().map(|socket| Self {
+            key,
+            address,
+            socket,
+        });
+        bound.map_err(|source| ListenError {
+            key,
+            address,
+            source,
+        })
+    }
+
+    /// Accepts connections from now on.
+    pub(super) fn listen(self) -> Result<TcpListener, StartError> {
+        let Self {
+            key,
+            address,
+            socket,
+        } = self;
+        // Two sockets may have one port as long as neither listens.
+        socket.listen(BACKLOG).map_err(|source| {
+            StartError::Listen(ListenErrors(vec![ListenError {
+                key,
+                address,
+                source,
+            }]))
+        })
+    }
 }
 
 /// The address that a listener has, also if port 0 is configured.

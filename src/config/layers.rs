@@ -41,6 +41,17 @@ pub(super) fn names_a_setting(variable: &str) -> bool {
         .is_some_and(|path| path.contains("__"))
 }
 
+/// Whether an environment variable of this name is a setting, or may be meant to be one.
+pub(super) fn resembles_a_setting(variable: &str) -> bool {
+    let prefix = variable.get(..PREFIX.len());
+    prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The name of the environment variable that sets this key.
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// Reads every layer and merges it over those before it.
 pub(super) fn merge(sources: &Sources) -> Merged {
     let mut merging = Merging {
@@ -120,6 +131,9 @@ impl Merging {
     }
 
     fn environment(&mut self, variables: &[(String, String)]) {
+        for (name, _) in variables {
+            self.near_miss(name);
+        }
         let variables: BTreeMap<_, _> = variables
             .iter()
             .filter(|(name, _)| names_a_setting(name))
@@ -139,6 +153,29 @@ impl Merging {
                     reason: format!("another variable sets {key} too"),
                 });
             }
+        }
+    }
+
+    /// Reports a variable that sets nothing and is spelt nearly as one that does: with other underscores, or a prefix in
+    /// small letters, or one wrong letter. Others are those of somebody else.
+    fn near_miss(&mut self, name: &str) {
+        if names_a_setting(name) || !resembles_a_setting(name) {
+            return;
+        }
+        let letters = |text: &str| text.to_lowercase().replace(['_', '.'], "");
+        let written = letters(&name[PREFIX.len()..]);
+        let nearest = self
+            .known
+            .iter()
+            .filter(|(_, kind)| **kind == KeyKind::Setting)
+            .map(|(key, _)| (strsim::damerau_levenshtein(&written, &letters(key)), key))
+            .min()
+            .filter(|(typos, _)| *typos <= 1);
+        if let Some((_, key)) = nearest {
+            self.problems.push(ConfigProblem::Source {
+                origin: format!("environment variable {}", quote(name)),
+                reason: format!("sets nothing; did you mean {}?", variable_of(key)),
+            });
         }
     }
 

@@ -65,7 +65,7 @@ pub fn load(sources: &Sources) -> Result<Settings, ConfigProblems> {
     }
 }
 
-/// The environment variables of this process that can be settings.
+/// The environment variables of this process that can be settings, or may be meant to be.
 ///
 /// A value that is not UTF-8 gets replacement characters, which no setting accepts: so it is reported
 /// instead of ignored.
@@ -78,6 +78,6 @@ pub fn process_environment() -> Vec<(String, String)> {
                 value.to_string_lossy().into_owned(),
             )
         })
-        .filter(|(name, _)| layers::names_a_setting(name))
+        .filter(|(name, _)| layers::resembles_a_setting(name))
         .collect()
 }

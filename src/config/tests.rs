@@ -188,11 +188,37 @@ fn variables_that_are_no_settings_are_ignored() {
     let settings = sources()
         .variable("GATEWAY_PORT", "tcp://10.0.0.1:80")
         .variable("GATEWAY_SERVICE_HOST", "10.0.0.1")
+        .variable("GATEWAY_SERVICE_PORT_HTTP", "80")
+        .variable("GATEWAY_HTTP_SERVICE_HOST", "10.0.0.1")
+        .variable("GATEWAY_HTTP_PORT", "tcp://10.0.0.1:80")
+        .variable("GATEWAY_DEVICE_PORT_4000_TCP_ADDR", "10.0.0.1")
+        .variable("GATEWAY_REDIS_PORT", "tcp://10.0.0.1:6379")
         .variable("GATEWAY_", "")
         .variable("MY_GATEWAY_HTTP__LISTEN", "x")
         .variable("HTTP__LISTEN", "x")
         .settings();
     assert_eq!(settings, sources().settings());
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_setting_is_named_with_the_right_spelling() {
+    for name in [
+        "GATEWAY_HTTP_LISTEN",
+        "GATEWAY_HTTPLISTEN",
+        "GATEWAY_HTTP_LISTN",
+        "gateway_http__listen",
+    ] {
+        let lines = sources().variable(name, "127.0.0.1:1").problem_lines();
+        let one = format!(
+            "environment variable {name}: sets nothing; did you mean GATEWAY_HTTP__LISTEN?"
+        );
+        assert_eq!(lines, [one]);
+    }
+    // An underscore within a name is single.
+    let lines = sources()
+        .variable("GATEWAY_STORE_COMMIT_TIMEOUT", "1s")
+        .problem_lines();
+    assert!(lines[0].ends_with("did you mean GATEWAY_STORE__COMMIT_TIMEOUT?"));
 }
 
 #[test]

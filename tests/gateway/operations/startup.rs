@@ -26,6 +26,41 @@ fn a_port_in_use_is_one_line_and_a_failure() {
 }
 
 #[test]
+fn both_ports_in_use_are_one_line_and_leave_nothing_behind() {
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [device, http] = taken.each_ref().map(|port| port.local_addr().unwrap());
+    let builder = Daemon::builder();
+    let folder = builder.folder();
+    let (status, output) = builder
+        .set(&format!("device.listen={device}"))
+        .set(&format!("http.listen={http}"))
+        .run_to_failure();
+    assert!(!status.success());
+    assert_eq!(output.lines().count(), 1, "{output}");
+    for told in [
+        format!("device.listen = {device}"),
+        format!("http.listen = {http}"),
+    ] {
+        assert!(output.contains(&told), "{output}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn ports_that_are_open_to_others_are_warned_about() {
+    let daemon = Daemon::builder()
+        .set("device.listen=0.0.0.0:0")
+        .set("http.listen=0.0.0.0:0")
+        .start();
+    daemon.logged_containing("the device protocol has no passwords");
+    daemon.logged_containing("the API has no keys");
+    let daemon = Daemon::start();
+    daemon.log_in("truck");
+    assert!(daemon.log().iter().all(|line| line["level"] != "WARN"));
+}
+
+#[test]
 fn a_second_process_on_the_same_file_refuses_to_start() {
     let daemon = Daemon::start();
     let (status, output) = daemon.restart_builder().run_to_failure();

@@ -234,6 +234,11 @@ impl Builder {
         }
     }
 
+    /// The folder that the daemon works in; removed with the last builder and daemon of it.
+    pub(crate) fn folder(&self) -> Arc<TempDir> {
+        Arc::clone(&self.folder)
+    }
+
     /// Runs a daemon that is expected to fail at its start; returns the exit status and standard error.
     pub(crate) fn run_to_failure(self) -> (ExitStatus, String) {
         let output = self.command().output().unwrap();
