@@ -66,6 +66,7 @@ pub use webhooks::{
 
 use clock::Clock;
 use command_watch::CommandWatchers;
+use commit_health::log_stalls;
 use database::{FileLock, Incarnation, Opened};
 use writer::{WriteQueue, WriterSignals};
 
@@ -90,6 +91,7 @@ pub struct StoreOptions {
     pub lease: Duration,
 }
 
+const NO_ANSWER: &str = "the database does not answer a read";
 /// Commits whose evictions may wait for the receiver of [`Store::take_evictions`]. Those of later commits are dropped;
 /// their instances find out by reconciling.
 const EVICTIONS: usize = 1_024;
@@ -155,6 +157,8 @@ impl Store {
         };
         let (writes, task) = writer::new(&options, write_connection, signals);
         writer_task.spawn(essential("writer", task.run()));
+        let stalls = log_stalls(writes.health().clone(), closing.clone());
+        writer_task.spawn(essential("commit health", stalls));
         writer_task.close();
         Ok(Self {
             writes,
@@ -229,17 +233,18 @@ impl Store {
         self.writes.health().since_commit()
     }
 
-    /// Checks that the last attempt to commit succeeded and that the database answers a read within
-    /// `store.commit_timeout`.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        if !self.writes.health().is_good() {
-            return Err(StoreError::Unavailable);
+    /// Checks that the database commits what is submitted, and that it answers a read within `store.commit_timeout`. The
+    /// error says why not, for people.
+    pub async fn check(&self) -> Result<(), String> {
+        if let Some(problem) = self.writes.health().problem() {
+            return Err(problem.to_string());
         }
         let read = self.reader.execute_unprepared("SELECT 1");
-        timeout(self.commit_timeout, read)
-            .await
-            .map_err(|_elapsed| StoreError::Unavailable)??;
-        Ok(())
+        match timeout(self.commit_timeout, read).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("the database cannot be read: {error}")),
+            Err(_elapsed) => Err(NO_ANSWER.to_owned()),
+        }
     }
 
     /// Watches a command from now on: the watch resolves after the commit that ends the command.

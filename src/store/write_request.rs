@@ -144,6 +144,8 @@ pub(super) struct QueuedWrite {
     pub(super) request: Box<dyn PendingRequest>,
     /// Bytes that the request holds while it waits.
     pub(super) weight: usize,
+    /// When its caller submitted it.
+    pub(super) submitted: Instant,
     /// When the writer stops trying and rejects it.
     pub(super) deadline: Instant,
     /// Whether another instance has locked a vehicle that it touches, so that it is left for the next batch. Set by

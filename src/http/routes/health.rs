@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use vehicle_gateway_macros::operation;
 
 use crate::{
-    api_model::Example,
+    api_model::{Example, every_key_present},
     http::{
         json::Json,
         openapi::json_response,
@@ -56,14 +56,24 @@ async fn get_health() -> Json<Liveness> {
 #[operation(tag = Server)]
 async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse {
     let timeout = state.options.readiness_timeout();
-    let store = match tokio::time::timeout(timeout, state.instance.check_store()).await {
-        Ok(Ok(())) => CheckStatus::Up,
-        Ok(Err(_)) | Err(_) => CheckStatus::Down,
+    let checked = match tokio::time::timeout(timeout, state.instance.check_store()).await {
+        Ok(checked) => checked,
+        Err(_elapsed) => Err("the database does not answer a read".to_owned()),
     };
-    let status = match store {
-        _ if state.instance.is_draining() => ReadinessStatus::Draining,
-        CheckStatus::Up => ReadinessStatus::Ready,
-        CheckStatus::Down => ReadinessStatus::Unready,
+    let store = match checked {
+        Ok(()) => CheckStatus::Up,
+        Err(_) => CheckStatus::Down,
+    };
+    let (status, reason) = match checked {
+        checked if state.instance.is_draining() => {
+            let stopping = "the server is shutting down".to_owned();
+            (
+                ReadinessStatus::Draining,
+                Some(checked.err().unwrap_or(stopping)),
+            )
+        }
+        Ok(()) => (ReadinessStatus::Ready, None),
+        Err(reason) => (ReadinessStatus::Unready, Some(reason)),
     };
     let redis = match state.instance.fanout_state() {
         FanoutState::None => None,
@@ -72,6 +82,7 @@ async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse 
     };
     ReadinessResponse(Readiness {
         status,
+        reason,
         checks: Checks { store, redis },
     })
 }
@@ -117,9 +128,12 @@ impl Example for Liveness {
 
 /// Whether the server can work.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = every_key_present)]
 struct Readiness {
     /// `unready` while a check fails; `draining` while the server drains before it stops.
     status: ReadinessStatus,
+    /// Why the server is not ready, for people; null if it is.
+    reason: Option<String>,
     /// The state of each dependency.
     checks: Checks,
 }
@@ -152,7 +166,7 @@ enum CheckStatus {
 
 impl Example for Readiness {
     fn example() -> Value {
-        json!({ "status": "ready", "checks": { "store": "up", "redis": null } })
+        json!({ "status": "ready", "reason": null, "checks": { "store": "up", "redis": null } })
     }
 }
 
@@ -179,8 +193,11 @@ impl OperationOutput for ReadinessResponse {
         let ready = json_response::<Readiness>(ctx, "The server is ready.");
         let mut unready = json_response::<Readiness>(ctx, "A check fails, or the server drains.");
         for content in unready.content.values_mut() {
-            content.example =
-                Some(json!({ "status": "draining", "checks": { "store": "up", "redis": null } }));
+            content.example = Some(json!({
+                "status": "unready",
+                "reason": "the database cannot commit: (code: 13) database or disk is full",
+                "checks": { "store": "down", "redis": null },
+            }));
         }
         vec![
             (Some(StatusCode::OK.as_u16()), ready),

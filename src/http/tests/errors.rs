@@ -279,7 +279,11 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
     assert_eq!(draining.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(
         draining.json(),
-        json!({ "status": "draining", "checks": { "store": "up", "redis": null } })
+        json!({
+            "status": "draining",
+            "reason": "the server is shutting down",
+            "checks": { "store": "up", "redis": null },
+        })
     );
     api.parts.store.close().await.unwrap();
     assert_eq!(api.get("/ready").await.json()["checks"]["store"], "down");

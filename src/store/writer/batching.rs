@@ -60,6 +60,7 @@ impl WriterTask {
     /// Applies `batch` until every request in it is committed, deferred, rejected or past its deadline. An error that
     /// would occur again bisects the batch, so that only the request that causes it is rejected.
     pub(super) async fn settle(&mut self, batch: Vec<QueuedWrite>) {
+        self.health.set_waiting_since(oldest(&batch));
         // A stack of pieces still to do, the earliest on top, so that bisecting keeps the order.
         let mut pieces = vec![batch];
         while let Some(later) = pieces.pop() {
@@ -96,6 +97,7 @@ impl WriterTask {
                 }
             }
         }
+        self.health.set_waiting_since(oldest(&self.deferred));
     }
 
     /// Tries until the piece is committed or will never be, or all its requests are past their deadlines.
@@ -147,7 +149,7 @@ impl WriterTask {
 
     /// Notes and logs that the database does not commit. `waiting` requests wait for it.
     fn note_failure(&self, error: &CommitError, waiting: usize) {
-        if self.health.failed() {
+        if self.health.failed(error.to_string()) {
             tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
         } else {
             tracing::debug!(%error, waiting, "the database still cannot commit");
@@ -270,6 +272,11 @@ impl WriterTask {
             committed.set(self.incarnation.id, self.ledger.stored());
         }
     }
+}
+
+/// When the oldest of these requests was submitted.
+fn oldest(requests: &[QueuedWrite]) -> Option<Instant> {
+    requests.iter().map(|queued| queued.submitted).min()
 }
 
 /// Completes the requests that were part of an attempt that turned out to be stored.

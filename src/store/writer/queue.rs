@@ -75,12 +75,14 @@ impl WriteQueue {
         } else {
             &self.room
         });
-        let deadline = Instant::now() + self.commit_timeout;
+        let submitted = Instant::now();
+        let deadline = submitted + self.commit_timeout;
         let enqueue = move |sender: &mpsc::UnboundedSender<QueuedWrite>, room| {
             // If the writer has ended, the request is dropped with its reply, and the caller gets `Closed`.
             let _closed = sender.send(QueuedWrite {
                 request,
                 weight,
+                submitted,
                 deadline,
                 deferred: false,
                 unknown_in: Vec::new(),

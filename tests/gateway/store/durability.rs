@@ -239,6 +239,29 @@ fn a_write_that_the_database_refuses_fails_alone_in_its_batch() {
 }
 
 #[test]
+fn the_log_of_a_file_shrinks_after_a_reader_kept_it_from_being_used_again() {
+    const BLOB: usize = 1 << 20;
+    const LIMIT: u64 = 33 << 20;
+    let daemon = Daemon::start();
+    let wal = daemon.folder().join("vehicle-gateway.db-wal");
+    let size = || std::fs::metadata(&wal).unwrap().len();
+    let mut device = daemon.log_in("truck");
+    let mut send_blob = || {
+        device.say(&format!("WTF! {BLOB}\n{}", "x".repeat(BLOB)));
+        device.expect("DAAAMN! ISSUE REPORTED ON JIRA");
+    };
+    let reader = Lock::reading(&daemon.database());
+    while size() < LIMIT + (16 << 20) {
+        send_blob();
+    }
+    drop(reader);
+    wait_until("the log is cut", || {
+        send_blob();
+        (size() <= LIMIT).then_some(())
+    });
+}
+
+#[test]
 fn a_session_taken_over_in_the_database_is_closed() {
     let daemon = Daemon::start();
     let mut device = daemon.log_in("truck");

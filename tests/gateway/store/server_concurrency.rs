@@ -11,6 +11,7 @@ use crate::support::{
 on_every_server! {
     a_second_gateway_with_the_same_name_takes_over,
     a_locked_vehicle_row_delays_no_other_vehicle,
+    writes_that_wait_for_a_lock_make_the_gateway_unready_with_the_reason,
     concurrent_starts_on_an_empty_database_make_one_schema,
     two_concurrent_purges_of_a_vehicle_both_finish,
     an_unconfirmed_new_incarnation_is_recognised_as_own,
@@ -54,6 +55,27 @@ fn a_locked_vehicle_row_delays_no_other_vehicle(database: &Database) {
     locked.expect(THANKS);
     locked.expect("PONG.");
     assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["11"]);
+}
+
+fn writes_that_wait_for_a_lock_make_the_gateway_unready_with_the_reason(database: &Database) {
+    let daemon = Daemon::on(database).set("store.commit_timeout=60s").start();
+    let mut device = daemon.log_in("truck");
+    let lock = Lock::of_rows(&daemon.database_url(), "vehicles");
+    device.say(REPORT);
+    let unready = daemon.logged_containing("a write has not been committed for");
+    assert_eq!(unready["level"], "ERROR");
+    let ready = daemon.get("/ready");
+    assert_eq!(ready.status(), 503);
+    let ready: serde_json::Value = ready.json().unwrap();
+    let reason = ready["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with("a write has not been committed for"),
+        "{reason}"
+    );
+    drop(lock);
+    device.expect(THANKS);
+    daemon.logged("no write waits for its commit for long any more");
+    assert_eq!(daemon.json("/ready")["reason"], serde_json::Value::Null);
 }
 
 fn concurrent_starts_on_an_empty_database_make_one_schema(database: &Database) {

@@ -94,6 +94,18 @@ impl Lock {
         lock
     }
 
+    /// Reads from a file in a transaction, which keeps the state of this moment visible to it.
+    pub(crate) fn reading(path: &Path) -> Self {
+        let (runtime, connection) = connect(&format!("sqlite://{}", path.display())).unwrap();
+        let lock = Self {
+            runtime,
+            connection,
+        };
+        lock.run("BEGIN");
+        lock.run("SELECT count(*) FROM vehicles");
+        lock
+    }
+
     /// Locks rows on a server: those of a table, or of `table WHERE condition`.
     pub(crate) fn of_rows(url: &str, table: &str) -> Self {
         let (runtime, connection) = connect(url).unwrap();
