@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, io::Read};
 
 use axum::{
     body::Body,
-    http::{HeaderName, Request, StatusCode, header},
+    http::{HeaderName, Method, Request, StatusCode, header},
 };
 use flate2::read::GzDecoder;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Api, ApiResponse};
+use super::{Api, ApiResponse, TRUCK};
 use crate::http::openapi;
 
 /// Sends `GET` with these headers.
@@ -136,6 +136,44 @@ fn every_operation_is_described_and_every_reference_resolves() {
     }
     assert_eq!(ids.len(), 37);
     assert_references_resolve(&document, &document);
+}
+
+/// "Try it out" of `/docs` sends the examples of bodies as they are.
+#[tokio::test]
+async fn the_examples_of_bodies_are_valid_and_harmless() {
+    let api = Api::new().await;
+    api.report(47).await;
+    let hook = json!({ "url": "https://fleet.example/" });
+    let hook = api.post("/webhooks", hook).await.json();
+    let hook_path = format!("/webhooks/{}", hook["id"].as_str().unwrap());
+    let document: Value = serde_json::from_str(&openapi()).unwrap();
+    let mut sent = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let example = &operation["requestBody"]["content"]["application/json"]["example"];
+            if example.is_null() {
+                continue;
+            }
+            if let Some(message) = example.get("message") {
+                assert_eq!(message, "HOW'S IT GOING?", "{path}");
+            }
+            let path = path.replace("/webhooks/{webhookId}", &hook_path);
+            let path = path.replace("{deviceId}", TRUCK);
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let request = Request::builder().method(method).uri(&path);
+            let request = request.header(header::CONTENT_TYPE, "application/json");
+            let request = request.body(Body::from(example.to_string())).unwrap();
+            let status = api.send(request).await.status;
+            // The vehicle is offline.
+            let is_refused = status == StatusCode::CONFLICT && path.starts_with("/service/");
+            assert!(status.is_success() || is_refused, "{path}: {status}");
+            sent += 1;
+        }
+    }
+    assert_eq!(sent, 11);
+    let commands = api.get(&format!("/vehicles/{TRUCK}/commands")).await.json();
+    assert_eq!(commands["items"], json!([]), "nothing waits for a login");
+    assert_eq!(api.get(&hook_path).await.json()["events"], hook["events"]);
 }
 
 fn assert_references_resolve(document: &Value, value: &Value) {

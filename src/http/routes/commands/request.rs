@@ -271,15 +271,17 @@ fn message(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+// "Try it out" of `/docs` sends these as they are: no example of a body arms a command for later or changes a fleet.
+
 impl Example for OptionsBody {
     fn example() -> Value {
-        json!({ "timeoutSeconds": 15, "queue": true, "ttlSeconds": 3600 })
+        json!({})
     }
 }
 
 impl Example for TurnOnOrOff {
     fn example() -> Value {
-        json!({ "running": true, "timeoutSeconds": 15 })
+        json!({ "running": true })
     }
 }
 
@@ -291,13 +293,13 @@ impl Example for FrequencyRequest {
 
 impl Example for CommandMessage {
     fn example() -> Value {
-        json!({ "message": "HEY YOU, RUN!", "queue": true, "ttlSeconds": 3600 })
+        json!({ "message": "HOW'S IT GOING?" })
     }
 }
 
 impl Example for BroadcastMessage {
     fn example() -> Value {
-        json!({ "message": "KEEP ME POSTED EVERY 60 SECONDS.", "timeoutSeconds": 30 })
+        json!({ "message": "HOW'S IT GOING?" })
     }
 }
 
