@@ -1,11 +1,13 @@
 //! What a migration is, and what it may do to the schema.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, ExecResult, RuntimeErr,
     prelude::async_trait::async_trait,
     sea_query::{
-        ColumnDef, Iden, IndexCreateStatement, InsertStatement, Table, TableCreateStatement,
+        Alias, ColumnDef, Iden, IndexCreateStatement, InsertStatement, Query, Table,
+        TableCreateStatement,
     },
+    sqlx::mysql::MySqlDatabaseError,
 };
 
 /// One step of the schema's history. It is never undone: an older program works on a newer schema as long as the table
@@ -17,7 +19,8 @@ pub(crate) trait Migrate: Sync {
 }
 
 /// The schema, within the transaction of one migration. `SQLite` and `PostgreSQL` apply a migration as a whole or not
-/// at all; the `MySQL` family commits at each change of the schema.
+/// at all. The `MySQL` family commits at each change of the schema, so a program that is killed leaves a part of a
+/// migration, which is not recorded. The next start applies it again, and what is there already counts as done.
 #[derive(Debug)]
 pub(crate) struct Schema<'a>(pub(crate) &'a DatabaseTransaction);
 
@@ -27,7 +30,29 @@ impl Schema<'_> {
     }
 
     pub(crate) async fn create_table(&self, table: TableCreateStatement) -> Result<(), DbErr> {
-        self.0.execute(&table).await.map(drop)
+        match self.0.execute(&table).await {
+            Err(error) if is_done(&error) && self.has_columns_of(&table).await? => Ok(()),
+            created => created.map(drop),
+        }
+    }
+
+    /// Whether the table of this name has these columns, and is not that of another program.
+    async fn has_columns_of(&self, table: &TableCreateStatement) -> Result<bool, DbErr> {
+        let Some(name) = table.get_table_name() else {
+            return Ok(false);
+        };
+        for column in table.get_columns() {
+            let name_of = column.get_column_name();
+            let select = Query::select()
+                .column(Alias::new(name_of))
+                .from(name.clone())
+                .limit(0)
+                .take();
+            if self.0.query_all(&select).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Adds columns to a table that exists.
@@ -47,16 +72,39 @@ impl Schema<'_> {
             for column in columns {
                 alter.add_column(column.clone());
             }
-            self.0.execute(&alter).await?;
+            done_before(self.0.execute(&alter).await)?;
         }
         Ok(())
     }
 
     pub(crate) async fn create_index(&self, index: IndexCreateStatement) -> Result<(), DbErr> {
-        self.0.execute(&index).await.map(drop)
+        done_before(self.0.execute(&index).await)
     }
 
     pub(crate) async fn insert(&self, rows: InsertStatement) -> Result<(), DbErr> {
-        self.0.execute(&rows).await.map(drop)
+        done_before(self.0.execute(&rows).await)
+    }
+}
+
+/// Errors of the `MySQL` family for a table, a column, an index or a row that is there already.
+const EXISTS: [u16; 4] = [1050, 1060, 1061, 1062];
+
+/// Whether a change failed because an earlier run, which was killed before it was recorded, has made it.
+fn is_done(error: &DbErr) -> bool {
+    let (DbErr::Exec(RuntimeErr::SqlxError(source)) | DbErr::Query(RuntimeErr::SqlxError(source))) =
+        error
+    else {
+        return false;
+    };
+    let error = source.as_database_error();
+    error
+        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+        .is_some_and(|error| EXISTS.contains(&error.number()))
+}
+
+fn done_before(changed: Result<ExecResult, DbErr>) -> Result<(), DbErr> {
+    match changed {
+        Err(error) if is_done(&error) => Ok(()),
+        changed => changed.map(drop),
     }
 }

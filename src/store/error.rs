@@ -166,16 +166,16 @@ fn is_absent(source: &SqlxError) -> bool {
         SqlxError::Io(_) | SqlxError::PoolTimedOut => true,
         SqlxError::Database(database) => {
             let number = database.try_downcast_ref::<MySqlDatabaseError>();
-            number.is_some_and(|error| MYSQL_STOPPING.contains(&error.number()))
+            number.is_some_and(|error| MYSQL_AWAY.contains(&error.number()))
                 || database.code().is_some_and(|code| code.starts_with("57P"))
         }
         _ => false,
     }
 }
 
-// Errors of the MySQL family while it stops, and of a connection that was killed. Those of PostgreSQL are SQLSTATE 57P01
-// to 57P05: stopping, crashed, starting.
-const MYSQL_STOPPING: [u16; 4] = [1053, 1077, 1079, 1927];
+// Errors of the MySQL family while it stops, of a connection that was killed, and of a Galera node without a quorum (1047).
+// Those of PostgreSQL are SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
+const MYSQL_AWAY: [u16; 5] = [1047, 1053, 1077, 1079, 1927];
 
 // SQLite's primary result codes: https://www.sqlite.org/rescode.html
 const TOO_BIG: u32 = 18;

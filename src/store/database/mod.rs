@@ -207,5 +207,31 @@ impl DatabaseAddress {
 }
 
 fn connection_error(error: SqlxError) -> DbErr {
-    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+    DbErr::Conn(RuntimeErr::SqlxError(explained(error).into()))
+}
+
+/// Replaces an error of the driver that tells a developer what to compile by one that tells an operator what to do.
+fn explained(error: SqlxError) -> SqlxError {
+    match error {
+        SqlxError::Configuration(text) if text.to_string().contains("RSA auth backend") => {
+            SqlxError::Configuration(
+                "this server's kind of password (caching_sha2_password or sha256_password) needs TLS, and the server \
+                 offers none: set it up there, or give the user another kind of password"
+                    .into(),
+            )
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_needs_tls_is_explained_to_operators() {
+        let of_driver = "RSA auth backend disabled; enable feature `mysql-rsa` or use TLS.";
+        let error = explained(SqlxError::Configuration(of_driver.into()));
+        assert!(error.to_string().contains("needs TLS"), "{error}");
+    }
 }

@@ -94,10 +94,10 @@ async fn require_own_sessions(options: &PgConnectOptions) -> Result<(), DbErr> {
         .unwrap_or(Err(SqlxError::PoolTimedOut))
         .map_err(super::connection_error)?;
     if is_shared {
-        return Err(DbErr::Conn(RuntimeErr::Internal(
+        return Err(super::connection_error(SqlxError::Configuration(
             "a connection pooler in transaction or statement mode is in between, and the gateway needs sessions of its \
              own: use its session mode (pool_mode = session of PgBouncer), or connect to the server itself"
-                .to_owned(),
+                .into(),
         )));
     }
     Ok(())

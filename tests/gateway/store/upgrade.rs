@@ -93,3 +93,26 @@ fn a_schema_that_requires_a_later_version_is_refused_unchanged(database: &Databa
     let daemon = daemon.restart_builder().start();
     assert_eq!(daemon.vehicle("truck")["deviceId"], "truck");
 }
+
+#[test]
+fn a_migration_that_was_killed_before_it_was_recorded_goes_on() {
+    // On MariaDB each change of the schema is committed by itself.
+    let database = Database::mariadb();
+    let daemon = stop(Daemon::on(&database).start());
+    let forget = "DELETE FROM seaql_migrations WHERE version > 'm20261123_000003'";
+    change(&daemon.database_url(), forget);
+    let daemon = daemon.restart_builder().start();
+    let _device = daemon.log_in("truck");
+    assert_eq!(daemon.query("SELECT count(*) FROM compatibility"), ["1"]);
+}
+
+#[test]
+fn a_table_of_another_program_is_refused() {
+    let database = Database::mariadb();
+    let builder = Daemon::on(&database);
+    let other = "CREATE TABLE vehicles (id INT PRIMARY KEY, owner TEXT)";
+    change(builder.database_url(), other);
+    let (status, output) = builder.run_to_failure();
+    assert_eq!(status.code(), Some(1));
+    assert!(output.contains("'vehicles' already exists"), "{output}");
+}
