@@ -25,11 +25,17 @@ use vehicle_gateway::{
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Subcommands>,
+    #[command(flatten)]
+    settings: SettingsArguments,
+}
+
+/// The settings of a gateway. They may stand before and behind the subcommand; those behind override the others.
+#[derive(Debug, Default, Args)]
+struct SettingsArguments {
     /// Read settings from a TOML file; later files override earlier ones
     #[arg(
         long = "config",
         value_name = "FILE",
-        global = true,
         help_heading = "Gateway settings"
     )]
     files: Vec<PathBuf>,
@@ -37,7 +43,6 @@ pub(crate) struct Cli {
     #[arg(
         long = "set",
         value_name = "KEY=VALUE",
-        global = true,
         help_heading = "Gateway settings"
     )]
     overrides: Vec<String>,
@@ -46,13 +51,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Run the gateway (the default)
-    Serve,
+    Serve(SettingsArguments),
     /// Print the effective settings with secrets masked, or all problems of the settings
-    CheckConfig,
+    CheckConfig(SettingsArguments),
     /// Check that the gateway with these settings answers; exit code 0 if it does
-    Health,
+    Health(SettingsArguments),
     /// Migrate the database schema and exit
-    Migrate,
+    Migrate(SettingsArguments),
     /// Print the description of the REST API
     Openapi,
     /// Tell what a device's sentences are taken for, or what is wrong with them; exit code 0 if all are good
@@ -105,32 +110,39 @@ enum DialectArgument {
 impl Cli {
     /// Runs the subcommand. Returns the exit code of the process.
     pub(crate) fn run(self) -> ExitCode {
-        let command = match self.command.unwrap_or(Subcommands::Serve) {
+        let command = self
+            .command
+            .unwrap_or_else(|| Subcommands::Serve(SettingsArguments::default()));
+        let behind = match &command {
+            Subcommands::Serve(settings)
+            | Subcommands::CheckConfig(settings)
+            | Subcommands::Health(settings)
+            | Subcommands::Migrate(settings) => settings,
+            _ if !self.settings.is_empty() => {
+                return fail(
+                    &"this subcommand takes no settings of a gateway: leave out --config and --set",
+                );
+            }
             Subcommands::Openapi => return print(&http::openapi()),
-            Subcommands::Explain { sentences } => return explain_input(sentences),
+            Subcommands::Explain { sentences } => return explain_input(sentences.clone()),
             Subcommands::Simulate(arguments) => return simulate(arguments),
-            command => command,
         };
-        let sources = Sources {
-            files: self.files,
-            environment: config::process_environment(),
-            overrides: self.overrides,
-        };
+        let sources = self.settings.sources(behind);
         let settings = match config::load(&sources) {
             Ok(settings) => settings,
             Err(problems) => return fail(&problems),
         };
-        if let Subcommands::CheckConfig = command {
+        if let Subcommands::CheckConfig(_) = command {
             return print(&settings.to_toml_masked());
         }
-        if let Subcommands::Health = command {
+        if let Subcommands::Health(_) = command {
             return block_on(check_health(settings));
         }
         if let Err(error) = telemetry::init(&settings.log) {
             return fail(&error);
         }
         let exit = match command {
-            Subcommands::Migrate => block_on(migrate(settings)),
+            Subcommands::Migrate(_) => block_on(migrate(settings)),
             _ => block_on(serve(settings)),
         };
         telemetry::flush();
@@ -162,10 +174,25 @@ fn explain_input(sentences: Option<String>) -> ExitCode {
     }
 }
 
-fn simulate(arguments: SimulateArguments) -> ExitCode {
+impl SettingsArguments {
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.overrides.is_empty()
+    }
+
+    /// The sources of the settings, with those `behind` the subcommand last.
+    fn sources(&self, behind: &Self) -> Sources {
+        Sources {
+            files: [&*self.files, &behind.files].concat(),
+            environment: config::process_environment(),
+            overrides: [&*self.overrides, &behind.overrides].concat(),
+        }
+    }
+}
+
+fn simulate(arguments: &SimulateArguments) -> ExitCode {
     let options = simulate::Options {
-        connect: arguments.connect,
-        id: arguments.id,
+        connect: arguments.connect.clone(),
+        id: arguments.id.clone(),
         devices: arguments.devices,
         dialect: match arguments.dialect {
             DialectArgument::Text => Dialect::Text,

@@ -117,10 +117,15 @@ impl Fleet {
         let connecting = counts.of(Tallied::FirstLogin) > earlier.of(Tallied::FirstLogin);
         if self.screen.is_rewritable() || ago >= PIPED_INTERVAL || connecting {
             let failure = self.tally.last_failure();
-            let line = counts.progress(self.size, earlier, ago, &failure);
-            self.screen.progress(&line);
+            let progress = counts.progress(self.size, earlier, ago, &failure);
+            self.screen.progress(&progress);
             self.shown = (counts, now);
         }
+    }
+
+    /// Whether any device was logged in at some time.
+    pub(super) fn has_logged_in(&self) -> bool {
+        self.tally.counts().of(Tallied::FirstLogin) > 0
     }
 
     /// Shows the summary.

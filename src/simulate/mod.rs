@@ -3,12 +3,13 @@
 //!
 //! `fleet` starts the devices and shows their progress; `reconnect` keeps a `device` connected; `connection` speaks the
 //! protocol on one connection; `vehicle` has the simulated state; `typed` parses typed lines; `tally` counts what
-//! happens; `screen` is the output. The module is a client of the device port; of the gateway it uses only the
+//! happens; `progress` formats the counts so far; `screen` is the output. The module is a client of the device port; of the gateway it uses only the
 //! protocol, the domain types and small helpers.
 
 mod connection;
 mod device;
 mod fleet;
+mod progress;
 mod reconnect;
 mod screen;
 mod tally;
@@ -61,7 +62,7 @@ pub struct Options {
     pub seed: Option<u64>,
 }
 
-/// Why a simulation could not start.
+/// Why a simulation could not start, or was in vain.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// One id for several devices.
@@ -82,6 +83,9 @@ pub enum SimulationError {
         /// The hard limit.
         allowed: u64,
     },
+    /// No device was logged in until the end.
+    #[error("no vehicle has logged in at {0}")]
+    NobodyLoggedIn(String),
 }
 
 /// Parses a duration of the command line: `90s`, `1m 30s`, or a number of seconds.
@@ -106,7 +110,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 ///
-/// The simulation cannot start.
+/// The simulation cannot start, or no device was ever logged in.
 pub async fn run(options: Options) -> Result<ExitCode, SimulationError> {
     if options.id.is_some() && options.devices > 1 {
         return Err(SimulationError::OneIdForMany(options.devices));
@@ -145,7 +149,11 @@ pub async fn run(options: Options) -> Result<ExitCode, SimulationError> {
         }
     }
     fleet.show_summary();
-    Ok(ExitCode::SUCCESS)
+    if fleet.has_logged_in() {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(SimulationError::NobodyLoggedIn(options.connect))
+    }
 }
 
 async fn after(length: Option<Duration>) {

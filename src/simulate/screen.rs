@@ -8,6 +8,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+use super::progress::Progress;
+
 /// The longest excerpt of a sentence that a line shows, in characters.
 const SHOWN: usize = 240;
 
@@ -50,12 +52,14 @@ impl Screen {
     }
 
     /// Shows the progress. On a terminal it overwrites the progress that was shown before.
-    pub(super) fn progress(&self, text: &str) {
+    pub(super) fn progress(&self, progress: &Progress) {
         if self.rewritable {
-            // Without wrapping, because only one row can be overwritten.
+            // Without wrapping, because only one row can be overwritten. Some terminals wrap behind the last column.
+            let width = columns().map(|columns| columns.saturating_sub(1));
+            let text = progress.line(width);
             self.write(format_args!("\r\x1b[2K\x1b[?7l{text}\x1b[?7h"));
         } else {
-            self.note(&text);
+            self.note(&progress.line(None));
         }
     }
 
@@ -92,6 +96,12 @@ pub(super) fn standard_output(stop: CancellationToken) -> Screen {
     let out = io::stdout();
     let rewritable = io::IsTerminal::is_terminal(&out);
     Screen::new(out, rewritable, stop)
+}
+
+/// The width of the terminal, if standard output is one that tells it.
+fn columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 /// The bytes on one line, with escapes for everything that is not printable ASCII.

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use super::progress::Progress;
+
 /// Something that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tallied {
@@ -94,34 +96,34 @@ impl TallySnapshot {
             .saturating_sub(self.of(Tallied::SessionEnd))
     }
 
-    /// One line of progress for a fleet of `devices`, with the rates of answered sentences since `earlier`, which is
-    /// `elapsed` ago.
+    /// The progress of a fleet of `devices`, with the rates of answered sentences since `earlier`, which is `elapsed`
+    /// ago.
     pub(super) fn progress(
         &self,
         devices: usize,
         earlier: &Self,
         elapsed: Duration,
         last_failure: &str,
-    ) -> String {
+    ) -> Progress {
         let rate = |event| {
             let events = u32::try_from(self.of(event) - earlier.of(event)).unwrap_or(u32::MAX);
             f64::from(events) / elapsed.as_secs_f64().max(1e-3)
         };
-        let mut line = format!(
-            "online {} of {devices} | {:.1} PING/s, {:.1} REPORT/s, {:.1} logins/s | lost {}, refused {}, bad {}",
-            self.online(),
-            rate(Tallied::PingAnswered),
-            rate(Tallied::ReportAnswered),
-            rate(Tallied::Login),
-            self.of(Tallied::Lost),
-            self.of(Tallied::Refused),
-            self.of(Tallied::Bad) + self.of(Tallied::Unexpected),
-        );
-        if !last_failure.is_empty() {
-            line.push_str(" | last: ");
-            line.push_str(last_failure);
+        Progress {
+            online: format!("online {} of {devices}", self.online()),
+            rates: [
+                format!("{:.1} PING/s", rate(Tallied::PingAnswered)),
+                format!("{:.1} REPORT/s", rate(Tallied::ReportAnswered)),
+                format!("{:.1} logins/s", rate(Tallied::Login)),
+            ],
+            trouble: format!(
+                "lost {}, refused {}, bad {}",
+                self.of(Tallied::Lost),
+                self.of(Tallied::Refused),
+                self.of(Tallied::Bad) + self.of(Tallied::Unexpected),
+            ),
+            last_failure: last_failure.to_owned(),
         }
-        line
     }
 
     /// The counts at the end, one line for each subject.
@@ -205,12 +207,12 @@ mod tests {
         let earlier = tally.counts();
         tally.count(Tallied::PingAnswered);
         tally.count_failure(Tallied::Lost, "it was cut");
-        let line =
-            tally
-                .counts()
-                .progress(7, &earlier, Duration::from_secs(2), &tally.last_failure());
+        let ago = Duration::from_secs(2);
+        let progress = tally
+            .counts()
+            .progress(7, &earlier, ago, &tally.last_failure());
         assert_eq!(
-            line,
+            progress.line(None),
             "online 1 of 7 | 0.5 PING/s, 0.0 REPORT/s, 0.0 logins/s | lost 1, refused 0, bad 0 | last: it was cut"
         );
     }

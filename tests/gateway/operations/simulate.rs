@@ -1,6 +1,6 @@
 //! `vehicle-gateway simulate` against the daemon, and against a scripted gateway.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command};
 
 use crate::support::{Daemon, Device, Simulation, wait_until};
 
@@ -216,7 +216,7 @@ fn a_refused_connection_is_one_line_and_retried() {
     simulation.type_line("PING.");
     simulation.wait_for_line("not connected");
     simulation.type_line("GOTTA GO.");
-    assert!(simulation.wait().success());
+    assert_eq!(simulation.wait().code(), Some(1));
 }
 
 /// A simulation and the scripted gateway that has answered its login.
@@ -294,6 +294,48 @@ fn commands_are_answered_according_to_the_state_in_json() {
     }
     gateway.expect_closed();
     simulation.wait_for_line("the gateway said goodbye; trying again in");
+}
+
+#[test]
+fn a_simulation_without_a_login_fails() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    for devices in ["1", "3"] {
+        let mut simulation = Simulation::start(closed, &["--devices", devices, "--for", "1s"]);
+        let refused = simulation.summary("refused");
+        assert!(refused[0] > 0, "{refused:?}");
+        assert_eq!(simulation.wait().code(), Some(1));
+    }
+    let daemon = Daemon::start();
+    let mut simulation = Simulation::start(daemon.device, &["--devices", "3", "--for", "1s"]);
+    assert!(simulation.wait().success());
+}
+
+#[test]
+fn its_help_offers_only_its_own_options() {
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"));
+        command.args(arguments).output().unwrap()
+    };
+    let help = |arguments: &[&str]| String::from_utf8(run(arguments).stdout).unwrap();
+    let simulate = help(&["simulate", "--help"]);
+    assert!(simulate.contains("--devices"), "{simulate}");
+    for other in ["--set", "--config", "Gateway settings"] {
+        assert!(!simulate.contains(other), "{simulate}");
+        for subcommand in ["serve", "check-config", "health", "migrate"] {
+            assert!(
+                help(&[subcommand, "--help"]).contains(other),
+                "{subcommand}"
+            );
+        }
+    }
+    for refused in [
+        &["simulate", "--set", "http.listen=127.0.0.1:0"][..],
+        &["--set", "http.listen=127.0.0.1:0", "simulate"],
+    ] {
+        assert!(!run(refused).status.success(), "{refused:?}");
+    }
 }
 
 #[test]
