@@ -1,6 +1,7 @@
 //! The command line: its arguments, and what each subcommand does.
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{Read, Write},
     path::PathBuf,
@@ -148,6 +149,43 @@ impl Cli {
         telemetry::flush();
         exit
     }
+}
+
+/// Shows why the arguments are refused, or the help that they ask for. What it repeats of them is masked: a setting in
+/// the wrong place may be a secret.
+pub(crate) fn refuse(error: &clap::Error) -> ExitCode {
+    /// What clap exits with.
+    const USAGE: u8 = 2;
+    let text = error.to_string();
+    let masked = mask_arguments(&text, std::env::args().skip(1));
+    if masked == text {
+        error.exit();
+    }
+    // If standard error is gone, only the exit code is left.
+    let _ignored = std::io::stderr().write_all(masked.as_bytes());
+    ExitCode::from(USAGE)
+}
+
+/// Masks in `text` the values of arguments that look like settings, and passwords of URLs in all others.
+fn mask_arguments(text: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut masked = text.to_owned();
+    for argument in arguments {
+        let (key, value) = argument.split_once('=').unwrap_or(("", &argument));
+        let is_setting = key == "--set" || !(key.is_empty() || key.starts_with('-'));
+        let shown = if is_setting {
+            Cow::Borrowed("***")
+        } else {
+            config::mask(value)
+        };
+        if !value.is_empty() && shown != value {
+            // As clap repeats it: all of the argument, or its value in quotes.
+            let prefix = argument.strip_suffix(value).unwrap_or_default();
+            masked = masked
+                .replace(&argument, &format!("{prefix}{shown}"))
+                .replace(&format!("'{value}'"), &format!("'{shown}'"));
+        }
+    }
+    masked
 }
 
 /// The most bytes of standard input that are explained.

@@ -100,8 +100,8 @@ fn endpoint(endpoint: &EndpointSettings) -> NewEndpoint {
     let devices = devices.filter_map(|id| DeviceId::parse(id).ok());
     let events = endpoint.events.iter();
     NewEndpoint {
-        id: endpoint_id(&endpoint.url),
-        url: endpoint.url.clone(),
+        id: endpoint_id(endpoint.url.as_str()),
+        url: endpoint.url.as_str().to_owned(),
         events: events
             .filter_map(|event| event.parse::<EventKind>().ok())
             .collect(),

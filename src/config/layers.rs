@@ -16,7 +16,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
-use super::{Sources, problem::ConfigProblem, value::describe};
+use super::{Sources, problem::ConfigProblem, units::mask, value::describe};
 
 /// The embedded defaults. Their keys are all the keys there are.
 pub(super) const DEFAULTS: &str = include_str!("../../config/gateway.toml");
@@ -115,7 +115,8 @@ impl Merging {
 
     /// A file is read at exactly the path given; no parent folder is searched.
     fn file(&mut self, path: &Path) {
-        let origin = format!("file {}", quote(&path.display().to_string()));
+        // A value that was given as a file by mistake may hold a password.
+        let origin = format!("file {}", quote(&mask(&path.display().to_string())));
         match fs::read_to_string(path) {
             Ok(text) => {
                 if let Some(values) = self.parse(&text, &origin) {
@@ -183,7 +184,8 @@ impl Merging {
         match text.split_once('=') {
             Some((key, value)) => {
                 let key = key.trim();
-                self.single(key, value, format!("--set {}", quote(key)));
+                // A URL that was given without its key may have a "=", too.
+                self.single(key, value, format!("--set {}", quote(&mask(key))));
             }
             // The text is not shown: it may be a secret value.
             None => self.problems.push(ConfigProblem::Source {
@@ -202,7 +204,7 @@ impl Merging {
                 }
             }
             Some(KeyKind::Section) => self.not_a_section(key, &value.into(), &origin),
-            None => self.unknown(&quote(key), &origin),
+            None => self.unknown(&quote(&mask(key)), &origin),
         }
     }
 

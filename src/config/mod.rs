@@ -29,8 +29,10 @@ pub use schema::{
     CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpSettings,
     InstanceSettings, LogFormat, LogSettings, PresenceSettings, ProxyProtocol, RedisSettings,
     RetentionSettings, Settings, ShutdownSettings, StoreSettings, WebhookSecret, WebhookSettings,
+    WebhookUrl,
 };
 pub use secret_url::SecretUrl;
+pub use units::mask;
 
 /// The sources of the settings, apart from the embedded defaults.
 ///

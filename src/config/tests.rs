@@ -433,6 +433,18 @@ fn passwords_are_masked_wherever_settings_are_shown() {
 }
 
 #[test]
+fn a_password_in_the_place_of_a_key_or_a_file_is_masked() {
+    let mut sources = sources().set("redis://:s3cret@host/?a=b");
+    let misplaced = "database.url=mysql://joe:s3cret@host/db";
+    sources.sources.files.push(misplaced.into());
+    let lines = sources.problem_lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in lines {
+        assert!(line.contains("***") && !line.contains("s3cret"), "{line}");
+    }
+}
+
+#[test]
 fn text_keeps_leading_zeros_and_toml_numbers_may_be_text() {
     let id = |sources: TestSources| sources.settings().instance.id;
     assert_eq!(

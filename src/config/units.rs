@@ -116,7 +116,8 @@ pub(super) fn parse_network(text: &str) -> Option<IpNet> {
 ///
 /// It must hide the password of an invalid URL too, because invalid URLs are the ones that get reported.
 /// So a password ends at the *last* `@` and may hold any character, and no valid scheme is needed.
-pub(super) fn mask(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn mask(text: &str) -> Cow<'_, str> {
     let mut masked = Cow::Borrowed(text);
     if let Some((userinfo, rest)) = text.rsplit_once('@') {
         let start = userinfo.find("://").map_or(0, |at| at + 3);

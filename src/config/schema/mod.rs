@@ -36,7 +36,7 @@ pub use self::{
     retention::RetentionSettings,
     shutdown::ShutdownSettings,
     store::StoreSettings,
-    webhooks::{EVENTS, EndpointSettings, WebhookSecret, WebhookSettings},
+    webhooks::{EVENTS, EndpointSettings, WebhookSecret, WebhookSettings, WebhookUrl},
 };
 
 /// Every setting. Each value is allowed by itself and together with the others.

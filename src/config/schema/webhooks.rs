@@ -63,7 +63,7 @@ pub struct WebhookSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EndpointSettings {
     /// The URL that messages are sent to.
-    pub url: String,
+    pub url: WebhookUrl,
     /// The key that signs messages.
     pub secret: WebhookSecret,
     /// The kinds of events that it gets, each one of [`EVENTS`].
@@ -74,6 +74,43 @@ pub struct EndpointSettings {
     pub ordered: bool,
     /// Whether changes that were not sent yet are merged into one message.
     pub coalesce: bool,
+}
+
+/// The URL of a webhook. Paths and queries of webhooks are often secrets: formatting and serialising it show only scheme,
+/// host and port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(String);
+
+impl WebhookUrl {
+    /// The URL as it is in the settings.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn masked(&self) -> String {
+        let Ok(url) = Url::parse(&self.0) else {
+            return "***".to_owned();
+        };
+        let origin = url.origin().ascii_serialization();
+        if url.path() == "/" && url.query().is_none() {
+            format!("{origin}/")
+        } else {
+            format!("{origin}/***")
+        }
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.masked(), f)
+    }
+}
+
+impl Serialize for WebhookUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.masked())
+    }
 }
 
 /// A webhook secret. Formatting and serialising it never show it.
@@ -154,7 +191,7 @@ fn parse_endpoint(table: &Dict) -> Option<EndpointSettings> {
     };
     let events = texts(table.get("events"), |event| EVENTS.contains(&event))?;
     Some(EndpointSettings {
-        url: text("url").filter(|url| is_url(url))?.to_owned(),
+        url: WebhookUrl(text("url").filter(|url| is_url(url))?.to_owned()),
         secret: WebhookSecret::parse(text("secret")?)?,
         events: if events.is_empty() {
             EVENTS.map(str::to_owned).to_vec()

@@ -32,7 +32,7 @@ fn endpoint_urls_are_http_without_user_and_fragment() {
     };
     for good in ["https://a.example/", "http://127.0.0.1:9000/hooks?key=1"] {
         let settings = with(good).settings();
-        assert_eq!(settings.webhooks.endpoints[0].url, good);
+        assert_eq!(settings.webhooks.endpoints[0].url.as_str(), good);
     }
     for bad in [
         "a.example",
@@ -51,5 +51,28 @@ fn endpoint_urls_are_http_without_user_and_fragment() {
             "{lines:?}"
         );
         assert!(!lines[0].contains("whsec_MDEy"), "{lines:?}");
+    }
+}
+
+#[test]
+fn the_path_and_the_query_of_a_webhook_are_masked_wherever_they_are_shown() {
+    let endpoint = |url: &str| {
+        let endpoint = format!(r#"[{{"url":"{url}","secret":"{SECRET}"}}]"#);
+        format!("webhooks.endpoints={endpoint}")
+    };
+    for (url, shown) in [
+        ("https://hook.example/", "https://hook.example/"),
+        ("https://hook.example", "https://hook.example/"),
+        (
+            "https://hook.example:8443/s3cret",
+            "https://hook.example:8443/***",
+        ),
+        ("http://10.0.0.1/?key=s3cret", "http://10.0.0.1/***"),
+    ] {
+        let settings = sources().set(&endpoint(url)).settings();
+        for text in [settings.to_toml_masked(), format!("{settings:?}")] {
+            assert!(text.contains(&format!("{shown:?}")), "{text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
     }
 }

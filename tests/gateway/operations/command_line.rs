@@ -70,3 +70,27 @@ fn explain_tells_what_is_wrong_in_the_words_of_the_log() {
     let reason = logged["reason"].as_str().unwrap();
     assert!(said.contains(&format!("bad: {reason}\n")), "{said}");
 }
+
+#[test]
+fn a_secret_in_a_wrong_argument_is_not_repeated() {
+    for arguments in [
+        &["redis.url=redis://:s3cret@host"][..],
+        &["--set", "a.b=c", "redis.url=redis://:s3cret@host"],
+        &["redis://:s3cret@host"],
+        &["webhooks.endpoints=[{ secret = \"s3cret\" }]"],
+        &["--sett=redis.url=redis://:s3cret@host"],
+        &["simulate", "--set=redis.url=redis://:s3cret@host"],
+        &["simulate", "redis.url=redis://:s3cret@host"],
+        &["simulate", "--devices=redis://:s3cret@host"],
+        &["--set", "redis.url=redis:://:s3cret@host"],
+        &["--set", "redis://:s3cret@host?a=b"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!said.is_empty() && !said.contains("s3cret"), "{said}");
+    }
+}
