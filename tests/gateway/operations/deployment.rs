@@ -195,7 +195,7 @@ fn the_image_says_what_it_is() {
 
 #[test]
 fn the_systemd_unit_starts_for_ever_and_stops_patiently() {
-    let unit = text("vehicle-gateway.service");
+    let unit = text("config/vehicle-gateway.service");
     has(&unit, "StartLimitIntervalSec=0");
     has(&unit, "Restart=on-failure");
     let settings = check_config(&BTreeMap::new(), &[]);
@@ -217,7 +217,7 @@ fn systemd_accepts_the_unit_and_finds_it_hardened() {
     let unit = folder.path().join("vehicle-gateway.service");
     let here = env!("CARGO_BIN_EXE_vehicle-gateway");
     // It looks for the program.
-    let own = text("vehicle-gateway.service").replace("/usr/local/bin/vehicle-gateway", here);
+    let own = text("config/vehicle-gateway.service").replace("/usr/local/bin/vehicle-gateway", here);
     fs::write(&unit, own).unwrap();
     let analyze = |arguments: &[&str]| {
         let output = Command::new("systemd-analyze")
