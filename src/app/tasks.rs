@@ -49,7 +49,7 @@ pub(super) fn start(
     let http_options = http_options(settings);
     let http = http::serve(
         http_listener,
-        http::router(parts.api(), http_options),
+        http::router(parts.api(), http_options, &settings.http.base_path),
         http_options,
         stop.clone(),
         settings.shutdown.grace,

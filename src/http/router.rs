@@ -10,6 +10,7 @@ use aide::{
 use axum::{
     Router,
     extract::{Request, State},
+    http::{HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -26,12 +27,18 @@ use super::{
     unread_budget::count_unread,
 };
 
-/// The API, which [`serve`](super::serve) serves.
-pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
+/// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty if
+/// that is the root.
+pub fn router(parts: ApiParts, options: HttpOptions, base_path: &str) -> Router {
     let routes = DocumentedRoutes::new();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
-    let document = StaticContent::new(JSON, openapi);
-    let state = Arc::new(ApiState::new(parts, options, document));
+    let base_path = base_path.to_owned();
+    let document = {
+        let base_path = base_path.clone();
+        StaticContent::new(JSON, move || document_at(&base_path))
+    };
+    let state = Arc::new(ApiState::new(parts, options, document, base_path));
+    let locations = middleware::map_response_with_state(Arc::clone(&state), prefix_location);
     let unread = middleware::from_fn_with_state(state.unread.clone(), count_unread);
     let routes = routes
         .prompt
@@ -44,6 +51,7 @@ pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(respond_to_panic))
+        .layer(locations)
         .layer(unread);
     compress(routes).with_state(state)
 }
@@ -51,7 +59,30 @@ pub fn router(parts: ApiParts, options: HttpOptions) -> Router {
 /// The `OpenAPI` 3.1 document in JSON, which `GET /openapi.json` serves.
 #[must_use]
 pub fn openapi() -> String {
-    to_json(&DocumentedRoutes::new().document)
+    document_at("")
+}
+
+/// The document of an API that is offered under this path.
+fn document_at(base_path: &str) -> String {
+    let mut document = DocumentedRoutes::new().document;
+    if !base_path.is_empty() {
+        for server in &mut document.servers {
+            base_path.clone_into(&mut server.url);
+        }
+    }
+    to_json(&document)
+}
+
+/// Puts the base path before the path in `Location`.
+async fn prefix_location(State(state): State<Arc<ApiState>>, mut response: Response) -> Response {
+    if let Some(location) = response.headers_mut().get_mut(header::LOCATION)
+        && location.as_bytes().starts_with(b"/")
+        && let Ok(prefixed) =
+            HeaderValue::from_bytes(&[state.base_path.as_bytes(), location.as_bytes()].concat())
+    {
+        *location = prefixed;
+    }
+    response
 }
 
 /// The routes, by how long their requests may take, and their document.

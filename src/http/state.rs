@@ -34,12 +34,19 @@ pub(crate) struct ApiState {
     pub(crate) options: HttpOptions,
     /// The `OpenAPI` document.
     pub(crate) document: StaticContent,
+    /// The path under which a reverse proxy offers the API; empty if it is the root.
+    pub(crate) base_path: String,
     /// What responses may take that clients have not read yet.
     pub(crate) unread: UnreadBudget,
 }
 
 impl ApiState {
-    pub(crate) fn new(parts: ApiParts, options: HttpOptions, document: StaticContent) -> Self {
+    pub(crate) fn new(
+        parts: ApiParts,
+        options: HttpOptions,
+        document: StaticContent,
+        base_path: String,
+    ) -> Self {
         Self {
             vehicles: parts.vehicles,
             commands: parts.commands,
@@ -48,6 +55,7 @@ impl ApiState {
             sessions: parts.sessions,
             options,
             document,
+            base_path,
             unread: UnreadBudget::default(),
         }
     }

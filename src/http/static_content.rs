@@ -1,6 +1,6 @@
 //! Content that never changes while the process runs: compressed once, and revalidated by its `ETag`.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Extension,
@@ -20,10 +20,9 @@ use super::{
 };
 
 /// Content that is made at the first request for it.
-#[derive(Debug)]
 pub(crate) struct StaticContent {
     content_type: &'static str,
-    make: fn() -> String,
+    make: Arc<dyn Fn() -> String + Send + Sync>,
     encoded: OnceCell<Arc<Encoded>>,
 }
 
@@ -41,18 +40,29 @@ struct Variant {
     etag: HeaderValue,
 }
 
+impl fmt::Debug for StaticContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticContent")
+            .field("content_type", &self.content_type)
+            .finish_non_exhaustive()
+    }
+}
+
 impl StaticContent {
-    pub(crate) const fn new(content_type: &'static str, make: fn() -> String) -> Self {
+    pub(crate) fn new(
+        content_type: &'static str,
+        make: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
         Self {
             content_type,
-            make,
-            encoded: OnceCell::const_new(),
+            make: Arc::new(make),
+            encoded: OnceCell::new(),
         }
     }
 
     /// The response to a request with these headers: 200, or 304 if the client has the content already.
     pub(crate) async fn respond(&self, request: &HeaderMap) -> Response {
-        let make = self.make;
+        let make = Arc::clone(&self.make);
         // Making it takes some 100 ms, which the other connections of a worker thread need not wait for.
         let encode = async || tokio::task::spawn_blocking(move || encode(make())).await;
         let encoded = match self.encoded.get_or_try_init(encode).await {

@@ -1,6 +1,6 @@
 //! `/docs` and `/openapi.json`: the documentation of the API. The page loads nothing from other hosts.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aide::{
     OperationOutput,
@@ -25,10 +25,13 @@ use crate::http::{
 };
 
 /// The page of `/docs`. It is 1.6 MB large, so all responses share it.
-static PAGE: StaticContent = StaticContent::new("text/html; charset=utf-8", || {
-    Swagger::new("/openapi.json")
-        .with_title("vehicle-gateway API")
-        .html()
+static PAGE: LazyLock<StaticContent> = LazyLock::new(|| {
+    StaticContent::new("text/html; charset=utf-8", || {
+        // Relative: a reverse proxy may offer both under another path.
+        Swagger::new("openapi.json")
+            .with_title("vehicle-gateway API")
+            .html()
+    })
 });
 
 /// The headers of the page.

@@ -48,7 +48,7 @@ async fn get_server_info(
     let instance = &state.instance;
     let age = Timestamp::now().as_millis() - instance.started_at().as_millis();
     ServerInfoResponse {
-        as_html: prefers_html(&headers),
+        base_path: prefers_html(&headers).then(|| state.base_path.clone()),
         info: ServerInfo {
             version: env!("CARGO_PKG_VERSION"),
             instance: InstanceInfo {
@@ -98,13 +98,14 @@ impl Example for ServerInfo {
 
 /// A page for browsers, JSON otherwise.
 struct ServerInfoResponse {
-    as_html: bool,
+    /// The base path of the page's links; `None` if JSON is wanted.
+    base_path: Option<String>,
     info: ServerInfo,
 }
 
 impl IntoResponse for ServerInfoResponse {
     fn into_response(self) -> Response {
-        let mut response = if self.as_html {
+        let mut response = if let Some(base_path) = &self.base_path {
             (
                 [
                     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -113,7 +114,7 @@ impl IntoResponse for ServerInfoResponse {
                         "default-src 'none'; style-src 'unsafe-inline'",
                     ),
                 ],
-                Html(page(&self.info)),
+                Html(page(&self.info, base_path)),
             )
                 .into_response()
         } else {
@@ -153,7 +154,7 @@ fn prefers_html(headers: &HeaderMap) -> bool {
 }
 
 /// The page for browsers.
-fn page(info: &ServerInfo) -> String {
+fn page(info: &ServerInfo, base_path: &str) -> String {
     let rows = [
         ("Version", info.version.to_owned()),
         ("Instance", info.instance.name.clone()),
@@ -172,10 +173,15 @@ fn page(info: &ServerInfo) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(page, "<dt>{term}</dt><dd>{}</dd>", escaped(&value));
     }
-    page.push_str(
-        "</dl>\n<p><a href=\"/docs\">API</a> · <a href=\"/vehicles\">Vehicles</a> · \
-         <a href=\"/ready\">Readiness</a></p>\n</body>\n</html>\n",
-    );
+    page.push_str("</dl>\n<p>");
+    let links = [
+        ("docs", "API"),
+        ("vehicles", "Vehicles"),
+        ("ready", "Readiness"),
+    ]
+    .map(|(path, name)| format!("<a href=\"{base_path}/{path}\">{name}</a>"));
+    page.push_str(&links.join(" · "));
+    page.push_str("</p>\n</body>\n</html>\n");
     page
 }
 
@@ -220,7 +226,7 @@ mod tests {
             uptime_seconds: 1,
             devices_connected: 0,
         };
-        let page = page(&info);
+        let page = page(&info, "");
         assert!(!page.contains("<script"));
         assert!(page.contains("&lt;script src=&#39;//x&#39;&gt;&amp;&quot;"));
     }

@@ -1,5 +1,6 @@
 //! The API on a real store: requests to the router, and connections over sockets.
 
+mod base_path;
 mod commands;
 mod connections;
 mod document;
@@ -137,7 +138,7 @@ impl Api {
             },
         );
         Self {
-            router: router(parts.api(), options),
+            router: router(parts.api(), options, ""),
             parts,
             _folder: folder,
         }
