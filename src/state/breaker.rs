@@ -32,7 +32,21 @@ impl CircuitBreaker {
     /// Whether nothing may be sent now.
     #[must_use]
     pub fn is_open(&self, now: Timestamp) -> bool {
-        self.paused_until.is_some_and(|until| until > now)
+        self.pause_until(now).is_some_and(|until| until > now)
+    }
+
+    /// The end of the last pause, unless it is further ahead than any pause may be: then the clock was wrong when the
+    /// pause began, and it is over.
+    #[must_use]
+    pub fn pause_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.paused_until
+            .filter(|until| *until <= Self::furthest_pause(now))
+    }
+
+    /// The furthest end of a pause that begins now.
+    #[must_use]
+    pub fn furthest_pause(now: Timestamp) -> Timestamp {
+        now.after(LONGEST_REQUESTED_PAUSE)
     }
 
     /// How many messages may be in flight once the breaker is not open: `limit` if it is closed, one if it is half-open.
@@ -68,7 +82,7 @@ impl CircuitBreaker {
         let doublings = 2_u32.saturating_pow(self.failures);
         let own = FIRST_PAUSE.saturating_mul(doublings).min(LONGEST_PAUSE);
         let until = now.after(own.max(requested));
-        self.paused_until = self.paused_until.max(Some(until));
+        self.paused_until = self.pause_until(now).max(Some(until));
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -213,6 +227,20 @@ mod tests {
         breaker.record_failure(Some(Duration::ZERO), now);
         assert_eq!(breaker.paused_until, Some(now.after(LONGEST_PAUSE)));
         assert_eq!(breaker.failures, u32::MAX);
+    }
+
+    #[test]
+    fn a_pause_that_began_while_the_clock_was_ahead_is_over_when_it_is_corrected() {
+        let mut breaker = CircuitBreaker::default();
+        let ahead = at(0).after(Duration::from_hours(24 * 30));
+        breaker.record_failure(Some(Duration::ZERO), ahead);
+        assert!(breaker.is_open(ahead));
+        assert!(!breaker.is_open(at(0)));
+        breaker.record_failure(Some(SECOND * 2), at(0));
+        assert_eq!(breaker.paused_until, Some(at(2)));
+        // The longest pause that an endpoint may ask for stays.
+        breaker.record_failure(Some(LONGEST_REQUESTED_PAUSE), at(3));
+        assert!(breaker.is_open(at(4)));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{MessageState, Timestamp},
-    state::Backlog,
+    state::{Backlog, CircuitBreaker},
     store::{
         Store, StoreError,
         database::Transaction,
@@ -170,7 +170,8 @@ impl Store {
         use webhook_endpoint::{Column as E, Entity as Endpoint};
         let pause_is_over = Condition::any()
             .add(E::PausedUntil.is_null())
-            .add(E::PausedUntil.lte(now.as_millis()));
+            .add(E::PausedUntil.lte(now.as_millis()))
+            .add(E::PausedUntil.gt(CircuitBreaker::furthest_pause(now).as_millis()));
         let ids: Vec<String> = Endpoint::find()
             .select_only()
             .column(E::Id)

@@ -8,7 +8,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{
-    endpoint::{Endpoint, EndpointState},
+    endpoint::{Endpoint, EndpointState, breaker_from_columns},
     endpoints,
     message::{MessagePage, StoredMessage},
 };
@@ -135,12 +135,15 @@ impl Store {
     pub async fn due_endpoints(&self) -> Result<Vec<DueEndpoint>, StoreError> {
         let rows = due_endpoints().into_tuple::<(String, i32, Option<i64>, Option<i64>)>();
         let rows = rows.all(&self.reader).await?;
+        let now = self.now();
         let due = rows.into_iter().filter_map(|row| {
             let (id, failures, paused_until, due) = row;
+            let breaker = breaker_from_columns(failures, None, paused_until);
+            let due = Timestamp::from_millis(due?);
             Some(DueEndpoint {
                 id: id.parse().ok()?,
                 only_probe: failures > 0,
-                due: Timestamp::from_millis(Ord::max(due?, paused_until.unwrap_or(i64::MIN))),
+                due: breaker.pause_until(now).map_or(due, |until| until.max(due)),
             })
         });
         Ok(due.collect())

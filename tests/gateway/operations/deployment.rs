@@ -217,7 +217,8 @@ fn systemd_accepts_the_unit_and_finds_it_hardened() {
     let unit = folder.path().join("vehicle-gateway.service");
     let here = env!("CARGO_BIN_EXE_vehicle-gateway");
     // It looks for the program.
-    let own = text("config/vehicle-gateway.service").replace("/usr/local/bin/vehicle-gateway", here);
+    let own =
+        text("config/vehicle-gateway.service").replace("/usr/local/bin/vehicle-gateway", here);
     fs::write(&unit, own).unwrap();
     let analyze = |arguments: &[&str]| {
         let output = Command::new("systemd-analyze")
