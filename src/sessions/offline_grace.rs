@@ -29,8 +29,10 @@ impl OfflineGrace {
     #[must_use]
     pub fn after(&self, reason: DisconnectReason) -> Option<Duration> {
         use DisconnectReason as R;
-        let is_ended_by_instance =
-            matches!(reason, R::Shutdown | R::InstanceLost | R::StoreUnavailable);
+        let is_ended_by_instance = matches!(
+            reason,
+            R::Shutdown | R::InstanceLost | R::StoreUnavailable | R::InternalError
+        );
         let is_deliberate = matches!(
             reason,
             R::Goodbye | R::Operator | R::Deleted | R::Superseded
@@ -63,7 +65,12 @@ mod tests {
     #[test]
     fn sessions_that_the_instance_ended_have_a_grace() {
         use DisconnectReason as R;
-        let expected = [R::Shutdown, R::InstanceLost, R::StoreUnavailable];
+        let expected = [
+            R::Shutdown,
+            R::InstanceLost,
+            R::StoreUnavailable,
+            R::InternalError,
+        ];
         assert_eq!(reasons_with_grace(Some(GRACE), false), expected);
     }
 
@@ -82,6 +89,7 @@ mod tests {
             R::TooLarge,
             R::SlowReader,
             R::OverCapacity,
+            R::InternalError,
         ];
         assert_eq!(reasons_with_grace(Some(GRACE), true), expected);
     }

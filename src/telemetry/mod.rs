@@ -31,7 +31,7 @@ static WRITER: OnceLock<LogWriter> = OnceLock::new();
 pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
     // The Redis client logs every attempt to connect and, at `trace`, every byte that it sends, the password included;
     // `fanout` logs what operators need. The pools of database connections log each connection that they replace.
-    let quiet = "fred=off,sqlx_core::pool=off,";
+    let quiet = "fred=off,sqlx_core::pool=off,sqlx::pool=off,";
     let filter = EnvFilter::builder().parse(format!("{quiet}{}", settings.filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
