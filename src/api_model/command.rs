@@ -26,7 +26,7 @@ pub(crate) struct CommandDto {
     /// The sentence that is sent to the vehicle.
     message: String,
     /// The source of the command: a request for this vehicle (`api`, or `channel` through the shared channel), a
-    /// request for all vehicles (`broadcast`), or the gateway at a login.
+    /// request for all vehicles (`broadcast`), or a login of a vehicle whose report interval is set (`login`).
     #[schemars(schema_with = "origin")]
     origin: &'static str,
     /// The current status.

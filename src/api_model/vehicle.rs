@@ -39,7 +39,7 @@ pub(crate) struct VehicleDto {
     pub(crate) reported_at: Option<Rfc3339>,
     /// The time of the last heartbeat.
     pub(crate) last_heartbeat: Option<Rfc3339>,
-    /// The report interval that was requested through the API, in seconds: 10 to 3600, or 0 for no reports.
+    /// The report interval that was requested last, in seconds: 10 to 3600, or 0 for no reports.
     #[schemars(range(min = 0, max = 3600))]
     update_frequency: Option<u16>,
     /// The report interval that the vehicle has confirmed, in seconds: 10 to 3600, or 0 for no reports.
@@ -54,7 +54,8 @@ pub(crate) struct VehicleDto {
     disconnect_reason: Option<&'static str>,
     /// The remote IP address and port of the newest session.
     remote_address: Option<String>,
-    /// The id of the gateway instance that holds the session; null without a session.
+    /// The id of the run of the gateway instance that holds the session: new at every start, and not `instance.id`; null
+    /// without a session.
     instance_id: Option<String>,
     /// When the vehicle was registered or first logged in.
     created_at: Rfc3339,

@@ -21,7 +21,8 @@ pub(super) struct BoundPort {
     socket: TcpSocket,
 }
 
-/// Takes both ports, before anything is made or changed: a second gateway on this host ends here.
+/// Takes both ports, before anything is created or changed. A second gateway with the same ports ends here if the first
+/// one listens already; else one of them fails in [`BoundPort::listen`].
 pub(super) fn bind(settings: &Settings) -> Result<[BoundPort; 2], StartError> {
     let device = BoundPort::bind("device.listen", settings.device.listen);
     let http = BoundPort::bind("http.listen", settings.http.listen);

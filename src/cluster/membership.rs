@@ -24,7 +24,8 @@ struct MembershipState {
     detector: FailureDetector,
     dead_peers: DeadPeers,
     unheld_rows: UnheldRows,
-    /// When a round last reconciled with `unheld_rows`, or when the task began.
+    /// When a round last made the periodic comparison, the one with `unheld_rows`, or when the task began. Comparisons
+    /// ahead of time, which `reconcile_soon` or lost batches cause, do not count.
     reconciled_at: Instant,
     /// Whether this instance was cut off from the database in the previous round.
     was_cut_off: bool,

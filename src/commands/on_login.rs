@@ -70,9 +70,9 @@ impl Commands {
         }
     }
 
-    /// Sends queued commands in the order in which they were submitted, without waiting for the answers. Nothing may be
-    /// written after a goodbye, so a goodbye waits until all other commands have ended. `under_way` has the tasks of
-    /// those.
+    /// Sends queued commands in the order in which they were submitted, goodbyes last, without waiting for the answers.
+    /// Nothing may be written after a goodbye, so it waits until all other commands have ended. `under_way` has the task
+    /// that sends the desired interval, if any, and gets a task for each command that is sent here.
     async fn send_queued(
         self: Arc<Self>,
         session: Arc<Session>,
@@ -92,8 +92,8 @@ impl Commands {
         under_way.detach_all();
     }
 
-    /// Tries to send one command until it is sent or has ended. If the session ends first, the command stays queued for
-    /// the next login.
+    /// Sends one queued command, and tries again after errors that may pass. If the session ends first, or the store
+    /// fails for good, the command stays queued for the next login. A task in `under_way` awaits the answer.
     async fn send_one(
         self: &Arc<Self>,
         session: &Arc<Session>,

@@ -89,7 +89,7 @@ impl Share {
         self.since
     }
 
-    /// Whether other connections wait for room.
+    /// Whether any connection waits for room, this one included.
     pub(super) fn is_wanted(&self) -> bool {
         self.budget.0.waiting.load(Ordering::Relaxed) > 0
     }

@@ -37,7 +37,7 @@ pub enum DisconnectReason {
     Operator,
     /// The gateway is shutting down.
     Shutdown,
-    /// The process that held the session ended without storing its end.
+    /// The process that held the session ended without storing its end, or was declared dead by its peers.
     InstanceLost,
     /// The store could not commit in time.
     StoreUnavailable,

@@ -9,8 +9,9 @@ use crate::{
 };
 
 impl Maintenance {
-    /// Tells endpoints that were behind, and work again, of the vehicles that have changed meanwhile. An endpoint that is
-    /// behind and has nothing pending is told, too, since otherwise nothing would show that it works again.
+    /// Lets endpoints that were behind and work again catch up: stores one message for each vehicle that changed
+    /// meanwhile. An endpoint that is behind, not paused and has nothing pending catches up too: without a message to
+    /// send, nothing would show whether it works again. Only the instance with the lowest incarnation id does this.
     pub async fn catch_up_webhooks(&self) -> Result<(), StoreError> {
         if !self.is_first() {
             return Ok(());

@@ -14,8 +14,8 @@ use crate::{
     store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, Store, StoreError},
 };
 
-/// The age at which no request waits for the answer to a sent command any more: the longest command timeout and twice
-/// the time for a commit.
+/// The age at which a sent command counts as abandoned: its request has waited for the longest command timeout (60 s) and
+/// twice for a commit of up to 60 s. With a longer `store.commit_timeout` a request may still wait.
 const ABANDONED: Duration = Duration::from_mins(3);
 
 /// How long rows are kept (`retention.*`).
@@ -126,8 +126,8 @@ impl Maintenance {
         }
     }
 
-    /// Ends commands that are past their time and have no request that would end them: queued ones, and those that a
-    /// stalled database left open. Returns their number.
+    /// Ends commands that are past their time and that no request ends: queued ones, and those whose request could not,
+    /// because its instance died or the database stalled. At most 500 at once; returns their number.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
         let now = self.store.now();
         let abandoned = now.before(ABANDONED);

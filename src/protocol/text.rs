@@ -15,7 +15,7 @@ pub(super) enum TextFraming {
     Sentence,
     /// Garbage, the rest of a bad sentence: up to the next newline or a pause of the device.
     Garbage,
-    /// The rest of a debug blob of `size` bytes.
+    /// A debug blob of `size` bytes in all, or the rest of the pending one.
     Blob { size: usize },
 }
 

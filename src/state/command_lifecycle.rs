@@ -30,7 +30,8 @@ pub enum Claimed {
     Gone,
 }
 
-/// A change of a command that the gateway makes by itself, each only from the states that it names.
+/// A change of a command that the gateway makes by itself. It is made only if what its variant begins with still holds
+/// when the batch is applied (not claimed: `created` or `queued`; written: `sent`); else the command stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandTransition {
     /// Not claimed in time: it expires.

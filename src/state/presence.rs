@@ -65,7 +65,7 @@ pub enum SessionWrite {
     End {
         /// Why it ended.
         reason: DisconnectReason,
-        /// The last heartbeat, unless a flush has taken it already.
+        /// The last heartbeat of the session; `None` if there was none, or if this instance does not have the session.
         last_heartbeat: Option<Timestamp>,
         /// How long the vehicle may take to come back before it is offline; `None`: it is offline at once.
         grace: Option<Duration>,

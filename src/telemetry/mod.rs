@@ -20,7 +20,7 @@ use log_writer::LogWriter;
 /// How long the end of the process waits for the lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The writer of the subscriber, once it is installed.
+/// The log writer. Created, with its thread, at the first log line.
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// Installs the process-wide subscriber that writes log records to standard error, and a panic hook that logs.

@@ -21,7 +21,7 @@ pub struct DeviceSettings {
     /// The longest time without a valid sentence or blob byte.
     #[serde(serialize_with = "as_duration")]
     pub silence_timeout: Duration,
-    /// The longest time that written bytes may stay unread by the vehicle.
+    /// The longest time in which the vehicle may accept no byte while some are to be written to it.
     #[serde(serialize_with = "as_duration")]
     pub write_timeout: Duration,
     /// The longest time that a blob may take to arrive while other devices wait for the memory it holds.

@@ -24,7 +24,8 @@ pub struct HttpSettings {
     /// The largest request body, in bytes.
     #[serde(serialize_with = "as_size")]
     pub max_body: usize,
-    /// The longest time for a whole request, in which commands have 60 s more.
+    /// The longest time for a request, from its head to the beginning of its response; 60 s more for a request that
+    /// waits for a vehicle's answer.
     #[serde(serialize_with = "as_duration")]
     pub request_timeout: Duration,
 }

@@ -55,7 +55,7 @@ pub struct WebhookSettings {
     /// An endpoint that fails for this long is disabled.
     #[serde(serialize_with = "as_duration")]
     pub disable_after: Duration,
-    /// The most concurrent requests to one endpoint, at least 1.
+    /// The most concurrent requests of this instance to one endpoint, at least 1.
     pub concurrency: usize,
 }
 

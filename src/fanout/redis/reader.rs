@@ -22,7 +22,8 @@ use crate::{
 pub(super) struct LastReceived {
     /// When the last message of any kind arrived.
     pub(super) at: Instant,
-    /// The incarnation that last received its own probe.
+    /// The incarnation of this instance under which its own probe arrived last; `None` before the first one on this
+    /// connection. It may be an earlier one than the present incarnation.
     pub(super) probe: Option<IncarnationId>,
 }
 

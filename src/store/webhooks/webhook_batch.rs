@@ -25,7 +25,8 @@ pub(in crate::store) struct WebhookEffects {
 pub(in crate::store) struct WebhookBatch {
     /// To publish after the commit.
     pub(in crate::store) effects: WebhookEffects,
-    /// The messages that were claimed after settled attempts, by the id of the message before.
+    /// The next message of each queue that goes on sending, claimed in the transaction that settled its attempt; by the
+    /// id of the message that was attempted.
     pub(in crate::store) next: HashMap<Uuid, ClaimedMessage>,
 }
 

@@ -116,7 +116,7 @@ impl CommandResponse {
     }
 }
 
-/// The detail of a failed command that nevertheless has an effect.
+/// The detail for a failed command that has an effect all the same, or may have one; `None`: the default of its kind.
 fn detail(action: Action, kind: ProblemKind) -> Option<&'static str> {
     match (action, kind) {
         (Action::Goodbye, ProblemKind::VehicleNoAnswer) => {
