@@ -180,7 +180,9 @@ impl WriterTask {
                 self.publish(effects);
                 Ok(())
             }
-            Err(BatchFailure::Failed(CommitError::OtherBatch(stored))) => self.read_ledger(stored),
+            Err(BatchFailure::Failed(CommitError::OtherBatch(stored))) => {
+                Err(self.read_ledger(stored, CommitError::OtherBatch(stored)))
+            }
             Err(BatchFailure::Failed(error)) => {
                 self.is_lost = matches!(error, CommitError::IncarnationLost);
                 Err(error)
@@ -191,29 +193,29 @@ impl WriterTask {
                     queued.unknown_in.push(number);
                 }
                 let until = piece.iter().map(|queued| queued.deadline).max();
-                match self.last_stored_batch(until, piece.len()).await {
-                    Some(stored) => self.read_ledger(stored).and(Err(error)),
-                    None => Err(error),
-                }
+                Err(match self.last_stored_batch(until, piece.len()).await {
+                    Some(stored) => self.read_ledger(stored, error),
+                    None => error,
+                })
             }
         };
         tracing::debug!(requests = piece.len(), took = ?started.elapsed(), committed = committed.is_ok(), "batch");
         committed
     }
 
-    /// Compares the number in the database's row with what is known. The error says what that means for the next
-    /// attempt; without one the row has the last known number.
-    fn read_ledger(&mut self, stored: i64) -> Result<(), CommitError> {
+    /// Compares the number in the database's row with what is known, after an attempt that failed with `error`. Returns why
+    /// it failed as far as is known now: never that it succeeded, which only its own number in the row would prove.
+    fn read_ledger(&mut self, stored: i64, error: CommitError) -> CommitError {
         let known = self.ledger.stored();
         let entry = self.ledger.read(stored, Instant::now());
         self.publish_stored();
         match entry {
-            LedgerEntry::Known => Ok(()),
+            LedgerEntry::Known => error,
             LedgerEntry::Stored { number, effects } => {
                 self.publish(effects);
-                Err(CommitError::EarlierStored(number))
+                CommitError::EarlierStored(number)
             }
-            LedgerEntry::Behind => Err(CommitError::Behind(known)),
+            LedgerEntry::Behind => CommitError::Behind(known),
             LedgerEntry::Lost(batches) => {
                 self.signals
                     .lost_batches
@@ -223,7 +225,7 @@ impl WriterTask {
                     "the database has lost batches that it had acknowledged, and with them reports, logins and commands; \
                      sessions that it does not know are closed"
                 );
-                Err(CommitError::OtherBatch(stored))
+                CommitError::OtherBatch(stored)
             }
             LedgerEntry::Back => {
                 tracing::error!(
@@ -231,7 +233,7 @@ impl WriterTask {
                     stored,
                     "the database has batches again that it had lost: two primaries may have been in use"
                 );
-                Err(CommitError::EarlierStored(stored))
+                CommitError::EarlierStored(stored)
             }
         }
     }

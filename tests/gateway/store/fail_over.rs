@@ -1,8 +1,8 @@
 //! The database fails over to another server, behind a balancer that leads new connections there.
 
 use crate::support::{
-    Daemon, Database, DatabaseProxy, Device, GREETING, REPORT, THANKS, hello, query, report,
-    wait_until,
+    Daemon, Database, DatabaseProxy, Device, GREETING, REPORT, THANKS, change, hello, query,
+    report, wait_until,
 };
 
 /// A gateway that reaches a primary through a proxy, and the primary's standby.
@@ -83,6 +83,26 @@ fn reads_and_sessions_follow_a_switchover() {
     fail_over.wait_for_reconciliation();
     truck.ping();
     van.ping();
+}
+
+#[test]
+fn a_batch_whose_renewal_changes_nothing_is_not_acknowledged() {
+    // As on a server that gets an earlier batch of the instance between two statements of this one.
+    let database = Database::postgres();
+    let daemon = Daemon::on(&database)
+        .set("store.commit_timeout=60s")
+        .start();
+    let mut truck = daemon.log_in("truck");
+    let url = daemon.database_url();
+    change(
+        &url,
+        "CREATE RULE nothing AS ON UPDATE TO instances DO INSTEAD NOTHING",
+    );
+    truck.say(&report(10));
+    daemon.logged_containing("the database cannot commit");
+    change(&url, "DROP RULE nothing ON instances");
+    truck.expect(THANKS);
+    assert_eq!(daemon.query("SELECT count(*) FROM reports"), ["1"]);
 }
 
 #[test]
