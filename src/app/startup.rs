@@ -55,7 +55,7 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
     configure_endpoints(&store, endpoints(settings))
         .await
         .map_err(StartError::Endpoints)?;
-    tell_of_webhooks(&store, settings).await;
+    warn_about_webhooks(&store, settings).await;
     let counters = DeliveryCounters::default();
     let dispatcher = Dispatcher::new(
         Arc::clone(&store),
@@ -135,7 +135,7 @@ async fn configure_endpoints(store: &Store, wanted: Vec<NewEndpoint>) -> Result<
 
 /// Says that no webhooks are sent, or, before they are, that the database file is one that another instance sent them
 /// from: a copy has the receivers of the original.
-async fn tell_of_webhooks(store: &Store, settings: &Settings) {
+async fn warn_about_webhooks(store: &Store, settings: &Settings) {
     if !settings.webhooks.enabled {
         tracing::warn!("webhooks are not sent: webhooks.enabled is false");
         return;

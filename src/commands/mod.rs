@@ -49,8 +49,8 @@ pub use broadcast::{Broadcast, BroadcastError};
 /// How many requests may be executed at a time, those of callers that hung up included. Together they take a few MiB.
 const CONCURRENT_REQUESTS: usize = 4_096;
 
-/// At most one warning about a published command that was not sent is logged in this time: whoever may publish can cause
-/// any number of them.
+/// The interval between two warnings about published commands that were not sent: every client that may publish can
+/// cause any number of them.
 const UNSENT_LOGGED_EVERY: Duration = Duration::from_mins(1);
 
 /// The settings `commands.*`.

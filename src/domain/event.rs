@@ -54,7 +54,7 @@ pub struct Event {
     pub at: Timestamp,
     /// What changed.
     pub change: VehicleChange,
-    /// The webhook endpoint that alone is told, one that catches up; `None` if all that subscribe to the change are.
+    /// The only webhook endpoint that gets the event, one that catches up; `None`: all that subscribe to the change.
     pub only_for: Option<Uuid>,
 }
 

@@ -39,7 +39,7 @@ impl UnreadBudget {
         })
     }
 
-    /// Takes `bytes` of the budget, as soon as they are free. `None` would mean that the budget is closed, which nobody does.
+    /// Takes `bytes` of the budget, as soon as they are free. Never `None`: that would be a closed budget.
     pub(crate) async fn wait(&self, bytes: u64) -> Option<Reservation> {
         let permit = Arc::clone(&self.0).acquire_many_owned(kib(bytes)).await;
         Some(Reservation {

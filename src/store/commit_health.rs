@@ -41,7 +41,7 @@ pub(super) enum CommitProblem {
     Failing(String),
     /// A request has waited for its commit for so many seconds, and no attempt has failed.
     #[error(
-        "a write has not been committed for {0} s: another transaction may have locked its rows, or the database is slow"
+        "a write has waited for its commit for {0} s: another transaction may have locked its rows, or the database is slow"
     )]
     Stalled(u64),
 }
@@ -125,7 +125,7 @@ pub(super) async fn log_stalls(health: CommitHealth, closing: CancellationToken)
         let problem = health.problem();
         let is_stalled = matches!(problem, Some(CommitProblem::Stalled(_)));
         if let Some(problem) = problem.filter(|_| is_stalled && !was_stalled) {
-            tracing::error!("{problem}");
+            tracing::error!(%problem, "a write has waited for its commit for long: not ready until it is committed");
         } else if was_stalled && !is_stalled {
             tracing::info!("no write waits for its commit for long any more");
         }

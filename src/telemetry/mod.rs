@@ -51,7 +51,7 @@ pub fn init(settings: &LogSettings) -> Result<(), ParseError> {
             .with_span_list(false)
             .init(),
     }
-    // The default hook writes to standard error itself, and so waits for whoever reads it.
+    // The default hook writes to standard error itself, and so waits for its reader.
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }

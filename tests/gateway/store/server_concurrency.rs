@@ -62,14 +62,14 @@ fn writes_that_wait_for_a_lock_make_the_gateway_unready_with_the_reason(database
     let mut device = daemon.log_in("truck");
     let lock = Lock::of_rows(&daemon.database_url(), "vehicles");
     device.say(REPORT);
-    let unready = daemon.logged_containing("a write has not been committed for");
+    let unready = daemon.logged_containing("a write has waited for its commit for long");
     assert_eq!(unready["level"], "ERROR");
     let ready = daemon.get("/ready");
     assert_eq!(ready.status(), 503);
     let ready: serde_json::Value = ready.json().unwrap();
     let reason = ready["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("a write has not been committed for"),
+        reason.starts_with("a write has waited for its commit for"),
         "{reason}"
     );
     drop(lock);
