@@ -14,12 +14,16 @@ use std::{
 struct State {
     /// A chunk from the gateway that contains this is held, with everything behind it on that connection.
     hold: Option<&'static [u8]>,
+    /// What the gateway sends, and what passes in its place: as many bytes.
+    replace: Option<(&'static [u8], &'static [u8])>,
     /// The number of chunks that are held.
     held: usize,
     /// The number of calls of [`DatabaseProxy::release`].
     releases: usize,
     /// Connections up to this number are dead: nothing passes, and neither side is closed.
     dead: usize,
+    /// On connections up to this number the replies of the server are lost.
+    mute: usize,
     /// Both sides of the connections, to close them.
     open: Vec<TcpStream>,
 }
@@ -90,6 +94,17 @@ impl DatabaseProxy {
     pub(crate) fn redirect(&self, url: &str) {
         *self.shared.address.lock().unwrap() = address(url);
     }
+    /// Passes another text of the same length in place of this one from the gateway.
+    pub(crate) fn replace(&self, text: &'static str, by: &'static str) {
+        assert_eq!(text.len(), by.len());
+        self.shared.state.lock().unwrap().replace = Some((text.as_bytes(), by.as_bytes()));
+    }
+
+    /// Loses what the server replies on the present connections, but not what it is sent.
+    pub(crate) fn lose_replies(&self) {
+        self.shared.state.lock().unwrap().mute = self.shared.connections.load(Ordering::SeqCst);
+    }
+
     /// Closes the present connections, as a balancer does that takes a server out.
     pub(crate) fn close_connections(&self) {
         for side in self.shared.state.lock().unwrap().open.drain(..) {
@@ -127,6 +142,14 @@ impl DatabaseProxy {
         self.shared.changed.notify_all();
     }
 
+    /// Forwards what was held, and holds chunks that contain this text from now on.
+    pub(crate) fn release_until(&self, text: &'static str) {
+        let mut state = self.shared.state.lock().unwrap();
+        state.hold = Some(text.as_bytes());
+        state.releases += 1;
+        self.shared.changed.notify_all();
+    }
+
     /// Drops all traffic of the present connections; new ones work.
     pub(crate) fn sever(&self) {
         self.shared.state.lock().unwrap().dead = self.shared.connections.load(Ordering::SeqCst);
@@ -142,8 +165,14 @@ fn address(url: &str) -> String {
 fn pass(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream, is_gateway: bool) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let said = &buffer[..length];
+        let said = &mut buffer[..length];
         let mut state = shared.state.lock().unwrap();
+        if let Some((text, by)) = state.replace
+            && is_gateway
+            && let Some(at) = said.windows(text.len()).position(|part| part == text)
+        {
+            said[at..at + by.len()].copy_from_slice(by);
+        }
         if is_gateway
             && state
                 .hold
@@ -157,7 +186,7 @@ fn pass(shared: &Shared, number: usize, mut from: TcpStream, mut to: TcpStream, 
                 .wait_while(state, |state| state.releases == releases)
                 .unwrap();
         }
-        let is_dead = number <= state.dead;
+        let is_dead = number <= state.dead || (!is_gateway && number <= state.mute);
         drop(state);
         if !is_dead && to.write_all(said).is_err() {
             break;

@@ -46,18 +46,6 @@ impl GaleraCluster {
     pub(crate) fn url(&self, node: usize, database: &str) -> String {
         url(self.nodes[node].port, database)
     }
-
-    /// Has a node apply nothing of what the others commit for half a second, from now on.
-    pub(crate) fn delay(&self, node: usize) -> std::thread::JoinHandle<()> {
-        let url = self.url(node, "mysql");
-        change(&url, "SET GLOBAL wsrep_desync = ON");
-        std::thread::spawn(move || {
-            change(
-                &url,
-                "FLUSH TABLES WITH READ LOCK; DO SLEEP(0.5); UNLOCK TABLES; SET GLOBAL wsrep_desync = OFF",
-            );
-        })
-    }
 }
 
 impl Node {
