@@ -1,13 +1,13 @@
 //! A command in JSON.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use strum::VariantNames;
 use uuid::Uuid;
 
 use super::{
     example::{EXAMPLE_COMMAND_ID, EXAMPLE_DEVICE_ID, Example},
+    named_enum::Named,
     schema::{Rfc3339, device_id_field, every_key_present},
 };
 use crate::domain::{Command, CommandOrigin, CommandState};
@@ -27,11 +27,9 @@ pub(crate) struct CommandDto {
     message: String,
     /// The source of the command: a request for this vehicle (`api`, or `channel` through the shared channel), a
     /// request for all vehicles (`broadcast`), or a login of a vehicle whose report interval is set (`login`).
-    #[schemars(schema_with = "origin")]
-    origin: &'static str,
+    origin: Named<CommandOrigin>,
     /// The current status.
-    #[schemars(schema_with = "status")]
-    status: &'static str,
+    status: Named<CommandState>,
     /// When the command was created.
     created_at: Rfc3339,
     /// When the command expires: it is not sent after this time.
@@ -46,22 +44,14 @@ pub(crate) struct CommandDto {
     late_reply: Option<String>,
 }
 
-fn origin(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandOrigin::VARIANTS })
-}
-
-fn status(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": CommandState::VARIANTS })
-}
-
 impl From<Command> for CommandDto {
     fn from(command: Command) -> Self {
         Self {
             id: command.id,
             device_id: command.device_id.to_string(),
             message: command.action.to_string(),
-            origin: command.origin.as_str(),
-            status: command.state.as_str(),
+            origin: Named(command.origin),
+            status: Named(command.state),
             created_at: Rfc3339(command.created_at),
             expires_at: Rfc3339(command.expires_at),
             sent_at: command.sent_at.map(Rfc3339),

@@ -1,12 +1,12 @@
 //! A vehicle in JSON.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use strum::VariantNames;
 
 use super::{
     example::{EXAMPLE_DEVICE_ID, Example},
+    named_enum::Named,
     schema::{Rfc3339, device_id_field, every_key_present},
 };
 use crate::domain::{
@@ -50,8 +50,7 @@ pub(crate) struct VehicleDto {
     /// The end of the last session that has ended.
     disconnected_at: Option<Rfc3339>,
     /// Why the last session ended.
-    #[schemars(schema_with = "disconnect_reason")]
-    disconnect_reason: Option<&'static str>,
+    disconnect_reason: Option<Named<DisconnectReason>>,
     /// The remote IP address and port of the newest session.
     remote_address: Option<String>,
     /// The id of the run of the gateway instance that holds the session: new at every start, and not `instance.id`; null
@@ -62,12 +61,6 @@ pub(crate) struct VehicleDto {
     /// When something was last stored about the vehicle: a report, a debug blob, a new command, the start or end of a
     /// session and the like. Heartbeats do not count.
     updated_at: Rfc3339,
-}
-
-fn disconnect_reason(_: &mut SchemaGenerator) -> Schema {
-    let reasons = DisconnectReason::VARIANTS.iter().copied().map(Some);
-    let reasons: Vec<_> = reasons.chain([None]).collect();
-    json_schema!({ "type": ["string", "null"], "enum": reasons })
 }
 
 impl From<Vehicle> for VehicleDto {
@@ -87,7 +80,7 @@ impl From<Vehicle> for VehicleDto {
                 .map(ReportInterval::seconds),
             connected_at: vehicle.connected_at.map(Rfc3339),
             disconnected_at: vehicle.disconnected_at.map(Rfc3339),
-            disconnect_reason: vehicle.disconnect_reason.map(DisconnectReason::as_str),
+            disconnect_reason: vehicle.disconnect_reason.map(Named),
             remote_address: vehicle.remote_address.map(|address| address.to_string()),
             instance_id: vehicle.instance_id.map(|id| id.to_string()),
             created_at: Rfc3339(vehicle.created_at),

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, str::Utf8Error, sync::Arc};
 use aide::{OperationInput, generate::GenContext, openapi::Operation, operation::add_parameters};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use percent_encoding::percent_decode_str;
-use schemars::Schema;
+use schemars::{Schema, SchemaGenerator};
 
 use crate::http::{
     openapi::{document_problems, query_parameter},
@@ -22,8 +22,8 @@ pub(crate) struct QueryParameter {
 
 /// The parameters of an operation's query.
 pub(crate) trait FromQuery: Sized {
-    /// The parameters, for the `OpenAPI` document.
-    fn parameters() -> Vec<QueryParameter>;
+    /// The parameters, for the `OpenAPI` document. Schemas that others share are in `generator`.
+    fn parameters(generator: &mut SchemaGenerator) -> Vec<QueryParameter>;
 
     /// Takes the parameters from `fields`, which collects the errors. The result is not used if there are any.
     fn from_query(fields: &mut QueryFields) -> Self;
@@ -46,7 +46,7 @@ impl<T: FromQuery> FromRequestParts<Arc<ApiState>> for Query<T> {
 
 impl<T: FromQuery> OperationInput for Query<T> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
-        let parameters = T::parameters().into_iter().map(
+        let parameters = T::parameters(&mut ctx.schema).into_iter().map(
             |QueryParameter {
                  name,
                  description,

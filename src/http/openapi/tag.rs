@@ -1,4 +1,4 @@
-//! The groups of operations.
+//! The groups of operations: one for each resource.
 
 use aide::openapi::Tag;
 
@@ -6,9 +6,9 @@ use aide::openapi::Tag;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ApiTag {
     Vehicles,
+    Reports,
+    DebugBlobs,
     Commands,
-    History,
-    Service,
     Webhooks,
     Server,
 }
@@ -17,9 +17,9 @@ impl ApiTag {
     /// Every group, in the order of the document.
     pub(crate) const ALL: [Self; 6] = [
         Self::Vehicles,
+        Self::Reports,
+        Self::DebugBlobs,
         Self::Commands,
-        Self::History,
-        Self::Service,
         Self::Webhooks,
         Self::Server,
     ];
@@ -27,9 +27,9 @@ impl ApiTag {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Vehicles => "Vehicles",
+            Self::Reports => "Reports",
+            Self::DebugBlobs => "Debug blobs",
             Self::Commands => "Commands",
-            Self::History => "History",
-            Self::Service => "Service",
             Self::Webhooks => "Webhooks",
             Self::Server => "Server",
         }
@@ -38,9 +38,11 @@ impl ApiTag {
     fn description(self) -> &'static str {
         match self {
             Self::Vehicles => "The vehicles and their current state.",
-            Self::Commands => "Send commands to vehicles.",
-            Self::History => "Past reports, debug blobs and commands of a vehicle.",
-            Self::Service => "Report on behalf of a vehicle.",
+            Self::Reports => {
+                "The reports of vehicles: past ones, and a new one on behalf of a vehicle."
+            }
+            Self::DebugBlobs => "The crash dumps that vehicles have sent.",
+            Self::Commands => "Send commands to vehicles, and see past ones.",
             Self::Webhooks => "Webhooks and the messages sent to them.",
             Self::Server => "The server itself: health, readiness, metrics, documentation.",
         }

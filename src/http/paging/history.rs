@@ -1,5 +1,7 @@
 //! The query of a vehicle's history: reports, debug blobs, commands.
 
+use schemars::SchemaGenerator;
+
 use super::{
     cursor::{CommandPosition, PageCursor},
     limit::Limit,
@@ -45,7 +47,7 @@ impl HistoryQuery<CommandPosition> {
 }
 
 impl<P: PageCursor> FromQuery for HistoryQuery<P> {
-    fn parameters() -> Vec<QueryParameter> {
+    fn parameters(_: &mut SchemaGenerator) -> Vec<QueryParameter> {
         vec![
             timestamp_parameter(
                 "from",

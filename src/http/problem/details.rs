@@ -1,5 +1,7 @@
 //! The body of an error response, by RFC 9457.
 
+use std::borrow::Cow;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,7 +14,7 @@ use super::{invalid_input::InvalidInput, kind::ProblemKind};
 #[schemars(rename = "Problem", transform = list_kinds)]
 pub(crate) struct ProblemDetails<'a> {
     /// Identifies the kind of problem. The values never change.
-    #[schemars(schema_with = "type_schema")]
+    #[schemars(with = "ProblemType")]
     pub(super) r#type: String,
     /// The name of the kind of problem, for people.
     pub(super) title: &'a str,
@@ -35,12 +37,26 @@ pub(crate) struct ProblemDetails<'a> {
     pub(super) reply: Option<&'a str>,
 }
 
-fn type_schema(_: &mut SchemaGenerator) -> Schema {
-    let types: Vec<String> = ProblemKind::ALL
-        .iter()
-        .map(|kind| kind.type_uri())
-        .collect();
-    json_schema!({ "type": "string", "format": "uri", "enum": types })
+/// The schema of [`ProblemDetails::type`](ProblemDetails).
+struct ProblemType;
+
+impl JsonSchema for ProblemType {
+    fn schema_name() -> Cow<'static, str> {
+        "ProblemType".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let types: Vec<String> = ProblemKind::ALL
+            .iter()
+            .map(|kind| kind.type_uri())
+            .collect();
+        json_schema!({
+            "description": "A kind of problem.",
+            "type": "string",
+            "format": "uri",
+            "enum": types,
+        })
+    }
 }
 
 /// Describes the schema with a table of all kinds, which `/docs` shows behind the operations.

@@ -113,9 +113,10 @@ struct Liveness {
     status: AlwaysUp,
 }
 
+/// The status of a process that is alive.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+#[schemars(rename = "HealthStatus")]
 enum AlwaysUp {
     Up,
 }
@@ -138,9 +139,9 @@ struct Readiness {
     checks: Checks,
 }
 
+/// Whether the server can work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
 enum ReadinessStatus {
     Ready,
     Unready,
@@ -149,6 +150,7 @@ enum ReadinessStatus {
 
 /// The state of each dependency.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = every_key_present)]
 struct Checks {
     /// Whether the database commits and answers.
     store: CheckStatus,
@@ -156,9 +158,9 @@ struct Checks {
     redis: Option<CheckStatus>,
 }
 
+/// Whether a dependency works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
 enum CheckStatus {
     Up,
     Down,
@@ -214,9 +216,10 @@ struct BalancerReadiness {
     status: AlwaysReady,
 }
 
+/// The status of a server that accepts new connections.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(inline)]
+#[schemars(rename = "WantedStatus")]
 enum AlwaysReady {
     Ready,
 }

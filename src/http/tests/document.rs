@@ -138,6 +138,72 @@ fn every_operation_is_described_and_every_reference_resolves() {
     assert_references_resolve(&document, &document);
 }
 
+#[test]
+fn each_resource_has_one_tag() {
+    let document: Value = serde_json::from_str(&openapi()).unwrap();
+    let mut used = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let tag = match path {
+            path if path.contains("/debug-blobs") => "Debug blobs",
+            path if path.contains("/reports") || path.ends_with("/status-update") => "Reports",
+            path if path.contains("/commands") || path.starts_with("/service/") => "Commands",
+            path if path.starts_with("/vehicles") => "Vehicles",
+            path if path.starts_with("/webhooks") => "Webhooks",
+            _ => "Server",
+        };
+        used.insert(tag);
+        for operation in item.as_object().unwrap().values() {
+            assert_eq!(operation["tags"], json!([tag]), "{path}");
+        }
+    }
+    let tags = document["tags"].as_array().unwrap().iter();
+    let listed: BTreeSet<_> = tags.map(|tag| tag["name"].as_str().unwrap()).collect();
+    assert_eq!(used, listed);
+}
+
+/// A generated client has one type for each enum, which may be absent or null, and none for a condition.
+#[test]
+fn enums_have_names_and_alternatives_are_null() {
+    let document: Value = serde_json::from_str(&openapi()).unwrap();
+    let mut enums = BTreeSet::new();
+    check_schemas(&document, "", &mut enums);
+    assert!(enums.contains("/components/schemas/DisconnectReason"));
+    for place in enums {
+        let name = place.strip_prefix("/components/schemas/");
+        assert!(name.is_some_and(|name| !name.contains('/')), "{place}");
+    }
+}
+
+/// Checks the alternatives in `value`, and adds the places of its enums.
+fn check_schemas(value: &Value, place: &str, enums: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let place = format!("{place}/{key}");
+                match key.as_str() {
+                    // No schemas, or none that describe a value.
+                    "example" | "examples" | "not" | "if" => {}
+                    "enum" => drop(enums.insert(place.trim_end_matches("/enum").to_owned())),
+                    "oneOf" | "anyOf" => {
+                        let null = json!({ "type": "null" });
+                        let mut alternatives = value.as_array().unwrap().clone();
+                        alternatives.retain(|alternative| *alternative != null);
+                        assert_eq!(alternatives.len(), 1, "{place}");
+                        check_schemas(&alternatives[0], &place, enums);
+                    }
+                    _ => check_schemas(value, &place, enums),
+                }
+            }
+        }
+        Value::Array(array) => {
+            for value in array {
+                check_schemas(value, place, enums);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// "Try it out" of `/docs` sends the examples of bodies as they are.
 #[tokio::test]
 async fn the_examples_of_bodies_are_valid_and_harmless() {

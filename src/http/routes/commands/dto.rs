@@ -33,7 +33,7 @@ pub(super) struct CommandResult {
 /// The status of a command that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(inline)]
+#[schemars(rename = "CommandResultStatus")]
 pub(super) enum ResultStatus {
     Done,
     Queued,
@@ -76,7 +76,6 @@ pub(super) struct VehicleInfo {
 /// Whether a vehicle is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[schemars(inline)]
 pub(super) enum Presence {
     Connected,
     Disconnected,

@@ -165,7 +165,7 @@ impl BroadcastMessage {
 }
 
 impl FromQuery for FetchInfoQuery {
-    fn parameters() -> Vec<QueryParameter> {
+    fn parameters(_: &mut SchemaGenerator) -> Vec<QueryParameter> {
         vec![QueryParameter {
             name: "timeoutSeconds",
             description: "The number of seconds to wait for the vehicle's reply. The default is a setting of the gateway.",
@@ -203,11 +203,17 @@ fn belongs_to_queue(queue: bool) -> impl FnOnce(&Option<i64>, &()) -> garde::Res
 
 /// The schema of [`belongs_to_queue`].
 fn ttl_belongs_to_queue(schema: &mut Schema) {
-    let either = json!([
-        { "properties": { "queue": { "const": true } }, "required": ["queue", "ttlSeconds"] },
-        { "properties": { "queue": { "const": false } }, "not": { "required": ["ttlSeconds"] } },
-    ]);
-    schema.insert("anyOf".to_owned(), either);
+    // A condition only restricts values. Alternatives would be types of their own in generated clients.
+    for (keyword, rule) in [
+        (
+            "if",
+            json!({ "properties": { "queue": { "const": true } }, "required": ["queue"] }),
+        ),
+        ("then", json!({ "required": ["ttlSeconds"] })),
+        ("else", json!({ "not": { "required": ["ttlSeconds"] } })),
+    ] {
+        schema.insert(keyword.to_owned(), rule);
+    }
 }
 
 fn parse_interval(seconds: i64) -> Result<ReportInterval, OutOfRange> {
@@ -232,7 +238,9 @@ fn check_interval(seconds: &i64, (): &()) -> garde::Result {
 fn interval(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "integer",
-        "anyOf": [{ "const": 0 }, { "minimum": 10, "maximum": 3600 }],
+        "minimum": 0,
+        "maximum": 3600,
+        "not": { "minimum": 1, "maximum": 9 },
         "examples": [60],
     })
 }

@@ -1,7 +1,7 @@
 //! The JSON and the query of `/vehicles`.
 
 use garde::Validate;
-use schemars::{JsonSchema, json_schema};
+use schemars::{JsonSchema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(super) struct VehicleQuery {
 }
 
 impl FromQuery for VehicleQuery {
-    fn parameters() -> Vec<QueryParameter> {
+    fn parameters(_: &mut SchemaGenerator) -> Vec<QueryParameter> {
         vec![
             QueryParameter {
                 name: "online",

@@ -1,13 +1,12 @@
 //! A webhook in JSON.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
-use strum::VariantNames;
 use uuid::Uuid;
 
 use crate::{
-    api_model::{Example, Rfc3339, device_id_schema, every_key_present},
+    api_model::{Example, Named, Rfc3339, device_id_schema, every_key_present},
     domain::{DeviceId, DisabledReason, EventKind},
     webhooks::{Endpoint, EndpointState},
 };
@@ -15,42 +14,6 @@ use crate::{
 /// The id of a webhook in examples.
 pub(super) const EXAMPLE_WEBHOOK_ID: Uuid =
     Uuid::from_u128(0x019a_b0c4_11de_7a40_8f6e_2b7d_94c1_05ee);
-
-/// The name of a kind of event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct EventName(pub(super) EventKind);
-
-impl TryFrom<String> for EventName {
-    type Error = String;
-
-    fn try_from(name: String) -> Result<Self, String> {
-        name.parse().map(Self).map_err(|_| {
-            let known = EventKind::VARIANTS.join(", ");
-            format!("is not a kind of event; the kinds are {known}")
-        })
-    }
-}
-
-impl Serialize for EventName {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.as_str())
-    }
-}
-
-impl JsonSchema for EventName {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "EventKind".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": EventKind::VARIANTS })
-    }
-}
 
 /// A webhook. Values that are not known are null.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -66,7 +29,7 @@ pub(super) struct WebhookDto {
     /// The URL that messages are sent to.
     url: String,
     /// The kinds of events that are sent.
-    events: Vec<EventName>,
+    events: Vec<Named<EventKind>>,
     /// The vehicles whose events are sent; null for all vehicles.
     #[schemars(schema_with = "device_ids")]
     device_ids: Option<Vec<String>>,
@@ -78,8 +41,7 @@ pub(super) struct WebhookDto {
     enabled: bool,
     /// Why the webhook is disabled: through the API (`operator`), because the receiver answered 410 (`gone`), or because
     /// it failed for too long (`failing`).
-    #[schemars(schema_with = "disabled_reason")]
-    disabled_reason: Option<&'static str>,
+    disabled_reason: Option<Named<DisabledReason>>,
     /// When the webhook was disabled.
     disabled_at: Option<Rfc3339>,
     /// Whether the webhook is configured in the settings file and can only be changed there.
@@ -114,16 +76,10 @@ fn device_ids(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["array", "null"], "items": device_id_schema() })
 }
 
-fn disabled_reason(_: &mut SchemaGenerator) -> Schema {
-    let reasons = DisabledReason::VARIANTS.iter().copied().map(Some);
-    let reasons: Vec<_> = reasons.chain([None]).collect();
-    json_schema!({ "type": ["string", "null"], "enum": reasons })
-}
-
 impl From<EndpointState> for WebhookDto {
     fn from(state: EndpointState) -> Self {
         let endpoint = state.endpoint;
-        let events = endpoint.events.iter().map(EventName);
+        let events = endpoint.events.iter().map(Named);
         let ids = |ids: &std::collections::BTreeSet<DeviceId>| {
             ids.iter().map(DeviceId::to_string).collect()
         };
@@ -135,7 +91,7 @@ impl From<EndpointState> for WebhookDto {
             ordered: endpoint.ordered,
             coalesce: endpoint.coalesce,
             enabled: endpoint.disabled.is_none(),
-            disabled_reason: endpoint.disabled.map(|(_, reason)| reason.as_str()),
+            disabled_reason: endpoint.disabled.map(|(_, reason)| Named(reason)),
             disabled_at: endpoint.disabled.map(|(at, _)| Rfc3339(at)),
             configured: endpoint.configured,
             pending: state.pending,

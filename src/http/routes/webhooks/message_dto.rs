@@ -3,11 +3,10 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
-use strum::VariantNames;
 use uuid::Uuid;
 
 use crate::{
-    api_model::{Example, Rfc3339, device_id_schema, every_key_present},
+    api_model::{Example, Named, Rfc3339, device_id_schema, every_key_present},
     domain::MessageState,
     http::problem::{Problem, ProblemKind},
     webhooks::StoredMessage,
@@ -34,8 +33,7 @@ pub(super) struct WebhookMessageDto {
     #[schemars(extend("examples" = ["vehicle.online"]))]
     r#type: String,
     /// Whether the message is pending, was delivered, or failed after its last attempt.
-    #[schemars(schema_with = "states")]
-    status: &'static str,
+    status: Named<MessageState>,
     /// When the event happened.
     created_at: Rfc3339,
     /// The time of the next attempt, unless earlier messages have to be sent first.
@@ -60,10 +58,6 @@ fn optional_device_id(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "anyOf": [device_id_schema(), { "type": "null" }] })
 }
 
-fn states(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": MessageState::VARIANTS })
-}
-
 impl From<StoredMessage> for WebhookMessageDto {
     fn from(message: StoredMessage) -> Self {
         let pending = message.state == MessageState::Pending;
@@ -73,7 +67,7 @@ impl From<StoredMessage> for WebhookMessageDto {
             device_id: message.device_id.map(|id| id.to_string()),
             sequence: message.sequence,
             r#type: message.message_type,
-            status: message.state.as_str(),
+            status: Named(message.state),
             created_at: Rfc3339(message.created_at),
             next_attempt_at: pending.then_some(Rfc3339(message.due)),
             attempts: message.attempts,

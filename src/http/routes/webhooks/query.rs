@@ -1,9 +1,9 @@
 //! The queries of webhook messages.
 
-use schemars::json_schema;
-use strum::VariantNames;
+use schemars::SchemaGenerator;
 
 use crate::{
+    api_model::Named,
     domain::{MessageState, Timestamp},
     http::{
         extract::{FromQuery, QueryFields, QueryParameter},
@@ -32,12 +32,14 @@ impl MessageQuery {
 }
 
 impl FromQuery for MessageQuery {
-    fn parameters() -> Vec<QueryParameter> {
+    fn parameters(generator: &mut SchemaGenerator) -> Vec<QueryParameter> {
+        let mut status = generator.subschema_for::<Named<MessageState>>();
+        status.insert("default".to_owned(), "pending".into());
         vec![
             QueryParameter {
                 name: "status",
                 description: "Only messages with this status.",
-                schema: json_schema!({ "type": "string", "enum": MessageState::VARIANTS, "default": "pending" }),
+                schema: status,
             },
             Limit::parameter(),
             MessagePosition::parameter(),
@@ -65,7 +67,7 @@ pub(super) struct RetryQuery {
 }
 
 impl FromQuery for RetryQuery {
-    fn parameters() -> Vec<QueryParameter> {
+    fn parameters(_: &mut SchemaGenerator) -> Vec<QueryParameter> {
         vec![timestamp_parameter(
             "since",
             "Only messages that failed at or after this time (RFC 3339; write `+` as `%2B`).",

@@ -6,11 +6,11 @@ use garde::Validate;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use strum::VariantNames as _;
 
-use super::dto::EventName;
 use crate::{
-    api_model::{Example, device_id_schema},
-    domain::{DeviceId, EventKinds, InvalidDeviceId},
+    api_model::{Example, Named, device_id_schema},
+    domain::{DeviceId, EventKind, EventKinds, InvalidDeviceId},
     http::extract::{Patch, not_null},
     webhooks::{EndpointPatch, EndpointRequest, SecretText},
 };
@@ -30,6 +30,22 @@ impl TryFrom<String> for DeviceIdText {
 
     fn try_from(text: String) -> Result<Self, InvalidDeviceId> {
         DeviceId::parse(&text).map(Self)
+    }
+}
+
+/// The name of a kind of event in a request body.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct EventName(EventKind);
+
+impl TryFrom<String> for EventName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse().map(Self).map_err(|_| {
+            let known = EventKind::VARIANTS.join(", ");
+            format!("is not a kind of event; the kinds are {known}")
+        })
     }
 }
 
@@ -130,7 +146,7 @@ const SECRET_PATTERN: &str = "^whsec_(?:(?:[A-Za-z0-9+/]{4}){8,20}(?:[A-Za-z0-9+
     |(?:[A-Za-z0-9+/]{4}){21}(?:[A-Za-z0-9+/][AQgw]==)?)$";
 
 fn events(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": EventName::json_schema(generator), "minItems": 1 })
+    json_schema!({ "type": "array", "items": generator.subschema_for::<Named<EventKind>>(), "minItems": 1 })
 }
 
 fn device_ids(_: &mut SchemaGenerator) -> Schema {
