@@ -1,5 +1,6 @@
 //! The REST API as back-ends use it.
 
+mod clients;
 mod contract;
 mod paging;
 mod readiness;

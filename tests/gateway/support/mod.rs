@@ -40,7 +40,7 @@ pub(crate) use redis::Redis;
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
 pub(crate) use simulation::Simulation;
 pub(crate) use tls::install_tls_provider;
-pub(crate) use tool::{expect_success, node, tool};
+pub(crate) use tool::{expect_success, node, node_modules, node_tool, tool, tools};
 pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
 

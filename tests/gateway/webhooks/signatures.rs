@@ -20,7 +20,7 @@ const VERIFIERS: [(&str, Verifier); 3] = [
         by_script(tool("python").arg(script("verify.py")), secret, messages)
     }),
     ("npm", |secret, messages| {
-        by_script(&mut node(&script("verify.js")), secret, messages)
+        by_script(&mut node(script("verify.js")), secret, messages)
     }),
 ];
 
