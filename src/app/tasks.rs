@@ -17,6 +17,7 @@ use crate::{
     http,
     maintenance::{Maintenance, Retention},
     peers,
+    store::DueLimits,
     supervision::essential,
     webhooks::Dispatcher,
 };
@@ -29,6 +30,9 @@ const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
 
 /// The interval of the search for surplus messages of webhooks, which reads an index of those that are pending.
 const SURPLUS_EVERY: Duration = Duration::from_secs(5);
+
+/// The interval of the search for deliveries that are too far ahead: two small reads for each endpoint.
+const DUE_TIMES_EVERY: Duration = Duration::from_secs(10);
 
 /// At most one line about surplus messages of an endpoint is logged in this time.
 const SURPLUS_LOGGED_EVERY: Duration = Duration::from_mins(10);
@@ -103,6 +107,9 @@ pub(super) fn start(
         spawn("incarnation", until_stopped(stop.clone(), incarnation)),
     ];
     if settings.webhooks.enabled {
+        let limits = dispatcher.due_limits();
+        let due = correct_due_times(Arc::clone(&parts.maintenance), limits);
+        tasks.push(spawn("webhook times", until_stopped(stop.clone(), due)));
         tasks.push(spawn("webhooks", dispatcher.run(stop.clone())));
     }
     tasks
@@ -189,6 +196,24 @@ async fn expire_webhook_messages(
             }
             !is_due
         });
+    }
+}
+
+/// Corrects times of deliveries that a clock has set which was set back since.
+async fn correct_due_times(maintenance: Arc<Maintenance>, limits: DueLimits) {
+    let mut ticks = ticks(DUE_TIMES_EVERY);
+    loop {
+        ticks.tick().await;
+        match maintenance.correct_due_times(limits).await {
+            Ok(0) => {}
+            Ok(queues) => {
+                tracing::warn!(
+                    queues,
+                    "webhook deliveries were further ahead than any may be, since the clock was set back; they are due now"
+                );
+            }
+            Err(error) => tracing::debug!(%error, "times of webhook deliveries not corrected"),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Admission: whether a request may be stored, and its place at a reply slot.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -15,10 +15,17 @@ use crate::{
 pub(super) enum Requester {
     /// A caller at this instance; the command is new.
     Local,
-    /// A caller at this instance, after a request to another one, which may have stored the command.
-    LocalAfterRemote { id: Uuid, requested_at: Timestamp },
+    /// A caller at this instance, after a request to another one, which may have stored the command. For
+    /// `vehicle_since` see [`NewCommand::vehicle_since`].
+    ///
+    /// [`NewCommand::vehicle_since`]: crate::store::NewCommand::vehicle_since
+    LocalAfterRemote { id: Uuid, vehicle_since: Timestamp },
     /// Another instance, which waits until `expires_at`.
-    Peer { id: Uuid, expires_at: Timestamp },
+    Peer {
+        id: Uuid,
+        expires_at: Timestamp,
+        vehicle_since: Timestamp,
+    },
 }
 
 impl Requester {
@@ -30,13 +37,13 @@ impl Requester {
         }
     }
 
-    /// The earliest time at which another instance may have stored the command; `None` if it is new. `timeout` is the
-    /// time-out of the request.
-    pub(super) fn may_exist_since(self, timeout: Duration) -> Option<Timestamp> {
+    /// See [`NewCommand::vehicle_since`](crate::store::NewCommand::vehicle_since).
+    pub(super) fn vehicle_since(self) -> Option<Timestamp> {
         match self {
             Self::Local => None,
-            Self::LocalAfterRemote { requested_at, .. } => Some(requested_at),
-            Self::Peer { expires_at, .. } => Some(expires_at.before(timeout)),
+            Self::LocalAfterRemote { vehicle_since, .. } | Self::Peer { vehicle_since, .. } => {
+                Some(vehicle_since)
+            }
         }
     }
 }

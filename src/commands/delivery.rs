@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::{CommandRequest, Commands, fifo::OrderGuard, remote::Owner};
+use super::{
+    CommandRequest, Commands,
+    fifo::OrderGuard,
+    remote::{AskedPeer, Owner},
+};
 use crate::{
     backoff::Backoff,
     domain::{
@@ -107,8 +111,8 @@ impl Commands {
                     }
                 }
                 DeliveryScope::Anywhere => {
-                    let made = command.created_at;
-                    let remote = self.deliver_remotely(&mut delivery, made, &plan.request);
+                    let since = command.created_at;
+                    let remote = self.deliver_remotely(&mut delivery, since, &plan.request);
                     if let Some(outcome) = remote.await? {
                         return Ok(outcome);
                     }
@@ -139,14 +143,14 @@ impl Commands {
     }
 
     /// Has another instance deliver the command if that instance holds the vehicle by now. Returns `None` if none does,
-    /// or if it cannot now. `made` is when the command was created.
+    /// or if it cannot now. `vehicle_since` is when the command was created.
     async fn deliver_remotely(
         &self,
         delivery: &mut Delivery,
-        made: Timestamp,
+        vehicle_since: Timestamp,
         request: &CommandRequest,
     ) -> Result<Option<CommandOutcome>, StoreError> {
-        let owner = match self.owner_of(&delivery.device_id, made).await? {
+        let owner = match self.owner_of(&delivery.device_id, vehicle_since).await? {
             Owner::Peer(owner) => owner,
             Owner::NoPeer => return Ok(None),
             Owner::Replaced => return Ok(Some(CommandOutcome::UnknownVehicle)),
@@ -154,7 +158,8 @@ impl Commands {
         // The owner's reply slots keep the order from here on.
         delivery.order = None;
         let (id, deadline) = (delivery.id, delivery.deadline);
-        match self.request_owner(owner, request, id, deadline).await {
+        let command = AskedPeer { id, vehicle_since };
+        match self.request_owner(owner, request, command, deadline).await {
             Ok(outcome @ (CommandOutcome::Recorded { .. } | CommandOutcome::UnknownVehicle)) => {
                 Ok(Some(outcome))
             }

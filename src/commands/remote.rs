@@ -38,6 +38,14 @@ pub(super) enum Owner {
     Replaced,
 }
 
+/// The command of a request that another instance was asked to execute.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AskedPeer {
+    pub(super) id: Uuid,
+    /// See [`RemoteCommand::vehicle_since`].
+    pub(super) vehicle_since: Timestamp,
+}
+
 impl Commands {
     /// The other instance that holds the vehicle's session; `None` if this one or none does.
     pub(super) async fn owning_peer(
@@ -56,37 +64,38 @@ impl Commands {
         (owner != self.incarnation()).then_some(owner)
     }
 
-    /// Finds the instance that holds the vehicle of a command that may be stored already. The vehicle existed at
-    /// `made`. One that was created later is another vehicle with the same id: the command must not be submitted for
-    /// it, because the record of the command may have been purged with the first vehicle.
+    /// Finds the instance that holds the vehicle of a command that may be stored already. `since` is the creation of the
+    /// vehicle, or a later time that something of it was stamped with. A vehicle that was created later is another one
+    /// with the same id: the command must not be submitted for it, because the record of the command may have been
+    /// purged with the first vehicle.
     pub(super) async fn owner_of(
         &self,
         device_id: &DeviceId,
-        made: Timestamp,
+        since: Timestamp,
     ) -> Result<Owner, StoreError> {
         if !self.store.is_shared() {
             return Ok(Owner::NoPeer);
         }
         Ok(match self.store.vehicle(device_id).await? {
-            Some(vehicle) if vehicle.created_at > made => Owner::Replaced,
+            Some(vehicle) if vehicle.created_at > since => Owner::Replaced,
             Some(vehicle) => self.peer_of(&vehicle).map_or(Owner::NoPeer, Owner::Peer),
             None => Owner::NoPeer,
         })
     }
 
     /// Has the owner execute a request, and follows the vehicle if it moves. Returns `None` if no other instance holds
-    /// the vehicle. `id` is set to the command's id before another instance is asked, which may store the command.
+    /// the vehicle. `asked` is set before another instance is asked, which may store the command.
     pub(super) async fn execute_remotely(
         &self,
         request: &CommandRequest,
-        id: &mut Option<Uuid>,
+        asked: &mut Option<AskedPeer>,
         deadline: Instant,
     ) -> Result<Option<CommandOutcome>, StoreError> {
         let device_id = &request.device_id;
         let Some(vehicle) = self.store.vehicle(device_id).await? else {
             return Ok(None);
         };
-        let made = vehicle.created_at;
+        let vehicle_since = vehicle.created_at;
         let mut owner = self.peer_of(&vehicle).map_or(Owner::NoPeer, Owner::Peer);
         let (mut not_listening_since, mut unavailable_since) = (None, None);
         loop {
@@ -95,8 +104,12 @@ impl Commands {
                 Owner::NoPeer => return Ok(None),
                 Owner::Replaced => return Ok(Some(CommandOutcome::UnknownVehicle)),
             };
-            let id = *id.get_or_insert_with(Uuid::now_v7);
-            match self.request_owner(peer, request, id, deadline).await {
+            let command = *asked.get_or_insert_with(|| AskedPeer {
+                id: Uuid::now_v7(),
+                vehicle_since,
+            });
+            let id = command.id;
+            match self.request_owner(peer, request, command, deadline).await {
                 Ok(CommandOutcome::Moved) => {
                     (not_listening_since, unavailable_since) = (None, None);
                 }
@@ -127,7 +140,7 @@ impl Commands {
                 return self.end_unanswered(device_id, id, deadline).await.map(Some);
             }
             sleep(RETRY_PAUSE).await;
-            owner = self.owner_of(device_id, made).await?;
+            owner = self.owner_of(device_id, vehicle_since).await?;
         }
     }
 
@@ -137,7 +150,7 @@ impl Commands {
         &self,
         owner: IncarnationId,
         request: &CommandRequest,
-        id: Uuid,
+        AskedPeer { id, vehicle_since }: AskedPeer,
         deadline: Instant,
     ) -> Result<CommandOutcome, RequestError> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -149,6 +162,7 @@ impl Commands {
             expires_at: self.store.now().after(left),
             queue: request.queue,
             key: request.key.clone(),
+            vehicle_since: Some(vehicle_since),
         });
         tokio::select! {
             biased;

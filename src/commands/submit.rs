@@ -10,6 +10,7 @@ use super::{
     CommandRequest, Commands,
     admission::{QueueAdmission, Requester},
     delivery::{Delivery, DeliveryPlan, DeliveryScope},
+    remote::AskedPeer,
 };
 use crate::{
     domain::{Action, Command, CommandOrigin, CommandOutcome, CommandState, DeviceId, Timestamp},
@@ -44,6 +45,10 @@ impl Commands {
         let requester = Requester::Peer {
             id: command.id,
             expires_at: command.expires_at,
+            // Earlier versions do not say it. Then it is no later than the request, if no clock was set back since.
+            vehicle_since: command
+                .vehicle_since
+                .unwrap_or_else(|| command.expires_at.before(command.timeout)),
         };
         // The request may have been under way for long, so less than its time-out may be left.
         let left = command.expires_at.since(self.store.now());
@@ -120,17 +125,16 @@ impl Commands {
         session: Option<Arc<Session>>,
     ) -> Result<CommandOutcome, StoreError> {
         let deadline = Instant::now() + request.timeout;
-        let requested_at = self.store.now();
         let session = session.or_else(|| self.registry.session(&request.device_id));
         let mut requester = Requester::Local;
         if session.is_none() && self.store.is_shared() {
-            let mut id = None;
-            let remote = self.execute_remotely(&request, &mut id, deadline).await?;
-            if let Some(outcome) = remote {
+            let mut asked = None;
+            let remote = self.execute_remotely(&request, &mut asked, deadline);
+            if let Some(outcome) = remote.await? {
                 return Ok(outcome);
             }
-            if let Some(id) = id {
-                requester = Requester::LocalAfterRemote { id, requested_at };
+            if let Some(AskedPeer { id, vehicle_since }) = asked {
+                requester = Requester::LocalAfterRemote { id, vehicle_since };
             }
         }
         self.run_here(request, origin, session, requester, deadline)
@@ -171,7 +175,7 @@ impl Commands {
         let mut new = new_command(&request, origin, id, self.store.now());
         new.claim = claim;
         new.repeat_only = repeat_only;
-        new.may_exist_since = requester.may_exist_since(request.timeout);
+        new.vehicle_since = requester.vehicle_since();
         if let Requester::Peer { expires_at, .. } = requester {
             new.expires_at = new.expires_at.min(expires_at);
         }
@@ -303,6 +307,6 @@ fn new_command(
             ),
         }),
         repeat_only: false,
-        may_exist_since: None,
+        vehicle_since: None,
     }
 }

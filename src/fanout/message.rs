@@ -75,6 +75,9 @@ pub struct RemoteCommand {
     pub queue: Option<Duration>,
     /// The idempotency key of the requester's client, if it gave one.
     pub key: Option<String>,
+    /// When the vehicle was created that the request is for, or a later time that something of it was stamped with. A
+    /// vehicle that was created later is another one with the same id. Earlier versions do not send it.
+    pub vehicle_since: Option<Timestamp>,
 }
 
 /// The answer to a [`PeerRequest`].

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::Maintenance;
 use crate::{
     pacing::DEVICES_PER_WRITE,
-    store::{CatchUp, StoreError, Surplus},
+    store::{CatchUp, DueLimits, StoreError, Surplus},
 };
 
 impl Maintenance {
@@ -72,6 +72,26 @@ impl Maintenance {
             expired.push((surplus.endpoint_id, messages));
         }
         Ok(expired)
+    }
+
+    /// Corrects times of deliveries that are further ahead than `limits`, because the clock was set back. Returns how
+    /// many queues it corrected.
+    pub async fn correct_due_times(&self, limits: DueLimits) -> Result<u64, StoreError> {
+        if !self.is_first() {
+            return Ok(0);
+        }
+        let now = self.store.now();
+        let mut corrected = 0;
+        for endpoint_id in self.store.endpoints_due_too_far(limits, now).await? {
+            loop {
+                let step = self.store.correct_due_times(endpoint_id, limits);
+                match self.store.settled(step).await? {
+                    0 => break,
+                    queues => corrected += queues,
+                }
+            }
+        }
+        Ok(corrected)
     }
 
     async fn expire_all(&self, surplus: Surplus) -> Result<u64, StoreError> {

@@ -1,18 +1,23 @@
 //! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands, backlogs of webhooks.
 
 mod backlogs;
+mod purge_time;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use crate::{
     cluster::Peers,
+    domain::{DeviceId, Timestamp},
     pacing::DEVICES_PER_WRITE,
     sessions::Registry,
     store::{CommandTransition, KEY_LIFETIME, LostSessions, Purge, Store, StoreError},
 };
+
+use purge_time::PurgeTime;
+use uuid::Uuid;
 
 /// The age at which a sent command counts as abandoned: its request has waited for the longest command timeout (60 s) and
 /// twice for a commit of up to 60 s. With a longer `store.commit_timeout` a request may still wait.
@@ -37,6 +42,7 @@ pub struct Maintenance {
     store: Arc<Store>,
     registry: Arc<Registry>,
     peers: Arc<Peers>,
+    purge_time: Mutex<PurgeTime>,
 }
 
 impl Maintenance {
@@ -48,6 +54,7 @@ impl Maintenance {
             store,
             registry,
             peers,
+            purge_time: Mutex::default(),
         }
     }
 
@@ -90,23 +97,28 @@ impl Maintenance {
     /// number of deleted rows.
     ///
     /// Only the instance with the lowest incarnation id purges, because the others would only wait for its locks.
+    ///
+    /// What is past its retention is deleted from the second call on: one reading of a clock is not enough to delete a
+    /// history, and one that jumped is not either.
     pub async fn purge(&self, retention: Retention) -> Result<u64, StoreError> {
+        let now = self.read_purge_time();
         if !self.is_first() {
             return Ok(0);
         }
-        let now = self.store.now();
-        let steps = [
-            Purge::Reports(now.before(retention.reports)),
-            Purge::DebugBlobs(now.before(retention.debug_blobs)),
-            Purge::Commands(now.before(retention.commands)),
-            Purge::Keys(now.before(KEY_LIFETIME)),
-            Purge::Messages(now.before(retention.webhooks)),
-            Purge::DeletedEndpoints,
-        ];
         let mut deleted = 0;
-        for step in steps {
-            deleted += self.purge_all(step).await?;
+        if let Some(now) = now {
+            let steps = [
+                Purge::Reports(now.before(retention.reports)),
+                Purge::DebugBlobs(now.before(retention.debug_blobs)),
+                Purge::Commands(now.before(retention.commands)),
+                Purge::Keys(now.before(KEY_LIFETIME)),
+                Purge::Messages(now.before(retention.webhooks)),
+            ];
+            for step in steps {
+                deleted += self.purge_all(step).await?;
+            }
         }
+        deleted += self.purge_all(Purge::DeletedEndpoints).await?;
         loop {
             let marks = self
                 .store
@@ -130,6 +142,7 @@ impl Maintenance {
     /// because its instance died or the database stalled. At most 500 at once; returns their number.
     pub async fn end_overdue_commands(&self) -> Result<usize, StoreError> {
         let now = self.store.now();
+        self.end_overdue_queued(now).await?;
         let abandoned = now.before(ABANDONED);
         let overdue = self
             .store
@@ -152,6 +165,33 @@ impl Maintenance {
             self.store.settled(write).await?;
         }
         Ok(ended)
+    }
+
+    /// Ends commands that this instance queued and whose time is over by a monotonic clock, also if the clock of the
+    /// database was set back. One that was sent meanwhile stays as it is.
+    async fn end_overdue_queued(&self, now: Timestamp) -> Result<(), StoreError> {
+        let overdue = self.store.take_overdue_queued(DEVICES_PER_WRITE);
+        let end = |(device_id, id): &(DeviceId, Uuid)| {
+            self.store
+                .finish(device_id.clone(), *id, CommandTransition::Expire, now)
+        };
+        let writes: Vec<_> = overdue.iter().map(end).collect();
+        let mut ended = Ok(());
+        for ((device_id, id), write) in overdue.into_iter().zip(writes) {
+            if let Err(error) = self.store.settled(write).await {
+                self.store.put_back_queued(device_id, id);
+                ended = Err(error);
+            }
+        }
+        ended
+    }
+
+    fn read_purge_time(&self) -> Option<Timestamp> {
+        let mut purge_time = self
+            .purge_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        purge_time.read(self.store.now())
     }
 
     /// Whether this is the instance that does what one of them has to do: the one with the lowest incarnation id.

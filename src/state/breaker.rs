@@ -8,14 +8,13 @@
 
 use std::time::Duration;
 
+use super::retry::LONGEST_RETRY_AFTER;
 use crate::domain::{AttemptOutcome, DisabledReason, FailureCause, Timestamp};
 
 /// The pause after the first failure; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that the breaker chooses by itself.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// The longest pause that an endpoint may ask for.
-const LONGEST_REQUESTED_PAUSE: Duration = Duration::from_hours(24);
 
 /// State of an endpoint's circuit breaker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl CircuitBreaker {
     /// The furthest end of a pause that begins now.
     #[must_use]
     pub fn furthest_pause(now: Timestamp) -> Timestamp {
-        now.after(LONGEST_REQUESTED_PAUSE)
+        now.after(LONGEST_RETRY_AFTER)
     }
 
     /// How many messages may be in flight once the breaker is not open: `limit` if it is closed, one if it is half-open.
@@ -127,7 +126,7 @@ impl OutcomeSummary {
             AttemptOutcome::Failed { cause, retry_after } => {
                 self.failed = true;
                 if *cause == FailureCause::Endpoint {
-                    let requested = retry_after.unwrap_or_default().min(LONGEST_REQUESTED_PAUSE);
+                    let requested = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
                     self.pause = self.pause.max(Some(requested));
                 }
             }
@@ -193,7 +192,7 @@ mod tests {
             ),
             (
                 vec![failed(Endpoint, week)],
-                failure(Some(LONGEST_REQUESTED_PAUSE)),
+                failure(Some(LONGEST_RETRY_AFTER)),
             ),
             (
                 vec![failed(Endpoint, None), Delivered],
@@ -239,7 +238,7 @@ mod tests {
         breaker.record_failure(Some(SECOND * 2), at(0));
         assert_eq!(breaker.paused_until, Some(at(2)));
         // The longest pause that an endpoint may ask for stays.
-        breaker.record_failure(Some(LONGEST_REQUESTED_PAUSE), at(3));
+        breaker.record_failure(Some(LONGEST_RETRY_AFTER), at(3));
         assert!(breaker.is_open(at(4)));
     }
 

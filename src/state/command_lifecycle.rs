@@ -71,7 +71,7 @@ impl BatchState {
         if new.repeat_only {
             return Submitted::NoRoom;
         }
-        if let Some(since) = new.may_exist_since {
+        if let Some(since) = new.vehicle_since {
             if created_at > since {
                 return Submitted::UnknownVehicle;
             }
@@ -107,7 +107,8 @@ impl BatchState {
             reply: None,
             late_reply: None,
         };
-        self.commands.insert(command.clone(), new.key.as_ref());
+        self.commands
+            .insert(command.clone(), new.at, new.key.as_ref());
         Submitted::Stored(command, epoch)
     }
 
@@ -158,7 +159,7 @@ impl BatchState {
             T::Cancel if state.is_unsent() && !online => entry.finish(CommandState::Cancelled, now),
             T::Supersede if state.is_unsent() => entry.finish(CommandState::Superseded, now),
             T::Queue(until) if state == CommandState::Created && !online => {
-                self.commands.queue(device_id, id, until, now);
+                self.commands.queue(device_id, id, until, at, now);
             }
             T::Unwritten if !state.is_final() => entry.finish(CommandState::Expired, now),
             T::NoAnswer if state == CommandState::Sent => entry.finish(CommandState::NoAnswer, now),

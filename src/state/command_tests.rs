@@ -66,7 +66,7 @@ fn new(number: u128, action: Action, millis: i64) -> NewCommand {
         queue_until: None,
         key: None,
         repeat_only: false,
-        may_exist_since: None,
+        vehicle_since: None,
     }
 }
 
@@ -454,7 +454,7 @@ fn a_keyed_command_that_a_peer_could_not_send_is_sent_once() {
             request: "r".to_owned(),
         }),
         expires_at: at(20),
-        may_exist_since: Some(at(2)),
+        vehicle_since: Some(at(2)),
         ..new(number, Action::Run, millis)
     };
     submit(state, new(1, 2));
@@ -476,7 +476,7 @@ fn a_command_that_may_exist_is_not_stored_for_a_newer_vehicle() {
     log_in(state, 5);
     let asked_at = |millis| NewCommand {
         expires_at: at(20),
-        may_exist_since: Some(at(millis)),
+        vehicle_since: Some(at(millis)),
         ..new(1, Action::Run, 7)
     };
     assert_eq!(submit(state, asked_at(4)), Submitted::UnknownVehicle);

@@ -36,11 +36,12 @@ pub struct NewCommand {
     pub key: Option<IdempotencyKey>,
     /// Store nothing, since too many commands wait; return the command that `key` stands for, if there is one.
     pub repeat_only: bool,
-    /// Set if another instance may have stored the command under this id: the earliest time at which it may have. A
-    /// command that is found is sent from here unless it was sent before. If none is found and the vehicle was made
-    /// after this time, nothing is stored: the vehicle was deleted meanwhile, and the record of the command may have
-    /// been deleted with it.
-    pub may_exist_since: Option<Timestamp>,
+    /// Set if another instance may have stored the command under this id: when the vehicle was created that the request
+    /// is for, or a later stamp of it. A command that is found is sent from here unless it was sent before. If none is
+    /// found and the vehicle was created after this time, nothing is stored: the vehicle was deleted meanwhile, and the
+    /// record of the command may have been deleted with it. Both times are stamps of one vehicle, which never go back,
+    /// whatever the clock does.
+    pub vehicle_since: Option<Timestamp>,
 }
 
 /// A caller's name for a request, so that a repeated request stores no second command.
@@ -82,6 +83,17 @@ pub(super) struct CommandEntry {
     pub(super) changed: bool,
     /// Whether it reached its final state in this batch.
     finished: bool,
+    /// How long it waits for a login, if it was queued in this batch.
+    queued_for: Option<Duration>,
+}
+
+/// A command that was queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QueuedCommand {
+    pub(crate) id: Uuid,
+    pub(crate) device_id: DeviceId,
+    /// How long it waits, from when it was queued.
+    pub(crate) lasts: Duration,
 }
 
 /// The command that an idempotency key stands for.
@@ -115,6 +127,7 @@ impl CommandSet {
                 command,
                 changed: false,
                 finished: false,
+                queued_for: None,
             });
         }
     }
@@ -141,6 +154,22 @@ impl CommandSet {
             .map(|entry| entry.command.clone())
     }
 
+    /// The commands that were queued in this batch and still are.
+    pub(crate) fn queued_now(&self) -> impl Iterator<Item = QueuedCommand> {
+        let entries = self.by_device.values().flatten();
+        entries.filter_map(|entry| {
+            let command = &entry.command;
+            let lasts = entry
+                .queued_for
+                .filter(|_| command.state == CommandState::Queued)?;
+            Some(QueuedCommand {
+                id: command.id,
+                device_id: command.device_id.clone(),
+                lasts,
+            })
+        })
+    }
+
     pub(super) fn find(&mut self, device_id: &DeviceId, id: Uuid) -> Option<&mut CommandEntry> {
         let entries = self.by_device.get_mut(device_id)?;
         entries.iter_mut().find(|entry| entry.command.id == id)
@@ -162,13 +191,14 @@ impl CommandSet {
         })
     }
 
-    /// Makes a command wait for the login. Of the commands that wait for it and expect the same kind of answer, only
+    /// Makes a command wait for the login, from `at` by the clock. `now` is the stamp of the change. Of the commands that wait for it and expect the same kind of answer, only
     /// the newest stays; the others are superseded.
     pub(super) fn queue(
         &mut self,
         device_id: &DeviceId,
         id: Uuid,
         until: Timestamp,
+        at: Timestamp,
         now: Timestamp,
     ) {
         let Some(entry) = self.find(device_id, id) else {
@@ -188,6 +218,7 @@ impl CommandSet {
         if newest == id {
             entry.command.state = CommandState::Queued;
             entry.command.expires_at = until;
+            entry.queued_for = Some(until.since(at));
             entry.changed = true;
         } else {
             entry.finish(CommandState::Superseded, now);
@@ -291,8 +322,14 @@ impl CommandSet {
         Some(Submitted::Repeated(entry.command.clone()))
     }
 
-    /// Adds a new command and its key. A queued command that expects the same kind of answer is superseded.
-    pub(super) fn insert(&mut self, command: Command, key: Option<&IdempotencyKey>) {
+    /// Adds a new command, submitted at this time, and its key. A queued command that expects the same kind of answer is
+    /// superseded.
+    pub(super) fn insert(
+        &mut self,
+        command: Command,
+        submitted_at: Timestamp,
+        key: Option<&IdempotencyKey>,
+    ) {
         let (device_id, id, at) = (command.device_id.clone(), command.id, command.created_at);
         for older in self.queued(&device_id, command.action.answer_kind()) {
             older.finish(CommandState::Superseded, at);
@@ -308,9 +345,12 @@ impl CommandSet {
             self.new_keys.push(key.clone());
             self.add_key(key);
         }
+        let is_queued = command.state == CommandState::Queued;
+        let lasts = command.expires_at.since(submitted_at);
         self.add(command);
         if let Some(entry) = self.find(&device_id, id) {
             entry.changed = true;
+            entry.queued_for = is_queued.then_some(lasts);
         }
     }
 }

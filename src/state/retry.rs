@@ -8,6 +8,9 @@ use crate::domain::{AttemptOutcome, FailureCause, MessageState, Timestamp};
 /// together do not come back together.
 const JITTER: f64 = 0.1;
 
+/// The longest pause before the next attempt that an endpoint may ask for.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+
 /// Delays before the attempts to send a message; the first one is zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetrySchedule(Vec<Duration>);
@@ -33,6 +36,13 @@ impl RetrySchedule {
         let planned = self.0.get(next)?;
         let jittered = planned.mul_f64(1.0 + (random * 2.0 - 1.0) * JITTER);
         Some(jittered.max(retry_after.unwrap_or_default()))
+    }
+
+    /// The longest time from one attempt to the next.
+    #[must_use]
+    pub fn longest_delay(&self) -> Duration {
+        let longest = self.0.iter().max().copied().unwrap_or_default();
+        longest.mul_f64(1.0 + JITTER).max(LONGEST_RETRY_AFTER)
     }
 }
 

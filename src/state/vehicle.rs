@@ -7,6 +7,9 @@ use crate::domain::{
     Longitude, ReportInterval, Running, Timestamp, Vehicle, VehicleState,
 };
 
+/// The longest grace that `presence.offline_grace` allows.
+pub(crate) const LONGEST_GRACE: Duration = Duration::from_mins(10);
+
 /// Everything that is kept of a vehicle, apart from its history.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VehicleRecord {
@@ -211,7 +214,7 @@ impl VehicleEntry {
     /// Sets the vehicle offline if its grace is over, and returns why its session had ended.
     pub(super) fn end_grace(&mut self, at: Timestamp) -> Option<DisconnectReason> {
         let is_over = |record: &VehicleRecord| {
-            record.offline_due.is_some_and(|due| due <= at)
+            record.offline_due.is_some_and(|due| is_grace_over(due, at))
                 && record.vehicle.online
                 && record.vehicle.instance_id.is_none()
         };
@@ -268,6 +271,12 @@ impl VehicleEntry {
                 running: record.vehicle.running,
             })
     }
+}
+
+/// Whether a grace that ends at `due` is over. One that would last longer than any grace was begun by a clock that was
+/// set back since, and is over, too.
+fn is_grace_over(due: Timestamp, at: Timestamp) -> bool {
+    due <= at || due > at.after(LONGEST_GRACE)
 }
 
 impl Readings {

@@ -1,12 +1,16 @@
 //! The clock that stamps rows and decides what is due.
 //!
-//! Several instances on one database need one clock, and the clocks of their hosts may disagree, jump, or be wrong. So on
-//! a server it is the database's clock: read now and then, and extrapolated by a monotonic clock in between. A file
+//! Several instances on one database need one clock, and the clocks of their hosts may disagree, jump, or be wrong. So
+//! on a server it is the database's clock: read now and then, and extrapolated by a monotonic clock in between. A file
 //! belongs to one process, whose wall clock is good enough.
+//!
+//! Either of them may jump: it is set, or a fail-over leads to a server with another clock. A jump of more than a minute
+//! is believed after a minute, so that a clock that is wrong for a moment neither expires nor deletes anything. In the
+//! first minute after the start it is believed at once: a host may start its programs before it has set its clock.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -14,87 +18,147 @@ use std::{
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use crate::domain::Timestamp;
+use crate::{
+    domain::Timestamp,
+    steady_time::{Reading, SteadyTime},
+};
 
-/// The clock of the database, or with `None` the wall clock of this host. [`Self::now`] costs no round trip.
+/// The clock of the database, or of this host. [`Self::now`] costs no round trip.
 #[derive(Debug, Clone)]
-pub(super) struct Clock(Option<Arc<Reading>>);
+pub(super) struct Clock(Arc<Shared>);
 
 #[derive(Debug)]
-struct Reading {
+struct Shared {
+    /// Whether it is the wall clock of this host, which is read each time.
+    is_own: bool,
     origin: Instant,
-    /// The database's time at `origin`, in milliseconds since 1970. Set by each query of the database's time that is
-    /// precise enough.
+    /// The time at `origin`, in milliseconds since 1970: that of `time`, to be read without its lock.
     at_origin: AtomicI64,
-    /// How long the query behind `at_origin` took, in milliseconds: the most that `at_origin` can be wrong by. Set
-    /// together with `at_origin`.
+    time: Mutex<SteadyTime>,
+    /// How long the query behind `at_origin` took, in milliseconds: the most that `at_origin` can be wrong by.
     uncertainty: AtomicI64,
 }
 
 /// A query that took no longer than this, in milliseconds, is always precise enough.
 const PROMPT: i64 = 100;
 
+/// How long a jump must last to be believed, and how long after the start it is believed at once.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A reading of this host's clock that differs by no more than this, in milliseconds, from what was expected is taken
+/// without a lock.
+const SLEW: i64 = 1_000;
+
 impl Clock {
     /// The wall clock of this host.
     pub(super) fn own() -> Self {
-        Self(None)
+        Self::new(true, Timestamp::now())
     }
 
     /// The clock of the database behind `db`.
     pub(super) async fn of(db: &impl ConnectionTrait) -> Result<Self, DbErr> {
-        let clock = Self(Some(Arc::new(Reading {
-            origin: Instant::now(),
-            at_origin: AtomicI64::new(0),
-            uncertainty: AtomicI64::new(i64::MAX),
-        })));
+        let clock = Self::new(false, query_time(db).await?);
         clock.read(db).await?;
         Ok(clock)
     }
 
+    fn new(is_own: bool, reading: Timestamp) -> Self {
+        Self(Arc::new(Shared {
+            is_own,
+            origin: Instant::now(),
+            at_origin: AtomicI64::new(reading.as_millis()),
+            time: Mutex::new(SteadyTime::new(reading, PATIENCE)),
+            uncertainty: AtomicI64::new(i64::MAX),
+        }))
+    }
+
     /// The time now.
     pub(super) fn now(&self) -> Timestamp {
-        match &self.0 {
-            None => Timestamp::now(),
-            Some(reading) => Timestamp::from_millis(
-                reading.at_origin.load(Ordering::Relaxed) + millis(reading.origin.elapsed()),
-            ),
+        let age = self.0.origin.elapsed();
+        let at_origin = self.0.at_origin.load(Ordering::Relaxed);
+        if !self.0.is_own {
+            return Timestamp::from_millis(at_origin + millis(age));
         }
+        let reading = Timestamp::now();
+        if (reading.as_millis() - millis(age) - at_origin).abs() <= SLEW {
+            return reading;
+        }
+        self.take(reading, age)
+    }
+
+    /// Takes a reading that was made at this age of the clock, and returns the time then.
+    fn take(&self, reading: Timestamp, age: Duration) -> Timestamp {
+        let mut time = self.0.time.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = time.read(reading, age);
+        if let Reading::Jumped(jump) = said
+            && age < PATIENCE
+        {
+            *time = SteadyTime::new(
+                Timestamp::from_millis(reading.as_millis() - millis(age)),
+                PATIENCE,
+            );
+            said = Reading::Believed(jump);
+        }
+        self.0
+            .at_origin
+            .store(time.at(Duration::ZERO).as_millis(), Ordering::Relaxed);
+        let now = time.at(age);
+        drop(time);
+        let clock = if self.0.is_own { "host" } else { "database" };
+        match said {
+            Reading::Expected | Reading::StillJumped => {}
+            Reading::Jumped(jump_ms) => {
+                tracing::warn!(
+                    clock,
+                    jump_ms,
+                    "the clock has jumped; the jump is ignored unless it lasts a minute"
+                );
+            }
+            Reading::Believed(jump_ms) => {
+                tracing::warn!(clock, jump_ms, "the clock was set");
+            }
+            Reading::Recovered => tracing::info!(clock, "the clock is as before its jump"),
+        }
+        now
     }
 
     /// Reads the database's time. A query that took much longer than the last one is ignored: the database may have
     /// stalled before it read its clock, or after, so the known time is more precise.
     pub(super) async fn read(&self, db: &impl ConnectionTrait) -> Result<(), DbErr> {
-        let Some(reading) = &self.0 else {
+        if self.0.is_own {
             return Ok(());
-        };
-        let backend = db.get_database_backend();
-        let asked = reading.origin.elapsed();
-        // In UTC: the driver sets the session's time zone.
-        let statement = match backend {
-            DbBackend::Postgres => {
-                "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
-            }
-            _ => "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
-        };
-        let row = db
-            .query_one_raw(Statement::from_string(backend, statement))
-            .await?;
-        let Some(now) = row.map(|row| row.try_get_by_index(0)).transpose()? else {
-            return Err(DbErr::Custom("the database returned no time".to_owned()));
-        };
-        let answered = reading.origin.elapsed();
+        }
+        let asked = self.0.origin.elapsed();
+        let reading = query_time(db).await?;
+        let answered = self.0.origin.elapsed();
         let took = millis(answered.saturating_sub(asked));
-        let known = reading.uncertainty.load(Ordering::Relaxed);
+        let known = self.0.uncertainty.load(Ordering::Relaxed);
         if took > PROMPT.max(known.saturating_mul(2)) {
             return Ok(());
         }
+        self.0.uncertainty.store(took, Ordering::Relaxed);
         // The database read its clock at some moment between the query and the answer.
-        let now: i64 = now;
-        let at_origin = now - millis((asked + answered) / 2);
-        reading.at_origin.store(at_origin, Ordering::Relaxed);
-        reading.uncertainty.store(took, Ordering::Relaxed);
+        self.take(reading, (asked + answered) / 2);
         Ok(())
     }
+}
+
+/// Asks the database for its time.
+async fn query_time(db: &impl ConnectionTrait) -> Result<Timestamp, DbErr> {
+    let backend = db.get_database_backend();
+    // In UTC: the driver sets the session's time zone.
+    let statement = match backend {
+        DbBackend::Postgres => {
+            "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+        }
+        _ => "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)",
+    };
+    let row = db
+        .query_one_raw(Statement::from_string(backend, statement))
+        .await?;
+    let now = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    now.map(Timestamp::from_millis)
+        .ok_or_else(|| DbErr::Custom("the database returned no time".to_owned()))
 }
 
 fn millis(time: Duration) -> i64 {

@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    domain::{IncarnationId, Timestamp},
+    domain::{DeviceId, IncarnationId, Timestamp},
     supervision::essential,
 };
 
@@ -38,6 +38,7 @@ mod database;
 mod entities;
 mod error;
 mod pending_write;
+mod queued_deadlines;
 mod requests;
 mod statements;
 mod tables;
@@ -59,15 +60,16 @@ pub use tables::{
     instances::{Membership, Peer, StalledPeer},
 };
 pub use webhooks::{
-    AttemptRecord, CatchUp, ClaimLimit, ClaimedKey, ClaimedMessage, DueEndpoint, Endpoint,
-    EndpointPatch, EndpointState, FailureLimits, FinishedAttempt, MessagePage, NewEndpoint,
-    QueueKey, RetryProgress, RetryStep, SecretText, StoredMessage, Surplus,
+    AttemptRecord, CatchUp, ClaimLimit, ClaimedKey, ClaimedMessage, DueEndpoint, DueLimits,
+    Endpoint, EndpointPatch, EndpointState, FailureLimits, FinishedAttempt, MessagePage,
+    NewEndpoint, QueueKey, RetryProgress, RetryStep, SecretText, StoredMessage, Surplus,
 };
 
 use clock::Clock;
 use command_watch::CommandWatchers;
 use commit_health::log_stalls;
 use database::{FileLock, Incarnation, Opened};
+use queued_deadlines::QueuedDeadlines;
 use writer::{WriteQueue, WriterSignals};
 
 /// How to open the store.
@@ -101,6 +103,7 @@ const EVICTIONS: usize = 1_024;
 pub struct Store {
     writes: WriteQueue,
     watchers: CommandWatchers,
+    queued: QueuedDeadlines,
     writer_task: TaskTracker,
     closing: CancellationToken,
     reader: DatabaseConnection,
@@ -138,6 +141,7 @@ impl Store {
         let closing = CancellationToken::new();
         let writer_task = TaskTracker::new();
         let watchers = CommandWatchers::default();
+        let queued = QueuedDeadlines::default();
         let fenced = CancellationToken::new();
         let (set_incarnation, incarnation) = watch::channel(options.incarnation);
         let (publish_evictions, evictions) = mpsc::channel(EVICTIONS);
@@ -148,6 +152,7 @@ impl Store {
             clock: clock.clone(),
             closing: closing.clone(),
             watchers: watchers.clone(),
+            queued: queued.clone(),
             incarnation: set_incarnation,
             fenced: fenced.clone(),
             evictions: publish_evictions,
@@ -163,6 +168,7 @@ impl Store {
         Ok(Self {
             writes,
             watchers,
+            queued,
             writer_task,
             closing,
             reader,
@@ -250,5 +256,17 @@ impl Store {
     /// Watches a command from now on: the watch resolves after the commit that ends the command.
     pub fn watch_command(&self, id: Uuid) -> CommandWatch {
         self.watchers.watch(id)
+    }
+
+    /// Takes out at most `limit` of the commands that this instance queued and whose time is over, by a monotonic clock.
+    /// Whoever takes them out ends them, or puts them back.
+    #[must_use]
+    pub fn take_overdue_queued(&self, limit: usize) -> Vec<(DeviceId, Uuid)> {
+        self.queued.take_overdue(limit)
+    }
+
+    /// Puts a command back that was taken out as overdue and could not be ended.
+    pub fn put_back_queued(&self, device_id: DeviceId, id: Uuid) {
+        self.queued.put_back(device_id, id);
     }
 }

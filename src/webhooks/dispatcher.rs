@@ -19,7 +19,8 @@ use crate::{
     domain::{AttemptOutcome, FailureCause},
     state::RetrySchedule,
     store::{
-        ClaimLimit, ClaimedMessage, Endpoint, FailureLimits, FinishedAttempt, Store, StoreError,
+        ClaimLimit, ClaimedMessage, DueLimits, Endpoint, FailureLimits, FinishedAttempt, Store,
+        StoreError,
     },
 };
 
@@ -149,6 +150,15 @@ impl Dispatcher {
             pause
         };
         Ok(ClaimResult { messages, pause })
+    }
+
+    /// How far ahead the time of a delivery may be.
+    #[must_use]
+    pub fn due_limits(&self) -> DueLimits {
+        DueLimits {
+            retry: self.options.schedule.longest_delay(),
+            claim: self.claim_duration(),
+        }
     }
 
     fn claim_duration(&self) -> Duration {

@@ -8,7 +8,10 @@ use reqwest::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::domain::{AttemptOutcome, FailureCause};
+use crate::{
+    domain::{AttemptOutcome, FailureCause},
+    state::LONGEST_RETRY_AFTER,
+};
 
 /// Bytes of a response's body that are stored, for operators.
 const STORED_BYTES: usize = 1 << 10;
@@ -17,9 +20,6 @@ const SPLIT_CHARACTER_BYTES: usize = 3;
 /// A body up to this size is read to its end, so that the connection can be used again; reading more costs more than a
 /// new connection.
 const DRAINED_BYTES: usize = 16 << 10;
-/// The longest pause that an endpoint may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
-
 /// Classifies a response by its head: the outcome of the attempt, and why it failed.
 pub(super) fn classify(
     status: StatusCode,

@@ -76,6 +76,12 @@ struct RemoteCommandForm {
     queue: Option<Duration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(
+        with = "optional_millis",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    vehicle_since: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]

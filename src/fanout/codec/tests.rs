@@ -32,6 +32,7 @@ fn remote_command() -> RemoteCommand {
         expires_at: Timestamp::from_millis(1_795_402_499_050),
         queue: None,
         key: None,
+        vehicle_since: None,
     }
 }
 
@@ -70,11 +71,12 @@ fn requests_have_this_form() {
     let command = PeerRequest::Command(RemoteCommand {
         queue: Some(Duration::from_mins(1)),
         key: Some("k".to_owned()),
+        vehicle_since: Some(Timestamp::from_millis(7)),
         ..remote_command()
     });
     let text = encode_request(origin(), CORRELATION, &command);
     assert!(
-        text.ends_with(r#","queueMillis":60000,"key":"k"}"#),
+        text.ends_with(r#","queueMillis":60000,"key":"k","vehicleSince":7}"#),
         "{text}"
     );
     let broadcast = PeerRequest::Broadcast {
@@ -396,8 +398,9 @@ prop_compose! {
         expires_at in any_timestamp(),
         queue in option::of(any_time()),
         key in option::of(any::<String>()),
+        vehicle_since in option::of(any_timestamp()),
     ) -> RemoteCommand {
-        RemoteCommand { id, device_id, action, timeout, expires_at, queue, key }
+        RemoteCommand { id, device_id, action, timeout, expires_at, queue, key, vehicle_since }
     }
 }
 

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     domain::{Command, DeviceId},
-    state::{BatchState, Eviction, VehicleEntry},
+    state::{BatchState, Eviction, QueuedCommand, VehicleEntry},
 };
 
 pub(super) use cache::BatchCache;
@@ -39,6 +39,8 @@ pub(super) use cache::BatchCache;
 pub(super) struct SideEffects {
     /// Commands that reached their final state.
     pub(super) finished: Vec<Command>,
+    /// Commands that were queued.
+    pub(super) queued: Vec<QueuedCommand>,
     /// Sessions of other instances that the batch ended.
     pub(super) evictions: Vec<Eviction>,
     /// What changed for webhooks.
@@ -187,6 +189,7 @@ async fn write(
     batch: &mut [QueuedWrite],
 ) -> Result<(HashMap<DeviceId, VehicleEntry>, SideEffects), DbErr> {
     let finished: Vec<Command> = state.commands.finished().collect();
+    let queued = state.commands.queued_now().collect();
     state.emit_finished(&finished);
     let BatchState {
         incarnation,
@@ -230,6 +233,7 @@ async fn write(
     }
     let effects = SideEffects {
         finished,
+        queued,
         evictions,
         webhooks: webhooks.effects,
     };

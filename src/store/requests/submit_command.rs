@@ -27,7 +27,7 @@ impl WriteRequest for SubmitCommand {
         let new = &self.0;
         touched.vehicles.push(&new.device_id);
         touched.open_commands_of.push(&new.device_id);
-        if new.may_exist_since.is_some() {
+        if new.vehicle_since.is_some() {
             touched.commands.push(new.id);
         }
         if let Some(key) = &new.key {

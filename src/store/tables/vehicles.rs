@@ -11,7 +11,7 @@ use sea_orm::{
 use super::KEYS_PER_SELECT;
 use crate::{
     domain::{CommandState, DeviceId, IncarnationId, SessionKey, Timestamp, Vehicle},
-    state::{ChangedColumns, VehicleEntry, VehicleRecord},
+    state::{ChangedColumns, LONGEST_GRACE, VehicleEntry, VehicleRecord},
     store::{
         Store, StoreError,
         database::Transaction,
@@ -218,21 +218,30 @@ impl Store {
             .collect()
     }
 
-    /// Vehicles whose grace is over at `at`, the longest ago first.
+    /// Vehicles whose grace is over at `at`, the longest ago first, and vehicles whose grace would last longer than any
+    /// grace does.
     pub async fn expired_graces(
         &self,
         at: Timestamp,
         limit: u64,
     ) -> Result<Vec<DeviceId>, StoreError> {
-        let ids: Vec<String> = Entity::find()
-            .select_only()
-            .column(Column::DeviceId)
-            .filter(Column::OfflineDue.lte(at.as_millis()))
-            .order_by_asc(Column::OfflineDue)
-            .limit(limit)
-            .into_tuple()
-            .all(&self.reader)
-            .await?;
+        let longest = at.after(LONGEST_GRACE);
+        // Two statements, since not every planner reads two ranges of an index for one.
+        let ranges = [
+            Column::OfflineDue.lte(at.as_millis()),
+            Column::OfflineDue.gt(longest.as_millis()),
+        ];
+        let mut ids: Vec<String> = Vec::new();
+        for range in ranges {
+            let found = Entity::find()
+                .select_only()
+                .column(Column::DeviceId)
+                .filter(range)
+                .order_by_asc(Column::OfflineDue)
+                .limit(limit.saturating_sub(ids.len() as u64))
+                .into_tuple();
+            ids.extend(found.all(&self.reader).await?);
+        }
         ids.iter().map(|id| parse_device_id(id)).collect()
     }
 

@@ -12,6 +12,7 @@ mod batch;
 mod breakers;
 pub(super) mod claim;
 pub(super) mod configure;
+pub(super) mod due_limits;
 mod endpoint;
 mod endpoints;
 pub(super) mod manage;
@@ -28,6 +29,7 @@ mod webhook_batch;
 
 pub use backlog::{CatchUp, Surplus};
 pub(super) use batch::{BatchEvents, deliver};
+pub use due_limits::DueLimits;
 pub use endpoint::{Endpoint, EndpointPatch, EndpointState, NewEndpoint, SecretText};
 pub(super) use endpoints::EndpointCache;
 pub use message::{

@@ -27,6 +27,7 @@ use super::{
     command_watch::CommandWatchers,
     commit_health::CommitHealth,
     database::{CommittedBatch, Incarnation, WriteConnection},
+    queued_deadlines::QueuedDeadlines,
     write_request::QueuedWrite,
 };
 use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
@@ -48,6 +49,7 @@ pub(super) struct WriterSignals {
     /// Cancelled when the store closes: the writer then settles what is queued and ends.
     pub(super) closing: CancellationToken,
     pub(super) watchers: CommandWatchers,
+    pub(super) queued: QueuedDeadlines,
     /// The id of the current incarnation. Changes when this instance was declared dead and the neyt incarnation has
     /// begun.
     pub(super) incarnation: watch::Sender<IncarnationId>,
@@ -166,6 +168,8 @@ impl WriterTask {
 
     /// Publishes the side effects of a batch that is committed.
     fn publish(&self, effects: SideEffects) {
+        self.signals.queued.remove(&effects.finished);
+        self.signals.queued.add(effects.queued);
         self.signals.watchers.notify(effects.finished);
         if !effects.evictions.is_empty()
             && self.signals.evictions.try_send(effects.evictions).is_err()

@@ -95,7 +95,17 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("instance", &["domain", "fanout", "store"]),
     ("log_throttle", &[]),
     ("main", &["cli"]),
-    ("maintenance", &["cluster", "pacing", "sessions", "store"]),
+    (
+        "maintenance",
+        &[
+            "cluster",
+            "domain",
+            "pacing",
+            "sessions",
+            "steady_time",
+            "store",
+        ],
+    ),
     ("pacing", &[]),
     (
         "peers",
@@ -108,6 +118,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("simulate", &["backoff", "domain", "protocol", "signals"]),
     ("state", &["domain"]),
+    ("steady_time", &["domain"]),
     (
         "store",
         &[
@@ -115,6 +126,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "domain",
             "log_throttle",
             "state",
+            "steady_time",
             "supervision",
             "webhook_payload",
         ],

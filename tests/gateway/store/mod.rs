@@ -1,5 +1,6 @@
 //! The database: durability, servers that fail, schemas of other versions.
 
+mod clock;
 mod durability;
 mod fail_over;
 #[cfg(target_os = "linux")]

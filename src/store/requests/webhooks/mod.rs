@@ -4,6 +4,7 @@ mod change_backlog;
 mod change_endpoint;
 mod claim_messages;
 mod configure_endpoints;
+mod correct_due_times;
 mod create_endpoint;
 mod delete_endpoint;
 mod expire_messages;

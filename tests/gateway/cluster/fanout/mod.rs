@@ -111,6 +111,7 @@ fn command() -> PeerRequest {
         expires_at: Timestamp::from_millis(1_795_402_499_050),
         queue: Some(Duration::from_mins(1)),
         key: Some("a key".to_owned()),
+        vehicle_since: Some(Timestamp::from_millis(1)),
     })
 }
 
