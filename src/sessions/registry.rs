@@ -272,4 +272,19 @@ mod tests {
         assert_eq!(registry.take_heartbeats(), []);
         assert_eq!(session.last_heartbeat(), Some(Timestamp::from_millis(5)));
     }
+
+    #[test]
+    fn the_last_heartbeat_never_goes_back() {
+        let registry = Registry::default();
+        let (session, _, _) = session(&registry, 1);
+        session.heartbeat(Timestamp::from_millis(5));
+        session.heartbeat(Timestamp::from_millis(4));
+        assert_eq!(session.last_heartbeat(), Some(Timestamp::from_millis(5)));
+        assert_eq!(
+            registry.take_heartbeats(),
+            [(session.key.clone(), Timestamp::from_millis(5))]
+        );
+        session.heartbeat(Timestamp::from_millis(3));
+        assert_eq!(registry.take_heartbeats(), []);
+    }
 }

@@ -26,7 +26,7 @@ pub struct Session {
     /// The lock is held for a few instructions, never across an await. Written by the commands of the session and by
     /// its connection.
     slots: Mutex<ReplySlots<GrantSender>>,
-    /// The last heartbeat in milliseconds since 1970, 0 before the first. Written by the session's connection.
+    /// The last heartbeat in milliseconds since 1970, 0 before the first. Only grows. Written by the session's connection.
     heartbeat: AtomicI64,
     /// The heartbeat that the last flush took. Written by the flush.
     flushed: AtomicI64,
@@ -45,9 +45,10 @@ impl Session {
         }
     }
 
-    /// Notes a heartbeat, in memory only.
+    /// Notes a heartbeat, in memory only. One that the clock puts before the last leaves the last: a clock may be set
+    /// back.
     pub fn heartbeat(&self, at: Timestamp) {
-        self.heartbeat.store(at.as_millis(), Ordering::Relaxed);
+        self.heartbeat.fetch_max(at.as_millis(), Ordering::Relaxed);
     }
 
     /// The last heartbeat, if there was one.
