@@ -77,12 +77,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         after_ms = started.elapsed().as_millis(),
         "ready"
     );
-    if !settings.device.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
-    }
-    if !settings.http.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(listen = %settings.http.listen, "the API has no keys: every client of http.listen can read, command and delete vehicles");
-    }
+    warn_about_exposure(&settings);
 
     let stop = CancellationToken::new();
     if let Some(incoming) = incoming {
@@ -125,6 +120,24 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         signal = signals.next() => {
             tracing::warn!(signal, "second signal: exiting at once");
             Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Says who else can reach or imitate what the gateway trusts.
+fn warn_about_exposure(settings: &Settings) {
+    if !settings.device.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
+    }
+    if !settings.http.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(listen = %settings.http.listen, "the API has no keys: every client of http.listen can read, command and delete vehicles");
+    }
+    for (setting, url) in [
+        ("database.url", &settings.database.url),
+        ("redis.url", &settings.redis.url),
+    ] {
+        if url.is_unverified() {
+            tracing::warn!(setting, %url, "the certificate of a server on another host is not verified: whoever answers in its place gets the password and the data; set sslmode=verify-full (PostgreSQL), ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB) or rediss:// (Redis)");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! URLs of the database and of Redis, whose passwords never reach a log.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, net::IpAddr};
 
 use serde::{Serialize, Serializer};
 
@@ -127,6 +127,37 @@ impl SecretUrl {
         ))
     }
 
+    /// Whether a server that the URL names is on another host and the driver does not verify its certificate, so that
+    /// whoever answers in its place gets the password.
+    #[must_use]
+    pub fn is_unverified(&self) -> bool {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return false;
+        };
+        let is_redis = scheme.starts_with("redis");
+        let address = rest.split(['?', '#']).next().unwrap_or_default();
+        let authority = match address.rsplit_once('/') {
+            Some((authority, _)) if !is_redis => authority,
+            _ => address,
+        };
+        let mut hosts = vec![Cow::from(authority.rsplit('@').next().unwrap_or_default())];
+        let mut is_verified = scheme.starts_with("rediss");
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match &*name {
+                // The driver takes the last one.
+                "sslmode" | "ssl-mode" if !is_redis => {
+                    is_verified = value.to_ascii_lowercase().starts_with("verify");
+                }
+                // The driver connects there instead of to the host of the URL.
+                "host" | "hostaddr" | "socket" if !is_redis => hosts = vec![value],
+                "node" if is_redis => hosts.push(value),
+                _ => {}
+            }
+        }
+        !self.is_file() && !is_verified && !hosts.iter().all(|host| is_local(host))
+    }
+
     /// The URL with its password, for the driver. Not for logs.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -149,6 +180,21 @@ fn is_server(text: &str) -> bool {
         && !host.is_empty()
         && !host.starts_with(':')
         && !database.is_empty()
+}
+
+/// Whether a host, with or without a port, is this one, or the path of a Unix socket.
+fn is_local(host: &str) -> bool {
+    let is_socket = host.starts_with('/') || host.to_ascii_lowercase().starts_with("%2f");
+    let name = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None if host.parse::<IpAddr>().is_ok() => host,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    is_socket
+        || name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl fmt::Display for SecretUrl {

@@ -157,3 +157,76 @@ fn a_password_in_the_place_of_a_key_or_a_file_is_masked() {
         assert!(line.contains("***") && !line.contains("s3cret"), "{line}");
     }
 }
+
+#[test]
+fn a_server_elsewhere_without_a_verified_certificate_is_unverified() {
+    for (key, url, expected) in [
+        ("database", "sqlite://gateway.db", false),
+        ("database", "mysql://joe:s3/cr@et@localhost:3306/db", false),
+        ("database", "mariadb://127.9.0.1/db", false),
+        ("database", "postgres://joe@[::1]:5432/db", false),
+        ("database", "postgres://joe@%2Fvar%2Frun/db", false),
+        ("database", "postgres://db.example/db?host=/run/pg", false),
+        (
+            "database",
+            "mysql://db.example/db?socket=/run/my.sock",
+            false,
+        ),
+        ("database", "mysql://db.example/db", true),
+        ("database", "mysql://localhost.example/db", true),
+        ("database", "mysql://localhost:s3@192.0.2.1/db", true),
+        ("database", "postgres://[fd00::2]:5432/db", true),
+        ("database", "postgres://localhost/db?host=db.example", true),
+        ("database", "mysql://db.example/db?ssl-mode=REQUIRED", true),
+        (
+            "database",
+            "mysql://db.example/db?ssl-mode=VERIFY_CA",
+            false,
+        ),
+        (
+            "database",
+            "mysql://db.example/db?sslmode=VERIFY_IDENTITY&ssl-ca=/ca.pem",
+            false,
+        ),
+        ("database", "postgres://db.example/db?sslmode=require", true),
+        (
+            "database",
+            "postgres://db.example/db?sslmode=verify-full&sslmode=prefer",
+            true,
+        ),
+        (
+            "database",
+            "postgres://db.example/db?sslmode=verify-ca",
+            false,
+        ),
+        (
+            "database",
+            "postgres://db.example/db?ssl-mode=verify-full",
+            false,
+        ),
+        ("redis", "", false),
+        ("redis", "redis://:s3cret@localhost:6379", false),
+        ("redis", "redis://joe:s3/cr@et@cache.example:6379", true),
+        ("redis", "rediss://joe:s3cret@cache.example:6379", false),
+        (
+            "redis",
+            "redis-sentinel://localhost?node=127.0.0.1:1",
+            false,
+        ),
+        ("redis", "redis-sentinel://localhost?node=b.example:1", true),
+        (
+            "redis",
+            "rediss-cluster://a.example?node=b.example:1",
+            false,
+        ),
+    ] {
+        let database = "database.url=mysql://localhost/db";
+        let sources = sources().set(database).set(&format!("{key}.url={url}"));
+        let settings = sources.settings();
+        let parsed = match key {
+            "redis" => &settings.redis.url,
+            _ => &settings.database.url,
+        };
+        assert_eq!(parsed.is_unverified(), expected, "{url}");
+    }
+}
