@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{EndpointSettings, ProxyProtocol, Settings},
-    device::{Budget, DeviceOptions},
+    device::{Budget, DeviceOptions, FailedLogins},
     domain::{DeviceId, EventKind},
     http::HttpOptions,
     protocol::Limits,
@@ -55,6 +55,7 @@ pub(super) fn device_options(settings: &Settings, max_connections: usize) -> Dev
         answer_patience: settings.shutdown.grace / 4,
         release_time: settings.shutdown.grace / 4,
         budget: Budget::new(device.buffer_budget),
+        failed_logins: FailedLogins::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     app::{PartOptions, Parts},
     cluster::PresenceOptions,
     commands::CommandOptions,
-    device::Budget,
+    device::{Budget, FailedLogins},
     fanout::Fanout,
     protocol::Limits,
     store::{DatabaseAddress, HistoryPage, Store, StoreOptions},
@@ -86,6 +86,7 @@ impl TestGateway {
             answer_patience: Duration::from_secs(10),
             release_time: Duration::ZERO,
             budget: Budget::new(1 << 20),
+            failed_logins: FailedLogins::default(),
         });
         Self {
             parts,

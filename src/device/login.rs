@@ -13,11 +13,13 @@ use tokio::{
 };
 
 use super::{
+    REFUSAL_LOG_INTERVAL,
     connection::{DeviceConnection, PendingLogin},
     conversation::LoginRequest,
 };
 use crate::{
     domain::{DeviceId, DisconnectReason, GatewaySentence},
+    log_throttle::LogThrottle,
     sessions::{LoggedIn, LoginError},
 };
 
@@ -59,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         let LoggedIn { session, backlog } = self
             .sessions
             .finish_login(device_id.clone(), stored, handle)
-            .map_err(|error| login_failed(&device_id, &error))?;
+            .map_err(|error| self.options.failed_logins.log(&device_id, &error))?;
         tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
         // These commands arrive as events of this connection, so they are written after the greeting.
         self.commands.send_due(&session, backlog);
@@ -77,12 +79,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
     }
 }
 
-fn login_failed(device_id: &DeviceId, error: &LoginError) -> DisconnectReason {
-    match error {
-        LoginError::Overtaken(overtaken) => overtaken.0,
-        LoginError::Store(error) => {
-            tracing::warn!(%device_id, %error, "cannot store a login");
-            DisconnectReason::StoreUnavailable
+/// Logs logins that fail: while the database cannot commit, every device tries again and again.
+#[derive(Debug, Clone)]
+pub(crate) struct FailedLogins(Arc<LogThrottle>);
+
+impl Default for FailedLogins {
+    fn default() -> Self {
+        Self(Arc::new(LogThrottle::every(REFUSAL_LOG_INTERVAL)))
+    }
+}
+
+impl FailedLogins {
+    /// Logs a login that failed, if it is time for a line. Returns why the connection closes.
+    fn log(&self, device_id: &DeviceId, error: &LoginError) -> DisconnectReason {
+        match error {
+            LoginError::Overtaken(overtaken) => overtaken.0,
+            LoginError::Store(error) => {
+                if let Some(failed) = self.0.admit() {
+                    tracing::warn!(%device_id, %error, failed, "cannot store a login");
+                } else {
+                    tracing::debug!(%device_id, %error, "cannot store a login");
+                }
+                DisconnectReason::StoreUnavailable
+            }
         }
     }
 }

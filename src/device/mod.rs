@@ -34,6 +34,7 @@ const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) use budget::Budget;
 pub(crate) use listener::serve;
+pub(crate) use login::FailedLogins;
 
 /// Bounds and deadlines of the device port.
 #[derive(Debug, Clone)]
@@ -72,4 +73,6 @@ pub(crate) struct DeviceOptions {
     pub(crate) release_time: Duration,
     /// The memory for large input of all devices together.
     pub(crate) budget: Budget,
+    /// What was logged about failed logins.
+    pub(crate) failed_logins: FailedLogins,
 }

@@ -165,6 +165,30 @@ fn a_database_locked_too_long_ends_sessions_and_recovers() {
     assert_eq!(daemon.query("SELECT battery FROM reports"), ["51"]);
 }
 
+#[test]
+fn logins_that_fail_together_are_one_line_and_a_number() {
+    let daemon = Daemon::builder().set("store.commit_timeout=500ms").start();
+    let lock = Lock::take(&daemon.database());
+    for round in 0..3 {
+        let devices = (0..20).map(|index| {
+            let mut device = daemon.connect();
+            device.say(&hello(&format!("truck-{round}-{index}")));
+            device
+        });
+        for mut device in devices.collect::<Vec<_>>() {
+            device.expect_closed();
+        }
+    }
+    drop(lock);
+    daemon.logged("the database commits again");
+    let log = daemon.log();
+    let is_failed = |line: &&Value| line["message"] == "cannot store a login";
+    let failed: Vec<_> = log.iter().filter(is_failed).collect();
+    assert!(failed.len() == 1 && failed[0]["failed"] == 1, "{failed:?}");
+    let is_loud = |line: &&Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    assert!(log.iter().filter(is_loud).count() <= 4, "{log:?}");
+}
+
 // Changes a limit of a running process, which only Linux can.
 #[cfg(target_os = "linux")]
 #[test]
