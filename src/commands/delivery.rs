@@ -163,7 +163,7 @@ impl Commands {
             Ok(outcome @ (CommandOutcome::Recorded { .. } | CommandOutcome::UnknownVehicle)) => {
                 Ok(Some(outcome))
             }
-            Err(RequestError::NoAnswer) => {
+            Err(RequestError::NoAnswer | RequestError::UnreadableAnswer) => {
                 let ended = self.end_unanswered(&delivery.device_id, id, deadline);
                 ended.await.map(Some)
             }

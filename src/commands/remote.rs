@@ -129,7 +129,7 @@ impl Commands {
                         return self.end_unanswered(device_id, id, now).await.map(Some);
                     }
                 }
-                Err(RequestError::NoAnswer) => {
+                Err(RequestError::NoAnswer | RequestError::UnreadableAnswer) => {
                     return self.end_unanswered(device_id, id, deadline).await.map(Some);
                 }
                 Err(RequestError::Unsupported) => {
@@ -168,7 +168,7 @@ impl Commands {
             biased;
             answer = self.fanout.request(owner, &command, deadline) => match answer? {
                 PeerAnswer::Command(outcome) => Ok(outcome),
-                PeerAnswer::Broadcast(_) => Err(RequestError::Unsupported),
+                PeerAnswer::Broadcast(_) => Err(RequestError::UnreadableAnswer),
             },
             outcome = self.poll_outcome(owner, &request.device_id, id) => Ok(outcome),
         }
@@ -203,8 +203,8 @@ impl Commands {
         }
     }
 
-    /// Ends a command whose owner did not answer, unless it was sent. If it is not stored at `deadline`, until which
-    /// the owner may still store it, the outcome is [`CommandOutcome::OwnerUnreachable`].
+    /// Ends a command whose owner gave no answer that can be read, unless it was sent. If it is not stored at
+    /// `deadline`, until which the owner may still store it, the outcome is [`CommandOutcome::OwnerUnreachable`].
     pub(super) async fn end_unanswered(
         &self,
         device_id: &DeviceId,

@@ -58,10 +58,13 @@ pub enum RequestError {
     /// has closed the fan-out. Whether the request was delivered is unknown.
     #[error("the other instance did not answer")]
     NoAnswer,
-    /// The other instance does not understand the request and did nothing, or this instance does not understand its
-    /// answer.
+    /// The other instance does not understand the request and did nothing.
     #[error("the other instance does not understand the request")]
     Unsupported,
+    /// An answer came that this instance does not understand, as from a later version. Whether the request was executed
+    /// is unknown.
+    #[error("the answer of the other instance cannot be understood")]
+    UnreadableAnswer,
 }
 
 /// The longest that a notice or an answer may take to be published.
@@ -183,7 +186,10 @@ impl Fanout {
                 PeerRequest::Broadcast { .. },
                 PeerReply::Answer(answer @ PeerAnswer::Broadcast(_)),
             ) => Ok(answer),
-            (_, PeerReply::Answer(_) | PeerReply::Unsupported) => Err(RequestError::Unsupported),
+            (_, PeerReply::Unsupported) => Err(RequestError::Unsupported),
+            (_, PeerReply::Answer(_) | PeerReply::Unreadable) => {
+                Err(RequestError::UnreadableAnswer)
+            }
         }
     }
 

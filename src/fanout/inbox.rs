@@ -122,7 +122,7 @@ impl Inbox {
         match error.reaction {
             Some(CodecReaction::AnswerUnsupported(reply_to)) => self.answer_unsupported(reply_to),
             Some(CodecReaction::EndRequest(correlation)) => {
-                self.resolve(correlation, PeerReply::Unsupported);
+                self.resolve(correlation, PeerReply::Unreadable);
             }
             None => {}
         }

@@ -55,12 +55,18 @@ struct NetworkState {
     subscribers: HashMap<IncarnationId, mpsc::UnboundedSender<String>>,
     dead: HashSet<IncarnationId>,
     rule: Option<Rule>,
+    answers_are_unreadable: bool,
 }
 
 impl Network {
     /// Has `rule` decide the fate of every message that is published from now on.
     pub(crate) fn set_rule(&self, rule: impl FnMut(Traffic) -> Fate + Send + 'static) {
         self.lock().rule = Some(Box::new(rule));
+    }
+
+    /// Has every answer arrive with a type that no instance knows, as from a later version.
+    pub(crate) fn make_answers_unreadable(&self) {
+        self.lock().answers_are_unreadable = true;
     }
 
     /// Ends an instance: it sends and receives nothing any more, and messages to it fail because it does not listen.
@@ -79,9 +85,14 @@ impl Network {
             return Published::NotListening;
         };
         let traffic = traffic(message);
+        let message = if traffic == Traffic::Answer && state.answers_are_unreadable {
+            message.replace(r#""type":""#, r#""type":"later-"#)
+        } else {
+            message.to_owned()
+        };
         let rule = state.rule.as_mut();
         for delay in rule.map_or_else(delivered, |rule| rule(traffic)) {
-            let (subscriber, message) = (subscriber.clone(), message.to_owned());
+            let (subscriber, message) = (subscriber.clone(), message.clone());
             if delay.is_zero() {
                 let _ended = subscriber.send(message);
                 continue;
@@ -244,6 +255,17 @@ mod tests {
         let answer = request(&requester, answerer).await;
         assert_eq!(answer, Err(RequestError::NoAnswer));
         assert_eq!(started.elapsed().as_secs(), TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_cannot_be_read_is_told_from_a_refusal() {
+        let network = Network::default();
+        let (requester, answerer) = pair(&network).await;
+        network.make_answers_unreadable();
+        let started = Instant::now();
+        let answer = request(&requester, answerer).await;
+        assert_eq!(answer, Err(RequestError::UnreadableAnswer));
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

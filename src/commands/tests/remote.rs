@@ -54,6 +54,19 @@ async fn the_outcome_of_a_lost_answer_is_read_from_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_outcome_of_an_unreadable_answer_is_read_from_the_store() {
+    let (cluster, a, _b, vehicle) = two_nodes().await;
+    cluster.network.make_answers_unreadable();
+    let started = Instant::now();
+    let outcome = a.request(Action::Run, TIMEOUT);
+    vehicle.receive().await;
+    vehicle.answer(Answer::Done).await;
+    assert_state(outcome.await.unwrap(), CommandState::Done);
+    assert_elapsed(started, Duration::ZERO);
+    vehicle.assert_nothing_written();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_dies_after_the_claim_leaves_the_command_disconnected() {
     let (cluster, a, b, vehicle) = two_nodes().await;
     let outcome = a.request(Action::Run, TIMEOUT);

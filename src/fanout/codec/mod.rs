@@ -65,6 +65,8 @@ pub(super) enum PeerReply {
     Answer(PeerAnswer),
     /// The receiver could not decode the request.
     Unsupported,
+    /// An answer that this instance cannot decode.
+    Unreadable,
 }
 
 /// What is wrong with a message.
