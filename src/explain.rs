@@ -20,8 +20,8 @@ pub struct Explanation {
     pub is_good: bool,
 }
 
-/// Explains `input` as what one device sends on one connection, with the default limits. What a sentence leads to depends
-/// on those before it (a login comes first) and is not explained.
+/// Explains `input` as what one device sends on one connection, with the default limits. What a sentence leads to
+/// depends on those before it (a login comes first) and is not explained.
 #[must_use]
 pub fn explain(input: &[u8]) -> Explanation {
     let mut decoder = Decoder::new(Limits::default());

@@ -30,8 +30,8 @@ pub async fn essential<T>(name: &'static str, task: impl Future<Output = T>) -> 
     done
 }
 
-/// For tests: panics at SIGUSR2 if the environment variable `VEHICLE_GATEWAY_PANIC` names this task. Only in builds with
-/// debug assertions.
+/// For tests: panics at SIGUSR2 if the environment variable `VEHICLE_GATEWAY_PANIC` names this task. Only in builds
+/// with debug assertions.
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "tests ask for it")]
 async fn requested_panic(name: &'static str) -> Infallible {

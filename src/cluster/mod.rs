@@ -112,8 +112,8 @@ impl Cluster {
         }
     }
 
-    /// Listens for messages to this incarnation from now on. Waits until peers can reach this instance, for a few seconds
-    /// at most; without Redis it does not wait.
+    /// Listens for messages to this incarnation from now on. Waits until peers can reach this instance, for a few
+    /// seconds at most; without Redis it does not wait.
     pub async fn join_fanout(&self) {
         self.fanout.listen_as(self.instance.incarnation()).await;
         let started = Instant::now();

@@ -71,8 +71,8 @@ impl Commands {
     }
 
     /// Sends queued commands in the order in which they were submitted, goodbyes last, without waiting for the answers.
-    /// Nothing may be written after a goodbye, so it waits until all other commands have ended. `under_way` has the task
-    /// that sends the desired interval, if any, and gets a task for each command that is sent here.
+    /// Nothing may be written after a goodbye, so it waits until all other commands have ended. `under_way` has the
+    /// task that sends the desired interval, if any, and gets a task for each command that is sent here.
     async fn send_queued(
         self: Arc<Self>,
         session: Arc<Session>,

@@ -64,9 +64,9 @@ impl Commands {
         (owner != self.incarnation()).then_some(owner)
     }
 
-    /// Finds the instance that holds the vehicle of a command that may be stored already. `since` is the creation of the
-    /// vehicle, or a later time that something of it was stamped with. A vehicle that was created later is another one
-    /// with the same id: the command must not be submitted for it, because the record of the command may have been
+    /// Finds the instance that holds the vehicle of a command that may be stored already. `since` is the creation of
+    /// the vehicle, or a later time that something of it was stamped with. A vehicle that was created later is another
+    /// one with the same id: the command must not be submitted for it, because the record of the command may have been
     /// purged with the first vehicle.
     pub(super) async fn owner_of(
         &self,

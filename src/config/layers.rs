@@ -157,8 +157,8 @@ impl Merging {
         }
     }
 
-    /// Reports a variable that sets nothing and is spelt nearly as one that does: with other underscores, or a prefix in
-    /// small letters, or one wrong letter. Others are those of somebody else.
+    /// Reports a variable that sets nothing and is spelt nearly as one that does: with other underscores, or a prefix
+    /// in small letters, or one wrong letter. Others are those of somebody else.
     fn near_miss(&mut self, name: &str) {
         if names_a_setting(name) || !resembles_a_setting(name) {
             return;

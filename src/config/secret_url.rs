@@ -14,8 +14,8 @@ pub struct SecretUrl(String);
 pub(super) const DATABASE: &str = "sqlite://PATH of a file (no \"?\" or \"%\"), \
     mysql://USER:PASSWORD@HOST:PORT/DATABASE (or mariadb://) or postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 
-/// The parameters behind the `?` of a database URL that the driver understands. It ignores others, so that a misspelt one
-/// would leave a connection without TLS.
+/// The parameters behind the `?` of a database URL that the driver understands. It ignores others, so that a misspelt
+/// one would leave a connection without TLS.
 const MYSQL_PARAMETERS: &[&str] = &[
     "ssl-mode", "sslmode", "ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "socket",
 ];
@@ -98,8 +98,8 @@ impl SecretUrl {
         (file && plain).then(|| Self(format!("{SQLITE}{path}")))
     }
 
-    /// A parameter of the URL of a database server that the driver does not know, with what is known; `None` if there is
-    /// none.
+    /// A parameter of the URL of a database server that the driver does not know, with what is known; `None` if there
+    /// is none.
     pub(super) fn unknown_parameter(&self) -> Option<String> {
         let known = match self.0.split_once("://")?.0 {
             "mysql" | "mariadb" => MYSQL_PARAMETERS,

@@ -219,7 +219,8 @@ impl Replies {
     }
 
     /// Encodes the next replies into the empty `out`: one object for a JSON device (each object is a write of its own),
-    /// or for a text device those that are ready, up to about [`WRITE_SIZE`]. Returns whether there is anything to write.
+    /// or for a text device those that are ready, up to about [`WRITE_SIZE`]. Returns whether there is anything to
+    /// write.
     fn fill(
         &mut self,
         context: &mut Context<'_>,

@@ -27,8 +27,8 @@ use super::{
     unread_budget::count_unread,
 };
 
-/// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty if
-/// that is the root.
+/// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty
+/// if that is the root.
 pub fn router(parts: ApiParts, options: HttpOptions, base_path: &str) -> Router {
     let routes = DocumentedRoutes::new();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);

@@ -58,7 +58,8 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Expires the oldest messages of endpoints with more than `allowed` pending ones. Returns how many of which endpoints.
+    /// Expires the oldest messages of endpoints with more than `allowed` pending ones. Returns how many of which
+    /// endpoints.
     pub async fn expire_webhook_messages(
         &self,
         allowed: u64,

@@ -1,4 +1,5 @@
-//! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands, backlogs of webhooks.
+//! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands, backlogs of
+//! webhooks.
 
 mod backlogs;
 mod purge_time;
@@ -19,8 +20,8 @@ use crate::{
 use purge_time::PurgeTime;
 use uuid::Uuid;
 
-/// The age at which a sent command counts as abandoned: its request has waited for the longest command timeout (60 s) and
-/// twice for a commit of up to 60 s. With a longer `store.commit_timeout` a request may still wait.
+/// The age at which a sent command counts as abandoned: its request has waited for the longest command timeout (60 s)
+/// and twice for a commit of up to 60 s. With a longer `store.commit_timeout` a request may still wait.
 const ABANDONED: Duration = Duration::from_mins(3);
 
 /// How long rows are kept (`retention.*`).

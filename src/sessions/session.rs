@@ -26,7 +26,8 @@ pub struct Session {
     /// The lock is held for a few instructions, never across an await. Written by the commands of the session and by
     /// its connection.
     slots: Mutex<ReplySlots<GrantSender>>,
-    /// The last heartbeat in milliseconds since 1970, 0 before the first. Only grows. Written by the session's connection.
+    /// The last heartbeat in milliseconds since 1970, 0 before the first. Only grows. Written by the session's
+    /// connection.
     heartbeat: AtomicI64,
     /// The heartbeat that the last flush took. Written by the flush.
     flushed: AtomicI64,

@@ -3,8 +3,8 @@
 //!
 //! `fleet` starts the devices and shows their progress; `reconnect` keeps a `device` connected; `connection` speaks the
 //! protocol on one connection; `vehicle` has the simulated state; `typed` parses typed lines; `tally` counts what
-//! happens; `progress` formats the counts so far; `screen` is the output. The module is a client of the device port; of the gateway it uses only the
-//! protocol, the domain types and small helpers.
+//! happens; `progress` formats the counts so far; `screen` is the output. The module is a client of the device port; of
+//! the gateway it uses only the protocol, the domain types and small helpers.
 
 mod connection;
 mod device;

@@ -2,8 +2,8 @@
 //!
 //! Storing a message for each change costs as much for an endpoint that is away as for one that works, and a receiver
 //! that comes back after hours would get hours of positions. So an endpoint that has failed for a while is *behind*:
-//! changes of vehicles' state are not stored for it any more. Once it works again, it *catches up*: one message for each
-//! vehicle that changed meanwhile, with the vehicle as it is then. All other events are stored all the time.
+//! changes of vehicles' state are not stored for it any more. Once it works again, it *catches up*: one message for
+//! each vehicle that changed meanwhile, with the vehicle as it is then. All other events are stored all the time.
 
 use std::time::Duration;
 

@@ -48,7 +48,8 @@ impl CircuitBreaker {
         now.after(LONGEST_RETRY_AFTER)
     }
 
-    /// How many messages may be in flight once the breaker is not open: `limit` if it is closed, one if it is half-open.
+    /// How many messages may be in flight once the breaker is not open: `limit` if it is closed, one if it is
+    /// half-open.
     #[must_use]
     pub fn in_flight_limit(&self, limit: u64) -> u64 {
         if self.failures > 0 {

@@ -191,8 +191,8 @@ impl CommandSet {
         })
     }
 
-    /// Makes a command wait for the login, from `at` by the clock. `now` is the stamp of the change. Of the commands that wait for it and expect the same kind of answer, only
-    /// the newest stays; the others are superseded.
+    /// Makes a command wait for the login, from `at` by the clock. `now` is the stamp of the change. Of the commands
+    /// that wait for it and expect the same kind of answer, only the newest stays; the others are superseded.
     pub(super) fn queue(
         &mut self,
         device_id: &DeviceId,
@@ -263,8 +263,8 @@ impl CommandSet {
         }
     }
 
-    /// The commands that wait for the login of this vehicle, oldest first. They stay queued until they are claimed; those
-    /// past their time expire instead and are left out.
+    /// The commands that wait for the login of this vehicle, oldest first. They stay queued until they are claimed;
+    /// those past their time expire instead and are left out.
     pub(super) fn take_queued(
         &mut self,
         device_id: &DeviceId,
@@ -322,8 +322,8 @@ impl CommandSet {
         Some(Submitted::Repeated(entry.command.clone()))
     }
 
-    /// Adds a new command, submitted at this time, and its key. A queued command that expects the same kind of answer is
-    /// superseded.
+    /// Adds a new command, submitted at this time, and its key. A queued command that expects the same kind of answer
+    /// is superseded.
     pub(super) fn insert(
         &mut self,
         command: Command,

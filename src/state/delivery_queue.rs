@@ -1,9 +1,9 @@
 //! Delivery queue: what one endpoint still has to receive about one vehicle.
 //!
-//! The queue gives messages their sequence numbers and says from when on its next message may be sent. An instance claims
-//! a queue, not a message, and sends its messages one after the other: so messages about a vehicle arrive in order,
-//! however many instances send. A claim that is not released ends by itself, and another instance sends the message
-//! again under the same id.
+//! The queue gives messages their sequence numbers and says from when on its next message may be sent. An instance
+//! claims a queue, not a message, and sends its messages one after the other: so messages about a vehicle arrive in
+//! order, however many instances send. A claim that is not released ends by itself, and another instance sends the
+//! message again under the same id.
 
 use uuid::Uuid;
 
@@ -71,8 +71,8 @@ impl DeliveryQueue {
         self.dropped_through < sequence && sequence <= self.last_sequence
     }
 
-    /// Adds an event of these kinds: to the open message if the event is a state change and the endpoint coalesces them,
-    /// else as a new message with the id `new_id`.
+    /// Adds an event of these kinds: to the open message if the event is a state change and the endpoint coalesces
+    /// them, else as a new message with the id `new_id`.
     pub(crate) fn enqueue(
         &mut self,
         kinds: EventKinds,

@@ -22,9 +22,9 @@ impl RetrySchedule {
         Self(delays)
     }
 
-    /// The delay from the failure of an attempt to the next attempt, or `None` if there is none. `attempts` is the number
-    /// of those that were counted before the one that failed. `random`, in `0.0..1.0`, is where in the range of the jitter the
-    /// delay lies. A pause that the endpoint asked for (`retry_after`) is never cut short.
+    /// The delay from the failure of an attempt to the next attempt, or `None` if there is none. `attempts` is the
+    /// number of those that were counted before the one that failed. `random`, in `0.0..1.0`, is where in the range of
+    /// the jitter the delay lies. A pause that the endpoint asked for (`retry_after`) is never cut short.
     #[must_use]
     pub fn delay_after(
         &self,

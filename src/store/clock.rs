@@ -4,9 +4,10 @@
 //! on a server it is the database's clock: read now and then, and extrapolated by a monotonic clock in between. A file
 //! belongs to one process, whose wall clock is good enough.
 //!
-//! Either of them may jump: it is set, or a fail-over leads to a server with another clock. A jump of more than a minute
-//! is believed after a minute, so that a clock that is wrong for a moment neither expires nor deletes anything. In the
-//! first minute after the start it is believed at once: a host may start its programs before it has set its clock.
+//! Either of them may jump: it is set, or a fail-over leads to a server with another clock. A jump of more than a
+//! minute is believed after a minute, so that a clock that is wrong for a moment neither expires nor deletes anything.
+//! In the first minute after the start it is believed at once: a host may start its programs before it has set its
+//! clock.
 
 use std::{
     sync::{

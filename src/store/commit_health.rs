@@ -11,8 +11,8 @@ use std::{
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How long a request may wait for its commit before the database counts as one that cannot commit, whatever the cause: a
-/// row that an operator's transaction has locked, a server that does not answer, a network that loses what is sent.
+/// How long a request may wait for its commit before the database counts as one that cannot commit, whatever the cause:
+/// a row that an operator's transaction has locked, a server that does not answer, a network that loses what is sent.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
 /// How often [`log_stalls`] looks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -173,8 +173,8 @@ fn is_absent(source: &SqlxError) -> bool {
     }
 }
 
-// Errors of the MySQL family while it stops, of a connection that was killed, and of a Galera node without a quorum (1047).
-// Those of PostgreSQL are SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
+// Errors of the MySQL family while it stops, of a connection that was killed, and of a Galera node without a quorum
+// (1047). Those of PostgreSQL are SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
 const MYSQL_AWAY: [u16; 5] = [1047, 1053, 1077, 1079, 1927];
 
 // SQLite's primary result codes: https://www.sqlite.org/rescode.html

@@ -1,8 +1,8 @@
 //! The system of record: SQL behind domain types. Rows never leave this module.
 //!
-//! Every change of a table is a write request. Requests wait in a queue for the one task that writes: it applies a batch
-//! of them as one transaction, by the rules of `crate::state`, and replies to each after the commit ([`PendingWrite`]).
-//! Reads go to connections of their own.
+//! Every change of a table is a write request. Requests wait in a queue for the one task that writes: it applies a
+//! batch of them as one transaction, by the rules of `crate::state`, and replies to each after the commit
+//! ([`PendingWrite`]). Reads go to connections of their own.
 //!
 //! `requests` has one file for each kind of request, `writer` the queue and the task, `batch` the transaction, `tables`
 //! the SQL of each table, `webhooks` that of the tables of webhooks, `entities` the rows, and `database` the
@@ -239,8 +239,8 @@ impl Store {
         self.writes.health().since_commit()
     }
 
-    /// Checks that the database commits what is submitted, and that it answers a read within `store.commit_timeout`. The
-    /// error says why not, for people.
+    /// Checks that the database commits what is submitted, and that it answers a read within `store.commit_timeout`.
+    /// The error says why not, for people.
     pub async fn check(&self) -> Result<(), String> {
         if let Some(problem) = self.writes.health().problem() {
             return Err(problem.to_string());
@@ -258,8 +258,8 @@ impl Store {
         self.watchers.watch(id)
     }
 
-    /// Takes out at most `limit` of the commands that this instance queued and whose time is over, by a monotonic clock.
-    /// Whoever takes them out ends them, or puts them back.
+    /// Takes out at most `limit` of the commands that this instance queued and whose time is over, by a monotonic
+    /// clock. Whoever takes them out ends them, or puts them back.
     #[must_use]
     pub fn take_overdue_queued(&self, limit: usize) -> Vec<(DeviceId, Uuid)> {
         self.queued.take_overdue(limit)

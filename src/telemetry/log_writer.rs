@@ -1,8 +1,8 @@
 //! Writes log lines on a thread of its own, from a bounded buffer.
 //!
 //! Whoever logs must never wait for the reader of the log: a pipe whose reader hangs would stop every task that logs.
-//! So a line is copied into a buffer; without room in it the line is dropped and counted. The thread writes whatever the
-//! buffer holds in one call.
+//! So a line is copied into a buffer; without room in it the line is dropped and counted. The thread writes whatever
+//! the buffer holds in one call.
 
 use std::{
     io::{self, ErrorKind, Write},

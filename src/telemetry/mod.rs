@@ -1,7 +1,7 @@
 //! Logging: one line for each event, on standard error, and the lines of panics.
 //!
-//! Lines are written by a thread of their own (`log_writer`), so that a log that nobody reads, or a full disk, costs log
-//! lines and nothing else.
+//! Lines are written by a thread of their own (`log_writer`), so that a log that nobody reads, or a full disk, costs
+//! log lines and nothing else.
 
 mod log_writer;
 

@@ -28,8 +28,8 @@ pub(super) enum ResolveError {
     Forbidden(#[from] ForbiddenName),
 }
 
-/// A name that resolves only to addresses that webhooks must not reach. It does not hold them: a user of the API who may
-/// not reach the network inside should not learn its names' addresses either.
+/// A name that resolves only to addresses that webhooks must not reach. It does not hold them: a user of the API who
+/// may not reach the network inside should not learn its names' addresses either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} resolves to {kind}, which webhooks must not reach")]
 pub struct ForbiddenName {

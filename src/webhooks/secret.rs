@@ -1,7 +1,8 @@
 //! Secrets of endpoints, which sign their messages (Standard Webhooks 1.0.0).
 //!
-//! Signed here and not by the crate `standardwebhooks`: that would replace three lines with an HMAC and a base64 of its own
-//! beside those that are linked already, and the tests check our signatures against it as an independent implementation.
+//! Signed here and not by the crate `standardwebhooks`: that would replace three lines with an HMAC and a base64 of its
+//! own beside those that are linked already, and the tests check our signatures against it as an independent
+//! implementation.
 
 use std::fmt;
 

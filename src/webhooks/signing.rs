@@ -11,8 +11,8 @@ pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
 /// Header of the signatures, separated by spaces.
 pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
-/// Returns the three headers of an attempt, with a signature by each of the secrets: a receiver accepts the message if it
-/// knows one of them.
+/// Returns the three headers of an attempt, with a signature by each of the secrets: a receiver accepts the message if
+/// it knows one of them.
 ///
 /// # Errors
 ///

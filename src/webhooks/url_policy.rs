@@ -13,8 +13,8 @@ use super::{
 
 /// The longest URL, in bytes: more than receivers need, and what the column holds.
 const MAX_BYTES: usize = 2048;
-/// The ports that endpoints may have beside those of HTTP and HTTPS: ports below are those of other services, such as SSH
-/// and mail, which could take a message for something that they understand.
+/// The ports that endpoints may have beside those of HTTP and HTTPS: ports below are those of other services, such as
+/// SSH and mail, which could take a message for something that they understand.
 const UNRESERVED_PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 /// How long the creation of an endpoint waits for the name server.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -76,8 +76,8 @@ pub struct EndpointSettings {
     pub coalesce: bool,
 }
 
-/// The URL of a webhook. Paths and queries of webhooks are often secrets: formatting and serialising it show only scheme,
-/// host and port.
+/// The URL of a webhook. Paths and queries of webhooks are often secrets: formatting and serialising it show only
+/// scheme, host and port.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookUrl(String);
 

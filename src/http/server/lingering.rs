@@ -1,8 +1,8 @@
 //! Closing a connection whose client may still be sending.
 //!
 //! A socket that is closed while its peer sends answers with a reset. The peer then fails to send, and often drops the
-//! response that was on its way. So the gateway ends its own side only, and reads and discards what still comes (RFC 9112,
-//! section 9.6).
+//! response that was on its way. So the gateway ends its own side only, and reads and discards what still comes (RFC
+//! 9112, section 9.6).
 
 use std::{
     io::{self, IoSlice},

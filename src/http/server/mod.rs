@@ -42,8 +42,8 @@ const LINGER_BYTES: usize = 32 << 20;
 /// The longest time after an early response in which the client sends nothing.
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace` to
-/// finish. Returns when all connections are closed.
+/// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace`
+/// to finish. Returns when all connections are closed.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

@@ -1,10 +1,10 @@
 //! The connection that batches are written on, owned by the writer and not by a pool.
 //!
-//! A pool pings a connection each time it comes back, which costs a round trip a batch. Beyond that, the `SQLite` driver
-//! runs each call on a thread of its own: two context switches a statement. So statements whose result decides nothing
-//! are *deferred*: they go with the next statement that has to be answered, at the latest with COMMIT, in one call. On
-//! `SQLite` a batch of reports of known vehicles is one call, from BEGIN to COMMIT; on a server BEGIN shares a round trip
-//! with the renewal of the incarnation.
+//! A pool pings a connection each time it comes back, which costs a round trip a batch. Beyond that, the `SQLite`
+//! driver runs each call on a thread of its own: two context switches a statement. So statements whose result decides
+//! nothing are *deferred*: they go with the next statement that has to be answered, at the latest with COMMIT, in one
+//! call. On `SQLite` a batch of reports of known vehicles is one call, from BEGIN to COMMIT; on a server BEGIN shares a
+//! round trip with the renewal of the incarnation.
 
 use std::{
     sync::{Mutex, PoisonError},

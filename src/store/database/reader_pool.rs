@@ -1,8 +1,8 @@
 //! The pool of connections that read from a server.
 //!
-//! A connection may lead to a server that is behind: after a switchover the old primary keeps its connections, and a node
-//! of a cluster may trail the others. So before a connection is used, it has to show the batch that this instance has
-//! committed last; one that does not is closed, and the next is made through whatever balancer is in between.
+//! A connection may lead to a server that is behind: after a switchover the old primary keeps its connections, and a
+//! node of a cluster may trail the others. So before a connection is used, it has to show the batch that this instance
+//! has committed last; one that does not is closed, and the next is made through whatever balancer is in between.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

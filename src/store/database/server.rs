@@ -156,9 +156,9 @@ async fn take_turn(db: &DatabaseConnection) -> Result<(), DbErr> {
     }
 }
 
-/// The name of the start lock of a database on `MySQL` and `MariaDB`. Names of locks are global to the server and may have
-/// 64 characters, so this one contains a hash of the database's name. It is the same in every version of the gateway. The
-/// hash is made here because newer versions of `MySQL` have no `SHA1`.
+/// The name of the start lock of a database on `MySQL` and `MariaDB`. Names of locks are global to the server and may
+/// have 64 characters, so this one contains a hash of the database's name. It is the same in every version of the
+/// gateway. The hash is made here because newer versions of `MySQL` have no `SHA1`.
 fn lock_name(database: &str) -> String {
     let mut name = "vehicle-gateway.".to_owned();
     for byte in Sha1::digest(database) {

@@ -1,5 +1,5 @@
-//! The settings of a session on a server. The gateway relies on them, so each session sets them, whatever the defaults of
-//! the server, its users or its `init_connect` are, and reads them back: a proxy in between may not pass them on.
+//! The settings of a session on a server. The gateway relies on them, so each session sets them, whatever the defaults
+//! of the server, its users or its `init_connect` are, and reads them back: a proxy in between may not pass them on.
 
 use std::time::Duration;
 
@@ -118,8 +118,8 @@ fn mysql_settings(purpose: SessionUse) -> String {
     settings
 }
 
-/// The settings of a session on `PostgreSQL`, for the reasons at [`mysql_settings`]. With `synchronous_commit`, what was
-/// acknowledged survives a crash of the server, whatever its default is.
+/// The settings of a session on `PostgreSQL`, for the reasons at [`mysql_settings`]. With `synchronous_commit`, what
+/// was acknowledged survives a crash of the server, whatever its default is.
 fn postgres_settings(purpose: SessionUse) -> String {
     let settings = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED";
     if let SessionUse::Writing(lease) = purpose {

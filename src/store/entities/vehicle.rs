@@ -49,8 +49,8 @@ pub(crate) enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// The record that the row stands for. A column that holds what the gateway would never write is reported by its name
-    /// and read as unknown, so that one such row does not hold up the writes of others.
+    /// The record that the row stands for. A column that holds what the gateway would never write is reported by its
+    /// name and read as unknown, so that one such row does not hold up the writes of others.
     pub(crate) fn into_record(
         self,
         device_id: DeviceId,

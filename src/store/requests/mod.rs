@@ -1,8 +1,8 @@
 //! The write requests: everything that changes a table is one of these.
 //!
 //! A request says which rows it touches, how much room it takes in the queue, what it makes of the rows in memory, and
-//! what its caller gets after the commit. One is added by a file here: a struct that implements [`WriteRequest`], and the
-//! method of `Store` that submits it.
+//! what its caller gets after the commit. One is added by a file here: a struct that implements [`WriteRequest`], and
+//! the method of `Store` that submits it.
 //!
 //! [`WriteRequest`]: super::write_request::WriteRequest
 

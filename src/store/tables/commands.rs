@@ -34,8 +34,8 @@ pub struct CommandPage {
     pub limit: u64,
 }
 
-/// Reads the commands that a batch touches, and its idempotency keys. A batch that touches none, as nearly all are, reads
-/// nothing.
+/// Reads the commands that a batch touches, and its idempotency keys. A batch that touches none, as nearly all are,
+/// reads nothing.
 pub(in crate::store) async fn read(
     db: &Transaction,
     touched: &Touched<'_>,

@@ -30,7 +30,8 @@ pub struct DebugBlobPiece {
     pub bytes: Bytes,
 }
 
-/// Inserts the blobs of a batch, and gives their ids to their events. One statement each: they are few and may be large.
+/// Inserts the blobs of a batch, and gives their ids to their events. One statement each: they are few and may be
+/// large.
 pub(in crate::store) async fn write(
     db: &Transaction,
     blobs: Vec<NewBlob>,

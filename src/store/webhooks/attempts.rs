@@ -35,8 +35,8 @@ const RESPONSE_CHARACTERS: usize = 1024;
 /// Messages that one UPDATE finishes at most.
 const FINISHED_PER_UPDATE: usize = 64;
 
-/// Settles attempts, and returns those after which the next message of the queue is to be claimed. An attempt whose claim
-/// has ended is ignored: its message belongs to another claim.
+/// Settles attempts, and returns those after which the next message of the queue is to be claimed. An attempt whose
+/// claim has ended is ignored: its message belongs to another claim.
 pub(super) async fn settle<'a>(
     db: &Transaction,
     endpoints: &EndpointCache,
@@ -74,8 +74,8 @@ pub(super) async fn settle<'a>(
     Ok(continued)
 }
 
-/// Claims the next messages of queues, unless the breaker of their endpoint is open. Returns them by the id of the message
-/// before.
+/// Claims the next messages of queues, unless the breaker of their endpoint is open. Returns them by the id of the
+/// message before.
 pub(super) async fn claim_next(
     db: &Transaction,
     texts: &mut Texts,

@@ -30,9 +30,9 @@ use crate::{
 /// Messages that one step expires at most.
 const MESSAGES_PER_STEP: u64 = 500;
 
-/// How long after its recovery an endpoint catches up. A batch of another instance that began before the recovery stores
-/// no message about the changes in it, and must have ended: twice the time that a server may take to answer, and some
-/// more.
+/// How long after its recovery an endpoint catches up. A batch of another instance that began before the recovery
+/// stores no message about the changes in it, and must have ended: twice the time that a server may take to answer, and
+/// some more.
 const UNTIL_NOTICED: Duration = Duration::from_secs(25);
 
 /// How long before its batch a change may have been stamped.
@@ -83,7 +83,8 @@ pub(in crate::store) async fn recover(
     Ok(true)
 }
 
-/// Notes that an endpoint has caught up. Does nothing if it has another backlog than `known`: it has fallen behind again.
+/// Notes that an endpoint has caught up. Does nothing if it has another backlog than `known`: it has fallen behind
+/// again.
 pub(in crate::store) async fn caught_up(
     db: &Transaction,
     id: Uuid,

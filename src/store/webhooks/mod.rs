@@ -4,7 +4,8 @@
 //! SQL only: when an endpoint is left alone, when a message is sent again and what is sent next are rules of
 //! [`state`](crate::state). What one endpoint still has to receive about one vehicle is a *delivery queue* (a row of
 //! `webhook_lanes`). Instances claim queues, not messages, so that the search for what is due does not grow with the
-//! table of messages. A message that was sent, but not settled because its sender died, is sent again under the same id.
+//! table of messages. A message that was sent, but not settled because its sender died, is sent again under the same
+//! id.
 
 mod attempts;
 pub(super) mod backlog;

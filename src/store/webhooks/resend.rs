@@ -47,8 +47,8 @@ pub(in crate::store) async fn send_test(
     Ok(Some(id))
 }
 
-/// Makes messages due now, whatever their state, and returns their number. Messages that were dropped with their vehicle
-/// are left out.
+/// Makes messages due now, whatever their state, and returns their number. Messages that were dropped with their
+/// vehicle are left out.
 pub(in crate::store) async fn retry(
     db: &Transaction,
     texts: &mut Texts,

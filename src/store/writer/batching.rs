@@ -203,8 +203,8 @@ impl WriterTask {
         committed
     }
 
-    /// Compares the number in the database's row with what is known, after an attempt that failed with `error`. Returns why
-    /// it failed as far as is known now: never that it succeeded, which only its own number in the row would prove.
+    /// Compares the number in the database's row with what is known, after an attempt that failed with `error`. Returns
+    /// why it failed as far as is known now: never that it succeeded, which only its own number in the row would prove.
     fn read_ledger(&mut self, stored: i64, error: CommitError) -> CommitError {
         let known = self.ledger.stored();
         let entry = self.ledger.read(stored, Instant::now());

@@ -1,9 +1,9 @@
 //! Which batches of this incarnation are stored, by the number that the database has in its row.
 //!
-//! A COMMIT whose answer is lost may or may not have happened, and the server that is asked next may not have applied yet
-//! what another one has acknowledged. So an unknown batch is never taken for lost because of what a look-up returns:
-//! the next batch is only written where the row still has the last known number. If it has the number of an unknown
-//! batch, that one is stored, and its requests are not written again.
+//! A COMMIT whose answer is lost may or may not have happened, and the server that is asked next may not have applied
+//! yet what another one has acknowledged. So an unknown batch is never taken for lost because of what a look-up
+//! returns: the next batch is only written where the row still has the last known number. If it has the number of an
+//! unknown batch, that one is stored, and its requests are not written again.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::store::batch::SideEffects;
 
-/// How long a database may show an older number than one that it has acknowledged before it counts as lost: a server that
-/// trails the others catches up, one that has taken the place of a primary does not.
+/// How long a database may show an older number than one that it has acknowledged before it counts as lost: a server
+/// that trails the others catches up, one that has taken the place of a primary does not.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What an incarnation knows of its batches.

@@ -35,8 +35,8 @@ use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
 use ledger::BatchLedger;
 pub(super) use queue::WriteQueue;
 
-/// The pauses between attempts of a batch that the database cannot commit now: from the first, each twice as long as the
-/// one before, up to the longest.
+/// The pauses between attempts of a batch that the database cannot commit now: from the first, each twice as long as
+/// the one before, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

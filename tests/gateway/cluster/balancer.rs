@@ -256,8 +256,8 @@ fn slow_bodies_mark_no_gateway_down_and_cut_no_device() {
     });
 }
 
-/// A port at which every request is answered with 200, until it neither accepts nor refuses connections any more: like the
-/// address of a container that is gone.
+/// A port at which every request is answered with 200, until it neither accepts nor refuses connections any more: like
+/// the address of a container that is gone.
 #[cfg(target_os = "linux")]
 struct Vanishing {
     listener: TcpListener,

@@ -64,7 +64,8 @@ fn a_queued_command_is_retried_until_the_database_can_claim_it() {
     drop(Vehicle::log_in(&daemon, "truck", Dialect::Text));
     daemon.wait_until_offline("truck");
     assert_eq!(daemon.send_command("truck/turnOn", &queued()).status, 202);
-    // No command can be claimed. An overflow does not count as a fault of the data, so the write is retried until its timeout.
+    // No command can be claimed. An overflow does not count as a fault of the data, so the write is retried until its
+    // timeout.
     let fault = "CREATE TRIGGER fault BEFORE UPDATE ON commands WHEN NEW.state = 'sent' \
                  BEGIN SELECT abs(-9223372036854775807 - 1); END";
     change(&daemon.database_url(), fault);

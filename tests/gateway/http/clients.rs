@@ -1,5 +1,5 @@
-//! Clients that public tools generate from the `OpenAPI` document. A program in `tests/clients` calls every operation with
-//! each of them and prints the operations' ids.
+//! Clients that public tools generate from the `OpenAPI` document. A program in `tests/clients` calls every operation
+//! with each of them and prints the operations' ids.
 
 use std::{
     collections::BTreeSet,

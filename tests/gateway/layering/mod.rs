@@ -1,9 +1,9 @@
 //! The crate's architecture, read from the text of `src/`: which top-level module may import which, and no circles.
 //!
-//! A circle is a set of modules of one folder of which each leads to each other one. A sub-folder counts as one module with
-//! all files in it, so there are neither circles between files nor between folders nor between top-level modules. A file and
-//! those below it (`store/mod.rs` and `store/clock.rs`) may use each other: a folder's `mod.rs` is its front, declares the
-//! parts and often has the type that all of them are about.
+//! A circle is a set of modules of one folder of which each leads to each other one. A sub-folder counts as one module
+//! with all files in it, so there are neither circles between files nor between folders nor between top-level modules.
+//! A file and those below it (`store/mod.rs` and `store/clock.rs`) may use each other: a folder's `mod.rs` is its
+//! front, declares the parts and often has the type that all of them are about.
 //!
 //! Limits of the analysis, which knows text and no types:
 //! - It sees `use` and the paths in code that begin with `crate`, `self`, `super`, a child module or an imported module. A name

@@ -139,5 +139,6 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("webhooks", &["domain", "state", "store", "tls"]),
 ];
 
-/// Circles that are still there, by the name that the test prints, with the reason. A circle that is gone must be removed here.
+/// Circles that are still there, by the name that the test prints, with the reason. A circle that is gone must be
+/// removed here.
 pub(super) const KNOWN_CIRCLES: &[(&str, &str)] = &[];

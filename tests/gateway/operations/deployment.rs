@@ -1,4 +1,5 @@
-//! Deployment files: the image, compose.yaml, haproxy.cfg, the systemd unit, the settings of instances, scripts/cluster.
+//! Deployment files: the image, compose.yaml, haproxy.cfg, the systemd unit, the settings of instances,
+//! scripts/cluster.
 
 use std::{
     collections::BTreeMap,

@@ -34,8 +34,8 @@ impl FailOver {
         }
     }
 
-    /// Waits for two leases, in each of which sessions are compared with rows once. An idle instance commits eight times
-    /// in a lease.
+    /// Waits for two leases, in each of which sessions are compared with rows once. An idle instance commits eight
+    /// times in a lease.
     #[track_caller]
     fn wait_for_reconciliation(&self) {
         let renewals = || {

@@ -117,7 +117,8 @@ fn acknowledged_reports_are_stored_once_when_the_server_is_killed(database: &Dat
             .map(|device| device.join().unwrap())
             .collect()
     });
-    // Each device waits for the acknowledgement before it reports again, and no connection was closed, so the numbers match.
+    // Each device waits for the acknowledgement before it reports again, and no connection was closed, so the numbers
+    // match.
     for (index, acknowledgements) in counts.into_iter().enumerate() {
         let stored = daemon.query(&format!(
             "SELECT count(*) FROM reports WHERE device_id = 'truck-{index}'"

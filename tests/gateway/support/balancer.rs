@@ -22,7 +22,8 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    /// Forwards connections to the daemon's device port and checks its health; `option` is a server option such as `send-proxy`.
+    /// Forwards connections to the daemon's device port and checks its health; `option` is a server option such as
+    /// `send-proxy`.
     pub(crate) fn start(daemon: &Daemon, option: &str) -> Self {
         Self::run(FEW_OPEN_FILES, |devices, _api| {
             let settings = format!(
@@ -34,21 +35,22 @@ impl Balancer {
         })
     }
 
-    /// Balances the devices and requests of these daemons with the settings of `haproxy.cfg`. They are `gateway-1`, `gateway-2` and so on.
+    /// Balances the devices and requests of these daemons with the settings of `haproxy.cfg`. They are `gateway-1`,
+    /// `gateway-2` and so on.
     pub(crate) fn in_front_of(daemons: &[&Daemon]) -> Self {
         let ports = daemons.iter().map(|daemon| ports(daemon));
         Self::with_open_files(&ports.collect::<Vec<_>>(), FEW_OPEN_FILES)
     }
 
-    /// Like [`Balancer::in_front_of`], for gateways at these ports (devices, HTTP), on a system that allows it so many open
-    /// files. Each connection takes two.
+    /// Like [`Balancer::in_front_of`], for gateways at these ports (devices, HTTP), on a system that allows it so many
+    /// open files. Each connection takes two.
     pub(crate) fn with_open_files(gateways: &[[u16; 2]], open_files: u32) -> Self {
         let settings = |devices, api| (derived(gateways, [devices, api]), api);
         Self::run(open_files, settings)
     }
 
-    /// Like [`Balancer::in_front_of`], for gateways that will listen on these ports (devices, HTTP). Checks their health five
-    /// times a second.
+    /// Like [`Balancer::in_front_of`], for gateways that will listen on these ports (devices, HTTP). Checks their
+    /// health five times a second.
     pub(super) fn watching(gateways: &[[u16; 2]]) -> Self {
         Self::run(FEW_OPEN_FILES, |devices, api| {
             let settings = derived(gateways, [devices, api]);
@@ -59,7 +61,8 @@ impl Balancer {
         })
     }
 
-    /// Starts `HAProxy` with the settings for a device port and an API port, and waits for the address that `settings` returns.
+    /// Starts `HAProxy` with the settings for a device port and an API port, and waits for the address that `settings`
+    /// returns.
     fn run(
         open_files: u32,
         settings: impl Fn(SocketAddr, SocketAddr) -> (String, SocketAddr),

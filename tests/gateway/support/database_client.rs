@@ -53,8 +53,8 @@ pub(crate) fn change(url: &str, sql: &str) {
         .unwrap();
 }
 
-/// Changes the schema on a server and records the migration, as a later version of the gateway would at its start: under
-/// the lock that keeps other gateways from migrating meanwhile.
+/// Changes the schema on a server and records the migration, as a later version of the gateway would at its start:
+/// under the lock that keeps other gateways from migrating meanwhile.
 pub(crate) fn migrate_as_later(url: &str, name: &str, changes: &[&str]) {
     let (runtime, connection) = connect(url).unwrap();
     let take_lock = match connection.get_database_backend() {

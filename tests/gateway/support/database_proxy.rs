@@ -89,8 +89,8 @@ impl DatabaseProxy {
         format!("{user}@{}:{}/{database}", self.host, self.port)
     }
 
-    /// Leads new connections to the server of this URL. The present ones stay where they are, as after a switchover behind
-    /// a balancer.
+    /// Leads new connections to the server of this URL. The present ones stay where they are, as after a switchover
+    /// behind a balancer.
     pub(crate) fn redirect(&self, url: &str) {
         *self.shared.address.lock().unwrap() = address(url);
     }

@@ -172,8 +172,8 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Starts the server again on the same folder and port. After a kill the old sessions of `PostgreSQL` end by themselves within moments, and
-    /// until then a new server refuses to start.
+    /// Starts the server again on the same folder and port. After a kill the old sessions of `PostgreSQL` end by
+    /// themselves within moments, and until then a new server refuses to start.
     pub(crate) fn restart(&self) {
         let child = super::wait_until("the server starts again", || {
             let mut child = self.kind.spawn(self.folder.path(), self.port);
@@ -397,8 +397,8 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// Distinct free ports, reserved for this test until its process ends, as it may take a while until they are bound.
-/// They are outside the range that the system gives to outgoing connections, so that a server which is restarted finds its
-/// port free.
+/// They are outside the range that the system gives to outgoing connections, so that a server which is restarted finds
+/// its port free.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     /// Locks on one file for each reserved port.
     static RESERVED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());

@@ -62,8 +62,8 @@ fn wait_for_messages(daemon: &Daemon, path: &str, status: &str, count: usize) ->
     })
 }
 
-/// Waits until every stored report of these vehicles is delivered, and checks the guarantees: each change at least once,
-/// under one id, first attempts in order, and nothing else.
+/// Waits until every stored report of these vehicles is delivered, and checks the guarantees: each change at least
+/// once, under one id, first attempts in order, and nothing else.
 #[track_caller]
 fn expect_every_move_delivered(
     receiver: &Receiver,

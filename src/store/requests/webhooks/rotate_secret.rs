@@ -41,8 +41,8 @@ impl WriteRequest for RotateSecret {
 }
 
 impl Store {
-    /// Gives an endpoint a new secret and returns it; the previous one signs messages as well for `overlap`. `None` if there
-    /// is none with this id.
+    /// Gives an endpoint a new secret and returns it; the previous one signs messages as well for `overlap`. `None` if
+    /// there is none with this id.
     pub fn rotate_endpoint_secret(
         &self,
         id: Uuid,

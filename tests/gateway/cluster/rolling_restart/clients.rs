@@ -29,8 +29,8 @@ pub(super) struct ClientResponse {
 impl ClientResponse {
     /// The state of the command that this response implies.
     ///
-    /// Other responses are failures while instances are restarted one at a time: no vehicle is offline, the database and
-    /// Redis are up, and the owner of a vehicle always answers. Errors of the balancer itself have no name.
+    /// Other responses are failures while instances are restarted one at a time: no vehicle is offline, the database
+    /// and Redis are up, and the owner of a vehicle always answers. Errors of the balancer itself have no name.
     pub(super) fn state(&self) -> &'static str {
         let name = self.name.trim_start_matches("urn:vehicle-gateway:problem:");
         match (self.status, name) {

@@ -20,8 +20,8 @@ use crate::{
 
 const VEHICLES: usize = 24;
 const CLIENTS: usize = 4;
-/// Ten intervals of the balancer's checks. It must see the drain before the port closes, also on a busy machine: a request
-/// that it forwards too late is cut off.
+/// Ten intervals of the balancer's checks. It must see the drain before the port closes, also on a busy machine: a
+/// request that it forwards too late is cut off.
 const DRAIN: &str = "shutdown.drain_delay=2s";
 
 on_every_server! {

@@ -80,7 +80,8 @@ impl Fleet {
 }
 
 impl Seen {
-    /// Expects that each command arrived at most once for each row that was sent, and at least once for each that is done.
+    /// Expects that each command arrived at most once for each row that was sent, and at least once for each that is
+    /// done.
     fn compare_outcomes(&self, id: &str, commands: &BTreeMap<String, Row>) {
         for sentence in ["HEY YOU, RUN!", "HEY YOU, REST!", "HOW'S IT GOING?"] {
             let received = self.received.get(sentence).copied().unwrap_or_default();
