@@ -212,7 +212,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
                 Decoded::Message(message) => self.conversation.on_message(message),
                 Decoded::Bad(bad) => {
                     self.log_bad(&bad);
-                    self.conversation.on_bad_input()
+                    if bad.is_http_request() {
+                        self.conversation.on_http_request()
+                    } else {
+                        self.conversation.on_bad_input()
+                    }
                 }
                 Decoded::TooLarge(bad) => {
                     self.log_bad(&bad);

@@ -93,6 +93,17 @@ impl Conversation {
         self.bad(GatewaySentence::Bad)
     }
 
+    /// Reacts to the beginning of an HTTP request. A web page can have a browser send one here, and its body could be
+    /// sentences: so nothing after it is read before the login.
+    pub(super) fn on_http_request(&mut self) -> Reaction {
+        match self.state {
+            ConversationState::Anonymous => {
+                Reaction::ReplyAndClose(GatewaySentence::Bad, DisconnectReason::TooManyBadSentences)
+            }
+            ConversationState::LoggingIn | ConversationState::LoggedIn(_) => self.on_bad_input(),
+        }
+    }
+
     /// Reacts to a sentence.
     pub(super) fn on_message(&mut self, message: DeviceMessage) -> Reaction {
         let reaction = match &self.state {

@@ -79,6 +79,22 @@ impl BadInput {
     /// The longest excerpt, in bytes.
     pub const EXCERPT: usize = 80;
 
+    /// Whether it is the beginning of an HTTP request, as a web page can have a browser send it to any port.
+    #[must_use]
+    pub fn is_http_request(&self) -> bool {
+        const METHODS: [&str; 8] = [
+            "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
+        ];
+        METHODS.iter().any(|method| {
+            let target = self.excerpt.strip_prefix(method.as_bytes());
+            target.is_some_and(|target| {
+                [&b" /"[..], b" *", b" http"]
+                    .iter()
+                    .any(|it| target.starts_with(it))
+            })
+        })
+    }
+
     pub(super) fn new(reason: BadReason, input: &[u8]) -> Self {
         Self {
             reason,
@@ -157,6 +173,37 @@ impl fmt::Display for BadReason {
             Self::BlobByte => f.write_str(
                 "the bytes of a debug blob are decimal numbers from 0 to 255 joined by commas",
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_http_request_is_recognised_by_its_beginning() {
+        let is_http = |text: &str| {
+            BadInput::new(BadReason::UnknownSentence, text.as_bytes()).is_http_request()
+        };
+        for text in [
+            "GET / HTTP/1.1",
+            "POST /",
+            "OPTIONS * HTTP/1.1",
+            "PUT http://truck/ HTTP/1.1",
+        ] {
+            assert!(is_http(text), "{text}");
+        }
+        for text in [
+            "",
+            "GET",
+            "GET ME",
+            "POST",
+            "PING /",
+            "GOTTA GO",
+            " GET / HTTP/1.1",
+        ] {
+            assert!(!is_http(text), "{text}");
         }
     }
 }
