@@ -38,6 +38,7 @@ WORKDIR /var/lib/vehicle-gateway
 VOLUME /var/lib/vehicle-gateway
 # Within a container loopback reaches nobody. In the environment, where the health check sees it too: an address in a
 # settings file or in the arguments would be known to the gateway alone.
+# Who may use the API is not decided here: without GATEWAY_HTTP__AUTH the container says what to set, and exits.
 ENV GATEWAY_HTTP__LISTEN=0.0.0.0:3000 \
     GATEWAY_DEVICE__LISTEN=0.0.0.0:4000
 EXPOSE 3000 4000

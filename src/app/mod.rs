@@ -18,7 +18,7 @@ use std::{process::ExitCode, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Settings,
+    config::{HttpAuth, Settings},
     domain::DisconnectReason,
     peers,
     signals::{self, Signals},
@@ -129,8 +129,8 @@ fn warn_about_exposure(settings: &Settings) {
     if !settings.device.listen.ip().to_canonical().is_loopback() {
         tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
     }
-    if !settings.http.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(listen = %settings.http.listen, "the API has no keys: every client of http.listen can read, command and delete vehicles");
+    if settings.http.auth == HttpAuth::Off {
+        tracing::warn!(listen = %settings.http.listen, "http.auth is off: every client that reaches http.listen can read, command and delete vehicles");
     }
     for (setting, url) in [
         ("database.url", &settings.database.url),

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    config::{EndpointSettings, ProxyProtocol, Settings},
+    config::{EndpointSettings, HttpAuth, ProxyProtocol, Settings},
     device::{Budget, DeviceOptions, FailedLogins},
     domain::{DeviceId, EventKind},
-    http::HttpOptions,
+    http::{HostNames, HttpOptions},
     protocol::Limits,
     store::{FailureLimits, NewEndpoint, SecretText},
     webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
@@ -23,6 +23,15 @@ pub(super) fn http_options(settings: &Settings) -> HttpOptions {
         max_body: http.max_body,
         request_timeout: http.request_timeout,
         command_timeout: settings.commands.timeout,
+    }
+}
+
+/// The names by which clients may call the API.
+pub(super) fn host_names(settings: &Settings) -> HostNames {
+    let http = &settings.http;
+    match http.auth {
+        HttpAuth::Off if http.hosts.is_empty() => HostNames::any(),
+        HttpAuth::Off | HttpAuth::Loopback => HostNames::only(&http.hosts),
     }
 }
 

@@ -10,7 +10,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{options::http_options, parts::Parts};
+use super::{
+    options::{host_names, http_options},
+    parts::Parts,
+};
 use crate::{
     config::Settings,
     device::{self, DeviceOptions},
@@ -53,7 +56,12 @@ pub(super) fn start(
     let http_options = http_options(settings);
     let http = http::serve(
         http_listener,
-        http::router(parts.api(), http_options, &settings.http.base_path),
+        http::router(
+            parts.api(),
+            http_options,
+            host_names(settings),
+            &settings.http.base_path,
+        ),
         http_options,
         stop.clone(),
         settings.shutdown.grace,

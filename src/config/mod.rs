@@ -26,10 +26,10 @@ use std::path::PathBuf;
 
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::{
-    CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpSettings,
-    InstanceSettings, LogFormat, LogSettings, PresenceSettings, ProxyProtocol, RedisSettings,
-    RetentionSettings, Settings, ShutdownSettings, StoreSettings, WebhookSecret, WebhookSettings,
-    WebhookUrl,
+    CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpAuth,
+    HttpSettings, InstanceSettings, LogFormat, LogSettings, PresenceSettings, ProxyProtocol,
+    RedisSettings, RetentionSettings, Settings, ShutdownSettings, StoreSettings, WebhookSecret,
+    WebhookSettings, WebhookUrl,
 };
 pub use secret_url::SecretUrl;
 pub use units::mask;

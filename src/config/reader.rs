@@ -101,16 +101,31 @@ impl<'a> SettingsReader<'a> {
         allowed: impl Display,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
-        let items = match self.figment.find_value(key) {
-            Ok(Value::Array(_, items)) => items,
-            Ok(Value::String(_, text)) => serde_json::from_str::<Vec<String>>(&text)
-                .map(|items| items.into_iter().map(Value::from).collect())
-                .unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        if items.is_empty() {
-            self.refuse(key, &allowed);
+        let parsed = self.list_or_none(key, &allowed, parse);
+        if parsed.is_empty() && !self.is_refused(key) {
+            self.refuse(key, allowed);
         }
+        parsed
+    }
+
+    /// Like [`Self::list`], for a list that may be empty.
+    pub(super) fn list_or_none<T>(
+        &mut self,
+        key: &str,
+        allowed: impl Display,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let items = match self.figment.find_value(key) {
+            Ok(Value::Array(_, items)) => Some(items),
+            Ok(Value::String(_, text)) => serde_json::from_str::<Vec<String>>(&text)
+                .ok()
+                .map(|items| items.into_iter().map(Value::from).collect()),
+            _ => None,
+        };
+        let Some(items) = items else {
+            self.refuse(key, &allowed);
+            return Vec::new();
+        };
         let mut parsed = Vec::new();
         for item in &items {
             match item.as_str().and_then(&parse) {
@@ -186,13 +201,19 @@ impl<'a> SettingsReader<'a> {
         holds: bool,
         allowed: impl Display,
     ) {
-        let reported = |problem: &ConfigProblem| match problem {
-            ConfigProblem::Value { key: bad, .. } => bad == key || others.contains(&bad.as_str()),
-            _ => false,
-        };
-        if !holds && self.sources_read && !self.problems.iter().any(reported) {
+        let is_reported = self.is_refused(key) || others.iter().any(|other| self.is_refused(other));
+        if !holds && self.sources_read && !is_reported {
             self.refuse(key, allowed);
         }
+    }
+
+    /// Whether a value of this key was refused.
+    fn is_refused(&self, key: &str) -> bool {
+        let is_about = |problem: &ConfigProblem| match problem {
+            ConfigProblem::Value { key: bad, .. } => bad == key,
+            _ => false,
+        };
+        self.problems.iter().any(is_about)
     }
 
     fn refuse(&mut self, key: &str, allowed: impl Display) {

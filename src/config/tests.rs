@@ -281,6 +281,20 @@ fn rules_between_settings_are_checked_once_each_is_valid() {
             r#"store.queue: found "8 MiB" in file g.toml; allowed: at least 2 × device.max_blob, 32 MiB"#,
         ]
     );
+    let open = sources().set("http.listen=0.0.0.0:3000");
+    let lines = open.problem_lines().join("\n");
+    assert!(
+        lines.contains("http.listen: found \"0.0.0.0:3000\""),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("as long as http.auth is \"loopback\""),
+        "{lines}"
+    );
+    let off = sources()
+        .set("http.listen=0.0.0.0:3000")
+        .set("http.auth=off");
+    assert!(!off.settings().http.listen.ip().is_loopback());
     let lines = sources().set("device.max_blob=17 MiB").problem_lines();
     assert_eq!(lines.len(), 1, "{lines:?}");
     let free_ports = sources()

@@ -1,7 +1,7 @@
 //! Puts routes and the `OpenAPI` document together, and adds what applies to every request: time limits, compression,
 //! panics that become a 500.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeSet, sync::Arc, time::Duration};
 
 use aide::{
     openapi::{OpenApi, ReferenceOr},
@@ -18,6 +18,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     compression::compress,
+    guard::{
+        HostNames, add_headers, check_host, document_refusals, require_same_origin,
+        require_same_origin_to_change,
+    },
     media_type::JSON,
     openapi::{base_document, to_json},
     options::HttpOptions,
@@ -28,8 +32,8 @@ use super::{
 };
 
 /// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty
-/// if that is the root.
-pub fn router(parts: ApiParts, options: HttpOptions, base_path: &str) -> Router {
+/// if that is the root; `hosts` are the names by which it may be called.
+pub fn router(parts: ApiParts, options: HttpOptions, hosts: HostNames, base_path: &str) -> Router {
     let routes = DocumentedRoutes::new();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let base_path = base_path.to_owned();
@@ -43,15 +47,20 @@ pub fn router(parts: ApiParts, options: HttpOptions, base_path: &str) -> Router 
     let routes = routes
         .prompt
         .layer(limit(options.request_timeout))
+        .layer(middleware::from_fn(require_same_origin_to_change))
         .merge(
             routes
                 .waiting
-                .layer(limit(options.request_and_answer_timeout())),
+                .layer(limit(options.request_and_answer_timeout()))
+                // All of them speak to vehicles, `GET` as well.
+                .layer(middleware::from_fn(require_same_origin)),
         )
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(respond_to_panic))
         .layer(locations)
+        .layer(middleware::from_fn_with_state(hosts, check_host))
+        .layer(middleware::map_response(add_headers))
         .layer(unread);
     compress(routes).with_state(state)
 }
@@ -99,7 +108,10 @@ impl DocumentedRoutes {
     fn new() -> Self {
         let mut document = base_document();
         let prompt = super::routes::prompt().finish_api(&mut document);
+        let paths = document.paths.iter().flat_map(|paths| paths.paths.keys());
+        let prompt_paths: BTreeSet<String> = paths.cloned().collect();
         let waiting = super::routes::waiting().finish_api(&mut document);
+        document_refusals(&mut document, |path| !prompt_paths.contains(path));
         sort_responses(&mut document);
         Self {
             prompt,

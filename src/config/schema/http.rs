@@ -1,6 +1,9 @@
 //! `[http]`: the REST API.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -14,6 +17,10 @@ use crate::config::{
 pub struct HttpSettings {
     /// The address of the listener; port 0 is any free port.
     pub listen: SocketAddr,
+    /// Who may use the API.
+    pub auth: HttpAuth,
+    /// Further names by which the API may be called, beside those of the loopback interface.
+    pub hosts: Vec<String>,
     /// The path under which a reverse proxy offers the API: empty, or with a `/` at its beginning and none at its end.
     pub base_path: String,
     /// The longest time that a client may take to send the head of a request.
@@ -30,10 +37,30 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
 }
 
+/// Who may use the API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpAuth {
+    /// Programs and pages of the own host: the API listens on loopback only.
+    #[default]
+    Loopback,
+    /// Everybody who reaches it.
+    Off,
+}
+
 impl HttpSettings {
     pub(super) fn read(reader: &mut SettingsReader<'_>) -> Self {
         Self {
             listen: reader.socket_address("http.listen"),
+            auth: reader.choice(
+                "http.auth",
+                &[("loopback", HttpAuth::Loopback), ("off", HttpAuth::Off)],
+            ),
+            hosts: reader.list_or_none(
+                "http.hosts",
+                "a list of host names and IP addresses without ports, such as [\"fleet.example.com\", \"10.0.0.7\"]",
+                |text| is_host(text).then(|| text.to_owned()),
+            ),
             base_path: reader.parsed(
                 "http.base_path",
                 "\"\", or a path without a / at its end, such as /gateway",
@@ -46,6 +73,17 @@ impl HttpSettings {
             request_timeout: reader.duration("http.request_timeout", MILLIS_100..=HOUR / 6),
         }
     }
+}
+
+/// Whether a text is a host name or an IP address.
+fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label))
 }
 
 /// Whether a text is empty or an absolute path of plain segments.
@@ -65,6 +103,33 @@ fn is_base_path(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_without_a_port() {
+        for good in [
+            "fleet",
+            "fleet.example.com",
+            "my_host-1",
+            "10.0.0.7",
+            "2001:db8::1",
+        ] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in [
+            "",
+            "fleet:3000",
+            "http://fleet",
+            "fleet/",
+            ".fleet",
+            "fleet.",
+            "a b",
+            "*",
+            "[::1]",
+            "10.0.0.0/8",
+        ] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn a_base_path_has_plain_segments_and_no_slash_at_its_end() {

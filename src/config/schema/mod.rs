@@ -28,7 +28,7 @@ pub use self::{
     commands::CommandSettings,
     database::DatabaseSettings,
     device::{DeviceSettings, ProxyProtocol},
-    http::HttpSettings,
+    http::{HttpAuth, HttpSettings},
     instance::InstanceSettings,
     log::{LogFormat, LogSettings},
     presence::PresenceSettings,
@@ -111,6 +111,13 @@ impl Settings {
             &["http.listen"],
             device.listen.port() == 0 || device.listen != http.listen,
             "another address or port than http.listen",
+        );
+        reader.together(
+            "http.listen",
+            &["http.auth"],
+            http.auth == HttpAuth::Off || http.listen.ip().to_canonical().is_loopback(),
+            "an address of the loopback interface as long as http.auth is \"loopback\": every client of another address \
+             could command every vehicle; http.auth = \"off\" says that something in front keeps strangers out",
         );
         reader.together(
             "device.greeting_delay",

@@ -10,7 +10,9 @@ is null; its key is present.
 
 Lists are paginated: pass `nextCursor` as `cursor`, with the other parameters unchanged, until it is null.
 
-`HEAD` is supported wherever `GET` is. An operation with query parameters rejects unknown ones.
+`HEAD` is supported wherever `GET` is, except for `fetch-info`, which asks a vehicle. An operation with query parameters rejects unknown ones.
+
+A request that calls the server by an unknown name is refused with 421, whatever its path.
 
 Every error response has the type `application/problem+json` (RFC 9457). The schema `Problem`, below the operations, \
 lists all kinds.";

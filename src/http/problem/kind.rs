@@ -51,6 +51,8 @@ kinds! {
         "A parameter of the path, the query or the headers is not valid.";
     MalformedBody => "malformed-body", BAD_REQUEST, "Malformed body",
         "The body is not valid JSON.";
+    CrossOrigin => "cross-origin", FORBIDDEN, "Request of another site",
+        "The request comes from a web page that is not of this server. Nothing was done.";
     NotFound => "not-found", NOT_FOUND, "No such resource",
         "No resource has this path.";
     UnknownVehicle => "unknown-vehicle", NOT_FOUND, "Unknown vehicle",
@@ -87,6 +89,8 @@ kinds! {
         "The body is larger than the limit.";
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",
         "The body must be sent as Content-Type: application/json.";
+    MisdirectedRequest => "misdirected-request", MISDIRECTED_REQUEST, "Misdirected request",
+        "The gateway is not called by the name in Host. If it should be, add the name to http.hosts.";
     InvalidBody => "invalid-body", UNPROCESSABLE_ENTITY, "Invalid body",
         "The body is valid JSON, but not a valid body of this operation.";
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "Idempotency key reused",

@@ -35,17 +35,14 @@ static PAGE: LazyLock<StaticContent> = LazyLock::new(|| {
 });
 
 /// The headers of the page.
-const PAGE_HEADERS: [(HeaderName, HeaderValue); 2] = [
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
+const PAGE_HEADERS: [(HeaderName, HeaderValue); 1] = [
     // Forbids the browser to load anything from other hosts.
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
             "default-src 'none'; connect-src 'self'; img-src 'self' data:; \
-             script-src 'unsafe-inline'; style-src 'unsafe-inline'",
+             script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+             frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         ),
     ),
 ];

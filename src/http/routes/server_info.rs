@@ -107,13 +107,11 @@ impl IntoResponse for ServerInfoResponse {
     fn into_response(self) -> Response {
         let mut response = if let Some(base_path) = &self.base_path {
             (
-                [
-                    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-                    (
-                        header::CONTENT_SECURITY_POLICY,
-                        "default-src 'none'; style-src 'unsafe-inline'",
-                    ),
-                ],
+                [(
+                    header::CONTENT_SECURITY_POLICY,
+                    "default-src 'none'; style-src 'unsafe-inline'; \
+                     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+                )],
                 Html(page(&self.info, base_path)),
             )
                 .into_response()

@@ -6,11 +6,11 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Api, OPTIONS, TRUCK, router};
+use super::{Api, HostNames, OPTIONS, TRUCK, router};
 
 async fn behind_a_proxy() -> Api {
     let mut api = Api::new().await;
-    api.router = router(api.parts.api(), OPTIONS, "/gateway");
+    api.router = router(api.parts.api(), OPTIONS, HostNames::any(), "/gateway");
     api
 }
 

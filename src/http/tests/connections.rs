@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Api, OPTIONS};
 use crate::http::{HttpOptions, serve};
 
-const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
+const REQUEST: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 pub(super) struct RunningServer {
     address: SocketAddr,
@@ -134,7 +134,7 @@ async fn shutdown_closes_idle_connections_at_once_and_lets_requests_finish() {
     idle.write_all(REQUEST).await.unwrap();
     answer(&mut idle).await;
     let mut busy = server.connect().await;
-    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: gateway\r\n\r\n")
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     began.cancelled().await;
@@ -162,7 +162,7 @@ async fn a_request_longer_than_the_grace_period_is_aborted() {
     .await;
     let mut client = server.connect().await;
     client
-        .write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     began.cancelled().await;
@@ -187,7 +187,7 @@ async fn a_client_that_does_not_read_its_response_times_out() {
     let server = start_with(options, router, Duration::from_mins(1)).await;
     let mut client = server.connect().await;
     client
-        .write_all(b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     began.cancelled().await;
@@ -206,7 +206,7 @@ async fn a_chunked_body_above_the_limit_is_rejected() {
     let mut client = server.connect().await;
     let size = OPTIONS.max_body + 1;
     let request = format!(
-        "POST /vehicles HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
+        "POST /vehicles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n",
         " ".repeat(size)
     );
@@ -223,14 +223,14 @@ async fn a_request_without_one_host_is_refused() {
     for (head, status) in [
         ("GET /health HTTP/1.1\r\n\r\n", 400),
         (
-            "GET /health HTTP/1.1\r\nHost: gateway\r\nHost: other\r\n\r\n",
+            "GET /health HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n",
             400,
         ),
         (
-            "GET /nothing HTTP/1.1\r\nHost: gateway\r\nHost: gateway\r\n\r\n",
+            "GET /nothing HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
             400,
         ),
-        ("GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n", 200),
+        ("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
         ("GET http://gateway/health HTTP/1.1\r\n\r\n", 400),
         ("GET /health HTTP/1.0\r\n\r\n", 200),
     ] {

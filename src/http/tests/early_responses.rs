@@ -34,7 +34,7 @@ async fn send_then_read(server: &RunningServer, head: &str, body: Vec<u8>) -> St
 
 fn head(request: &str, length: usize) -> String {
     format!(
-        "{request} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        "{request} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     )
 }
 
@@ -48,7 +48,7 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
     let server = start_with(options, api.router.clone(), Duration::ZERO).await;
     let typed =
         |content_type| head("POST /vehicles", LARGE).replace("application/json", content_type);
-    let chunked = "POST /vehicles HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n\
+    let chunked = "POST /vehicles HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                    Transfer-Encoding: chunked\r\n\r\n1400000\r\n";
     for (head, status) in [
         (head("POST /vehicles", LARGE), 413),
@@ -74,7 +74,7 @@ async fn an_early_response_reaches_a_client_that_is_still_sending() {
 async fn a_head_that_is_too_large_is_answered() {
     let api = Api::new().await;
     let server = start(api.router.clone(), Duration::ZERO).await;
-    let head = "GET /health HTTP/1.1\r\nHost: gateway\r\nX-Large: ";
+    let head = "GET /health HTTP/1.1\r\nHost: localhost\r\nX-Large: ";
     let answer = send_then_read(&server, head, vec![b'x'; LARGE]).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
@@ -136,7 +136,7 @@ async fn refuse_two(server: &RunningServer) -> Vec<TcpStream> {
 
 async fn expect_served(server: &RunningServer) {
     let mut next = server.connect().await;
-    let request = b"GET /health HTTP/1.1\r\nHost: gateway\r\n\r\n";
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     next.write_all(request).await.unwrap();
     let answer = super::connections::answer(&mut next).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod early_responses;
 mod errors;
+mod guard;
 mod metrics;
 mod server_info;
 mod vehicle_history;
@@ -24,7 +25,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{HttpOptions, router};
+use super::{HostNames, HttpOptions, router};
 use crate::{
     app::{PartOptions, Parts},
     cluster::PresenceOptions,
@@ -138,7 +139,7 @@ impl Api {
             },
         );
         Self {
-            router: router(parts.api(), options, ""),
+            router: router(parts.api(), options, HostNames::only(&[]), ""),
             parts,
             _folder: folder,
         }

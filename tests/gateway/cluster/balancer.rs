@@ -215,7 +215,7 @@ fn the_balancer_takes_what_fits_where_few_files_may_be_open() {
 fn slow_client(balancer: &Balancer, sent: usize) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(balancer.api).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = "POST /service/status-update HTTP/1.1\r\nHost: gateway\r\n\
+    let head = "POST /service/status-update HTTP/1.1\r\nHost: localhost\r\n\
                 Content-Type: application/json\r\nContent-Length: 60000\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&b" ".repeat(sent)).unwrap();

@@ -47,7 +47,11 @@ fn a_command_in_flight_at_a_kill_is_never_sent_again(database: &Database) {
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let ask = |path: &str| {
         let mut caller = TcpStream::connect(daemon.http).unwrap();
-        write!(caller, "POST /service/{path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(
+            caller,
+            "POST /service/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        .unwrap();
         caller
     };
     let _first = ask("truck/turnOn");

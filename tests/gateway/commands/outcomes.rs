@@ -209,7 +209,7 @@ fn a_caller_that_hangs_up_does_not_cancel_the_command() {
     let mut vehicle = Vehicle::log_in(&daemon, "truck", Dialect::Text);
     let mut caller = TcpStream::connect(daemon.http).unwrap();
     caller
-        .write_all(b"POST /service/truck/turnOn HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"POST /service/truck/turnOn HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .unwrap();
     vehicle.expect_command(RUN);
     drop(caller);

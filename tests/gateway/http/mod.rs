@@ -1,5 +1,6 @@
 //! The REST API as back-ends use it.
 
+mod browsers;
 mod clients;
 mod contract;
 mod paging;

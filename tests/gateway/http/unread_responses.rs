@@ -15,7 +15,7 @@ const BLOB: usize = 1 << 20;
 fn ask(daemon: &Daemon, path: &str) -> TcpStream {
     let mut client = TcpStream::connect(daemon.http).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     client.write_all(request.as_bytes()).unwrap();
     let mut status = [0; 12];
     client.read_exact(&mut status).unwrap();

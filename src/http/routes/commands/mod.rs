@@ -11,7 +11,12 @@ use aide::axum::{
     ApiRouter,
     routing::{get_with, post_with},
 };
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+    routing::head,
+};
 use vehicle_gateway_macros::operation;
 
 use crate::{
@@ -20,7 +25,7 @@ use crate::{
     http::{
         extract::{IdempotencyKeyHeader, JsonBody, OptionalJsonBody, Path, Query},
         json::Json,
-        problem::Problem,
+        problem::{Problem, ProblemKind},
         state::ApiState,
     },
 };
@@ -63,6 +68,8 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
             "/service/{deviceId}/fetch-info",
             get_with(fetch_info, fetch_info_operation),
         )
+        // Else axum would answer it by `GET`, which asks the vehicle.
+        .route("/service/{deviceId}/fetch-info", head(refuse_head))
         .api_route(
             "/service/broadcast",
             post_with(send_broadcast, send_broadcast_operation),
@@ -178,6 +185,11 @@ async fn fetch_info(
     let presence = presence(state.commands.execute(request).await)?;
     let vehicle = state.vehicles.vehicle(&device_id).await?;
     Ok(Json(VehicleInfo::new(presence, &vehicle)))
+}
+
+async fn refuse_head() -> Response {
+    let problem = Problem::new(ProblemKind::MethodNotAllowed);
+    ([(header::ALLOW, "GET")], problem).into_response()
 }
 
 /// Send a command to all vehicles

@@ -1,0 +1,14 @@
+//! What a request must fulfil before it is handled, so that a web page in an operator's browser can neither read the API
+//! nor speak to a vehicle: the name that it calls the gateway by, and the site that it comes from. And the headers by
+//! which every response tells browsers what not to do with it.
+
+mod headers;
+mod host_names;
+mod same_origin;
+
+pub(super) use headers::add_headers;
+pub use host_names::HostNames;
+pub(super) use host_names::check_host;
+pub(super) use same_origin::{
+    document_refusals, require_same_origin, require_same_origin_to_change,
+};
