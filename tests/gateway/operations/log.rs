@@ -79,6 +79,14 @@ fn a_closed_log_costs_only_log_lines() {
 }
 
 #[test]
+fn a_log_that_was_never_open_costs_only_log_lines() {
+    let daemon = builder().start_with_closed_log();
+    everything_works(&daemon);
+    assert!(lost_lines(&daemon) > 0);
+    stops_cleanly(daemon);
+}
+
+#[test]
 fn a_hanging_log_reader_costs_only_log_lines() {
     let daemon = builder()
         .log_reader(LogReader::Pauses)

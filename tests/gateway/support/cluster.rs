@@ -3,7 +3,10 @@
 use std::{
     net::SocketAddr,
     process::ExitStatus,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use reqwest::blocking::{Client, Response};
 use serde_json::Value;
 
 use super::{
-    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder,
+    Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, daemon_log::Log,
     database_server::free_port, install_tls_provider, wait_until,
 };
 
@@ -25,8 +28,8 @@ struct Member {
     /// Its device and HTTP addresses, the same at every start.
     addresses: [SocketAddr; 2],
     daemon: Option<Daemon>,
-    /// The log of its earlier runs.
-    earlier_log: Vec<Value>,
+    /// The logs of its earlier runs.
+    earlier_logs: Vec<Arc<Log>>,
 }
 
 /// Gateways that act as one. They are numbered from 0, and called `gateway-1` and so on.
@@ -75,7 +78,7 @@ impl Cluster {
                     builder,
                     addresses: ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port))),
                     daemon: None,
-                    earlier_log: Vec::new(),
+                    earlier_logs: Vec::new(),
                 }
             })
             .collect();
@@ -200,9 +203,10 @@ impl Cluster {
     /// The log of an instance over all its runs.
     pub(crate) fn log(&self, index: usize) -> Vec<Value> {
         let member = &self.members[index];
-        let mut lines = member.earlier_log.clone();
-        lines.extend(member.daemon.iter().flat_map(Daemon::log));
-        lines
+        let earlier = member.earlier_logs.iter().flat_map(|log| log.lines());
+        earlier
+            .chain(member.daemon.iter().flat_map(Daemon::log))
+            .collect()
     }
 
     /// Sends SIGKILL and waits for the exit.
@@ -225,7 +229,7 @@ impl Cluster {
         let member = &mut self.members[index];
         let mut daemon = member.daemon.take().unwrap();
         let status = daemon.wait();
-        member.earlier_log.extend(daemon.log());
+        member.earlier_logs.push(daemon.shared_log());
         status
     }
 

@@ -85,7 +85,7 @@ impl Builder {
             folder: Arc::clone(&self.folder),
             settings: self.settings.clone(),
             wrapper: None,
-            log_reader: LogReader::ReadsOn,
+            log_reader: LogReader::of_this_run(),
             database_url: self.database_url.clone(),
             ports: self.ports,
         }
@@ -138,10 +138,22 @@ impl Builder {
     /// Starts the daemon with its log in this file, and waits until its ports are open.
     #[track_caller]
     pub(crate) fn start_with_log_in(self, path: &str) -> Daemon {
+        self.start_with_stderr(File::options().append(true).open(path).unwrap())
+    }
+
+    /// Starts the daemon with its log on a pipe that nobody reads, and waits until its ports are open.
+    #[track_caller]
+    pub(crate) fn start_with_closed_log(self) -> Daemon {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        self.start_with_stderr(writer)
+    }
+
+    #[track_caller]
+    fn start_with_stderr(self, stderr: impl Into<Stdio>) -> Daemon {
         let [device, http] = free_ports();
         let builder = self.at([device, http]);
-        let log = File::options().append(true).open(path).unwrap();
-        let child = builder.command().stderr(log).spawn().unwrap();
+        let child = builder.command().stderr(stderr).spawn().unwrap();
         let addresses = [device, http].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         wait_until("the HTTP port is open", || {
             TcpStream::connect(addresses[1]).ok()
@@ -199,7 +211,7 @@ impl Daemon {
             folder: Arc::new(TempDir::new().unwrap()),
             settings: Vec::new(),
             wrapper: None,
-            log_reader: LogReader::ReadsOn,
+            log_reader: LogReader::of_this_run(),
             database_url: None,
             ports: [0, 0],
         }
@@ -377,8 +389,14 @@ impl Daemon {
     }
 
     /// The log so far.
+    #[track_caller]
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lines()
+    }
+
+    /// The log, also after the daemon's end.
+    pub(super) fn shared_log(&self) -> Arc<Log> {
+        Arc::clone(&self.log)
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -11,14 +11,32 @@ use serde_json::Value;
 
 use super::PATIENCE;
 
-/// The daemon's log, collected line by line; the flag is set at the end of the stream.
+/// How the panic of a test begins that waits for a log line after the log was closed: it says nothing about the daemon.
+const NEEDS_THE_LOG: &str = "needs the log";
+
+/// The daemon's log, collected line by line.
 #[derive(Default)]
 pub(super) struct Log {
-    lines: Mutex<(Vec<Value>, bool)>,
+    collected: Mutex<Collected>,
     more: Condvar,
     /// Whether a reader that pauses is to go on.
     resumed: Mutex<bool>,
     may_resume: Condvar,
+}
+
+#[derive(Default)]
+struct Collected {
+    lines: Vec<Value>,
+    end: Option<LogEnd>,
+}
+
+/// Why there are no more lines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LogEnd {
+    /// The daemon has ended.
+    OfDaemon,
+    /// The reader has closed the pipe.
+    OfReader,
 }
 
 /// What the reader of the daemon's log does once the daemon is ready.
@@ -32,22 +50,38 @@ pub(crate) enum LogReader {
     Pauses,
 }
 
+impl LogReader {
+    /// What the reader does unless the test says otherwise: it closes the pipe in a run with
+    /// `VEHICLE_GATEWAY_TEST_STDERR=closed`.
+    pub(super) fn of_this_run() -> Self {
+        match std::env::var("VEHICLE_GATEWAY_TEST_STDERR").as_deref() {
+            Err(_) => Self::ReadsOn,
+            Ok("closed") => Self::Closes,
+            Ok(other) => panic!("VEHICLE_GATEWAY_TEST_STDERR is {other}, not closed"),
+        }
+    }
+}
+
 impl Log {
     /// Reads the log on a thread.
     pub(super) fn follow(self: Arc<Self>, stderr: ChildStderr, reader: LogReader) {
         std::thread::spawn(move || {
+            let mut end = LogEnd::OfDaemon;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
                 let is_ready = line["message"] == "ready";
-                self.lines.lock().unwrap().0.push(line);
+                self.collected.lock().unwrap().lines.push(line);
                 self.more.notify_all();
                 match reader {
-                    LogReader::Closes if is_ready => break,
+                    LogReader::Closes if is_ready => {
+                        end = LogEnd::OfReader;
+                        break;
+                    }
                     LogReader::Pauses if is_ready => self.wait_until_resumed(),
                     _ => {}
                 }
             }
-            self.lines.lock().unwrap().1 = true;
+            self.collected.lock().unwrap().end = Some(end);
             self.more.notify_all();
         });
     }
@@ -62,26 +96,36 @@ impl Log {
     #[track_caller]
     pub(super) fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
-        let mut lines = self.lines.lock().unwrap();
+        let mut collected = self.collected.lock().unwrap();
         let mut seen = 0;
         loop {
-            if let Some(line) = lines.0[seen..].iter().find(|line| wanted(line)) {
+            if let Some(line) = collected.lines[seen..].iter().find(|line| wanted(line)) {
                 return line.clone();
             }
-            seen = lines.0.len();
+            seen = collected.lines.len();
             let left = PATIENCE.saturating_sub(started.elapsed());
             assert!(
-                !left.is_zero() && !lines.1,
-                "not logged: {what}\n{:#?}",
-                lines.0
+                collected.end != Some(LogEnd::OfReader),
+                "{NEEDS_THE_LOG}: {what}"
             );
-            lines = self.more.wait_timeout(lines, left).unwrap().0;
+            assert!(
+                !left.is_zero() && collected.end.is_none(),
+                "not logged: {what}\n{:#?}",
+                collected.lines
+            );
+            collected = self.more.wait_timeout(collected, left).unwrap().0;
         }
     }
 
     /// The lines so far.
+    #[track_caller]
     pub(super) fn lines(&self) -> Vec<Value> {
-        self.lines.lock().unwrap().0.clone()
+        let collected = self.collected.lock().unwrap();
+        assert!(
+            collected.end != Some(LogEnd::OfReader),
+            "{NEEDS_THE_LOG}: all of it"
+        );
+        collected.lines.clone()
     }
 
     /// Has a reader that pauses read on.
