@@ -38,7 +38,7 @@ pub(super) trait WriteRequest: Send + Sync + 'static {
     /// as nearly all do.
     const PHASE: Option<Phase> = None;
 
-    /// Whether it takes its room from the part of the queue that reports and blobs cannot fill.
+    /// Whether it may also take its room from the part of the queue that reports and blobs cannot fill.
     fn is_urgent(&self) -> bool;
 
     /// Bytes that it holds while it waits, beyond [`BASE_BYTES`].
