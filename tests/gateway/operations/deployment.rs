@@ -13,7 +13,7 @@ use std::{
 use reqwest::blocking::Client;
 use serde_json::Value;
 
-use crate::support::{ClusterScript, expect_success, free_ports, hello, tool};
+use crate::support::{ClusterScript, TEST_PORTS, expect_success, free_ports, hello, tool};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -346,6 +346,20 @@ fn the_cluster_script_serves_and_cleans_up() {
         .output();
     assert_eq!(String::from_utf8(still_there.unwrap().stdout).unwrap(), "");
     assert!(!cluster.folder.exists());
+}
+
+#[test]
+fn the_cluster_script_takes_no_ports_of_the_tests() {
+    let script = include_str!("../../../scripts/cluster");
+    let range = script
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("port=$((")?.strip_suffix("))"))
+        .unwrap();
+    let (first, count) = range.split_once(" + RANDOM % ").unwrap();
+    let [first, count]: [u16; 2] = [first, count].map(|number| number.parse().unwrap());
+    assert!(first >= TEST_PORTS.end, "{range}");
+    // Linux gives ports from here on to outgoing connections.
+    assert!(first + count <= 32_768, "{range}");
 }
 
 fn fail_to_start(command: &mut Command) -> String {

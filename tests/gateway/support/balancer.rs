@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Daemon, Device, database_server::free_ports, wait_until};
+use super::{Daemon, Device, free_ports::free_ports, wait_until};
 
 /// A running balancer; killed when dropped.
 pub(crate) struct Balancer {

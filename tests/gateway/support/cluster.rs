@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Balancer, Daemon, Database, Device, PATIENCE, Redis, daemon::Builder, daemon_log::Log,
-    database_server::free_port, install_tls_provider, wait_until,
+    free_ports::free_port, install_tls_provider, wait_until,
 };
 
 /// After this long without a commit an instance is declared dead.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Device,
-    database_server::free_ports,
+    free_ports::free_ports,
     install_tls_provider,
     process::{OutputLines, child_processes, send_signal},
     wait_until,

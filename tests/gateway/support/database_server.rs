@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -13,7 +13,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::process::{child_processes, try_send_signal};
+use super::{
+    free_ports::free_port,
+    process::{child_processes, try_send_signal},
+};
 
 /// The kind of database that a test runs on.
 #[derive(Clone, Default)]
@@ -389,31 +392,6 @@ fn copy(from: &Path, to: &Path) {
         .status()
         .unwrap();
     assert!(status.success());
-}
-
-pub(super) fn free_port() -> u16 {
-    let [port] = free_ports();
-    port
-}
-
-/// Distinct free ports, reserved for this test until its process ends, as it may take a while until they are bound.
-/// They are outside the range that the system gives to outgoing connections, so that a server which is restarted finds
-/// its port free.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    /// Locks on one file for each reserved port.
-    static RESERVED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
-    fs::create_dir_all(&folder).unwrap();
-    [(); N].map(|()| {
-        loop {
-            let port = fastrand::u16(10_000..32_000);
-            let lock = fs::File::create(folder.join(port.to_string())).unwrap();
-            if lock.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                RESERVED.lock().unwrap().push(lock);
-                return port;
-            }
-        }
-    })
 }
 
 fn log(folder: &Path) -> String {

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::{
     change,
-    database_server::{free_ports, mariadb_data, user},
+    database_server::{mariadb_data, user},
+    free_ports::free_ports,
     is_reachable, query, wait_until,
 };
 

@@ -10,6 +10,7 @@ mod database_client;
 mod database_proxy;
 mod database_server;
 mod device;
+mod free_ports;
 #[cfg(target_os = "linux")]
 mod galera;
 mod process;
@@ -31,8 +32,9 @@ pub(crate) use daemon::{Builder, Daemon};
 pub(crate) use daemon_log::LogReader;
 pub(crate) use database_client::{Lock, change, is_reachable, migrate_as_later, query};
 pub(crate) use database_proxy::DatabaseProxy;
-pub(crate) use database_server::{Database, Server, free_ports};
+pub(crate) use database_server::{Database, Server};
 pub(crate) use device::{Device, json};
+pub(crate) use free_ports::{TEST_PORTS, free_ports};
 #[cfg(target_os = "linux")]
 pub(crate) use galera::GaleraCluster;
 pub(crate) use receiver::{Reaction, Received, Receiver, setting};

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{PATIENCE, database_server::free_port, process::send_signal, wait_until};
+use super::{PATIENCE, free_ports::free_port, process::send_signal, wait_until};
 
 /// A running server; killed when dropped.
 pub(crate) struct Redis {
