@@ -42,7 +42,11 @@ async fn requests_of_later_versions_are_answered_with_unsupported() {
 async fn an_unknown_answer_ends_the_wait() {
     let redis = Redis::start();
     let a = Instance::connected(&redis).await;
-    for (version, type_) in [(1, "unsupported"), (1, "maybe"), (2, "command-outcome")] {
+    for (version, type_, error) in [
+        (1, "unsupported", RequestError::Unsupported),
+        (1, "maybe", RequestError::UnreadableAnswer),
+        (2, "command-outcome", RequestError::UnreadableAnswer),
+    ] {
         let other = IncarnationId::random();
         let mut requests = redis.subscribe(&channel_of(other));
         let (answer, ()) = tokio::join!(a.ask(other, PATIENCE), async {
@@ -57,7 +61,7 @@ async fn an_unknown_answer_ends_the_wait() {
             });
             redis.publish(&channel_of(a.id), &answer.to_string());
         });
-        assert_eq!(answer, Err(RequestError::Unsupported));
+        assert_eq!(answer, Err(error), "{version} {type_}");
     }
 }
 

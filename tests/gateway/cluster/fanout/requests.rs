@@ -79,7 +79,7 @@ async fn late_and_duplicate_answers_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_of_another_type_is_unsupported() {
+async fn an_answer_of_another_type_is_unreadable() {
     let redis = Redis::start();
     let (a, mut b) = (
         Instance::connected(&redis).await,
@@ -90,7 +90,7 @@ async fn an_answer_of_another_type_is_unsupported() {
         let counts = PeerAnswer::Broadcast(Broadcast::default());
         b.fanout.answer(&asked, &counts).await.unwrap();
     });
-    assert_eq!(answer, Err(RequestError::Unsupported));
+    assert_eq!(answer, Err(RequestError::UnreadableAnswer));
 }
 
 #[tokio::test(flavor = "multi_thread")]
