@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::error::{ListenError, ListenErrors, StartError};
-use crate::config::Settings;
+use crate::{config::Settings, http::RESERVED_CONNECTIONS};
 
 /// The default of `device.max_connections`, if the limit of open files allows it.
 const DEVICES: usize = 18_000;
@@ -87,7 +87,7 @@ pub(super) fn local(listener: &TcpListener, configured: SocketAddr) -> SocketAdd
 pub(super) fn raise_open_files(settings: &Settings) -> Result<usize, StartError> {
     let wanted = settings.device.max_connections;
     let http = settings.http.max_connections;
-    let other = OTHER_FILES + http as u64;
+    let other = OTHER_FILES + (http + RESERVED_CONNECTIONS) as u64;
     let allowed = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot raise the limit of open files");
         u64::MAX

@@ -39,5 +39,6 @@ mod tests;
 pub use guard::HostNames;
 pub use options::HttpOptions;
 pub use router::{openapi, router};
+pub(crate) use server::RESERVED_CONNECTIONS;
 pub use server::serve;
 pub use state::ApiParts;

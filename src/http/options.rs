@@ -13,7 +13,7 @@ pub(crate) const MAX_COMMAND_TIMEOUT_SECONDS: u16 = 60;
 pub struct HttpOptions {
     /// The longest time for a request's headers, and for a connection to be idle between two requests.
     pub header_timeout: Duration,
-    /// The largest number of open connections; more wait to be accepted.
+    /// The largest number of open connections; beyond it a few more are for health checks.
     pub max_connections: usize,
     /// The largest request body, in bytes.
     pub max_body: usize,

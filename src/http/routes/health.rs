@@ -29,12 +29,21 @@ use crate::{
     instance::FanoutState,
 };
 
+const HEALTH: &str = "/health";
+const READINESS: &str = "/ready";
+const BALANCER_READINESS: &str = "/ready/balancer";
+
+/// Whether this is the path of a health check.
+pub(in crate::http) fn is_health_check(path: &str) -> bool {
+    [HEALTH, READINESS, BALANCER_READINESS].contains(&path)
+}
+
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()
-        .api_route("/health", get_with(get_health, get_health_operation))
-        .api_route("/ready", get_with(get_readiness, get_readiness_operation))
+        .api_route(HEALTH, get_with(get_health, get_health_operation))
+        .api_route(READINESS, get_with(get_readiness, get_readiness_operation))
         .api_route(
-            "/ready/balancer",
+            BALANCER_READINESS,
             get_with(get_balancer_readiness, get_balancer_readiness_operation),
         )
 }

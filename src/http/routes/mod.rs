@@ -20,6 +20,8 @@ use aide::axum::ApiRouter;
 
 use super::state::ApiState;
 
+pub(super) use health::is_health_check;
+
 /// The operations that the gateway answers without a vehicle.
 pub(crate) fn prompt() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()

@@ -17,14 +17,19 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tower::Service;
 
 use super::{host, lingering::Incomplete};
+use crate::http::{
+    problem::{Problem, ProblemKind},
+    routes::is_health_check,
+};
 
 /// The longest rest of a request's body, in bytes, for which the connection is kept: hyper discards it if it has it
 /// already, and closes the connection else.
 const SMALL_REST: u64 = 4 << 10;
 
-/// Answers a request, and keeps `incomplete` up to date.
+/// Answers a request, and keeps `incomplete` up to date. On a reserved connection only health checks are answered.
 pub(super) async fn exchange(
     mut router: Router,
+    is_reserved: bool,
     request: Request<Incoming>,
     incomplete: Incomplete,
 ) -> Result<Response<Body>, Infallible> {
@@ -36,7 +41,9 @@ pub(super) async fn exchange(
             incomplete: incomplete.clone(),
         })
     });
-    let mut response = match host::check(request.version(), request.headers()) {
+    let admitted = host::check(request.version(), request.headers())
+        .and_then(|()| admit(is_reserved, request.uri().path()));
+    let mut response = match admitted {
         Ok(()) => router.call(request).await?,
         Err(problem) => problem.into_response(),
     };
@@ -45,6 +52,16 @@ pub(super) async fn exchange(
         response.headers_mut().insert(header::CONNECTION, close);
     }
     Ok(response)
+}
+
+fn admit(is_reserved: bool, path: &str) -> Result<(), Problem> {
+    if is_reserved && !is_health_check(path) {
+        return Err(Problem::new(ProblemKind::RequestTimeout).with_detail(
+            "All connections are in use (http.max_connections), and only health checks are answered. The request was \
+             not carried out. Try again later.",
+        ));
+    }
+    Ok(())
 }
 
 /// A request's body, which notes its end.

@@ -1,4 +1,5 @@
-//! HTTP connections: accepted up to a limit, closed when the client is too slow, finished on shutdown.
+//! HTTP connections: accepted up to a limit, and a few more for health checks; closed when the client is too slow,
+//! finished on shutdown.
 //!
 //! This is not axum's `serve` because that has neither a timeout for request headers nor a limit of connections: a few
 //! slow clients could hold every file descriptor for ever.
@@ -7,24 +8,24 @@ mod exchange;
 mod host;
 mod lingering;
 mod paced;
+mod slots;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     lingering::{Incomplete, LingerLimits, LingeringStream},
     paced::{PaceLimits, PacedStream},
+    slots::{Slot, Slots},
 };
 use super::options::HttpOptions;
+pub(crate) use slots::RESERVED_CONNECTIONS;
 
 /// The size of the read buffer, in bytes, and the limit of a request's headers: hyper answers 431 beyond.
 const MAX_BUFFER: usize = 64 << 10;
@@ -41,6 +42,9 @@ const LONGEST_READ: Duration = Duration::from_mins(5);
 const LINGER_BYTES: usize = 32 << 20;
 /// The longest time after an early response in which the client sends nothing.
 const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// The longest time for a request's head, for its body, and for the client to take the response, on a connection that is
+/// reserved for health checks: slow clients must not hold those for long.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace`
 /// to finish. Returns when all connections are closed.
@@ -57,14 +61,18 @@ pub async fn serve(
     }
     let connections = TaskTracker::new();
     let overdue = CancellationToken::new();
-    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let slots = Slots::new(options.max_connections);
     while let Some((stream, slot)) = accept(&listener, &slots, &shutdown).await {
         let connection = HttpConnection {
             router: router.clone(),
-            options,
+            options: if slot.is_reserved {
+                reserved(options)
+            } else {
+                options
+            },
             shutdown: shutdown.clone(),
             overdue: overdue.clone(),
-            _slot: slot,
+            slot,
         };
         connections.spawn(connection.run(stream));
     }
@@ -83,17 +91,27 @@ pub async fn serve(
     }
 }
 
+/// The limits of a reserved connection.
+fn reserved(options: HttpOptions) -> HttpOptions {
+    HttpOptions {
+        header_timeout: options.header_timeout.min(RESERVED_TIMEOUT),
+        // Half of it is for the body.
+        request_timeout: options.request_timeout.min(2 * RESERVED_TIMEOUT),
+        ..options
+    }
+}
+
 /// Waits for a free slot and then for a connection; `None` on shutdown.
 async fn accept(
     listener: &TcpListener,
-    slots: &Arc<Semaphore>,
+    slots: &Slots,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Slot)> {
     let next = async {
-        let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+        let slot = slots.take().await?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, _)) => return Some((stream, slots.exchange(slot))),
                 Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
                     tracing::warn!(error = %error, "cannot accept HTTP connections");
@@ -120,7 +138,7 @@ struct HttpConnection {
     options: HttpOptions,
     shutdown: CancellationToken,
     overdue: CancellationToken,
-    _slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
 
 impl HttpConnection {
@@ -147,15 +165,16 @@ impl HttpConnection {
             },
         );
         let router = self.router;
+        let is_reserved = self.slot.is_reserved;
         let service = service_fn(move |request| {
-            exchange::exchange(router.clone(), request, incomplete.clone())
+            exchange::exchange(router.clone(), is_reserved, request, incomplete.clone())
         });
         let serving = http1::Builder::new()
             // Required by the timeout below.
             .timer(TokioTimer::new())
             // Also closes idle keep-alive connections: it starts as soon as a request may begin.
             .header_read_timeout(self.options.header_timeout)
-            .keep_alive(true)
+            .keep_alive(!is_reserved)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);

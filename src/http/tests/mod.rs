@@ -7,6 +7,7 @@ mod document;
 mod early_responses;
 mod errors;
 mod guard;
+mod health_checks;
 mod metrics;
 mod server_info;
 mod vehicle_history;

@@ -188,6 +188,6 @@ fn the_default_connection_limit_follows_the_open_files_limit() {
         .after_shell("ulimit -n 200")
         .start();
     let few = daemon.logged_with("level", "WARN");
-    assert_eq!(few["max_connections"], 200 - 10 - 128);
+    assert_eq!(few["max_connections"], 200 - 10 - 8 - 128);
     daemon.log_in("truck");
 }
