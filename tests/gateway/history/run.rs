@@ -127,7 +127,7 @@ impl Run {
             return;
         };
         let log: Vec<_> = (0..self.instances)
-            .flat_map(|index| cluster.log(index))
+            .flat_map(|index| cluster.log_read(index))
             .filter_map(|line| Some((log_moment(clock, &line)?, line)))
             .collect();
         let mut all = String::new();

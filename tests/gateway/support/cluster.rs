@@ -201,12 +201,20 @@ impl Cluster {
     }
 
     /// The log of an instance over all its runs.
+    #[track_caller]
     pub(crate) fn log(&self, index: usize) -> Vec<Value> {
+        self.logs(index).flat_map(|log| log.lines()).collect()
+    }
+
+    /// What was read of the log of an instance over all its runs, for reports.
+    pub(crate) fn log_read(&self, index: usize) -> Vec<Value> {
+        self.logs(index).flat_map(|log| log.lines_read()).collect()
+    }
+
+    fn logs(&self, index: usize) -> impl Iterator<Item = Arc<Log>> {
         let member = &self.members[index];
-        let earlier = member.earlier_logs.iter().flat_map(|log| log.lines());
-        earlier
-            .chain(member.daemon.iter().flat_map(Daemon::log))
-            .collect()
+        let earlier = member.earlier_logs.iter().cloned();
+        earlier.chain(member.daemon.iter().map(Daemon::shared_log))
     }
 
     /// Sends SIGKILL and waits for the exit.

@@ -128,6 +128,11 @@ impl Log {
         collected.lines.clone()
     }
 
+    /// The lines that were read, also if the reader has closed the log: for reports, not for checks.
+    pub(super) fn lines_read(&self) -> Vec<Value> {
+        self.collected.lock().unwrap().lines.clone()
+    }
+
     /// Has a reader that pauses read on.
     pub(super) fn resume(&self) {
         *self.resumed.lock().unwrap() = true;
