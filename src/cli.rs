@@ -10,8 +10,11 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::json;
+use strum::VariantNames;
 use tokio::runtime::Runtime;
 use vehicle_gateway::{
+    access::{self, KeyHash, Scope, Scopes},
     app,
     config::{self, Settings, Sources},
     explain, health, http,
@@ -61,6 +64,9 @@ enum Subcommands {
     Migrate(SettingsArguments),
     /// Print the description of the REST API
     Openapi,
+    /// Make keys of the API
+    #[command(subcommand)]
+    Keys(KeysCommands),
     /// Tell what a device's sentences are taken for, or what is wrong with them; exit code 0 if all are good
     Explain {
         /// What the device sends [default: standard input]
@@ -69,6 +75,32 @@ enum Subcommands {
     },
     /// Simulate a vehicle, or a fleet, that connects to a running gateway
     Simulate(SimulateArguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommands {
+    /// Print a new key, once, and the lines of the settings that make it known; changes nothing by itself
+    New {
+        /// Its name, for people
+        #[arg(long, value_parser = parse_key_name)]
+        name: String,
+        /// What it allows, of read, metrics, ingest, command and manage, joined by commas
+        #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPES", value_parser = parse_scope)]
+        scopes: Vec<Scope>,
+    },
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    text.parse()
+        .map_err(|_| format!("is none of {}", Scope::VARIANTS.join(", ")))
+}
+
+/// A name that the settings accept.
+fn parse_key_name(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control);
+    is_name
+        .then(|| text.to_owned())
+        .ok_or("must have 1 to 64 printable characters")
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +157,7 @@ impl Cli {
                 );
             }
             Subcommands::Openapi => return print(&http::openapi()),
+            Subcommands::Keys(KeysCommands::New { name, scopes }) => return new_key(name, scopes),
             Subcommands::Explain { sentences } => return explain_input(sentences.clone()),
             Subcommands::Simulate(arguments) => return simulate(arguments),
         };
@@ -190,6 +223,27 @@ fn mask_arguments(text: &str, arguments: impl Iterator<Item = String>) -> String
 
 /// The most bytes of standard input that are explained.
 const MAX_EXPLAINED: u64 = 64 << 20;
+
+/// Prints a new key and the lines of the settings with its hash.
+fn new_key(name: &str, scopes: &[Scope]) -> ExitCode {
+    let key = match access::generate() {
+        Ok(key) => key,
+        Err(error) => return fail(&format_args!("the system has no random numbers: {error}")),
+    };
+    let scopes: Scopes = scopes.iter().copied().collect();
+    let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+    let sha256 = KeyHash::of(key.as_str());
+    print(&format!(
+        "{key}\n\n\
+         # That is the key. It is shown this once: whoever has it sends it as Authorization: Bearer {key}\n\
+         # These lines make it known to the gateways that have them in their settings, with http.auth = \"required\":\n\n\
+         [[http.keys]]\nname = {name}\nscopes = {scopes}\nsha256 = \"{sha256}\"",
+        key = key.as_str(),
+        // JSON writes text and lists of text as TOML does.
+        name = json!(name),
+        scopes = json!(scopes),
+    ))
+}
 
 fn explain_input(sentences: Option<String>) -> ExitCode {
     let input = sentences.map_or_else(

@@ -55,6 +55,7 @@
     )
 )]
 
+pub mod access;
 mod api_model;
 pub mod app;
 mod backoff;

@@ -1,15 +1,16 @@
 //! Translates the settings into the options of the parts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    config::{EndpointSettings, HttpAuth, ProxyProtocol, Settings},
+    access::{KeyHash, Keyring, KnownKey, Scope},
+    config::{EndpointSettings, HttpAuth, KeySettings, ProxyProtocol, Settings},
     device::{Budget, DeviceOptions, FailedLogins},
     domain::{DeviceId, EventKind},
-    http::{HostNames, HttpOptions},
+    http::{AccessRules, Authorization, HostNames, HttpOptions},
     protocol::Limits,
     store::{FailureLimits, NewEndpoint, SecretText},
     webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
@@ -26,13 +27,35 @@ pub(super) fn http_options(settings: &Settings) -> HttpOptions {
     }
 }
 
-/// The names by which clients may call the API.
-pub(super) fn host_names(settings: &Settings) -> HostNames {
+/// Whose requests the API answers.
+pub(super) fn access_rules(settings: &Settings) -> AccessRules {
     let http = &settings.http;
-    match http.auth {
-        HttpAuth::Off if http.hosts.is_empty() => HostNames::any(),
-        HttpAuth::Off | HttpAuth::Loopback => HostNames::only(&http.hosts),
+    AccessRules {
+        authorization: match http.auth {
+            HttpAuth::Loopback | HttpAuth::Off => Authorization::Off,
+            HttpAuth::Required => {
+                Authorization::Required(Arc::new(Keyring::new(http.keys.iter().filter_map(key))))
+            }
+        },
+        hosts: if http.auth != HttpAuth::Loopback && http.hosts.is_empty() {
+            HostNames::any()
+        } else {
+            HostNames::only(&http.hosts)
+        },
     }
+}
+
+/// A key of the settings, which have checked its hash and its scopes.
+fn key(key: &KeySettings) -> Option<(KeyHash, KnownKey)> {
+    let scopes = key
+        .scopes
+        .iter()
+        .filter_map(|scope| scope.parse::<Scope>().ok());
+    let known = KnownKey {
+        name: key.name.clone(),
+        scopes: scopes.collect(),
+    };
+    Some((KeyHash::parse(&key.sha256)?, known))
 }
 
 /// How long a vehicle may take to answer a goodbye. At shutdown at most three eighths of the grace: a quarter is for
@@ -136,7 +159,7 @@ mod tests {
     use strum::VariantNames;
 
     use super::*;
-    use crate::config::EVENTS;
+    use crate::config::{EVENTS, SCOPES};
 
     #[test]
     fn the_settings_know_every_event_kind() {
@@ -149,5 +172,10 @@ mod tests {
         assert_eq!(id, endpoint_id("https://fleet.example.com/hooks"));
         assert_ne!(id, endpoint_id("https://fleet.example.com/hooks/"));
         assert_eq!(id.get_version_num(), 8);
+    }
+
+    #[test]
+    fn the_scopes_of_the_settings_are_those_of_keys() {
+        assert_eq!(SCOPES, Scope::VARIANTS);
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    options::{host_names, http_options},
+    options::{access_rules, http_options},
     parts::Parts,
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(super) fn start(
         http::router(
             parts.api(),
             http_options,
-            host_names(settings),
+            access_rules(settings),
             &settings.http.base_path,
         ),
         http_options,

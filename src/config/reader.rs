@@ -87,7 +87,13 @@ impl<'a> SettingsReader<'a> {
     /// One of `choices`, by the name beside it.
     pub(super) fn choice<T: Copy + Default>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        self.parsed(key, names.join(" or "), T::default(), |text| {
+        let allowed = match names.split_last() {
+            Some((last, others)) if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            _ => names.concat(),
+        };
+        self.parsed(key, allowed, T::default(), |text| {
             let (_, choice) = choices.iter().find(|(name, _)| *name == text)?;
             Some(*choice)
         })

@@ -5,7 +5,7 @@
 //! | `routes/` | the handlers, and the DTOs of their requests and responses |
 //! | `accept` | what a client prefers |
 //! | `extract/` | the validated parts of a request: path, query, body, `Idempotency-Key` |
-//! | `guard/` | whether a request may come in: its host name and its origin |
+//! | `guard/` | whether a request may come in: its key, its host name and its origin |
 //! | `json`, `problem/`, `paging/` | responses: JSON, errors, lists in pages |
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
 //! | `router` | routes and document put together, with time limits, compression and the response to panics |
@@ -36,7 +36,7 @@ mod unread_budget;
 #[cfg(test)]
 mod tests;
 
-pub use guard::HostNames;
+pub use guard::{AccessRules, Authorization, HostNames};
 pub use options::HttpOptions;
 pub use router::{openapi, router};
 pub(crate) use server::RESERVED_CONNECTIONS;

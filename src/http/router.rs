@@ -19,8 +19,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::{
     compression::compress,
     guard::{
-        HostNames, add_headers, check_host, document_refusals, require_same_origin,
-        require_same_origin_to_change,
+        AccessRules, Authorization, KeyCheck, add_headers, check_host, check_key,
+        document_refusals, require_same_origin, require_same_origin_to_change,
     },
     media_type::JSON,
     openapi::{base_document, to_json},
@@ -32,9 +32,14 @@ use super::{
 };
 
 /// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty
-/// if that is the root; `hosts` are the names by which it may be called.
-pub fn router(parts: ApiParts, options: HttpOptions, hosts: HostNames, base_path: &str) -> Router {
-    let routes = DocumentedRoutes::new();
+/// if that is the root.
+pub fn router(
+    parts: ApiParts,
+    options: HttpOptions,
+    access: AccessRules,
+    base_path: &str,
+) -> Router {
+    let documented = DocumentedRoutes::new();
     let limit = |time| middleware::from_fn_with_state(time, limit_time);
     let base_path = base_path.to_owned();
     let document = {
@@ -44,12 +49,12 @@ pub fn router(parts: ApiParts, options: HttpOptions, hosts: HostNames, base_path
     let state = Arc::new(ApiState::new(parts, options, document, base_path));
     let locations = middleware::map_response_with_state(Arc::clone(&state), prefix_location);
     let unread = middleware::from_fn_with_state(state.unread.clone(), count_unread);
-    let routes = routes
+    let routes = documented
         .prompt
         .layer(limit(options.request_timeout))
         .layer(middleware::from_fn(require_same_origin_to_change))
         .merge(
-            routes
+            documented
                 .waiting
                 .layer(limit(options.request_and_answer_timeout()))
                 // All of them speak to vehicles, `GET` as well.
@@ -57,9 +62,17 @@ pub fn router(parts: ApiParts, options: HttpOptions, hosts: HostNames, base_path
         )
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
-        .layer(CatchPanicLayer::custom(respond_to_panic))
+        .layer(CatchPanicLayer::custom(respond_to_panic));
+    let routes = match access.authorization {
+        Authorization::Off => routes,
+        Authorization::Required(keyring) => {
+            let check = KeyCheck::new(keyring, &documented.document);
+            routes.layer(middleware::from_fn_with_state(Arc::new(check), check_key))
+        }
+    };
+    let routes = routes
         .layer(locations)
-        .layer(middleware::from_fn_with_state(hosts, check_host))
+        .layer(middleware::from_fn_with_state(access.hosts, check_host))
         .layer(middleware::map_response(add_headers))
         .layer(unread);
     compress(routes).with_state(state)

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use figment::value::Dict;
 use serde::Serialize;
 
 use crate::config::{
@@ -21,6 +22,8 @@ pub struct HttpSettings {
     pub auth: HttpAuth,
     /// Further names by which the API may be called, beside those of the loopback interface.
     pub hosts: Vec<String>,
+    /// The keys of the API.
+    pub keys: Vec<KeySettings>,
     /// The path under which a reverse proxy offers the API: empty, or with a `/` at its beginning and none at its end.
     pub base_path: String,
     /// The longest time that a client may take to send the head of a request.
@@ -37,6 +40,23 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
 }
 
+/// The names of the scopes of keys. A test compares them with `Scope`, which this module must not depend on.
+pub const SCOPES: [&str; 5] = ["read", "metrics", "ingest", "command", "manage"];
+
+const KEYS: &str = "a list of tables with name (1 to 64 printable characters, each name once), scopes (of read, metrics, \
+                    ingest, command, manage) and sha256 (64 hexadecimal digits), as vehicle-gateway keys new prints them";
+
+/// `[[http.keys]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeySettings {
+    /// Its name, for people.
+    pub name: String,
+    /// What it allows, each one of [`SCOPES`].
+    pub scopes: Vec<String>,
+    /// The SHA-256 of the key, in hexadecimal.
+    pub sha256: String,
+}
+
 /// Who may use the API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +64,8 @@ pub enum HttpAuth {
     /// Programs and pages of the own host: the API listens on loopback only.
     #[default]
     Loopback,
+    /// Who has a key.
+    Required,
     /// Everybody who reaches it.
     Off,
 }
@@ -54,13 +76,18 @@ impl HttpSettings {
             listen: reader.socket_address("http.listen"),
             auth: reader.choice(
                 "http.auth",
-                &[("loopback", HttpAuth::Loopback), ("off", HttpAuth::Off)],
+                &[
+                    ("loopback", HttpAuth::Loopback),
+                    ("required", HttpAuth::Required),
+                    ("off", HttpAuth::Off),
+                ],
             ),
             hosts: reader.list_or_none(
                 "http.hosts",
                 "a list of host names and IP addresses without ports, such as [\"fleet.example.com\", \"10.0.0.7\"]",
                 |text| is_host(text).then(|| text.to_owned()),
             ),
+            keys: reader.tables("http.keys", KEYS, parse_key),
             base_path: reader.parsed(
                 "http.base_path",
                 "\"\", or a path without a / at its end, such as /gateway",
@@ -73,6 +100,35 @@ impl HttpSettings {
             request_timeout: reader.duration("http.request_timeout", MILLIS_100..=HOUR / 6),
         }
     }
+}
+
+fn parse_key(table: &Dict) -> Option<KeySettings> {
+    let text = |key: &str| table.get(key)?.as_str();
+    if table
+        .keys()
+        .any(|key| !["name", "scopes", "sha256"].contains(&key.as_str()))
+    {
+        return None;
+    }
+    let name = text("name")?;
+    let is_name = (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control);
+    let sha256 = text("sha256")?;
+    let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let scopes = table.get("scopes")?.as_array()?.iter();
+    let scopes: Option<Vec<String>> = scopes
+        .map(|scope| {
+            scope
+                .as_str()
+                .filter(|scope| SCOPES.contains(scope))
+                .map(str::to_owned)
+        })
+        .collect();
+    let scopes = scopes.filter(|scopes| !scopes.is_empty())?;
+    (is_name && is_hash).then(|| KeySettings {
+        name: name.to_owned(),
+        scopes,
+        sha256: sha256.to_ascii_lowercase(),
+    })
 }
 
 /// Whether a text is a host name or an IP address.

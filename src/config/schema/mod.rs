@@ -16,6 +16,8 @@ mod shutdown;
 mod store;
 mod webhooks;
 
+use std::collections::BTreeSet;
+
 use figment::value::Value;
 use serde::Serialize;
 
@@ -28,7 +30,7 @@ pub use self::{
     commands::CommandSettings,
     database::DatabaseSettings,
     device::{DeviceSettings, ProxyProtocol},
-    http::{HttpAuth, HttpSettings},
+    http::{HttpAuth, HttpSettings, KeySettings, SCOPES},
     instance::InstanceSettings,
     log::{LogFormat, LogSettings},
     presence::PresenceSettings,
@@ -115,9 +117,26 @@ impl Settings {
         reader.together(
             "http.listen",
             &["http.auth"],
-            http.auth == HttpAuth::Off || http.listen.ip().to_canonical().is_loopback(),
+            http.auth != HttpAuth::Loopback || http.listen.ip().to_canonical().is_loopback(),
             "an address of the loopback interface as long as http.auth is \"loopback\": every client of another address \
-             could command every vehicle; http.auth = \"off\" says that something in front keeps strangers out",
+             could command every vehicle; set http.auth to \"required\" and make a key (vehicle-gateway keys new), or to \"off\" \
+             if something in front keeps strangers out",
+        );
+        reader.together(
+            "http.keys",
+            &["http.auth"],
+            http.auth != HttpAuth::Required || !http.keys.is_empty(),
+            "at least one key as long as http.auth is \"required\"; vehicle-gateway keys new makes one",
+        );
+        let distinct = |of: fn(&KeySettings) -> &str| {
+            let all: BTreeSet<&str> = http.keys.iter().map(of).collect();
+            all.len() == http.keys.len()
+        };
+        reader.together(
+            "http.keys",
+            &[],
+            distinct(|key| &key.name) && distinct(|key| &key.sha256),
+            "keys whose names and hashes are all different",
         );
         reader.together(
             "device.greeting_delay",

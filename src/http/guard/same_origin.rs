@@ -40,7 +40,7 @@ pub(in crate::http) async fn require_same_origin_to_change(
     require_same_origin(request, next).await
 }
 
-/// Documents the refusals of this module and of `host_names` with every operation that answers with problems; the
+/// Documents the refusals of this module, of `host_names` and of `authorization` with every operation that answers with problems or needs a key; the
 /// introduction has them for the others. `waiting` tells by the path which operations are refused whatever their method
 /// is.
 pub(in crate::http) fn document_refusals(document: &mut OpenApi, waiting: impl Fn(&str) -> bool) {
@@ -49,10 +49,17 @@ pub(in crate::http) fn document_refusals(document: &mut OpenApi, waiting: impl F
             continue;
         };
         for (method, operation) in iter_operations_mut(item) {
-            if !answers_with_problems(operation) {
+            if !answers_with_problems(operation) && operation.security.is_empty() {
                 continue;
             }
             let mut kinds = vec![ProblemKind::MisdirectedRequest];
+            if !operation.security.is_empty() {
+                kinds.extend([
+                    ProblemKind::Unauthenticated,
+                    ProblemKind::MissingScope,
+                    ProblemKind::TooManyWrongKeys,
+                ]);
+            }
             if waiting(path) || !["get", "head"].contains(&method) {
                 kinds.insert(0, ProblemKind::CrossOrigin);
             }

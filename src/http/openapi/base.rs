@@ -1,6 +1,7 @@
 //! The `OpenAPI` document without its operations, and its text form.
 
-use aide::openapi::{Info, License, OpenApi, Server, Tag};
+use aide::openapi::{Components, Info, License, OpenApi, ReferenceOr, SecurityScheme, Server, Tag};
+use indexmap::IndexMap;
 
 use super::tag::ApiTag;
 
@@ -16,6 +17,9 @@ A request that calls the server by an unknown name is refused with 421, whatever
 
 Every error response has the type `application/problem+json` (RFC 9457). The schema `Problem`, below the operations, \
 lists all kinds.";
+
+/// The name of the security scheme: a key.
+pub(crate) const KEY: &str = "key";
 
 /// The document without its operations.
 pub(crate) fn base_document() -> OpenApi {
@@ -37,8 +41,23 @@ pub(crate) fn base_document() -> OpenApi {
             description: Some("The server that serves this document".to_owned()),
             ..Server::default()
         }],
+        components: Some(Components {
+            security_schemes: [(KEY.to_owned(), ReferenceOr::Item(key_scheme()))].into(),
+            ..Components::default()
+        }),
         tags: ApiTag::ALL.map(Tag::from).into(),
         ..OpenApi::default()
+    }
+}
+
+fn key_scheme() -> SecurityScheme {
+    let description = "A key, if the gateway asks for one (`http.auth` = `required`). An operation needs a key with \
+                       its scope; operations without a scope need none.";
+    SecurityScheme::Http {
+        scheme: "bearer".to_owned(),
+        bearer_format: Some("vgk_…".to_owned()),
+        description: Some(description.to_owned()),
+        extensions: IndexMap::default(),
     }
 }
 

@@ -7,7 +7,7 @@ mod parameters;
 mod problems;
 mod tag;
 
-pub(crate) use base::{base_document, to_json};
+pub(crate) use base::{KEY, base_document, to_json};
 pub(crate) use content::{header, json_content, json_response, location_header, media, response};
 pub(crate) use operation::OperationDocs;
 pub(crate) use parameters::{header_parameter, path_parameter, query_parameter};

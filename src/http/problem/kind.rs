@@ -51,6 +51,10 @@ kinds! {
         "A parameter of the path, the query or the headers is not valid.";
     MalformedBody => "malformed-body", BAD_REQUEST, "Malformed body",
         "The body is not valid JSON.";
+    Unauthenticated => "unauthenticated", UNAUTHORIZED, "Key required",
+        "The request needs a key, in the header Authorization: Bearer vgk_….";
+    MissingScope => "missing-scope", FORBIDDEN, "Missing scope",
+        "The key does not allow this operation.";
     CrossOrigin => "cross-origin", FORBIDDEN, "Request of another site",
         "The request comes from a web page that is not of this server. Nothing was done.";
     NotFound => "not-found", NOT_FOUND, "No such resource",
@@ -95,6 +99,8 @@ kinds! {
         "The body is valid JSON, but not a valid body of this operation.";
     IdempotencyKeyReused => "idempotency-key-reused", UNPROCESSABLE_ENTITY, "Idempotency key reused",
         "A different request for this vehicle used this Idempotency-Key less than 24 hours ago.";
+    TooManyWrongKeys => "too-many-wrong-keys", TOO_MANY_REQUESTS, "Too many wrong keys",
+        "Too many wrong keys came from this address. Try again with a right one.";
     TooManyCommands => "too-many-commands", TOO_MANY_REQUESTS, "Too many commands",
         "Too many commands are waiting, for this vehicle or on this instance. Try again later.";
     BroadcastUnderWay => "broadcast-under-way", TOO_MANY_REQUESTS, "Broadcast in progress",

@@ -51,6 +51,11 @@ impl Problem {
         }
     }
 
+    /// The kind.
+    pub(crate) fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
     /// Replaces the detail by a more specific one.
     pub(crate) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();

@@ -56,7 +56,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// List a vehicle's debug blobs
 ///
 /// Returns the crash dumps that the vehicle has sent, without their content, newest first, in pages.
-#[operation(tag = DebugBlobs, problems = [UnreadResponses])]
+#[operation(tag = DebugBlobs, scope = Read, problems = [UnreadResponses])]
 async fn list_debug_blobs(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -77,7 +77,7 @@ async fn list_debug_blobs(
 /// Download a debug blob
 ///
 /// Returns the content of a crash dump, exactly as the vehicle sent it.
-#[operation(tag = DebugBlobs, problems = [UnreadResponses])]
+#[operation(tag = DebugBlobs, scope = Read, problems = [UnreadResponses])]
 async fn get_debug_blob(
     State(state): State<Arc<ApiState>>,
     Path((device_id, BlobId(blob_id))): Path<(DeviceId, BlobId)>,

@@ -59,7 +59,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// Get the documentation page
 ///
 /// Returns this document as a page for people. The page loads nothing from other hosts.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = Read)]
 async fn get_docs(request: HeaderMap) -> DocsPage {
     DocsPage(PAGE.respond(&request).await)
 }
@@ -87,7 +87,7 @@ impl OperationOutput for DocsPage {
 /// Get this document
 ///
 /// Returns the description of the API in the `OpenAPI` 3.1 format.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = Read)]
 async fn get_openapi(State(state): State<Arc<ApiState>>, request: HeaderMap) -> DocumentJson {
     DocumentJson(state.document.respond(&request).await)
 }

@@ -51,7 +51,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// Check liveness
 ///
 /// Returns 200 as long as the process responds, whatever the state of its dependencies.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = none)]
 async fn get_health() -> Json<Liveness> {
     Json(Liveness {
         status: AlwaysUp::Up,
@@ -62,7 +62,7 @@ async fn get_health() -> Json<Liveness> {
 ///
 /// Checks the server's dependencies. Returns 503 while the store's check fails, and while the server drains before it
 /// stops. Redis does not affect the status.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = none)]
 async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse {
     let timeout = state.options.readiness_timeout();
     let checked = match tokio::time::timeout(timeout, state.instance.check_store()).await {
@@ -102,7 +102,7 @@ async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse 
 /// belong on another server, existing ones continue. Returns 200 otherwise, also while the database is unavailable,
 /// because a failure that all servers share must not disconnect every vehicle. Returns 404 again if the database has
 /// been unavailable for long and other servers may still reach it.
-#[operation(tag = Server, problems = [Draining])]
+#[operation(tag = Server, scope = none, problems = [Draining])]
 async fn get_balancer_readiness(
     State(state): State<Arc<ApiState>>,
 ) -> Result<Json<BalancerReadiness>, BalancerProblem> {

@@ -51,7 +51,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// Returns metrics in the text format of Prometheus, or in the `OpenMetrics` 1.0.0 format if the header `Accept` prefers
 /// `application/openmetrics-text`. Counters are of this instance since its start. The metrics of webhooks' queues are the
 /// same on every instance and absent while the database does not answer.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = Metrics)]
 async fn get_metrics(
     State(state): State<Arc<ApiState>>,
     request: HeaderMap,

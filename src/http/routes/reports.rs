@@ -33,7 +33,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns the vehicle's reports, newest first, in pages. Reports that arrive between two pages do not shift the older
 /// ones.
-#[operation(tag = Reports, problems = [UnreadResponses])]
+#[operation(tag = Reports, scope = Read, problems = [UnreadResponses])]
 async fn list_reports(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,

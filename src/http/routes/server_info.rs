@@ -40,7 +40,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns version, instance and the number of device connections: a page for browsers (`Accept: text/html`), JSON
 /// otherwise.
-#[operation(tag = Server)]
+#[operation(tag = Server, scope = Read)]
 async fn get_server_info(
     State(state): State<Arc<ApiState>>,
     headers: HeaderMap,

@@ -33,7 +33,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Stores a report of a vehicle that cannot hold a connection. The report becomes the vehicle's state and part of its
 /// history; `online` does not change. An unknown vehicle is created. The response is sent after the commit.
-#[operation(tag = Reports)]
+#[operation(tag = Reports, scope = Ingest)]
 async fn update_status(
     State(state): State<Arc<ApiState>>,
     JsonBody(update): JsonBody<StatusUpdate>,

@@ -12,8 +12,8 @@ mod slots;
 
 use std::{io, time::Duration};
 
-use axum::Router;
-use hyper::{server::conn::http1, service::service_fn};
+use axum::{Router, extract::ConnectInfo, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
@@ -145,6 +145,9 @@ impl HttpConnection {
     async fn run(self, stream: TcpStream) {
         // Fails only if the peer has closed the connection, which the first read reports.
         let _ = stream.set_nodelay(true);
+        let Ok(peer) = stream.peer_addr() else {
+            return;
+        };
         // hyper itself would wait for ever for a client that does not read its response.
         let stream = PacedStream::new(
             stream,
@@ -166,7 +169,8 @@ impl HttpConnection {
         );
         let router = self.router;
         let is_reserved = self.slot.is_reserved;
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
             exchange::exchange(router.clone(), is_reserved, request, incomplete.clone())
         });
         let serving = http1::Builder::new()

@@ -6,11 +6,16 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{Api, HostNames, OPTIONS, TRUCK, router};
+use super::{Api, HostNames, OPTIONS, TRUCK, open_to, router};
 
 async fn behind_a_proxy() -> Api {
     let mut api = Api::new().await;
-    api.router = router(api.parts.api(), OPTIONS, HostNames::any(), "/gateway");
+    api.router = router(
+        api.parts.api(),
+        OPTIONS,
+        open_to(HostNames::any()),
+        "/gateway",
+    );
     api
 }
 

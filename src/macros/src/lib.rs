@@ -10,7 +10,8 @@ use syn::{
 /// Documents a handler in the `OpenAPI` document: the operation id is the function's name, the summary is the first
 /// paragraph of its doc comment, the description is the rest.
 ///
-/// `tag` names a variant of `ApiTag`. `problems` lists variants of `ProblemKind` that the handler answers with itself;
+/// `tag` names a variant of `ApiTag`. `scope` names a variant of `Scope`, which a key must have, or is `none` for an
+/// operation without a key. `problems` lists variants of `ProblemKind` that the handler answers with itself;
 /// extractors and responses document their own.
 ///
 /// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to
@@ -20,7 +21,7 @@ use syn::{
 /// /// Delete a webhook
 /// ///
 /// /// Deletes the webhook and its pending messages.
-/// #[operation(tag = Webhooks, problems = [WebhookConfigured])]
+/// #[operation(tag = Webhooks, scope = Manage, problems = [WebhookConfigured])]
 /// async fn delete_webhook(Path(id): Path<WebhookId>) -> Result<NoContent, Problem> { … }
 ///
 /// ApiRouter::new().api_route("/webhooks/{webhookId}", delete_with(delete_webhook, delete_webhook_operation))
@@ -48,7 +49,16 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
     })?;
     let id = handler.sig.ident.to_string();
     let name = format_ident!("{}_operation", handler.sig.ident);
-    let Arguments { tag, problems } = arguments;
+    let Arguments {
+        tag,
+        scope,
+        problems,
+    } = arguments;
+    let scope = if scope == "none" {
+        quote! { None }
+    } else {
+        quote! { Some(crate::access::Scope::#scope) }
+    };
     Ok(quote! {
         fn #name(
             operation: ::aide::transform::TransformOperation<'_>,
@@ -56,6 +66,7 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
             crate::http::openapi::OperationDocs {
                 id: #id,
                 tag: crate::http::openapi::ApiTag::#tag,
+                scope: #scope,
                 summary: #summary,
                 description: #description,
                 problems: &[#(crate::http::problem::ProblemKind::#problems),*],
@@ -68,16 +79,19 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
 /// The arguments of the attribute.
 struct Arguments {
     tag: Ident,
+    scope: Ident,
     problems: Vec<Ident>,
 }
 
 impl Arguments {
     fn parse(arguments: TokenStream) -> syn::Result<Self> {
-        let mut tag = None;
+        let (mut tag, mut scope) = (None, None);
         let mut problems = Vec::new();
         let parser = syn::meta::parser(|argument| {
             if argument.path.is_ident("tag") {
                 tag = Some(argument.value()?.parse()?);
+            } else if argument.path.is_ident("scope") {
+                scope = Some(argument.value()?.parse()?);
             } else if argument.path.is_ident("problems") {
                 let value = argument.value()?;
                 let list;
@@ -85,15 +99,20 @@ impl Arguments {
                 let kinds = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?;
                 problems.extend(kinds);
             } else {
-                return Err(argument.error("expected `tag` or `problems`"));
+                return Err(argument.error("expected `tag`, `scope` or `problems`"));
             }
             Ok(())
         });
         parser.parse(arguments)?;
-        let tag = tag.ok_or_else(|| {
-            Error::new(proc_macro2::Span::call_site(), "an operation needs a `tag`")
-        })?;
-        Ok(Self { tag, problems })
+        let missing = |name: &str| {
+            let message = format!("an operation needs a `{name}`");
+            Error::new(proc_macro2::Span::call_site(), message)
+        };
+        Ok(Self {
+            tag: tag.ok_or_else(|| missing("tag"))?,
+            scope: scope.ok_or_else(|| missing("scope"))?,
+            problems,
+        })
     }
 }
 

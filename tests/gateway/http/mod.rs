@@ -3,6 +3,7 @@
 mod browsers;
 mod clients;
 mod contract;
+mod keys;
 mod paging;
 mod readiness;
 mod server_info;

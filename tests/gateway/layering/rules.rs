@@ -6,6 +6,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "access",
             "cluster",
             "commands",
             "config",
@@ -46,10 +47,12 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("access", &[]),
     ("backoff", &[]),
     (
         "cli",
         &[
+            "access",
             "app",
             "config",
             "explain",
@@ -82,6 +85,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "access",
             "api_model",
             "commands",
             "domain",

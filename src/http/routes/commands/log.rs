@@ -35,7 +35,7 @@ pub(in crate::http::routes) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// List a vehicle's commands
 ///
 /// Returns the vehicle's commands and their outcomes, newest first, in pages. `from` and `to` refer to `createdAt`.
-#[operation(tag = Commands, problems = [UnreadResponses])]
+#[operation(tag = Commands, scope = Read, problems = [UnreadResponses])]
 async fn list_commands(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -53,7 +53,7 @@ async fn list_commands(
 /// Get a command
 ///
 /// Returns a command and its outcome so far.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Read)]
 async fn get_command(
     State(state): State<Arc<ApiState>>,
     Path((device_id, CommandId(command_id))): Path<(DeviceId, CommandId)>,

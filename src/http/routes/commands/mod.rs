@@ -79,7 +79,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 /// Turn a vehicle on
 ///
 /// Sends `HEY YOU, RUN!` to the vehicle and waits for its reply.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn turn_on_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -92,7 +92,7 @@ async fn turn_on_vehicle(
 /// Turn a vehicle off
 ///
 /// Sends `HEY YOU, REST!` to the vehicle and waits for its reply.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn turn_off_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -105,7 +105,7 @@ async fn turn_off_vehicle(
 /// Turn a vehicle on or off
 ///
 /// Sends `HEY YOU, RUN!` or `HEY YOU, REST!` to the vehicle and waits for its reply.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn turn_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -119,7 +119,7 @@ async fn turn_vehicle(
 ///
 /// Sends `KEEP ME POSTED EVERY … SECONDS.` to the vehicle and waits for its reply. If the vehicle is offline, the interval
 /// is stored and sent at its next login, however long that takes: `queue` and `ttlSeconds` are accepted and ignored.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn set_frequency(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -133,7 +133,7 @@ async fn set_frequency(
 ///
 /// Sends one of the gateway's sentences to the vehicle and waits for its reply. The effect is that of the sentence's own
 /// operation; a report interval is stored here as well.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn send_command(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -147,7 +147,7 @@ async fn send_command(
 ///
 /// Sends `GOTTA GO.` to the vehicle, waits for its `SEE YA!` and closes the connection. The connection is also closed if
 /// the vehicle does not reply in time.
-#[operation(tag = Commands)]
+#[operation(tag = Commands, scope = Command)]
 async fn disconnect_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -161,7 +161,7 @@ async fn disconnect_vehicle(
 ///
 /// Sends `HOW'S IT GOING?` to the vehicle and waits for its reply. Returns the last known state if the vehicle is
 /// offline.
-#[operation(tag = Commands, problems = [
+#[operation(tag = Commands, scope = Command, problems = [
     VehicleDisconnected,
     CommandSuperseded,
     TooManyCommands,
@@ -196,7 +196,7 @@ async fn refuse_head() -> Response {
 ///
 /// Sends one of the gateway's sentences to every connected vehicle, and waits until all have replied or the timeout has
 /// passed. Only one broadcast can run at a time.
-#[operation(tag = Commands, problems = [BroadcastUnderWay])]
+#[operation(tag = Commands, scope = Command, problems = [BroadcastUnderWay])]
 async fn send_broadcast(
     State(state): State<Arc<ApiState>>,
     JsonBody(body): JsonBody<BroadcastMessage>,

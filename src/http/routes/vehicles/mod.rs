@@ -54,7 +54,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns all vehicles in the order of their ids, in pages. Vehicles that are created or deleted between two pages do
 /// not shift the others.
-#[operation(tag = Vehicles, problems = [UnreadResponses])]
+#[operation(tag = Vehicles, scope = Read, problems = [UnreadResponses])]
 async fn list_vehicles(
     State(state): State<Arc<ApiState>>,
     Query(query): Query<VehicleQuery>,
@@ -76,7 +76,7 @@ async fn list_vehicles(
 ///
 /// Creates a vehicle before its first login. A vehicle that exists already is returned unchanged. Registration is
 /// optional: the first login of an unknown vehicle creates it as well.
-#[operation(tag = Vehicles)]
+#[operation(tag = Vehicles, scope = Manage)]
 async fn create_vehicle(
     State(state): State<Arc<ApiState>>,
     JsonBody(body): JsonBody<NewVehicle>,
@@ -92,7 +92,7 @@ async fn create_vehicle(
 /// Get a vehicle
 ///
 /// Returns the vehicle's current state and its newest session.
-#[operation(tag = Vehicles)]
+#[operation(tag = Vehicles, scope = Read)]
 async fn get_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -103,7 +103,7 @@ async fn get_vehicle(
 /// Delete a vehicle
 ///
 /// Closes the vehicle's session and deletes the vehicle with its history. If it logs in again, it is a new vehicle.
-#[operation(tag = Vehicles)]
+#[operation(tag = Vehicles, scope = Manage)]
 async fn delete_vehicle(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,
@@ -115,7 +115,7 @@ async fn delete_vehicle(
 /// Get a vehicle's status
 ///
 /// Returns whether the vehicle is online, and its last reported state. Nothing is sent to the vehicle.
-#[operation(tag = Vehicles)]
+#[operation(tag = Vehicles, scope = Read)]
 async fn get_vehicle_status(
     State(state): State<Arc<ApiState>>,
     Path(device_id): Path<DeviceId>,

@@ -56,7 +56,7 @@ pub(super) fn location(webhook_id: Uuid, message_id: Uuid) -> String {
 ///
 /// Returns the messages of one status without their bodies, newest first, in pages, with the outcome of their last
 /// attempt.
-#[operation(tag = Webhooks, problems = [UnreadResponses])]
+#[operation(tag = Webhooks, scope = Read, problems = [UnreadResponses])]
 async fn list_webhook_messages(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
@@ -74,7 +74,7 @@ async fn list_webhook_messages(
 /// Get a message
 ///
 /// Returns a message with its body.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, scope = Read)]
 async fn get_webhook_message(
     State(state): State<Arc<ApiState>>,
     Path((WebhookId(webhook_id), MessageId(message_id))): Path<(WebhookId, MessageId)>,
@@ -87,7 +87,7 @@ async fn get_webhook_message(
 ///
 /// Queues a message for an immediate attempt, whatever its status. A failed message gets the full number of attempts
 /// again. If the webhook is disabled, the message is sent once it is enabled.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, scope = Manage)]
 async fn retry_webhook_message(
     State(state): State<Arc<ApiState>>,
     Path((WebhookId(webhook_id), MessageId(message_id))): Path<(WebhookId, MessageId)>,
@@ -102,7 +102,7 @@ async fn retry_webhook_message(
 /// Retry failed messages
 ///
 /// Queues all failed messages again, the oldest first.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, scope = Manage)]
 async fn retry_failed_webhook_messages(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,

@@ -58,7 +58,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 ///
 /// Returns all webhooks in one page, oldest first, including those configured in the settings file. There are at most
 /// 100.
-#[operation(tag = Webhooks, problems = [UnreadResponses])]
+#[operation(tag = Webhooks, scope = Read, problems = [UnreadResponses])]
 async fn list_webhooks(
     State(state): State<Arc<ApiState>>,
 ) -> Result<Json<Page<WebhookDto>>, Problem> {
@@ -73,7 +73,7 @@ async fn list_webhooks(
 /// From now on, events of the requested kinds are sent to the URL as messages by Standard Webhooks 1.0.0. The response
 /// contains the secret that the receiver verifies messages with; it is not shown again. A URL whose host is an address
 /// that webhooks must not reach, or resolves to one, is rejected. A host name that does not resolve yet is accepted.
-#[operation(tag = Webhooks, problems = [TooManyWebhooks])]
+#[operation(tag = Webhooks, scope = Manage, problems = [TooManyWebhooks])]
 async fn create_webhook(
     State(state): State<Arc<ApiState>>,
     JsonBody(body): JsonBody<NewWebhook>,
@@ -88,7 +88,7 @@ async fn create_webhook(
 /// Get a webhook
 ///
 /// Returns the webhook, its health and the number of its pending messages.
-#[operation(tag = Webhooks)]
+#[operation(tag = Webhooks, scope = Read)]
 async fn get_webhook(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
@@ -100,7 +100,7 @@ async fn get_webhook(
 ///
 /// Changes the fields that are present. Enabling a webhook sends its pending messages. Only `enabled` can be changed of
 /// a webhook configured in the settings file.
-#[operation(tag = Webhooks, problems = [WebhookConfigured])]
+#[operation(tag = Webhooks, scope = Manage, problems = [WebhookConfigured])]
 async fn update_webhook(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
@@ -113,7 +113,7 @@ async fn update_webhook(
 /// Delete a webhook
 ///
 /// Deletes the webhook and its pending messages. A message that is being sent may still arrive.
-#[operation(tag = Webhooks, problems = [WebhookConfigured])]
+#[operation(tag = Webhooks, scope = Manage, problems = [WebhookConfigured])]
 async fn delete_webhook(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
@@ -126,7 +126,7 @@ async fn delete_webhook(
 ///
 /// Generates a new secret, which is not shown again. For 24 hours messages are signed with both the new and the previous
 /// secret, so that the receiver can switch at any time.
-#[operation(tag = Webhooks, problems = [WebhookConfigured])]
+#[operation(tag = Webhooks, scope = Manage, problems = [WebhookConfigured])]
 async fn rotate_webhook_secret(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
@@ -138,7 +138,7 @@ async fn rotate_webhook_secret(
 /// Send a test message
 ///
 /// Queues a message of type `webhook.test`, which belongs to no vehicle. `Location` is the path of the message.
-#[operation(tag = Webhooks, problems = [WebhookDisabled])]
+#[operation(tag = Webhooks, scope = Manage, problems = [WebhookDisabled])]
 async fn test_webhook(
     State(state): State<Arc<ApiState>>,
     Path(WebhookId(id)): Path<WebhookId>,
