@@ -1,11 +1,12 @@
 //! Runs the gateway: creates the parts, starts their tasks and stops them in order.
 //!
-//! The parts are the long-lived objects of a gateway, such as the store, the sessions and the commands. `startup` opens
-//! the database and Redis; `parts` creates the parts and gives each what it needs; `options` translates the settings
-//! for them; `system` opens ports and raises the limit of open files; `tasks` has the tasks that run until the gateway
-//! stops; `shutdown` drains and closes.
+//! The parts are the long-lived objects of a gateway, such as the store, the sessions and the commands. `exposure` warns
+//! about who can reach or imitate what the gateway trusts; `startup` opens the database and Redis; `parts` creates the
+//! parts and gives each what it needs; `options` translates the settings for them; `system` opens ports and raises the
+//! limit of open files; `tasks` has the tasks that run until the gateway stops; `shutdown` drains and closes.
 
 mod error;
+mod exposure;
 mod options;
 mod parts;
 mod shutdown;
@@ -18,7 +19,7 @@ use std::{process::ExitCode, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{HttpAuth, Settings},
+    config::Settings,
     domain::DisconnectReason,
     peers,
     signals::{self, Signals},
@@ -43,6 +44,8 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     tokio::spawn(essential("hangups", hangups));
     let max_devices = system::raise_open_files(&settings)?;
     let [device_port, http_port] = system::bind(&settings)?;
+    // Before the database and Redis get their passwords.
+    exposure::warn(&settings);
     let OpenedGateway {
         parts,
         dispatcher,
@@ -77,7 +80,6 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         after_ms = started.elapsed().as_millis(),
         "ready"
     );
-    warn_about_exposure(&settings);
 
     let stop = CancellationToken::new();
     if let Some(incoming) = incoming {
@@ -120,24 +122,6 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         signal = signals.next() => {
             tracing::warn!(signal, "second signal: exiting at once");
             Ok(ExitCode::FAILURE)
-        }
-    }
-}
-
-/// Says who else can reach or imitate what the gateway trusts.
-fn warn_about_exposure(settings: &Settings) {
-    if !settings.device.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
-    }
-    if settings.http.auth == HttpAuth::Off {
-        tracing::warn!(listen = %settings.http.listen, "http.auth is off: every client that reaches http.listen can read, command and delete vehicles");
-    }
-    for (setting, url) in [
-        ("database.url", &settings.database.url),
-        ("redis.url", &settings.redis.url),
-    ] {
-        if url.is_unverified() {
-            tracing::warn!(setting, %url, "the certificate of a server on another host is not verified: whoever answers in its place gets the password and the data; set sslmode=verify-full (PostgreSQL), ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB) or rediss:// (Redis)");
         }
     }
 }

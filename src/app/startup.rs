@@ -9,6 +9,7 @@ use tokio::{sync::mpsc, time::sleep};
 
 use super::{
     error::StartError,
+    exposure::warn_about_database,
     options::{client_options, dispatcher_options, endpoints, url_policy},
     parts::{PartOptions, Parts},
 };
@@ -94,6 +95,7 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
 ///
 /// The reason why that failed.
 pub async fn migrate(settings: &Settings) -> Result<(), StartError> {
+    warn_about_database(settings);
     let address = database_address(settings);
     let migrating = once_there(settings, async || store::migrate(&address).await);
     Ok(migrating.await?)

@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -130,6 +131,48 @@ fn a_database_that_does_not_come_is_waited_for_and_given_up() {
         assert!(reason.contains("refused"), "{output}");
         assert!(!output.contains("s3cret"), "{output}");
     }
+}
+
+#[test]
+fn an_unverified_server_is_warned_about_before_it_is_connected_to() {
+    // Not a loopback address, but one that leads to this host, where nobody listens.
+    let servers = [
+        ("database.url", "postgres://joe:s3cret@0.0.0.0:1/db"),
+        ("redis.url", "redis://joe:s3cret@0.0.0.0:1"),
+    ];
+    for (setting, url) in servers {
+        // Redis comes after the database.
+        let (status, output) = Daemon::builder()
+            .set("database.url=postgres://joe:s3cret@127.0.0.1:1/db")
+            .set("database.wait=0s")
+            .set(&format!("{setting}={url}"))
+            .run_to_failure();
+        assert!(!status.success());
+        assert_warned_before_failure(setting, &output);
+    }
+}
+
+#[test]
+fn migrate_warns_about_an_unverified_server_before_it_connects() {
+    let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+        .arg("migrate")
+        .args(["--set", "log.format=json"])
+        .args(["--set", "database.wait=0s"])
+        .args(["--set", "database.url=mysql://joe:s3cret@0.0.0.0:1/db"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let output = String::from_utf8(output.stderr).unwrap();
+    assert_warned_before_failure("database.url", &output);
+}
+
+#[track_caller]
+fn assert_warned_before_failure(setting: &str, output: &str) {
+    let warning = output.find("is not verified").expect(output);
+    let failure = output.find("refused").expect(output);
+    assert!(warning < failure, "{output}");
+    assert!(output.contains(&format!("\"{setting}\"")), "{output}");
+    assert!(!output.contains("s3cret"), "{output}");
 }
 
 #[test]
