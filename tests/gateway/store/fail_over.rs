@@ -16,10 +16,13 @@ struct FailOver {
 }
 
 impl FailOver {
-    fn start() -> Self {
-        let primary = Database::postgres();
+    fn start(primary: Database) -> Self {
         let standby = primary.server().start_standby();
-        let (builder, proxy) = Daemon::on(&primary).through_proxy(DatabaseProxy::to);
+        let builder = Daemon::on(&primary);
+        let url = primary
+            .server()
+            .url_of_ordinary_user(builder.database_url());
+        let (builder, proxy) = builder.on_url(&url).through_proxy(DatabaseProxy::to);
         let daemon = builder
             .set("presence.lease=4s")
             .set("store.commit_timeout=60s")
@@ -49,11 +52,8 @@ impl FailOver {
     }
 
     #[track_caller]
-    fn wait_until_replicated(&self, device_id: &str, battery: usize) {
-        let select = format!("SELECT battery FROM vehicles WHERE device_id = '{device_id}'");
-        wait_until("the standby has the report", || {
-            (query(&self.url, &select) == [battery.to_string()]).then_some(())
-        });
+    fn catch_up(&self) {
+        self.standby.catch_up(self.primary.server());
     }
 }
 
@@ -64,15 +64,24 @@ fn report_and_expect_thanks(device: &mut Device, battery: usize) {
 }
 
 #[test]
-fn reads_and_sessions_follow_a_switchover() {
-    let fail_over = FailOver::start();
+fn reads_and_sessions_follow_a_switchover_of_mariadb() {
+    reads_and_sessions_follow_a_switchover(Database::mariadb_primary());
+}
+
+#[test]
+fn reads_and_sessions_follow_a_switchover_of_postgres() {
+    reads_and_sessions_follow_a_switchover(Database::postgres());
+}
+
+fn reads_and_sessions_follow_a_switchover(primary: Database) {
+    let fail_over = FailOver::start(primary);
     let daemon = &fail_over.daemon;
     let mut truck = daemon.log_in("truck");
     report_and_expect_thanks(&mut truck, 10);
-    fail_over.wait_until_replicated("truck", 10);
     // A connection that reads stays at the old primary, which answers.
     assert_eq!(daemon.vehicle("truck")["battery"], 10);
     fail_over.primary.server().refuse_writes();
+    fail_over.catch_up();
     fail_over.standby.promote();
     fail_over.proxy.redirect(&fail_over.url);
 
@@ -106,12 +115,21 @@ fn a_batch_whose_renewal_changes_nothing_is_not_acknowledged() {
 }
 
 #[test]
-fn batches_that_a_fail_over_has_lost_are_reported_and_their_sessions_closed() {
-    let fail_over = FailOver::start();
+fn batches_that_a_fail_over_of_mariadb_has_lost_are_reported_and_their_sessions_closed() {
+    lost_batches_are_reported_and_their_sessions_closed(Database::mariadb_primary());
+}
+
+#[test]
+fn batches_that_a_fail_over_of_postgres_has_lost_are_reported_and_their_sessions_closed() {
+    lost_batches_are_reported_and_their_sessions_closed(Database::postgres());
+}
+
+fn lost_batches_are_reported_and_their_sessions_closed(primary: Database) {
+    let fail_over = FailOver::start(primary);
     let daemon = &fail_over.daemon;
     let mut truck = daemon.log_in("truck");
     report_and_expect_thanks(&mut truck, 10);
-    fail_over.wait_until_replicated("truck", 10);
+    fail_over.catch_up();
     fail_over.standby.detach();
     for battery in 11..14 {
         report_and_expect_thanks(&mut truck, battery);

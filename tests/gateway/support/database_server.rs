@@ -37,6 +37,12 @@ impl Database {
         Self::Server(Arc::new(Server::start(Kind::Postgres)))
     }
 
+    /// A `MariaDB` server that may have a standby.
+    pub(crate) fn mariadb_primary() -> Self {
+        let options = "[mariadbd]\nserver-id=1\nlog-bin=changes\n";
+        Self::Server(Arc::new(Server::start_with(Kind::MariaDb, options)))
+    }
+
     /// The URL of a new database on the server; `None` for a file.
     pub(crate) fn new_url(&self) -> Option<String> {
         match self {
@@ -56,30 +62,36 @@ impl Database {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     MariaDb,
     Postgres,
 }
 
 /// A running server; killed when dropped.
 pub(crate) struct Server {
-    kind: Kind,
+    pub(super) kind: Kind,
     folder: TempDir,
-    port: u16,
+    pub(super) port: u16,
     databases: AtomicU32,
     child: Mutex<Child>,
 }
 
 impl Server {
     fn start(kind: Kind) -> Self {
+        Self::start_with(kind, "")
+    }
+
+    /// Starts a server on new data with more options, as lines of an option file of `MariaDB`.
+    pub(super) fn start_with(kind: Kind, options: &str) -> Self {
         let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("options"), options).unwrap();
         copy(&kind.template(), &folder.path().join("data"));
         kind.give(folder.path());
         Self::start_in(kind, folder)
     }
 
     /// Starts a server on the data in this folder.
-    fn start_in(kind: Kind, folder: TempDir) -> Self {
+    pub(super) fn start_in(kind: Kind, folder: TempDir) -> Self {
         // Another process may take the port first; then the server exits, and another port is tried.
         let mut tries = 0;
         let (port, child) = loop {
@@ -114,52 +126,24 @@ impl Server {
         self.kind.url(self.port, &name)
     }
 
-    /// Starts a standby of this `PostgreSQL` server, which replicates it asynchronously.
-    pub(crate) fn start_standby(&self) -> Self {
-        let folder = TempDir::new().unwrap();
-        self.kind.give(folder.path());
-        let copied = as_server_user("pg_basebackup")
-            .args([
-                "--host=127.0.0.1",
-                "--username=gateway",
-                "--write-recovery-conf",
-            ])
-            .args(["--wal-method=stream", "--checkpoint=fast", "--no-sync"])
-            .arg(format!("--port={}", self.port))
-            .arg(format!("--pgdata={}", folder.path().join("data").display()))
-            .output()
-            .unwrap();
-        assert!(
-            copied.status.success(),
-            "{}",
-            String::from_utf8_lossy(&copied.stderr)
-        );
-        Self::start_in(self.kind, folder)
+    /// Another URL of a database, for a user that may not write on a primary that refuses writes.
+    pub(crate) fn url_of_ordinary_user(&self, url: &str) -> String {
+        if self.kind == Kind::Postgres {
+            return url.to_owned();
+        }
+        let (_, database) = url.rsplit_once('/').unwrap();
+        let user = "gateway@localhost, gateway@127.0.0.1";
+        self.change(&format!("CREATE USER IF NOT EXISTS {user}"));
+        self.change(&format!("GRANT ALL ON {database}.* TO {user}"));
+        url.replace("//root@", "//gateway@")
     }
 
-    /// Ends the replication of a standby: what the primary commits from now on is lost when it fails.
-    pub(crate) fn detach(&self) {
-        self.change("ALTER SYSTEM SET primary_conninfo = ''");
-        self.change("SELECT pg_reload_conf()");
-        super::wait_until("the standby receives nothing more", || {
-            let receivers = "SELECT count(*) FROM pg_stat_wal_receiver";
-            (super::query(&self.kind.own_url(self.port), receivers) == ["0"]).then_some(())
-        });
-    }
-
-    /// Makes a standby the primary.
-    pub(crate) fn promote(&self) {
-        self.change("SELECT pg_promote()");
-    }
-
-    /// Lets a primary refuse writes and keep its connections.
-    pub(crate) fn refuse_writes(&self) {
-        self.change("ALTER SYSTEM SET default_transaction_read_only = on");
-        self.change("SELECT pg_reload_conf()");
-    }
-
-    fn change(&self, sql: &str) {
+    pub(super) fn change(&self, sql: &str) {
         super::change(&self.kind.own_url(self.port), sql);
+    }
+
+    pub(super) fn query(&self, sql: &str) -> Vec<String> {
+        super::query(&self.kind.own_url(self.port), sql)
     }
 
     /// The URL of the database that another server of the same cluster has under `url`.
@@ -299,7 +283,11 @@ impl Kind {
             Self::MariaDb => {
                 let mut command = Command::new("mariadbd");
                 command
-                    .args(["--no-defaults", "--bind-address=127.0.0.1"])
+                    .arg(format!(
+                        "--defaults-file={}",
+                        folder.join("options").display()
+                    ))
+                    .arg("--bind-address=127.0.0.1")
                     .args(["--user", &user()])
                     .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=8M"])
                     .arg(format!("--datadir={}", data.display()))
@@ -343,7 +331,7 @@ impl Kind {
     }
 
     /// Makes the server's user the owner of this folder.
-    fn give(self, folder: &Path) {
+    pub(super) fn give(self, folder: &Path) {
         if self == Self::Postgres && is_root() {
             let status = Command::new("chown")
                 .args(["-R", "postgres"])
@@ -361,7 +349,7 @@ pub(super) fn mariadb_data(folder: &Path) {
 }
 
 /// `PostgreSQL` does not run as root.
-fn as_server_user(program: &str) -> Command {
+pub(super) fn as_server_user(program: &str) -> Command {
     if is_root() {
         let mut command = Command::new("setpriv");
         command.args([

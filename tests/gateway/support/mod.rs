@@ -17,6 +17,7 @@ mod process;
 mod query_plans;
 mod receiver;
 mod redis;
+mod replication;
 mod sentences;
 mod simulation;
 mod tls;
