@@ -27,9 +27,17 @@ impl ClusterScript {
     /// Starts this many gateways and waits until both ports are open.
     #[track_caller]
     pub(crate) fn start(gateways: usize) -> Self {
+        Self::start_with(gateways, |_script| {})
+    }
+
+    /// Like [`ClusterScript::start`], with changes of the script's environment.
+    #[track_caller]
+    pub(crate) fn start_with(gateways: usize, change: impl FnOnce(&mut Command)) -> Self {
         install_tls_provider();
         let [http, device] = free_ports();
-        let mut child = Self::command(http, device)
+        let mut script = Self::command(http, device);
+        change(&mut script);
+        let mut child = script
             .arg(gateways.to_string())
             .stdout(Stdio::piped())
             .spawn()
