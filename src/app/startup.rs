@@ -109,7 +109,8 @@ async fn once_there<T>(
     let started = Instant::now();
     let mut has_waited = false;
     loop {
-        let error = match open().await {
+        // Boxed: its type is so deep that an optimized build would give up on it within that of the start.
+        let error = match Box::pin(open()).await {
             // A file is there, or will be made.
             Err(error) if !settings.database.url.is_file() && error.is_away() => error,
             opened => return opened,

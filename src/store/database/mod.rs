@@ -174,7 +174,8 @@ async fn open_server(
         })?;
     let committed = own.map(|own| CommittedBatch::none_of(own.id));
     let reader = reader_pool::pool(options.clone(), readers, committed.clone());
-    let clock = Clock::of(&reader)
+    // Boxed, as in `app::startup`.
+    let clock = Box::pin(Clock::of(&reader))
         .await
         .map_err(|error| address.cannot_connect(error))?;
     let target = WriteTarget::Server(server::ServerTarget {
