@@ -15,6 +15,7 @@ fn health(listen: &str) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
         .arg("health")
+        .env("GATEWAY_HTTP__AUTH", "off")
         .env("GATEWAY_HTTP__LISTEN", listen)
         .current_dir(folder.path())
         .output()
@@ -49,7 +50,10 @@ fn a_gateway_is_healthy_also_on_an_unspecified_address() {
     assert_eq!(health(&daemon.http.to_string()), well);
     let port = daemon.http.port();
     assert_eq!(health(&format!("0.0.0.0:{port}")), well);
-    let daemon = Daemon::builder().set("http.listen=[::]:0").start();
+    let daemon = Daemon::builder()
+        .set("http.listen=[::]:0")
+        .set("http.auth=off")
+        .start();
     let port = daemon.http.port();
     assert_eq!(health(&format!("[::]:{port}")), well);
 }
