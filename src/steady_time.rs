@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::Timestamp;
-
-/// A clock that differs by no more than this from what was expected of it is followed at once.
-const STEP: i64 = 60_000;
+use crate::domain::{CLOCK_TOLERANCE, Timestamp};
 
 /// The time by the readings of a clock that may jump: a jump of more than a minute is believed only once all readings
 /// of a certain time agree with it. Until then the time goes on as it was.
@@ -60,7 +57,7 @@ impl SteadyTime {
     pub(crate) fn read(&mut self, reading: Timestamp, age: Duration) -> Reading {
         let origin = reading.as_millis().saturating_sub(millis(age));
         let difference = origin.saturating_sub(self.origin);
-        if difference.saturating_abs() <= STEP {
+        if is_tolerated(difference) {
             self.origin = origin;
             return match self.jump.take() {
                 None => Reading::Expected,
@@ -68,7 +65,7 @@ impl SteadyTime {
             };
         }
         match &self.jump {
-            Some(jump) if origin.saturating_sub(jump.origin).saturating_abs() <= STEP => {
+            Some(jump) if is_tolerated(origin.saturating_sub(jump.origin)) => {
                 if age.saturating_sub(jump.seen_at) < self.patience {
                     return Reading::StillJumped;
                 }
@@ -85,6 +82,11 @@ impl SteadyTime {
             }
         }
     }
+}
+
+/// Whether a clock is followed at once that differs by so many milliseconds from what was expected of it.
+fn is_tolerated(difference: i64) -> bool {
+    difference.saturating_abs() <= millis(CLOCK_TOLERANCE)
 }
 
 fn millis(age: Duration) -> i64 {

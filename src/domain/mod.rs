@@ -27,7 +27,7 @@ pub use disconnect_reason::DisconnectReason;
 pub use event::{Event, EventKind, EventKinds, STATE_EVENTS, VehicleChange};
 pub use incarnation_id::IncarnationId;
 pub use sentence::{DeviceSentence, GatewaySentence};
-pub use timestamp::Timestamp;
+pub use timestamp::{CLOCK_TOLERANCE, Timestamp};
 pub use vehicle::{DebugBlobInfo, Report, SessionKey, Vehicle};
 pub use vehicle_state::{
     Battery, Degrees, Latitude, Longitude, OutOfRange, ReportInterval, Running, VehicleState,

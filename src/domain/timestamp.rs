@@ -6,6 +6,10 @@ use std::{fmt, time::Duration};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
+/// How far the clocks of two instances may be apart: each follows a jump of the database's clock by up to so much at
+/// once, but not at the same moment.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
+
 impl Timestamp {
     /// The wall clock of this host, in UTC.
     ///
@@ -34,6 +38,13 @@ impl Timestamp {
     pub fn after(self, time: Duration) -> Self {
         let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(time))
+    }
+
+    /// The furthest ahead that another instance may have set a time which may be `limit` ahead. A time beyond it was set
+    /// by a clock that was set back since.
+    #[must_use]
+    pub fn furthest_ahead(self, limit: Duration) -> Self {
+        self.after(limit.saturating_add(CLOCK_TOLERANCE))
     }
 
     /// The time since `earlier`; zero if `earlier` is later.

@@ -42,10 +42,10 @@ impl CircuitBreaker {
             .filter(|until| *until <= Self::furthest_pause(now))
     }
 
-    /// The furthest end of a pause that begins now.
+    /// The furthest end that a pause may have now.
     #[must_use]
     pub fn furthest_pause(now: Timestamp) -> Timestamp {
-        now.after(LONGEST_RETRY_AFTER)
+        now.furthest_ahead(LONGEST_RETRY_AFTER)
     }
 
     /// How many messages may be in flight once the breaker is not open: `limit` if it is closed, one if it is

@@ -276,7 +276,7 @@ impl VehicleEntry {
 /// Whether a grace that ends at `due` is over. One that would last longer than any grace was begun by a clock that was
 /// set back since, and is over, too.
 fn is_grace_over(due: Timestamp, at: Timestamp) -> bool {
-    due <= at || due > at.after(LONGEST_GRACE)
+    due <= at || due > at.furthest_ahead(LONGEST_GRACE)
 }
 
 impl Readings {
@@ -289,5 +289,25 @@ impl Readings {
         ];
         let changed = differences.into_iter().filter(|(_, differs)| *differs);
         changed.map(|(kind, _)| kind).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_lasts_as_long_as_it_may_on_clocks_that_are_apart() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        for (due, is_over) in [
+            (now, true),
+            (now.after(Duration::from_millis(1)), false),
+            (now.after(LONGEST_GRACE), false),
+            // As another instance begins it whose clock is ahead.
+            (now.after(LONGEST_GRACE + Duration::from_secs(5)), false),
+            (now.after(Duration::from_hours(1)), true),
+        ] {
+            assert_eq!(is_grace_over(due, now), is_over, "{due}");
+        }
     }
 }

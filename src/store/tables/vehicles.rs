@@ -225,11 +225,11 @@ impl Store {
         at: Timestamp,
         limit: u64,
     ) -> Result<Vec<DeviceId>, StoreError> {
-        let longest = at.after(LONGEST_GRACE);
+        let furthest = at.furthest_ahead(LONGEST_GRACE);
         // Two statements, since not every planner reads two ranges of an index for one.
         let ranges = [
             Column::OfflineDue.lte(at.as_millis()),
-            Column::OfflineDue.gt(longest.as_millis()),
+            Column::OfflineDue.gt(furthest.as_millis()),
         ];
         let mut ids: Vec<String> = Vec::new();
         for range in ranges {

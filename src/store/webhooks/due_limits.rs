@@ -68,7 +68,7 @@ pub(in crate::store) async fn correct(
             .filter(M::EndpointId.eq(&id))
             .filter(M::DeviceId.is_in(&devices))
             .filter(M::State.eq(MessageState::Pending as i16))
-            .filter(M::Due.gt(now.after(limits.retry).as_millis()))
+            .filter(M::Due.gt(now.furthest_ahead(limits.retry).as_millis()))
             .exec(db)
             .await?;
     }
@@ -85,7 +85,7 @@ fn too_far(endpoint_id: Uuid, claimed: bool, limits: DueLimits, now: Timestamp) 
     };
     Condition::all()
         .add(L::EndpointId.eq(endpoint_id.to_string()))
-        .add(L::Due.gt(now.after(limit).as_millis()))
+        .add(L::Due.gt(now.furthest_ahead(limit).as_millis()))
         .add(is_kind)
 }
 
