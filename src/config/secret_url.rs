@@ -188,7 +188,8 @@ fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
         None if host.parse::<IpAddr>().is_ok() => host,
-        None => host.split(':').next().unwrap_or_default(),
+        // A port, and of Redis the number of a database.
+        None => host.split([':', '/']).next().unwrap_or_default(),
     };
     is_socket
         || name.eq_ignore_ascii_case("localhost")

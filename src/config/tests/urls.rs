@@ -206,6 +206,11 @@ fn a_server_elsewhere_without_a_verified_certificate_is_unverified() {
         ),
         ("redis", "", false),
         ("redis", "redis://:s3cret@localhost:6379", false),
+        ("redis", "redis://localhost/1", false),
+        ("redis", "redis://127.0.0.1:6379/1", false),
+        ("redis", "redis://127.0.0.1/1", false),
+        ("redis", "redis://[::1]/1", false),
+        ("redis", "redis://cache.example/1", true),
         ("redis", "redis://joe:s3/cr@et@cache.example:6379", true),
         ("redis", "rediss://joe:s3cret@cache.example:6379", false),
         (
