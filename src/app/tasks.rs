@@ -1,11 +1,11 @@
 //! The tasks that run until the gateway stops.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, iter, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -27,6 +27,9 @@ use crate::{
 
 /// The interval of the search for overdue commands, which is one small read.
 const OVERDUE_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest time from the first purge to the second.
+const SECOND_PURGE: Duration = Duration::from_mins(1);
 
 /// The interval at which endpoints of webhooks may catch up: two small reads.
 const CATCH_UP_EVERY: Duration = Duration::from_secs(1);
@@ -146,9 +149,12 @@ async fn purge(
     every: Duration,
     stop: CancellationToken,
 ) {
-    let mut ticks = ticks(every);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let Some(purged) = stop.run_until_cancelled(maintenance.purge(retention)).await else {
+    for pause in purge_pauses(every) {
+        let purged = async {
+            sleep(pause).await;
+            maintenance.purge(retention).await
+        };
+        let Some(purged) = stop.run_until_cancelled(purged).await else {
             return;
         };
         match purged {
@@ -157,6 +163,14 @@ async fn purge(
             Err(error) => tracing::warn!(%error, "cannot delete rows past their retention"),
         }
     }
+}
+
+/// The pauses before purges. The first purge deletes nothing by age, so the second is soon: with a long interval, a
+/// gateway that is restarted often would never delete anything.
+fn purge_pauses(every: Duration) -> impl Iterator<Item = Duration> {
+    [Duration::ZERO, every.min(SECOND_PURGE)]
+        .into_iter()
+        .chain(iter::repeat(every))
 }
 
 async fn end_overdue_commands(maintenance: Arc<Maintenance>, stop: CancellationToken) {
@@ -233,4 +247,19 @@ fn ticks(every: Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_purge_comes_soon_whatever_the_interval_is() {
+        let day = Duration::from_hours(24);
+        let pauses: Vec<_> = purge_pauses(day).take(4).collect();
+        assert_eq!(pauses, [Duration::ZERO, SECOND_PURGE, day, day]);
+        let second = Duration::from_secs(1);
+        let pauses: Vec<_> = purge_pauses(second).take(3).collect();
+        assert_eq!(pauses, [Duration::ZERO, second, second]);
+    }
 }
