@@ -97,3 +97,52 @@ impl Deadlines {
         Some(device_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn queued(number: usize, lasts: Duration) -> QueuedCommand {
+        QueuedCommand {
+            id: Uuid::from_u128(number as u128),
+            device_id: DeviceId::parse("truck").unwrap(),
+            lasts,
+        }
+    }
+
+    fn ids(overdue: &[(DeviceId, Uuid)]) -> Vec<u128> {
+        overdue.iter().map(|(_, id)| id.as_u128()).collect()
+    }
+
+    #[test]
+    fn commands_are_overdue_in_order_and_once() {
+        let deadlines = QueuedDeadlines::default();
+        deadlines.add(vec![
+            queued(1, Duration::from_hours(1)),
+            queued(2, Duration::ZERO),
+            queued(3, Duration::ZERO),
+            queued(4, Duration::MAX),
+        ]);
+        assert_eq!(ids(&deadlines.take_overdue(1)), [2]);
+        let overdue = deadlines.take_overdue(10);
+        assert_eq!(ids(&overdue), [3]);
+        assert!(deadlines.take_overdue(10).is_empty());
+        for (device_id, id) in overdue {
+            deadlines.put_back(device_id, id);
+        }
+        assert_eq!(ids(&deadlines.take_overdue(10)), [3]);
+    }
+
+    #[test]
+    fn no_more_than_a_hundred_thousand_commands_are_kept() {
+        let deadlines = QueuedDeadlines::default();
+        deadlines.add(
+            (0..=COMMANDS)
+                .map(|number| queued(number, Duration::ZERO))
+                .collect(),
+        );
+        assert_eq!(deadlines.take_overdue(usize::MAX).len(), COMMANDS);
+    }
+}
