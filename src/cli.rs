@@ -97,10 +97,7 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 
 /// A name that the settings accept.
 fn parse_key_name(text: &str) -> Result<String, &'static str> {
-    let is_name = (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control);
-    is_name
-        .then(|| text.to_owned())
-        .ok_or("must have 1 to 64 printable characters")
+    config::printable_name(text).ok_or("must have 1 to 64 printable characters")
 }
 
 #[derive(Debug, Args)]
@@ -235,9 +232,10 @@ fn new_key(name: &str, scopes: &[Scope]) -> ExitCode {
     let sha256 = KeyHash::of(key.as_str());
     print(&format!(
         "{key}\n\n\
-         # That is the key. It is shown this once: whoever has it sends it as Authorization: Bearer {key}\n\
-         # These lines make it known to the gateways that have them in their settings, with http.auth = \"required\":\n\n\
-         [[http.keys]]\nname = {name}\nscopes = {scopes}\nsha256 = \"{sha256}\"",
+         # This is the key. It is shown only once. Clients send it in a header:\n\
+         #     Authorization: Bearer {key}\n\
+         # Add these lines to the settings of each gateway, and set http.auth to \"required\":\n\n\
+         [[http.keys]]\nname = {name}\nscopes = {scopes}\nsha256 = \"{sha256}\"\n",
         key = key.as_str(),
         // JSON writes text and lists of text as TOML does.
         name = json!(name),

@@ -1,6 +1,6 @@
 //! The keys that are known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use super::{KeyHash, Scopes};
 
@@ -16,19 +16,18 @@ pub struct KnownKey {
 /// The known keys by their hashes. A look-up takes as long for a wrong key as for a right one, and what it takes says
 /// nothing about the key: it depends on the hash.
 #[derive(Debug, Default)]
-pub struct Keyring(HashMap<KeyHash, Arc<KnownKey>>);
+pub struct Keyring(HashMap<KeyHash, KnownKey>);
 
 impl Keyring {
     /// These keys.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = (KeyHash, KnownKey)>) -> Self {
-        let keys = keys.into_iter();
-        Self(keys.map(|(hash, key)| (hash, Arc::new(key))).collect())
+        Self(keys.into_iter().collect())
     }
 
     /// The key with this text; `None` if it is not known.
     #[must_use]
-    pub fn find(&self, key: &str) -> Option<Arc<KnownKey>> {
-        self.0.get(&KeyHash::of(key)).cloned()
+    pub fn find(&self, key: &str) -> Option<&KnownKey> {
+        self.0.get(&KeyHash::of(key))
     }
 }

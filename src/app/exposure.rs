@@ -21,6 +21,6 @@ pub(super) fn warn_about_database(settings: &Settings) {
 
 fn warn_about_server(setting: &str, url: &SecretUrl) {
     if url.is_unverified() {
-        tracing::warn!(setting, %url, "the certificate of a server on another host is not verified: whoever answers in its place gets the password and the data; set sslmode=verify-full (PostgreSQL), ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB) or rediss:// (Redis)");
+        tracing::warn!(setting, %url, "the certificate of a server on another host is not verified: an attacker who answers in its place gets the password and the data; set sslmode=verify-full (PostgreSQL), ssl-mode=VERIFY_IDENTITY (MySQL, MariaDB) or rediss:// (Redis)");
     }
 }

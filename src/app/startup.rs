@@ -109,7 +109,7 @@ async fn once_there<T>(
     let started = Instant::now();
     let mut has_waited = false;
     loop {
-        // Boxed: its type is so deep that an optimized build would give up on it within that of the start.
+        // Boxed: the compiler limits how deep futures may nest, and an optimized build fails without it.
         let error = match Box::pin(open()).await {
             // A file is there, or will be made.
             Err(error) if !settings.database.url.is_file() && error.is_away() => error,

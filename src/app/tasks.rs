@@ -221,7 +221,7 @@ async fn expire_webhook_messages(
     }
 }
 
-/// Corrects times of deliveries that a clock has set which was set back since.
+/// Corrects the times of deliveries that were planned before the clock was set back.
 async fn correct_due_times(maintenance: Arc<Maintenance>, limits: DueLimits) {
     let mut ticks = ticks(DUE_TIMES_EVERY);
     loop {
@@ -231,7 +231,7 @@ async fn correct_due_times(maintenance: Arc<Maintenance>, limits: DueLimits) {
             Ok(queues) => {
                 tracing::warn!(
                     queues,
-                    "webhook deliveries were further ahead than any may be, since the clock was set back; they are due now"
+                    "webhook deliveries were planned too far ahead, because the clock was set back; they are due now"
                 );
             }
             Err(error) => tracing::debug!(%error, "times of webhook deliveries not corrected"),

@@ -32,7 +32,7 @@ pub use schema::{
     StoreSettings, WebhookSecret, WebhookSettings, WebhookUrl,
 };
 pub use secret_url::SecretUrl;
-pub use units::mask;
+pub use units::{mask, printable_name};
 
 /// The sources of the settings, apart from the embedded defaults.
 ///

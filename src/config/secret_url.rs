@@ -128,7 +128,7 @@ impl SecretUrl {
     }
 
     /// Whether a server that the URL names is on another host and the driver does not verify its certificate, so that
-    /// whoever answers in its place gets the password.
+    /// an attacker who answers in its place gets the password.
     #[must_use]
     pub fn is_unverified(&self) -> bool {
         let Some((scheme, rest)) = self.0.split_once("://") else {

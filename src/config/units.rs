@@ -95,7 +95,8 @@ pub(super) fn as_size<S: Serializer>(bytes: &usize, serializer: S) -> Result<S::
 }
 
 /// A name for logs and lists: 1 to 64 printable characters, without white space at its ends.
-pub(super) fn printable_name(text: &str) -> Option<String> {
+#[must_use]
+pub fn printable_name(text: &str) -> Option<String> {
     let printable = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
     let fits = (1..=64).contains(&text.chars().count());
     (fits && text.trim() == text && text.chars().all(printable)).then(|| text.to_owned())

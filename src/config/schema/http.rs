@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::config::{
     reader::SettingsReader,
-    units::{HOUR, KIB, MIB, MILLIS_100, as_duration, as_size},
+    units::{HOUR, KIB, MIB, MILLIS_100, as_duration, as_size, printable_name},
 };
 
 /// `[http]`
@@ -110,8 +110,7 @@ fn parse_key(table: &Dict) -> Option<KeySettings> {
     {
         return None;
     }
-    let name = text("name")?;
-    let is_name = (1..=64).contains(&name.chars().count()) && !name.contains(char::is_control);
+    let name = printable_name(text("name")?)?;
     let sha256 = text("sha256")?;
     let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
     let scopes = table.get("scopes")?.as_array()?.iter();
@@ -124,8 +123,8 @@ fn parse_key(table: &Dict) -> Option<KeySettings> {
         })
         .collect();
     let scopes = scopes.filter(|scopes| !scopes.is_empty())?;
-    (is_name && is_hash).then(|| KeySettings {
-        name: name.to_owned(),
+    is_hash.then(|| KeySettings {
+        name,
         scopes,
         sha256: sha256.to_ascii_lowercase(),
     })

@@ -32,34 +32,31 @@ pub enum Authorization {
     Required(Arc<Keyring>),
 }
 
-/// What is asked of requests: an operation for each method and path, and the scope that a key needs for it.
+/// What is asked of requests: the scope that a key needs for each operation.
 #[derive(Debug)]
 pub(in crate::http) struct KeyCheck {
     keyring: Arc<Keyring>,
     wrong_keys: WrongKeys,
-    /// `None`: no key is needed.
-    scopes: HashMap<(String, String), Option<Scope>>,
+    /// By path and method. `None`: no key is needed.
+    scopes: HashMap<String, HashMap<Method, Option<Scope>>>,
 }
 
 impl KeyCheck {
     /// What the document says of each operation.
     pub(in crate::http) fn new(keyring: Arc<Keyring>, document: &OpenApi) -> Self {
-        let mut scopes = HashMap::new();
+        let mut scopes: HashMap<String, HashMap<Method, Option<Scope>>> = HashMap::new();
         for (path, item) in document.paths.iter().flat_map(|paths| &paths.paths) {
+            let of_path = scopes.entry(path.clone()).or_default();
             for (method, operation) in item.as_item().into_iter().flat_map(PathItem::iter) {
-                let key = (method.to_uppercase(), path.clone());
-                if operation.security.is_empty() {
-                    scopes.insert(key, None);
+                let Ok(method) = method.to_uppercase().parse() else {
                     continue;
-                }
-                let mut names = operation
-                    .security
-                    .iter()
-                    .filter_map(|it| it.get(KEY))
-                    .flatten();
-                // Without a scope that is known, the operation would need any key.
-                if let Some(scope) = names.find_map(|name| name.parse().ok()) {
-                    scopes.insert(key, Some(scope));
+                };
+                let security = &operation.security;
+                let mut names = security.iter().filter_map(|it| it.get(KEY)).flatten();
+                let scope = names.find_map(|name| name.parse().ok());
+                // What names a scope that is not known is left out, and so needs a key.
+                if scope.is_some() || security.is_empty() {
+                    of_path.insert(method, scope);
                 }
             }
         }
@@ -80,8 +77,8 @@ impl KeyCheck {
             Method::HEAD => Method::GET,
             ref method => method.clone(),
         };
-        let operation = (method.to_string(), path.as_str().to_owned());
-        match self.scopes.get(&operation) {
+        let of_path = self.scopes.get(path.as_str());
+        match of_path.and_then(|of_path| of_path.get(&method)) {
             Some(Some(scope)) => Needs::Scope(*scope),
             Some(None) => Needs::Nothing,
             None => Needs::AnyKey,

@@ -5,6 +5,7 @@
 mod authorization;
 mod headers;
 mod host_names;
+mod refusals;
 mod same_origin;
 
 pub use authorization::Authorization;
@@ -12,9 +13,8 @@ pub(super) use authorization::{KeyCheck, check_key};
 pub(super) use headers::add_headers;
 pub use host_names::HostNames;
 pub(super) use host_names::check_host;
-pub(super) use same_origin::{
-    document_refusals, require_same_origin, require_same_origin_to_change,
-};
+pub(super) use refusals::document_refusals;
+pub(super) use same_origin::{require_same_origin, require_same_origin_to_change};
 
 /// Whose requests are answered.
 #[derive(Debug, Clone)]

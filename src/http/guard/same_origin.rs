@@ -3,11 +3,6 @@
 //! A browser sends requests of any page to any address, with the page's user behind it. It says of each where it comes
 //! from, in headers that no page can set. A program sends neither of them.
 
-use aide::{
-    generate::in_context,
-    openapi::{OpenApi, Operation, ReferenceOr},
-    util::iter_operations_mut,
-};
 use axum::{
     extract::Request,
     http::{HeaderMap, Method, header},
@@ -15,11 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::http::{
-    media_type::PROBLEM_JSON,
-    openapi::document_problems,
-    problem::{Problem, ProblemKind},
-};
+use crate::http::problem::{Problem, ProblemKind};
 
 /// Refuses a request of a page of another site.
 pub(in crate::http) async fn require_same_origin(request: Request, next: Next) -> Response {
@@ -38,44 +29,6 @@ pub(in crate::http) async fn require_same_origin_to_change(
         return next.run(request).await;
     }
     require_same_origin(request, next).await
-}
-
-/// Documents the refusals of this module, of `host_names` and of `authorization` with every operation that answers with problems or needs a key; the
-/// introduction has them for the others. `waiting` tells by the path which operations are refused whatever their method
-/// is.
-pub(in crate::http) fn document_refusals(document: &mut OpenApi, waiting: impl Fn(&str) -> bool) {
-    for (path, item) in document.paths.iter_mut().flat_map(|paths| &mut paths.paths) {
-        let Some(item) = item.as_item_mut() else {
-            continue;
-        };
-        for (method, operation) in iter_operations_mut(item) {
-            if !answers_with_problems(operation) && operation.security.is_empty() {
-                continue;
-            }
-            let mut kinds = vec![ProblemKind::MisdirectedRequest];
-            if !operation.security.is_empty() {
-                kinds.extend([
-                    ProblemKind::Unauthenticated,
-                    ProblemKind::MissingScope,
-                    ProblemKind::TooManyWrongKeys,
-                ]);
-            }
-            if waiting(path) || !["get", "head"].contains(&method) {
-                kinds.insert(0, ProblemKind::CrossOrigin);
-            }
-            in_context(|ctx| document_problems(ctx, operation, &kinds));
-        }
-    }
-}
-
-fn answers_with_problems(operation: &Operation) -> bool {
-    let responses = operation
-        .responses
-        .iter()
-        .flat_map(|it| it.responses.values());
-    responses
-        .filter_map(ReferenceOr::as_item)
-        .any(|response| response.content.contains_key(PROBLEM_JSON))
 }
 
 fn is_safe(method: &Method) -> bool {

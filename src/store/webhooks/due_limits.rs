@@ -1,4 +1,4 @@
-//! Times of deliveries that are further ahead than any may be: they were set by a clock that was set back since.
+//! Times of deliveries that lie too far ahead, because the clock was set back after they were set.
 
 use std::time::Duration;
 
