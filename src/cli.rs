@@ -164,6 +164,9 @@ impl Cli {
             Err(problems) => return fail(&problems),
         };
         if let Subcommands::CheckConfig(_) = command {
+            if let Err(error) = app::check_files(&settings) {
+                return fail(&error);
+            }
             return print(&settings.to_toml_masked());
         }
         if let Subcommands::Health(_) = command {
@@ -315,7 +318,7 @@ async fn migrate(settings: Settings) -> ExitCode {
 }
 
 async fn check_health(settings: Settings) -> ExitCode {
-    match health::check(settings.http.listen).await {
+    match health::check(settings.http.listen, settings.http.tls.is_on()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

@@ -4,7 +4,8 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,14 @@ use hyper::{
     header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::tls;
 
 /// The time for connecting, the request and the head of the response. Supervisors commonly wait longer, so that they
 /// get the reason.
@@ -33,6 +41,14 @@ pub enum HealthError {
         /// The address of the gateway.
         address: SocketAddr,
         /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The peer does not speak TLS.
+    #[error("no TLS with {address}: {source}")]
+    Tls {
+        /// The address of the gateway.
+        address: SocketAddr,
+        /// The error of the handshake.
         source: io::Error,
     },
     /// The peer does not speak HTTP, or closed the connection.
@@ -59,13 +75,14 @@ pub enum HealthError {
     },
 }
 
-/// Checks that the gateway listening at `http.listen` answers `/health` with 200 within three seconds.
-pub async fn check(listen: SocketAddr) -> Result<(), HealthError> {
+/// Checks that the gateway listening at `http.listen` answers `/health` with 200 within three seconds. `is_encrypted` says
+/// whether it speaks HTTPS; then its certificate is not looked at: it belongs to a name by which others call the gateway.
+pub async fn check(listen: SocketAddr, is_encrypted: bool) -> Result<(), HealthError> {
     if listen.port() == 0 {
         return Err(HealthError::AnyPort(listen));
     }
     let address = connectable(listen);
-    let status = tokio::time::timeout(DEADLINE, request_status(address))
+    let status = tokio::time::timeout(DEADLINE, request_status(address, is_encrypted))
         .await
         .map_err(|_elapsed| HealthError::Deadline { address })??;
     if status == StatusCode::OK {
@@ -87,27 +104,46 @@ fn connectable(listen: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn request_status(address: SocketAddr) -> Result<StatusCode, HealthError> {
+async fn request_status(
+    address: SocketAddr,
+    is_encrypted: bool,
+) -> Result<StatusCode, HealthError> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|source| HealthError::Connect { address, source })?;
-    let exchange = async {
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::new(Body::empty());
-        *request.uri_mut() = Uri::from_static("/health");
-        if let Ok(host) = HeaderValue::from_str(&address.to_string()) {
-            request.headers_mut().insert(header::HOST, host);
-        }
-        // The connection task moves the bytes; its errors reach the request, too.
-        let connection = tokio::spawn(connection);
-        let status = sender
-            .send_request(request)
+    let status = if is_encrypted {
+        let stream = encrypt(stream, address.ip())
             .await
-            .map(|response| response.status());
-        connection.abort();
-        status
+            .map_err(|source| HealthError::Tls { address, source })?;
+        exchange(stream, address).await
+    } else {
+        exchange(stream, address).await
     };
-    exchange
+    status.map_err(|source| HealthError::Exchange { address, source })
+}
+
+async fn encrypt(stream: TcpStream, ip: IpAddr) -> io::Result<TlsStream<TcpStream>> {
+    let config = tls::unverified_client().map_err(io::Error::other)?;
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(ServerName::from(ip), stream).await
+}
+
+async fn exchange<S>(stream: S, address: SocketAddr) -> Result<StatusCode, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_static("/health");
+    if let Ok(host) = HeaderValue::from_str(&address.to_string()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    // The connection task moves the bytes; its errors reach the request, too.
+    let connection = tokio::spawn(connection);
+    let status = sender
+        .send_request(request)
         .await
-        .map_err(|source| HealthError::Exchange { address, source })
+        .map(|response| response.status());
+    connection.abort();
+    status
 }

@@ -40,7 +40,8 @@
 //! | `config` | the settings |
 //! | `health` | asks a running gateway whether it is healthy |
 //! | `supervision` | ends the process when a task that it cannot work without has panicked |
-//! | `telemetry`, `signals`, `tls`, `backoff`, `pacing`, `log_throttle`, `steady_time` | small parts that others use |
+//! | `tls` | TLS of clients and listeners |
+//! | `telemetry`, `signals`, `backoff`, `pacing`, `log_throttle`, `steady_time` | small parts that others use |
 //! | `simulate` | simulated vehicles, a client of the device port |
 //!
 //! Modules import each other in one direction only; `tests/gateway/layering` has the table of what each may import.

@@ -33,17 +33,26 @@ impl Signals {
     }
 }
 
-/// Logs each SIGHUP and does nothing else, from the moment it is called. Its default action ends the process as a crash
-/// does, and administrators send it to daemons that read their settings again, which this one does not.
-///
-/// # Errors
-///
-/// The operating system refused the handler.
-pub(crate) fn ignore_hangups() -> io::Result<impl Future<Output = ()>> {
-    let mut hangups = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hangups.recv().await.is_some() {
-            tracing::info!("SIGHUP ignored: settings are read at the start only");
+/// Catches SIGHUP from its creation on. Its default action ends the process as a crash does, and administrators send it to
+/// daemons to have them read their files again.
+#[derive(Debug)]
+pub(crate) struct Hangups(Signal);
+
+impl Hangups {
+    /// Installs the handler.
+    ///
+    /// # Errors
+    ///
+    /// The operating system refused the handler.
+    pub(crate) fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several that come meanwhile count as one.
+    pub(crate) async fn next(&mut self) {
+        // `None` never comes: the handler stays as long as the process.
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
         }
-    })
+    }
 }

@@ -5,6 +5,7 @@ use std::{fmt, io, net::SocketAddr};
 use crate::{
     fanout::FanoutError,
     store::{OpenError, StoreError},
+    tls::TlsErrors,
     webhooks::WebhookClientError,
 };
 
@@ -57,6 +58,9 @@ pub enum StartError {
     /// One or both ports could not be opened.
     #[error(transparent)]
     Listen(ListenErrors),
+    /// Files of TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsErrors),
     /// The signal handlers could not be installed.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),

@@ -14,7 +14,7 @@ mod startup;
 mod system;
 mod tasks;
 
-use std::{process::ExitCode, time::Instant};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -22,15 +22,31 @@ use crate::{
     config::Settings,
     domain::DisconnectReason,
     peers,
-    signals::{self, Signals},
+    signals::{Hangups, Signals},
     supervision::essential,
+    tls::{self, TlsFiles, TlsServer},
 };
 use startup::OpenedGateway;
+use tasks::Listeners;
 
 pub use error::StartError;
 #[cfg(test)]
 pub(crate) use parts::{PartOptions, Parts};
 pub use startup::migrate;
+
+/// Checks the files that the settings name, as a start does.
+///
+/// # Errors
+///
+/// The files that cannot be used.
+pub fn check_files(settings: &Settings) -> Result<(), StartError> {
+    tls_server(options::http_tls(settings)).map(drop)
+}
+
+fn tls_server(files: Option<TlsFiles>) -> Result<Option<Arc<TlsServer>>, StartError> {
+    let server = files.map(TlsServer::open).transpose()?;
+    Ok(server.map(Arc::new))
+}
 
 /// Runs the gateway until a signal ends it.
 ///
@@ -40,8 +56,10 @@ pub use startup::migrate;
 pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let hangups = signals::ignore_hangups().map_err(StartError::Signals)?;
-    tokio::spawn(essential("hangups", hangups));
+    let hangups = Hangups::new().map_err(StartError::Signals)?;
+    let http_tls = tls_server(options::http_tls(&settings))?;
+    let servers = http_tls.iter().cloned().collect();
+    tokio::spawn(essential("TLS files", tls::keep_current(servers, hangups)));
     let max_devices = system::raise_open_files(&settings)?;
     let [device_port, http_port] = system::bind(&settings)?;
     // Before the database and Redis get their passwords.
@@ -92,8 +110,11 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         options::device_options(&settings, max_devices),
         &parts,
         dispatcher,
-        device_listener,
-        http_listener,
+        Listeners {
+            device: device_listener,
+            http: http_listener,
+            http_tls,
+        },
         &stop,
     );
     let fenced = tokio::select! {

@@ -13,6 +13,7 @@ use crate::{
     http::{AccessRules, Authorization, HostNames, HttpOptions},
     protocol::Limits,
     store::{FailureLimits, NewEndpoint, SecretText},
+    tls::{ListenerName, TlsFiles},
     webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
 };
 
@@ -25,6 +26,17 @@ pub(super) fn http_options(settings: &Settings) -> HttpOptions {
         request_timeout: http.request_timeout,
         command_timeout: settings.commands.timeout,
     }
+}
+
+/// The files of the certificate of the API; `None` if it speaks HTTP without TLS.
+pub(super) fn http_tls(settings: &Settings) -> Option<TlsFiles> {
+    let tls = &settings.http.tls;
+    tls.is_on().then(|| TlsFiles {
+        listener: ListenerName::Http,
+        certificate: tls.certificate.clone().into(),
+        key: tls.key.clone().into(),
+        protocols: vec![b"http/1.1".to_vec()],
+    })
 }
 
 /// Whose requests the API answers.

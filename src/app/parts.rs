@@ -12,6 +12,7 @@ use crate::{
     peers,
     sessions::{OfflineGrace, Registry, Sessions},
     store::Store,
+    tls::TlsServer,
     vehicles::Vehicles,
     webhooks::{DeliveryCounters, UrlPolicy, WebhookAdmin},
 };
@@ -117,9 +118,10 @@ impl Parts {
         }
     }
 
-    /// The parts that the API uses.
-    pub(crate) fn api(&self) -> ApiParts {
+    /// The parts that the API uses, with the listeners that speak TLS.
+    pub(crate) fn api(&self, tls: Vec<Arc<TlsServer>>) -> ApiParts {
         ApiParts {
+            tls,
             vehicles: Arc::clone(&self.vehicles),
             commands: Arc::clone(&self.commands),
             webhooks: Arc::clone(&self.webhooks),

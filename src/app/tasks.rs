@@ -22,6 +22,7 @@ use crate::{
     peers,
     store::DueLimits,
     supervision::essential,
+    tls::TlsServer,
     webhooks::Dispatcher,
 };
 
@@ -46,21 +47,30 @@ const SURPLUS_LOGGED_EVERY: Duration = Duration::from_mins(10);
 /// The running tasks and their names in the log.
 pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
 
+/// The open ports.
+pub(super) struct Listeners {
+    pub(super) device: TcpListener,
+    pub(super) http: TcpListener,
+    /// Present if the API speaks HTTPS.
+    pub(super) http_tls: Option<Arc<TlsServer>>,
+}
+
 /// Spawns all tasks. They end some time after `stop` is cancelled.
 pub(super) fn start(
     settings: &Settings,
     device_options: DeviceOptions,
     parts: &Parts,
     dispatcher: Arc<Dispatcher>,
-    device_listener: TcpListener,
-    http_listener: TcpListener,
+    listeners: Listeners,
     stop: &CancellationToken,
 ) -> Tasks {
+    let tls: Vec<_> = listeners.http_tls.iter().cloned().collect();
     let http_options = http_options(settings);
     let http = http::serve(
-        http_listener,
+        listeners.http,
+        listeners.http_tls,
         http::router(
-            parts.api(),
+            parts.api(tls),
             http_options,
             access_rules(settings),
             &settings.http.base_path,
@@ -70,7 +80,7 @@ pub(super) fn start(
         settings.shutdown.grace,
     );
     let devices = device::serve(
-        device_listener,
+        listeners.device,
         Arc::clone(&parts.sessions),
         Arc::clone(&parts.commands),
         device_options,

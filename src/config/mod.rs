@@ -27,9 +27,9 @@ use std::path::PathBuf;
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::{
     CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpAuth,
-    HttpSettings, InstanceSettings, KeySettings, LogFormat, LogSettings, PresenceSettings,
-    ProxyProtocol, RedisSettings, RetentionSettings, SCOPES, Settings, ShutdownSettings,
-    StoreSettings, WebhookSecret, WebhookSettings, WebhookUrl,
+    HttpSettings, HttpTlsSettings, InstanceSettings, KeySettings, LogFormat, LogSettings,
+    PresenceSettings, ProxyProtocol, RedisSettings, RetentionSettings, SCOPES, Settings,
+    ShutdownSettings, StoreSettings, WebhookSecret, WebhookSettings, WebhookUrl,
 };
 pub use secret_url::SecretUrl;
 pub use units::{mask, printable_name};

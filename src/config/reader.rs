@@ -84,6 +84,13 @@ impl<'a> SettingsReader<'a> {
         )
     }
 
+    /// The path of a file, which is not looked at here; empty for none.
+    pub(super) fn file(&mut self, key: &str) -> String {
+        self.parsed(key, "\"\", or the path of a file", String::new(), |text| {
+            Some(text.to_owned())
+        })
+    }
+
     /// One of `choices`, by the name beside it.
     pub(super) fn choice<T: Copy + Default>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();

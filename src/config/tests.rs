@@ -1,6 +1,7 @@
 //! [`load`] as its callers use it: sources in, settings or problems out.
 
 mod embedded;
+mod tls;
 mod urls;
 mod webhooks;
 
@@ -419,6 +420,8 @@ fn the_effective_settings_read_back_to_the_same_settings() {
         .set("store.commit_timeout=1m 30s 5ms")
         .set("http.max_body=1025")
         .set("http.listen=[::1]:0")
+        .set("http.tls.certificate=a b.pem")
+        .set("http.tls.key=/k\\")
         .set("device.proxy_protocol=required")
         .set(r#"device.proxy_sources=["10.0.0.5", "fd00::/8"]"#)
         .settings();

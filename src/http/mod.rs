@@ -39,6 +39,5 @@ mod tests;
 pub use guard::{AccessRules, Authorization, HostNames};
 pub use options::HttpOptions;
 pub use router::{openapi, router};
-pub(crate) use server::RESERVED_CONNECTIONS;
-pub use server::serve;
+pub(crate) use server::{RESERVED_CONNECTIONS, serve};
 pub use state::ApiParts;

@@ -31,7 +31,7 @@ use super::{
     unread_budget::count_unread,
 };
 
-/// The API, which [`serve`](super::serve) serves. `base_path` is the path under which a reverse proxy offers it: empty
+/// The API, which `serve` serves. `base_path` is the path under which a reverse proxy offers it: empty
 /// if that is the root.
 pub fn router(
     parts: ApiParts,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{options::HttpOptions, static_content::StaticContent, unread_budget::UnreadBudget};
 use crate::{
-    commands::Commands, instance::Instance, sessions::Sessions, vehicles::Vehicles,
+    commands::Commands, instance::Instance, sessions::Sessions, tls::TlsServer, vehicles::Vehicles,
     webhooks::WebhookAdmin,
 };
 
@@ -21,6 +21,8 @@ pub struct ApiParts {
     pub instance: Arc<Instance>,
     /// The device connections of this instance.
     pub sessions: Arc<Sessions>,
+    /// The listeners that speak TLS.
+    pub(crate) tls: Vec<Arc<TlsServer>>,
 }
 
 /// The state that all requests share.
@@ -31,6 +33,7 @@ pub(crate) struct ApiState {
     pub(crate) webhooks: Arc<WebhookAdmin>,
     pub(crate) instance: Arc<Instance>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) tls: Vec<Arc<TlsServer>>,
     pub(crate) options: HttpOptions,
     /// The `OpenAPI` document.
     pub(crate) document: StaticContent,
@@ -53,6 +56,7 @@ impl ApiState {
             webhooks: parts.webhooks,
             instance: parts.instance,
             sessions: parts.sessions,
+            tls: parts.tls,
             options,
             document,
             base_path,

@@ -38,6 +38,25 @@ pub struct HttpSettings {
     /// waits for a vehicle's answer.
     #[serde(serialize_with = "as_duration")]
     pub request_timeout: Duration,
+    /// The certificate of the listener.
+    pub tls: HttpTlsSettings,
+}
+
+/// `[http.tls]`: both are empty, or neither is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HttpTlsSettings {
+    /// The path of the file of the certificate; empty if the listener speaks HTTP without TLS.
+    pub certificate: String,
+    /// The path of the file of its private key.
+    pub key: String,
+}
+
+impl HttpTlsSettings {
+    /// Whether the listener speaks HTTPS.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.certificate.is_empty()
+    }
 }
 
 /// The names of the scopes of keys. A test compares them with `Scope`, which this module must not depend on.
@@ -98,6 +117,10 @@ impl HttpSettings {
             max_connections: reader.count("http.max_connections", 1..=1_000_000),
             max_body: reader.bytes("http.max_body", KIB..=16 * MIB),
             request_timeout: reader.duration("http.request_timeout", MILLIS_100..=HOUR / 6),
+            tls: HttpTlsSettings {
+                certificate: reader.file("http.tls.certificate"),
+                key: reader.file("http.tls.key"),
+            },
         }
     }
 }

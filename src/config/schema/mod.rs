@@ -30,7 +30,7 @@ pub use self::{
     commands::CommandSettings,
     database::DatabaseSettings,
     device::{DeviceSettings, ProxyProtocol},
-    http::{HttpAuth, HttpSettings, KeySettings, SCOPES},
+    http::{HttpAuth, HttpSettings, HttpTlsSettings, KeySettings, SCOPES},
     instance::InstanceSettings,
     log::{LogFormat, LogSettings},
     presence::PresenceSettings,
@@ -77,11 +77,7 @@ impl Settings {
         let mut lines = Vec::new();
         let sections = Value::serialize(self).ok().and_then(Value::into_dict);
         for (section, keys) in sections.unwrap_or_default() {
-            lines.push(format!("[{section}]"));
-            for (key, value) in keys.into_dict().unwrap_or_default() {
-                lines.push(format!("{key} = {}", to_toml(&value)));
-            }
-            lines.push(String::new());
+            push_section(&section, keys, &mut lines);
         }
         lines.join("\n")
     }
@@ -138,6 +134,11 @@ impl Settings {
             distinct(|key| &key.name) && distinct(|key| &key.sha256),
             "keys whose names and hashes are all different",
         );
+        together_or_none(
+            reader,
+            ("http.tls.certificate", &http.tls.certificate),
+            ("http.tls.key", &http.tls.key),
+        );
         reader.together(
             "device.greeting_delay",
             &["device.login_timeout"],
@@ -170,6 +171,40 @@ impl Settings {
             &["device.max_blob"],
             store.queue as u64 >= two_blobs,
             format!("at least 2 × device.max_blob, {}", format_size(two_blobs)),
+        );
+    }
+}
+
+/// Pushes the lines of a section, and those of the sections in it behind them.
+fn push_section(section: &str, keys: Value, lines: &mut Vec<String>) {
+    lines.push(format!("[{section}]"));
+    let mut inner = Vec::new();
+    for (key, value) in keys.into_dict().unwrap_or_default() {
+        if let Value::Dict(..) = value {
+            push_section(&format!("{section}.{key}"), value, &mut inner);
+        } else {
+            lines.push(format!("{key} = {}", to_toml(&value)));
+        }
+    }
+    lines.push(String::new());
+    lines.append(&mut inner);
+}
+
+/// Checks that two paths of files are both given, or neither is.
+fn together_or_none(
+    reader: &mut SettingsReader<'_>,
+    (one, one_file): (&str, &str),
+    (other, other_file): (&str, &str),
+) {
+    for (key, file, given, given_file) in [
+        (one, one_file, other, other_file),
+        (other, other_file, one, one_file),
+    ] {
+        reader.together(
+            key,
+            &[given],
+            !file.is_empty() || given_file.is_empty(),
+            format!("the path of a file as long as {given} is set"),
         );
     }
 }

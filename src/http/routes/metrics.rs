@@ -18,7 +18,12 @@ use axum::{
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, prometheus_text, text},
-    metrics::{counter::ConstCounter, family::Family, gauge::Gauge, info::Info},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        info::Info,
+    },
     registry::{Registry, Unit},
 };
 use schemars::json_schema;
@@ -32,6 +37,7 @@ use crate::{
         state::ApiState,
     },
     telemetry,
+    tls::TlsServer,
     webhooks::{EndpointState, WebhookAdmin},
 };
 
@@ -102,6 +108,7 @@ async fn get_metrics(
         "Batches that the database has lost after it had acknowledged them",
         ConstCounter::new(state.instance.lost_batches()),
     );
+    register_tls(&mut registry, &state.tls);
     let endpoints = state.webhooks.endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(
@@ -126,6 +133,44 @@ async fn get_metrics(
         // Writing to a `String` does not fail.
         Err(fmt::Error) => Err(Problem::new(ProblemKind::Internal)),
     }
+}
+
+/// The label of the metrics of one listener that speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailureLabels {
+    listener: &'static str,
+    reason: &'static str,
+}
+
+fn register_tls(registry: &mut Registry, servers: &[Arc<TlsServer>]) {
+    let ends = Family::<ListenerLabel, Gauge>::default();
+    let failed = Family::<FailureLabels, Counter>::default();
+    for server in servers {
+        let listener = server.listener().into();
+        let seconds = server.ends().as_millis() / 1000;
+        ends.get_or_create(&ListenerLabel { listener }).set(seconds);
+        for (reason, count) in server.failed_handshakes() {
+            let reason = reason.into();
+            let labels = FailureLabels { listener, reason };
+            failed.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register_with_unit(
+        "certificate_expiry_timestamp",
+        "The end of the validity of the TLS certificate of a listener, in Unix time",
+        Unit::Seconds,
+        ends,
+    );
+    registry.register(
+        "tls_handshakes_failed",
+        "Connections to a listener that speaks TLS whose handshake failed",
+        failed,
+    );
 }
 
 /// The label of the metrics of one webhook.

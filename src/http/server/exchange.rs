@@ -26,10 +26,20 @@ use crate::http::{
 /// already, and closes the connection else.
 const SMALL_REST: u64 = 4 << 10;
 
-/// Answers a request, and keeps `incomplete` up to date. On a reserved connection only health checks are answered.
+/// The requests that a connection is for; all others are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    All,
+    /// On a reserved connection.
+    HealthChecks,
+    /// On a connection without TLS where only HTTPS is spoken.
+    Nothing,
+}
+
+/// Answers a request, and keeps `incomplete` up to date.
 pub(super) async fn exchange(
     mut router: Router,
-    is_reserved: bool,
+    admission: Admission,
     request: Request<Incoming>,
     incomplete: Incomplete,
 ) -> Result<Response<Body>, Infallible> {
@@ -42,7 +52,7 @@ pub(super) async fn exchange(
         })
     });
     let admitted = host::check(request.version(), request.headers())
-        .and_then(|()| admit(is_reserved, request.uri().path()));
+        .and_then(|()| admission.admit(request.uri().path()));
     let mut response = match admitted {
         Ok(()) => router.call(request).await?,
         Err(problem) => problem.into_response(),
@@ -54,14 +64,21 @@ pub(super) async fn exchange(
     Ok(response)
 }
 
-fn admit(is_reserved: bool, path: &str) -> Result<(), Problem> {
-    if is_reserved && !is_health_check(path) {
-        return Err(Problem::new(ProblemKind::RequestTimeout).with_detail(
-            "All connections are in use (http.max_connections), and only health checks are answered. The request was \
-             not carried out. Try again later.",
-        ));
+impl Admission {
+    fn admit(self, path: &str) -> Result<(), Problem> {
+        match self {
+            Self::All => Ok(()),
+            Self::HealthChecks if is_health_check(path) => Ok(()),
+            Self::HealthChecks => Err(Problem::new(ProblemKind::RequestTimeout).with_detail(
+                "All connections are in use (http.max_connections), and only health checks are answered. The request was \
+                 not carried out. Try again later.",
+            )),
+            Self::Nothing => Err(Problem::new(ProblemKind::MisdirectedRequest).with_detail(
+                "Only HTTPS is spoken here: use https:// in the URL. The request was not carried out. If it had a key, \
+                 others may have read it.",
+            )),
+        }
     }
-    Ok(())
 }
 
 /// A request's body, which notes its end.

@@ -1,5 +1,5 @@
-//! HTTP connections: accepted up to a limit, and a few more for health checks; closed when the client is too slow,
-//! finished on shutdown.
+//! HTTP connections: accepted up to a limit, and a few more for health checks; with or without TLS; closed when the client
+//! is too slow, finished on shutdown.
 //!
 //! This is not axum's `serve` because that has neither a timeout for request headers nor a limit of connections: a few
 //! slow clients could hold every file descriptor for ever.
@@ -10,21 +10,27 @@ mod lingering;
 mod paced;
 mod slots;
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::{Instant, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    exchange::Admission,
     lingering::{Incomplete, LingerLimits, LingeringStream},
     paced::{PaceLimits, PacedStream},
     slots::{Slot, Slots},
 };
 use super::options::HttpOptions;
+use crate::tls::{HandshakeFailure, Opening, TlsServer};
 pub(crate) use slots::RESERVED_CONNECTIONS;
 
 /// The size of the read buffer, in bytes, and the limit of a request's headers: hyper answers 431 beyond.
@@ -47,9 +53,10 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 const RESERVED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown`. Then it accepts no more connections, closes idle ones, and gives running requests `grace`
-/// to finish. Returns when all connections are closed.
-pub async fn serve(
+/// to finish. Returns when all connections are closed. With `tls` only HTTPS is spoken.
+pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<TlsServer>>,
     router: Router,
     options: HttpOptions,
     shutdown: CancellationToken,
@@ -74,7 +81,10 @@ pub async fn serve(
             overdue: overdue.clone(),
             slot,
         };
-        connections.spawn(connection.run(stream));
+        match tls.clone() {
+            None => connections.spawn(connection.run(stream)),
+            Some(tls) => connections.spawn(connection.run_encrypted(stream, tls)),
+        };
     }
     drop(listener);
     connections.close();
@@ -143,20 +153,69 @@ struct HttpConnection {
 
 impl HttpConnection {
     async fn run(self, stream: TcpStream) {
-        // Fails only if the peer has closed the connection, which the first read reports.
-        let _ = stream.set_nodelay(true);
-        let Ok(peer) = stream.peer_addr() else {
+        if let Some(peer) = configure(&stream) {
+            let stream = self.paced(stream);
+            let admission = self.admission();
+            self.serve(stream, peer, admission).await;
+        }
+    }
+
+    /// Like [`Self::run`], inside TLS. The handshake has as much time as the head of a request. A client that speaks HTTP
+    /// without TLS is told so.
+    async fn run_encrypted(self, stream: TcpStream, tls: Arc<TlsServer>) {
+        let Some(peer) = configure(&stream) else {
             return;
         };
-        // hyper itself would wait for ever for a client that does not read its response.
-        let stream = PacedStream::new(
+        let deadline = Instant::now() + self.options.header_timeout;
+        let opening = timeout_at(deadline, Opening::of(&stream));
+        let stopped = self.shutdown.clone();
+        let Some(opening) = stopped.run_until_cancelled(opening).await else {
+            return;
+        };
+        match opening {
+            Ok(Opening::Tls) => {
+                // Below TLS, so that the handshake and the farewell are paced, too.
+                let stream = self.paced(stream);
+                let handshake = tls.handshake(stream, peer, deadline);
+                if let Some(Some(stream)) = stopped.run_until_cancelled(handshake).await {
+                    let admission = self.admission();
+                    self.serve(stream, peer, admission).await;
+                }
+            }
+            Ok(Opening::PlainText) => {
+                tls.note_failure(peer, HandshakeFailure::PlainText, None);
+                let stream = self.paced(stream);
+                self.serve(stream, peer, Admission::Nothing).await;
+            }
+            Ok(Opening::Nothing) => tracing::debug!(remote = %peer, "connection closed before TLS"),
+            Err(_elapsed) => tls.note_failure(peer, HandshakeFailure::Timeout, None),
+        }
+    }
+
+    fn admission(&self) -> Admission {
+        if self.slot.is_reserved {
+            Admission::HealthChecks
+        } else {
+            Admission::All
+        }
+    }
+
+    /// hyper itself would wait for ever for a client that does not read its response.
+    fn paced(&self, stream: TcpStream) -> PacedStream<TcpStream> {
+        PacedStream::new(
             stream,
             PaceLimits {
                 stall: self.options.request_timeout,
                 throughput: LEAST_THROUGHPUT,
                 total: LONGEST_READ,
             },
-        );
+        )
+    }
+
+    async fn serve<S>(self, stream: S, peer: SocketAddr, admission: Admission)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let incomplete = Incomplete::default();
         let stream = LingeringStream::new(
             stream,
@@ -168,17 +227,16 @@ impl HttpConnection {
             },
         );
         let router = self.router;
-        let is_reserved = self.slot.is_reserved;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            exchange::exchange(router.clone(), is_reserved, request, incomplete.clone())
+            exchange::exchange(router.clone(), admission, request, incomplete.clone())
         });
         let serving = http1::Builder::new()
             // Required by the timeout below.
             .timer(TokioTimer::new())
             // Also closes idle keep-alive connections: it starts as soon as a request may begin.
             .header_read_timeout(self.options.header_timeout)
-            .keep_alive(!is_reserved)
+            .keep_alive(admission == Admission::All)
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let mut serving = std::pin::pin!(serving);
@@ -196,4 +254,10 @@ impl HttpConnection {
             tracing::debug!(error = %error, "HTTP connection failed");
         }
     }
+}
+
+/// Has small responses sent at once. Returns the address of the peer; `None` if it has closed the connection.
+fn configure(stream: &TcpStream) -> Option<SocketAddr> {
+    stream.set_nodelay(true).ok()?;
+    stream.peer_addr().ok()
 }

@@ -11,7 +11,7 @@ use super::{Api, HostNames, OPTIONS, TRUCK, open_to, router};
 async fn behind_a_proxy() -> Api {
     let mut api = Api::new().await;
     api.router = router(
-        api.parts.api(),
+        api.parts.api(Vec::new()),
         OPTIONS,
         open_to(HostNames::any()),
         "/gateway",

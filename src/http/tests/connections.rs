@@ -36,7 +36,14 @@ pub(super) async fn start_with(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, router, options, shutdown.clone(), grace));
+    let task = tokio::spawn(serve(
+        listener,
+        None,
+        router,
+        options,
+        shutdown.clone(),
+        grace,
+    ));
     RunningServer {
         address,
         shutdown,

@@ -66,7 +66,7 @@ async fn only_known_names_are_answered() {
     let answer = from_page(&api, Method::GET, absolute, &called("localhost")).await;
     assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
     let names = HostNames::only(&["fleet.example".to_owned()]);
-    api.router = router(api.parts.api(), OPTIONS, open_to(names), "");
+    api.router = router(api.parts.api(Vec::new()), OPTIONS, open_to(names), "");
     for host in ["fleet.example", "fleet.example:8080", "localhost:3000"] {
         let answer = from_page(&api, Method::GET, "/vehicles", &called(host)).await;
         assert_eq!(answer.status, StatusCode::OK, "{host}");

@@ -41,7 +41,7 @@ impl Guarded {
             authorization: Authorization::Required(Arc::new(keyring)),
             hosts: HostNames::any(),
         };
-        api.router = router(api.parts.api(), OPTIONS, access, "");
+        api.router = router(api.parts.api(Vec::new()), OPTIONS, access, "");
         Self {
             api,
             keys,

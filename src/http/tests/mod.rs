@@ -141,7 +141,12 @@ impl Api {
             },
         );
         Self {
-            router: router(parts.api(), options, open_to(HostNames::only(&[])), ""),
+            router: router(
+                parts.api(Vec::new()),
+                options,
+                open_to(HostNames::only(&[])),
+                "",
+            ),
             parts,
             _folder: folder,
         }

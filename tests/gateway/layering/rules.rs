@@ -23,6 +23,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "supervision",
             "telemetry",
+            "tls",
             "vehicles",
             "webhooks",
         ],
@@ -81,7 +82,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         "fanout",
         &["backoff", "domain", "log_throttle", "supervision", "tls"],
     ),
-    ("health", &[]),
+    ("health", &["tls"]),
     (
         "http",
         &[
@@ -92,6 +93,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "instance",
             "sessions",
             "telemetry",
+            "tls",
             "vehicles",
             "webhooks",
         ],
@@ -137,7 +139,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("supervision", &["telemetry"]),
     ("telemetry", &["config"]),
-    ("tls", &[]),
+    ("tls", &["domain", "log_throttle", "signals"]),
     ("vehicles", &["domain", "sessions", "store"]),
     ("webhook_payload", &["api_model", "domain"]),
     ("webhooks", &["domain", "state", "store", "tls"]),

@@ -5,15 +5,26 @@ use std::{
     net::{SocketAddr, TcpListener},
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::support::Daemon;
+use crate::support::{Authority, Daemon, IdentityFiles};
 
 /// Runs the check against this `http.listen`; returns whether it is healthy, and standard error.
 fn health(listen: &str) -> (bool, String) {
+    health_with(listen, None)
+}
+
+/// Like [`health`], of a gateway that speaks HTTPS with this certificate.
+fn health_with(listen: &str, files: Option<&IdentityFiles>) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"));
+    if let Some(files) = files {
+        command
+            .env("GATEWAY_HTTP__TLS__CERTIFICATE", &files.certificate)
+            .env("GATEWAY_HTTP__TLS__KEY", &files.key);
+    }
+    let output = command
         .arg("health")
         .env("GATEWAY_HTTP__AUTH", "off")
         .env("GATEWAY_HTTP__LISTEN", listen)
@@ -56,6 +67,26 @@ fn a_gateway_is_healthy_also_on_an_unspecified_address() {
         .start();
     let port = daemon.http.port();
     assert_eq!(health(&format!("[::]:{port}")), well);
+}
+
+#[test]
+fn a_gateway_that_speaks_https_is_healthy_whatever_its_certificate() {
+    let builder = Daemon::builder();
+    let now = SystemTime::now();
+    let day = Duration::from_hours(24);
+    // For no name that the check calls it by, of no known authority, and over.
+    let identity = Authority::new().issue_from(now - 2 * day, now - day);
+    let files = identity.write_to(builder.folder().path());
+    let daemon = builder.https(&files).start();
+    let listen = daemon.http.to_string();
+    assert_eq!(health_with(&listen, Some(&files)), (true, String::new()));
+    let (is_healthy, output) = health(&listen);
+    assert!(!is_healthy);
+    assert!(output.contains("421"), "{output}");
+    let plain = Daemon::start();
+    let (is_healthy, output) = health_with(&plain.http.to_string(), Some(&files));
+    assert!(!is_healthy);
+    assert!(output.contains("no TLS with"), "{output}");
 }
 
 #[test]

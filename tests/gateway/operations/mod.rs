@@ -1,5 +1,6 @@
 //! Running the gateway: start and stop, the command line, deployment files, the simulator.
 
+mod certificates;
 mod cluster_script;
 mod command_line;
 mod deployment;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Database, DatabaseProxy, Device, PATIENCE,
+    Database, DatabaseProxy, Device, IdentityFiles, PATIENCE,
     daemon_log::{Log, LogReader},
     free_ports, install_tls_provider,
     process::send_signal,
@@ -37,6 +37,15 @@ impl Builder {
     pub(crate) fn set(mut self, setting: &str) -> Self {
         self.settings.push(setting.to_owned());
         self
+    }
+
+    /// Has the API speak HTTPS with this certificate.
+    pub(crate) fn https(self, files: &IdentityFiles) -> Self {
+        self.set(&format!(
+            "http.tls.certificate={}",
+            files.certificate.display()
+        ))
+        .set(&format!("http.tls.key={}", files.key.display()))
     }
 
     /// The URL of the database on a server.

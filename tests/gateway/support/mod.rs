@@ -2,6 +2,7 @@
 
 mod async_device;
 mod balancer;
+mod certificates;
 mod cluster;
 mod cluster_script;
 mod daemon;
@@ -27,6 +28,7 @@ mod wait;
 
 pub(crate) use async_device::{AsyncDevice, GatewayMessage};
 pub(crate) use balancer::{Balancer, ports};
+pub(crate) use certificates::{Authority, Identity, IdentityFiles, write_secret};
 pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::{Builder, Daemon};
@@ -42,7 +44,7 @@ pub(crate) use receiver::{Reaction, Received, Receiver, setting};
 pub(crate) use redis::Redis;
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
 pub(crate) use simulation::Simulation;
-pub(crate) use tls::install_tls_provider;
+pub(crate) use tls::{TlsStream, connect_tls, install_tls_provider};
 pub(crate) use tool::{expect_success, node, node_modules, node_tool, tool, tools};
 pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
