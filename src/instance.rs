@@ -101,4 +101,10 @@ impl Instance {
     pub fn fanout_state(&self) -> FanoutState {
         self.fanout.state()
     }
+
+    /// Why peers cannot be reached, for people; `None` while they can, and without Redis.
+    #[must_use]
+    pub fn fanout_outage(&self) -> Option<String> {
+        self.fanout.outage()
+    }
 }

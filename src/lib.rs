@@ -41,7 +41,7 @@
 //! | `health` | asks a running gateway whether it is healthy |
 //! | `supervision` | ends the process when a task that it cannot work without has panicked |
 //! | `tls` | TLS of clients and listeners |
-//! | `telemetry`, `signals`, `backoff`, `pacing`, `log_throttle`, `steady_time` | small parts that others use |
+//! | `telemetry`, `signals`, `backoff`, `pacing`, `log_throttle`, `outage_reasons`, `steady_time` | small parts that others use |
 //! | `simulate` | simulated vehicles, a client of the device port |
 //!
 //! Modules import each other in one direction only; `tests/gateway/layering` has the table of what each may import.
@@ -72,6 +72,7 @@ pub mod http;
 pub mod instance;
 mod log_throttle;
 pub mod maintenance;
+mod outage_reasons;
 mod pacing;
 pub mod peers;
 pub mod protocol;

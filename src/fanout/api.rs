@@ -155,6 +155,17 @@ impl Fanout {
         }
     }
 
+    /// Why other instances cannot be reached, for people; `None` while they can, and if Redis is not configured.
+    #[must_use]
+    pub fn outage(&self) -> Option<String> {
+        match &self.transport {
+            Transport::None => None,
+            Transport::Redis(redis) => redis.outage(),
+            #[cfg(test)]
+            Transport::Memory(_) => None,
+        }
+    }
+
     /// Sends a notice to another instance.
     pub async fn notify(&self, to: IncarnationId, notice: &Notice) -> Result<(), SendError> {
         let message = codec::encode_notice(self.incarnation(), notice);

@@ -12,12 +12,16 @@ use fred::{
     interfaces::{ClientLike, PubsubInterface},
     types::{
         Builder, ConnectHandle, RespVersion,
-        config::{Config, Options, TlsConnector},
+        config::{Config, Options, ServerConfig, TlsConnector},
     },
 };
+use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use super::FanoutError;
+use super::{
+    FanoutError,
+    refusal::{is_refusal, without_secrets},
+};
 use crate::{fanout::participant::Published, tls};
 
 /// The longest that a Redis command may take.
@@ -62,6 +66,15 @@ impl Servers {
         self.0.server.is_clustered()
     }
 
+    /// What an error says, for the log and for operators: without the passwords of the URL, which an error may repeat.
+    pub(super) fn reason(&self, error: &Error) -> String {
+        let mut secrets = vec![self.0.password.as_deref()];
+        if let ServerConfig::Sentinel { password, .. } = &self.0.server {
+            secrets.push(password.as_deref());
+        }
+        without_secrets(error.details(), secrets.into_iter().flatten())
+    }
+
     /// Opens a connection that receives messages.
     pub(super) async fn subscriber(&self) -> Result<RedisConnection, Error> {
         self.open(UNREAD).await
@@ -73,35 +86,78 @@ impl Servers {
     }
 
     async fn open(&self, unread: usize) -> Result<RedisConnection, Error> {
-        let mut builder = Builder::from_config(self.0.clone());
-        builder
-            .with_performance_config(|performance| {
-                performance.default_command_timeout = COMMAND_TIMEOUT;
-                performance.broadcast_channel_capacity = unread;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = CONNECT_TIMEOUT;
-                connection.internal_command_timeout = CONNECT_TIMEOUT;
-                connection.max_command_attempts = 1;
-                connection.max_command_buffer_len = UNWRITTEN;
-                connection.tcp.nodelay = Some(true);
-            });
-        let client = builder.build()?;
-        let mut connection = RedisConnection {
-            task: client.connect(),
-            client,
+        let error = match open(self.0.clone(), unread).await {
+            Err(error) if *error.kind() == ErrorKind::Sentinel && !is_refusal(&error) => error,
+            opened => return opened,
         };
-        let client = connection.client.clone();
-        let opened = timeout(OPEN_TIMEOUT, async {
-            tokio::select! {
-                opened = connected(&client) => opened,
-                error = connection.ended() => Err(error),
-            }
+        // The client says only that it could not ask any sentinel.
+        Err(self.failure_of_sentinels().await.unwrap_or(error))
+    }
+
+    /// Why no sentinel can be asked: connects to each of them, and prefers what one has answered. `None` if one can be
+    /// asked.
+    async fn failure_of_sentinels(&self) -> Option<Error> {
+        let ServerConfig::Sentinel {
+            hosts,
+            username,
+            password,
+            ..
+        } = &self.0.server
+        else {
+            return None;
+        };
+        let attempts = hosts.iter().map(|host| {
+            let sentinel = Config {
+                server: ServerConfig::Centralized {
+                    server: host.clone(),
+                },
+                username: username.clone(),
+                password: password.clone(),
+                tls: self.0.tls.clone(),
+                ..Config::default()
+            };
+            async { open(sentinel, UNREAD_BY_PUBLISHER).await.err() }
         });
-        match opened.await {
-            Ok(opened) => opened.map(|()| connection),
-            Err(_elapsed) => Err(Error::new(ErrorKind::Timeout, "no connection in time")),
+        let failures: Option<Vec<Error>> = join_all(attempts).await.into_iter().collect();
+        let mut failures = failures?.into_iter();
+        let first = failures.next()?;
+        if is_refusal(&first) {
+            return Some(first);
         }
+        Some(failures.find(is_refusal).unwrap_or(first))
+    }
+}
+
+/// Opens a connection in which so many received messages may wait.
+async fn open(config: Config, unread: usize) -> Result<RedisConnection, Error> {
+    let mut builder = Builder::from_config(config);
+    builder
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = COMMAND_TIMEOUT;
+            performance.broadcast_channel_capacity = unread;
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
+            connection.max_command_attempts = 1;
+            connection.max_command_buffer_len = UNWRITTEN;
+            connection.tcp.nodelay = Some(true);
+        });
+    let client = builder.build()?;
+    let mut connection = RedisConnection {
+        task: client.connect(),
+        client,
+    };
+    let client = connection.client.clone();
+    let opened = timeout(OPEN_TIMEOUT, async {
+        tokio::select! {
+            opened = connected(&client) => opened,
+            error = connection.ended() => Err(error),
+        }
+    });
+    match opened.await {
+        Ok(opened) => opened.map(|()| connection),
+        Err(_elapsed) => Err(Error::new(ErrorKind::Timeout, "no connection in time")),
     }
 }
 
@@ -158,37 +214,39 @@ impl Drop for RedisConnection {
     }
 }
 
-/// Publishes a message, in one attempt that ends at the deadline or after [`COMMAND_TIMEOUT`].
+/// Publishes a message, in one attempt that ends at the deadline or after [`COMMAND_TIMEOUT`]. Returns the number of
+/// subscribers that it has reached.
 pub(super) async fn publish(
     client: &Client,
     channel: String,
     message: String,
     deadline: Instant,
-    is_cluster: bool,
-) -> Published {
+) -> Result<u64, Error> {
     let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Published::NotSent;
-    }
     let options = Options {
         timeout: Some(left.min(COMMAND_TIMEOUT)),
         max_attempts: Some(1),
         fail_fast: true,
         ..Options::default()
     };
-    let receivers = client
+    client
         .with_options(&options)
-        .publish::<u64, _, _>(channel, message)
-        .await;
-    match receivers {
+        .publish(channel, message)
+        .await
+}
+
+/// What the result of [`publish`] says about the message.
+pub(super) fn outcome(published: &Result<u64, Error>, is_cluster: bool) -> Published {
+    match published {
         // The nodes of a Redis Cluster count only their own subscribers.
         Ok(0) if !is_cluster => Published::NotListening,
         Ok(_) => Published::Sent,
         Err(error) => match error.kind() {
-            // The client or Redis refused it.
-            ErrorKind::Auth | ErrorKind::Backpressure | ErrorKind::InvalidCommand => {
-                Published::NotSent
-            }
+            // The client refused it.
+            ErrorKind::Backpressure | ErrorKind::InvalidCommand => Published::NotSent,
+            // Every message that waits for an answer gets this error of one node.
+            ErrorKind::Cluster => Published::Unconfirmed,
+            _ if is_refusal(error) => Published::NotSent,
             _ => Published::Unconfirmed,
         },
     }

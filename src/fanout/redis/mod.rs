@@ -2,10 +2,11 @@
 //! instances subscribe.
 //!
 //! `supervisor` keeps the connections and proves that messages arrive, `reader` receives them, `connection` wraps the
-//! client library, `fred`.
+//! client library, `fred`, and `refusal` its errors.
 
 mod connection;
 mod reader;
+mod refusal;
 mod supervisor;
 
 use std::{
@@ -71,8 +72,9 @@ struct RedisShared {
     /// The name of the shared channel.
     channel: String,
     is_cluster: bool,
-    /// Set by the supervisor while published messages arrive; `None` while Redis is unavailable.
-    established: watch::Sender<Option<Established>>,
+    /// Set by the supervisor: the connection to publish on while published messages arrive, and why they do not while
+    /// Redis is unavailable.
+    established: watch::Sender<Result<Established, String>>,
 }
 
 /// A connection to publish on, which is known to work: a message that was published on it has arrived here.
@@ -93,7 +95,7 @@ impl RedisTransport {
             participant,
             channel: options.channel,
             is_cluster: servers.is_cluster(),
-            established: watch::Sender::new(None),
+            established: watch::Sender::new(Err("not connected yet".to_owned())),
         });
         let (sender, events) = mpsc::channel(EVENTS);
         let supervisor = Supervisor {
@@ -115,14 +117,19 @@ impl RedisTransport {
         let mut established = self.shared.established.subscribe();
         let listening = established.wait_for(|established| {
             let established = established.as_ref();
-            established.is_none_or(|established| established.incarnation == incarnation)
+            !established.is_ok_and(|established| established.incarnation != incarnation)
         });
         // After the time-out the supervisor goes on subscribing.
         let _confirmed = timeout(LISTEN_TIMEOUT, listening).await;
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.shared.established.borrow().is_some()
+        self.shared.established.borrow().is_ok()
+    }
+
+    /// Why Redis is unavailable; `None` while it is not.
+    pub(super) fn outage(&self) -> Option<String> {
+        self.shared.established.borrow().as_ref().err().cloned()
     }
 
     pub(super) async fn publish(
@@ -131,12 +138,16 @@ impl RedisTransport {
         message: String,
         deadline: Instant,
     ) -> Published {
-        let Some(established) = self.shared.established.borrow().clone() else {
+        let established = self.shared.established.borrow().clone();
+        let Ok(Established { publisher, .. }) = established else {
             return Published::NotSent;
         };
+        if deadline <= Instant::now() {
+            return Published::NotSent;
+        }
         let channel = self.shared.channel_of(to);
-        let client = &established.publisher;
-        connection::publish(client, channel, message, deadline, self.shared.is_cluster).await
+        let published = connection::publish(&publisher, channel, message, deadline).await;
+        connection::outcome(&published, self.shared.is_cluster)
     }
 
     pub(super) async fn close(&self) {
@@ -145,7 +156,8 @@ impl RedisTransport {
             // The abort ends it.
             let _aborted = supervisor.await;
         }
-        self.shared.established.send_replace(None);
+        let closed = "the fan-out is closed".to_owned();
+        self.shared.set(Err(closed));
     }
 
     fn take_supervisor(&self) -> Option<JoinHandle<()>> {
@@ -166,6 +178,11 @@ impl Drop for RedisTransport {
 }
 
 impl RedisShared {
+    /// Sets `established`. Returns whether Redis was available before.
+    fn set(&self, established: Result<Established, String>) -> bool {
+        self.established.send_replace(established).is_ok()
+    }
+
     /// The channel of one incarnation.
     fn channel_of(&self, incarnation: IncarnationId) -> String {
         format!("{}:instance:{incarnation}", self.channel)

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use fastrand::Rng;
-use fred::interfaces::EventInterface;
+use fred::{error::Error, interfaces::EventInterface};
 use tokio::{
     sync::{
         mpsc,
@@ -19,6 +19,7 @@ use super::{
     Established, RedisShared,
     connection::{COMMAND_TIMEOUT, RedisConnection, Servers, publish},
     reader::{LastReceived, SubscriptionReader},
+    refusal::is_refusal,
 };
 use crate::{
     backoff::Backoff,
@@ -27,8 +28,8 @@ use crate::{
         codec,
         inbox::Inbox,
         message::{FanoutEvent, ReplyAddress},
-        participant::Published,
     },
+    outage_reasons::{OutageReason, OutageReasons},
 };
 
 /// The interval of probes: messages of this instance to itself, by which the supervisor sees whether published messages
@@ -57,19 +58,24 @@ impl Supervisor {
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         let mut rng = Rng::new();
-        let mut warned = false;
+        let mut reasons = OutageReasons::default();
         loop {
             let Err(reason) = self.connect_and_serve().await;
-            let was_up = self.shared.established.send_replace(None).is_some();
+            let was_up = self.shared.set(Err(reason.clone()));
             if was_up {
                 backoff.reset();
-                warned = false;
+                reasons.end();
             }
-            if warned {
-                debug!(redis = %self.shown, %reason, "Redis is still unavailable");
-            } else {
-                warn!(redis = %self.shown, %reason, "Redis is unavailable: other instances cannot be reached until it is back");
-                warned = true;
+            match reasons.note(&reason) {
+                OutageReason::First => {
+                    warn!(redis = %self.shown, %reason, "Redis is unavailable: other instances cannot be reached until it is back");
+                }
+                OutageReason::Another => {
+                    warn!(redis = %self.shown, %reason, "Redis is still unavailable");
+                }
+                OutageReason::Known => {
+                    debug!(redis = %self.shown, %reason, "Redis is still unavailable");
+                }
             }
             sleep(backoff.next_pause_with_jitter(&mut rng)).await;
         }
@@ -77,6 +83,7 @@ impl Supervisor {
 
     /// Connects, subscribes, and publishes probes until a connection fails. The error says how it failed.
     async fn connect_and_serve(&self) -> Result<Infallible, String> {
+        let text = |error| self.servers.reason(&error);
         let opened = tokio::try_join!(self.servers.subscriber(), self.servers.publisher());
         let (mut subscriber, mut publisher) = opened.map_err(text)?;
         let mut incarnations = self.shared.participant.incarnation.subscribe();
@@ -127,9 +134,11 @@ impl Supervisor {
                 ended = &mut reading.0 => return Err(format!("the reader ended: {ended:?}")),
                 _ = probes.tick() => {
                     let probe = codec::encode_probe(incarnation);
-                    let sent = self.publish(&publisher, incarnation, probe).await;
-                    if matches!(sent, Published::Sent | Published::NotListening) {
-                        confirmed = Instant::now();
+                    match self.publish(&publisher, incarnation, probe).await {
+                        Ok(_receivers) => confirmed = Instant::now(),
+                        Err(error) if is_refusal(&error) => return Err(text(error)),
+                        // Without an answer, the silence shows.
+                        Err(error) => debug!(reason = text(error), "probe not published"),
                     }
                 }
                 Ok(()) = incarnations.changed() => {
@@ -148,7 +157,7 @@ impl Supervisor {
 
     /// Lets this instance publish on the connection: a probe has shown that messages to this incarnation arrive.
     fn establish(&self, publisher: &RedisConnection, incarnation: IncarnationId) {
-        self.shared.established.send_replace(Some(Established {
+        self.shared.set(Ok(Established {
             publisher: publisher.client.clone(),
             incarnation,
         }));
@@ -162,7 +171,7 @@ impl Supervisor {
     ) {
         let answer = codec::encode_unsupported(incarnation, reply_to.correlation);
         let sent = self.publish(publisher, reply_to.origin, answer).await;
-        debug!(to = %reply_to.origin, ?sent, "unsupported request refused");
+        debug!(to = %reply_to.origin, sent = sent.is_ok(), "unsupported request refused");
     }
 
     async fn publish(
@@ -170,15 +179,10 @@ impl Supervisor {
         publisher: &RedisConnection,
         to: IncarnationId,
         message: String,
-    ) -> Published {
-        publish(
-            &publisher.client,
-            self.shared.channel_of(to),
-            message,
-            Instant::now() + COMMAND_TIMEOUT,
-            self.shared.is_cluster,
-        )
-        .await
+    ) -> Result<u64, Error> {
+        let channel = self.shared.channel_of(to);
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        publish(&publisher.client, channel, message, deadline).await
     }
 }
 
@@ -199,9 +203,4 @@ async fn own_probe(
     last.wait_for(|last| last.probe == Some(incarnation))
         .await
         .map(drop)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it maps errors")]
-fn text(error: fred::error::Error) -> String {
-    error.details().to_owned()
 }

@@ -92,7 +92,11 @@ async fn get_readiness(State(state): State<Arc<ApiState>>) -> ReadinessResponse 
     ReadinessResponse(Readiness {
         status,
         reason,
-        checks: Checks { store, redis },
+        checks: Checks {
+            store,
+            redis,
+            redis_reason: state.instance.fanout_outage(),
+        },
     })
 }
 
@@ -159,12 +163,15 @@ enum ReadinessStatus {
 
 /// The state of each dependency.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(transform = every_key_present)]
 struct Checks {
     /// Whether the database commits and answers.
     store: CheckStatus,
     /// Whether other instances can be reached; null if Redis is not configured. It does not affect readiness.
     redis: Option<CheckStatus>,
+    /// Why other instances cannot be reached, for people; null while they can, and if Redis is not configured.
+    redis_reason: Option<String>,
 }
 
 /// Whether a dependency works.
@@ -177,7 +184,7 @@ enum CheckStatus {
 
 impl Example for Readiness {
     fn example() -> Value {
-        json!({ "status": "ready", "reason": null, "checks": { "store": "up", "redis": null } })
+        json!({ "status": "ready", "reason": null, "checks": { "store": "up", "redis": null, "redisReason": null } })
     }
 }
 
@@ -207,7 +214,7 @@ impl OperationOutput for ReadinessResponse {
             content.example = Some(json!({
                 "status": "unready",
                 "reason": "the database cannot commit: (code: 13) database or disk is full",
-                "checks": { "store": "down", "redis": null },
+                "checks": { "store": "down", "redis": null, "redisReason": null },
             }));
         }
         vec![

@@ -282,7 +282,7 @@ async fn a_closed_store_is_a_503_and_the_process_stays_alive() {
         json!({
             "status": "draining",
             "reason": "the server is shutting down",
-            "checks": { "store": "up", "redis": null },
+            "checks": { "store": "up", "redis": null, "redisReason": null },
         })
     );
     api.parts.store.close().await.unwrap();

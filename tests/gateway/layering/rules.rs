@@ -80,7 +80,14 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("explain", &["domain", "protocol"]),
     (
         "fanout",
-        &["backoff", "domain", "log_throttle", "supervision", "tls"],
+        &[
+            "backoff",
+            "domain",
+            "log_throttle",
+            "outage_reasons",
+            "supervision",
+            "tls",
+        ],
     ),
     ("health", &["tls"]),
     (
@@ -112,6 +119,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("outage_reasons", &[]),
     ("pacing", &[]),
     (
         "peers",

@@ -41,7 +41,7 @@ pub(crate) use free_ports::{TEST_PORTS, free_ports};
 #[cfg(target_os = "linux")]
 pub(crate) use galera::GaleraCluster;
 pub(crate) use receiver::{Reaction, Received, Receiver, setting};
-pub(crate) use redis::Redis;
+pub(crate) use redis::{Redis, RedisOperator};
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
 pub(crate) use simulation::Simulation;
 pub(crate) use tls::{TlsStream, connect_tls, install_tls_provider};

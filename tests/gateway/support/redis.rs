@@ -51,17 +51,22 @@ impl Redis {
         Self::start_as(Some(password), &["--requirepass", password])
     }
 
+    /// With a password for the default user, and without the command `HELLO`, as Redis 5.
+    pub(crate) fn without_hello(password: &'static str) -> Self {
+        let options = ["--requirepass", password, "--rename-command", "HELLO", "HI"];
+        Self::start_as(Some(password), &options)
+    }
+
     /// With a user that has these rights only.
     pub(crate) fn with_user(rules: &str) -> Self {
         let redis = Self::start();
-        let mut peer = redis.connect();
-        let words: Vec<&str> = ["ACL", "SETUSER"]
-            .into_iter()
-            .chain(rules.split(' '))
-            .collect();
-        peer.send(&words);
-        assert_eq!(peer.line(), "+OK");
+        redis.operator().run(&format!("ACL SETUSER {rules}"));
         redis
+    }
+
+    /// A connection that changes the server; it stays when the password is changed.
+    pub(crate) fn operator(&self) -> RedisOperator {
+        RedisOperator(self.connect())
     }
 
     /// A sentinel that monitors this server under `name`, with further settings.
@@ -291,6 +296,27 @@ fn spawn(folder: &TempDir, port: u16, options: &[String]) -> Option<Child> {
         (!peer.line().is_empty()).then_some(true)
     });
     up.then_some(child)
+}
+
+/// A connection of an operator.
+pub(crate) struct RedisOperator(RedisConnection);
+
+impl RedisOperator {
+    /// Runs a command that must succeed.
+    #[track_caller]
+    pub(crate) fn run(&mut self, command: &str) {
+        let words: Vec<&str> = command.split(' ').collect();
+        self.0.send(&words);
+        let reply = self.0.line();
+        assert!(reply.starts_with(['+', ':']), "{command}: {reply}");
+    }
+
+    /// Closes all other connections.
+    #[track_caller]
+    pub(crate) fn close_others(&mut self) {
+        self.run("CLIENT KILL TYPE pubsub");
+        self.run("CLIENT KILL TYPE normal SKIPME yes");
+    }
 }
 
 /// A subscription to one channel.

@@ -3,6 +3,7 @@
 mod foreign_messages;
 mod outages;
 mod redis_setups;
+mod refusals;
 mod requests;
 mod tls;
 
