@@ -19,6 +19,7 @@ use crate::{
     config::Settings,
     domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutEvent, FanoutOptions},
+    outage_reasons::{OutageReason, OutageReasons},
     store::{
         self, DatabaseAddress, DatabaseUse, NewEndpoint, OpenError, Store, StoreError, StoreOptions,
     },
@@ -107,7 +108,7 @@ async fn once_there<T>(
     open: impl AsyncFn() -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let started = Instant::now();
-    let mut has_waited = false;
+    let mut reasons = OutageReasons::default();
     loop {
         // Boxed: the compiler limits how deep futures may nest, and an optimized build fails without it.
         let error = match Box::pin(open()).await {
@@ -119,9 +120,12 @@ async fn once_there<T>(
         if left.is_zero() {
             return Err(error);
         }
-        if !has_waited {
-            tracing::warn!(%error, at_most = %humantime::format_duration(settings.database.wait), "the database is not there yet: waiting for it");
-            has_waited = true;
+        match reasons.note(&error.to_string()) {
+            OutageReason::First => {
+                tracing::warn!(%error, at_most = %humantime::format_duration(settings.database.wait), "the database is not there yet: waiting for it");
+            }
+            OutageReason::Another => tracing::warn!(%error, "the database is still not there"),
+            OutageReason::Known => tracing::debug!(%error, "the database is still not there"),
         }
         sleep(RETRY_PAUSE.min(left)).await;
     }

@@ -89,14 +89,14 @@ impl CommitHealth {
         self.0.failing.swap(false, Ordering::Relaxed)
     }
 
-    /// Notes a failure; true if the attempt before it succeeded.
-    pub(super) fn failed(&self, failure: String) -> bool {
+    /// Notes a failure.
+    pub(super) fn failed(&self, failure: String) {
         *self
             .0
             .failure
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = failure;
-        !self.0.failing.swap(true, Ordering::Relaxed)
+        self.0.failing.store(true, Ordering::Relaxed);
     }
 
     /// Notes since when the oldest request waits for its commit; `None` if none waits.
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_failure_is_a_problem_until_the_next_commit() {
         let health = CommitHealth::new();
-        assert!(health.failed("disk full".to_owned()));
+        health.failed("disk full".to_owned());
         let problem = health.problem().unwrap().to_string();
         assert_eq!(problem, "the database cannot commit: disk full");
         assert!(health.committed());

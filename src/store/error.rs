@@ -8,13 +8,13 @@ use sea_orm::{DbErr, RuntimeErr, SqlxError, sqlx::mysql::MySqlDatabaseError};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// The database could not commit within `store.commit_timeout`, the queue was full for that long, or the database
-    /// did not answer a read.
-    #[error("the database could not commit in time")]
+    /// could not be read.
+    #[error("the database is unavailable")]
     Unavailable,
     /// The database refused this one write, and would refuse it again.
     #[error("the database refused the write: {0}")]
     Rejected(DbErr),
-    /// A read failed for another reason than a database that does not answer.
+    /// A read failed for another reason than a database that is unavailable.
     #[error("the database could not be read: {0}")]
     Read(DbErr),
     /// A row holds a value that the gateway never writes.
@@ -73,7 +73,8 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the database may only not be there yet: nothing answers at its address, or it is starting or stopping.
+    /// Whether the database may only not be there yet: nothing answers at its address, or it is starting or stopping, or
+    /// has no room for another connection.
     #[must_use]
     pub fn is_away(&self) -> bool {
         let (Self::Connect { source, .. } | Self::Migrate { source, .. }) = self else {
@@ -93,12 +94,10 @@ impl OpenError {
     }
 }
 
-/// The error of a read. It is [`StoreError::Unavailable`] if the database did not answer, since a later read may
-/// succeed.
+/// The error of a read, which `database::Reader` has logged if it is [`StoreError::Unavailable`].
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
-        if is_away(&error) {
-            tracing::debug!(%error, "a read failed");
+        if is_unavailable(&error) {
             Self::Unavailable
         } else {
             Self::Read(error)
@@ -149,33 +148,53 @@ impl CommitError {
     }
 }
 
-/// Whether `error` means that the database did not answer, rather than that it refused.
-fn is_away(error: &DbErr) -> bool {
+/// Whether a read failed because the database did not answer or does not let the gateway in, whatever is read: a later
+/// read may succeed.
+pub(super) fn is_unavailable(error: &DbErr) -> bool {
     let source = match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => return true,
         DbErr::Exec(RuntimeErr::SqlxError(source))
         | DbErr::Query(RuntimeErr::SqlxError(source)) => source,
         _ => return false,
     };
-    matches!(source.as_ref(), SqlxError::Tls(_)) || is_absent(source)
+    matches!(source.as_ref(), SqlxError::Tls(_)) || is_absent(source) || is_denied(source)
 }
 
-/// Whether nobody answered, or a server that is starting or stopping.
+/// Whether nobody answered, or a server that is starting or stopping or has no room for another connection.
 fn is_absent(source: &SqlxError) -> bool {
     match source {
         SqlxError::Io(_) | SqlxError::PoolTimedOut => true,
-        SqlxError::Database(database) => {
-            let number = database.try_downcast_ref::<MySqlDatabaseError>();
-            number.is_some_and(|error| MYSQL_AWAY.contains(&error.number()))
-                || database.code().is_some_and(|code| code.starts_with("57P"))
-        }
+        SqlxError::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => MYSQL_AWAY.contains(&error.number()),
+            None => error
+                .code()
+                .is_some_and(|code| code.starts_with("57P") || code == POSTGRES_FULL),
+        },
         _ => false,
     }
 }
 
-// Errors of the MySQL family while it stops, of a connection that was killed, and of a Galera node without a quorum
-// (1047). Those of PostgreSQL are SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
-const MYSQL_AWAY: [u16; 5] = [1047, 1053, 1077, 1079, 1927];
+// Errors of the MySQL family while it stops, of a connection that was killed, of a Galera node without a quorum (1047),
+// and without room: for a connection (1040), for one of this user (1203, 1226), for one of this host after errors (1129).
+// Those of PostgreSQL are SQLSTATE 57P01 to 57P05: stopping, crashed, starting.
+const MYSQL_AWAY: [u16; 9] = [1040, 1047, 1053, 1077, 1079, 1129, 1203, 1226, 1927];
+/// `PostgreSQL` has no room for a connection: any, or one of this role or to this database.
+const POSTGRES_FULL: &str = "53300";
+
+/// Whether the server denies this user what it reads.
+fn is_denied(source: &SqlxError) -> bool {
+    let SqlxError::Database(error) = source else {
+        return false;
+    };
+    match error.try_downcast_ref::<MySqlDatabaseError>() {
+        Some(error) => MYSQL_DENIED.contains(&error.number()),
+        None => error.code().is_some_and(|code| code == POSTGRES_DENIED),
+    }
+}
+
+// A database, a table or a column that the user may not read.
+const MYSQL_DENIED: [u16; 3] = [1044, 1142, 1143];
+const POSTGRES_DENIED: &str = "42501";
 
 // SQLite's primary result codes: https://www.sqlite.org/rescode.html
 const TOO_BIG: u32 = 18;

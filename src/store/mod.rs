@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::ConnectionTrait;
 use tokio::{
     sync::{Notify, mpsc, watch},
     time::timeout,
@@ -68,7 +68,7 @@ pub use webhooks::{
 use clock::Clock;
 use command_watch::CommandWatchers;
 use commit_health::log_stalls;
-use database::{FileLock, Incarnation, Opened};
+use database::{FileLock, Incarnation, Opened, Reader};
 use queued_deadlines::QueuedDeadlines;
 use writer::{WriteQueue, WriterSignals};
 
@@ -106,7 +106,7 @@ pub struct Store {
     queued: QueuedDeadlines,
     writer_task: TaskTracker,
     closing: CancellationToken,
-    reader: DatabaseConnection,
+    reader: Reader,
     clock: Clock,
     commit_timeout: Duration,
     incarnation: watch::Receiver<IncarnationId>,
@@ -187,7 +187,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         self.closing.cancel();
         self.writer_task.wait().await;
-        self.reader.close_by_ref().await.map_err(StoreError::Read)
+        self.reader.close().await.map_err(StoreError::Read)
     }
 
     /// Resolves once another gateway has been started under the name of this instance, which writes nothing from then
@@ -246,11 +246,15 @@ impl Store {
             return Err(problem.to_string());
         }
         let read = self.reader.execute_unprepared("SELECT 1");
-        match timeout(self.commit_timeout, read).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("the database cannot be read: {error}")),
-            Err(_elapsed) => Err(NO_ANSWER.to_owned()),
-        }
+        let error = match timeout(self.commit_timeout, read).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => Some(error),
+            Err(_elapsed) => self.reader.why_no_connection().await,
+        };
+        Err(error.map_or_else(
+            || NO_ANSWER.to_owned(),
+            |error| format!("the database cannot be read: {error}"),
+        ))
     }
 
     /// Watches a command from now on: the watch resolves after the commit that ends the command.

@@ -5,28 +5,28 @@
 
 mod driver_connection;
 mod incarnation;
+mod reader;
 mod reader_pool;
 mod server;
 mod server_options;
 mod server_session;
 mod sqlite;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use sea_orm::{
-    Database, DatabaseConnection, DbErr, RuntimeErr, SqlxError, sqlx::sqlite::SqliteConnectOptions,
-};
+use sea_orm::{Database, DbErr, RuntimeErr, SqlxError, sqlx::sqlite::SqliteConnectOptions};
 
 use super::{OpenError, clock::Clock};
 pub(super) use driver_connection::{DriverConnection, Transaction};
 pub(super) use incarnation::{Incarnation, Succession};
+pub(super) use reader::Reader;
 pub(super) use reader_pool::CommittedBatch;
 use server_options::ServerOptions;
 pub(super) use sqlite::{FileLock, unless_changed_by_others};
 
 pub(super) struct Opened {
     pub(super) write_connection: WriteConnection,
-    pub(super) reader: DatabaseConnection,
+    pub(super) reader: Reader,
     pub(super) lock: Option<FileLock>,
     pub(super) clock: Clock,
     /// On a server, for the writer to keep up to date: readers compare their connections with it.
@@ -102,10 +102,8 @@ pub async fn migrate(address: &DatabaseAddress) -> Result<(), OpenError> {
         ..
     } = open_for(address, 1, None).await?;
     write_connection.discard().await;
-    reader.close().await.map_err(|source| OpenError::Connect {
-        url: address.shown.clone(),
-        source,
-    })
+    let closed = reader.close().await;
+    closed.map_err(|error| address.cannot_connect(error))
 }
 
 /// Opens a database and brings its schema up to date. On a server it also begins this incarnation: an earlier one of
@@ -151,7 +149,7 @@ async fn open_file(address: &DatabaseAddress, readers: u32) -> Result<Opened, Op
         .map_err(|error| address.cannot_connect(error))?;
     Ok(Opened {
         write_connection: WriteConnection::new(WriteTarget::Sqlite(Box::new(options))),
-        reader,
+        reader: Reader::of_file(reader),
         lock: Some(lock),
         clock: Clock::own(),
         committed: None,
@@ -173,11 +171,12 @@ async fn open_server(
             _ => address.cannot_migrate(error),
         })?;
     let committed = own.map(|own| CommittedBatch::none_of(own.id));
-    let reader = reader_pool::pool(options.clone(), readers, committed.clone());
+    let reader = Reader::of_server(options.clone(), readers, committed.clone());
     // Boxed, as in `app::startup`.
-    let clock = Box::pin(Clock::of(&reader))
-        .await
-        .map_err(|error| address.cannot_connect(error))?;
+    let clock = match Box::pin(Clock::of(reader.pool())).await {
+        Ok(clock) => clock,
+        Err(error) => return Err(address.cannot_connect(reader.explained(error).await)),
+    };
     let target = WriteTarget::Server(server::ServerTarget {
         options,
         lease: incarnation.map_or(Duration::ZERO, |(_, lease)| lease),
@@ -205,6 +204,12 @@ impl DatabaseAddress {
             source,
         }
     }
+}
+
+/// The error of something that did not come within its time.
+fn too_late(what: &str, time: Duration) -> SqlxError {
+    let text = format!("{what} within {time:?}");
+    SqlxError::Io(io::Error::new(io::ErrorKind::TimedOut, text))
 }
 
 fn connection_error(error: SqlxError) -> DbErr {

@@ -10,19 +10,21 @@ use std::{
 };
 
 use sea_orm::{
-    DatabaseConnection, SqlxError, SqlxMySqlConnector, SqlxPostgresConnector,
-    sqlx::{Connection, Database, MySql, Postgres, pool::PoolOptions},
+    DatabaseConnection, DbErr, SqlxError, SqlxMySqlConnector, SqlxPostgresConnector,
+    sqlx::{ConnectOptions as _, Connection, Database, MySql, Postgres, pool::PoolOptions},
 };
 use tokio::time::timeout;
 
 use super::{
+    connection_error,
     server_options::ServerOptions,
     server_session::{ServerSession, SessionUse},
+    too_late,
 };
 use crate::{domain::IncarnationId, log_throttle::LogThrottle};
 
 /// How long a read waits for a free connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take to answer before it is used, or after a read that was given up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The least time between two log lines about connections that are behind.
@@ -47,37 +49,29 @@ impl CommittedBatch {
     }
 }
 
-/// Makes a pool of at most `connections`, which connect when they are needed. With `committed` they are used only while
-/// they are not behind it.
+/// Makes a pool of at most `connections`, which connect when they are needed and are used only while `check` passes.
 pub(super) fn pool(
     options: ServerOptions,
     connections: u32,
-    committed: Option<CommittedBatch>,
+    check: &Arc<CurrencyCheck>,
 ) -> DatabaseConnection {
     match options {
         ServerOptions::MySql(options) => {
-            let pool = pool_options::<MySql>(connections, committed);
+            let pool = pool_options::<MySql>(connections, check);
             SqlxMySqlConnector::from_sqlx_mysql_pool(pool.connect_lazy_with(*options))
         }
         ServerOptions::Postgres(options) => {
-            let pool = pool_options::<Postgres>(connections, committed);
+            let pool = pool_options::<Postgres>(connections, check);
             SqlxPostgresConnector::from_sqlx_postgres_pool(pool.connect_lazy_with(*options))
         }
     }
 }
 
-fn pool_options<DB: Database>(
-    connections: u32,
-    committed: Option<CommittedBatch>,
-) -> PoolOptions<DB>
+fn pool_options<DB: Database>(connections: u32, check: &Arc<CurrencyCheck>) -> PoolOptions<DB>
 where
     DB::Connection: ServerSession,
 {
-    let check = Arc::new(CurrencyCheck {
-        committed,
-        log: LogThrottle::every(LOG_INTERVAL),
-    });
-    let at_connect = Arc::clone(&check);
+    let (at_connect, check) = (Arc::clone(check), Arc::clone(check));
     PoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -85,16 +79,7 @@ where
         .test_before_acquire(false)
         .after_connect(move |connection: &mut DB::Connection, _| {
             let check = Arc::clone(&at_connect);
-            Box::pin(async move {
-                connection.set_up(SessionUse::Reading).await?;
-                if check.passes(connection).await? {
-                    Ok(())
-                } else {
-                    Err(SqlxError::Protocol(
-                        "the database server is behind".to_owned(),
-                    ))
-                }
-            })
+            Box::pin(async move { check.admit(connection).await })
         })
         .before_acquire(move |connection: &mut DB::Connection, _| {
             let check = Arc::clone(&check);
@@ -107,13 +92,60 @@ where
         })
 }
 
+/// Makes one connection as a pool does, and closes it: a pool tries again and again until its time limit, and then says
+/// only that it is over.
+pub(super) async fn try_to_connect(
+    options: &ServerOptions,
+    check: &CurrencyCheck,
+    time: Duration,
+) -> Result<(), DbErr> {
+    let connecting = async {
+        match options {
+            ServerOptions::MySql(options) => {
+                let mut connection = options.connect().await?;
+                check.admit(&mut connection).await?;
+                connection.close().await
+            }
+            ServerOptions::Postgres(options) => {
+                let mut connection = options.connect().await?;
+                check.admit(&mut connection).await?;
+                connection.close().await
+            }
+        }
+    };
+    let connected = timeout(time, connecting).await;
+    connected
+        .unwrap_or_else(|_elapsed| Err(too_late("no connection", time)))
+        .map_err(connection_error)
+}
+
 /// Whether a connection leads to a server that has the last batch of this instance.
-struct CurrencyCheck {
+pub(super) struct CurrencyCheck {
     committed: Option<CommittedBatch>,
     log: LogThrottle,
 }
 
 impl CurrencyCheck {
+    /// A check that connections are not behind `committed`; without it every connection passes.
+    pub(super) fn new(committed: Option<CommittedBatch>) -> Arc<Self> {
+        Arc::new(Self {
+            committed,
+            log: LogThrottle::every(LOG_INTERVAL),
+        })
+    }
+
+    /// Sets a new connection up, and fails if it may not be used.
+    async fn admit(&self, connection: &mut impl ServerSession) -> Result<(), SqlxError> {
+        connection.set_up(SessionUse::Reading).await?;
+        if self.passes(connection).await? {
+            Ok(())
+        } else {
+            Err(SqlxError::Protocol(
+                "the database server is behind".to_owned(),
+            ))
+        }
+    }
+
     /// Whether the connection may be used. Costs one round trip.
     async fn passes(&self, connection: &mut impl ServerSession) -> Result<bool, SqlxError> {
         let Some(committed) = &self.committed else {
@@ -139,6 +171,6 @@ impl CurrencyCheck {
 async fn within<T>(answer: impl Future<Output = Result<T, SqlxError>>) -> Result<T, SqlxError> {
     match timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answered) => answered,
-        Err(_elapsed) => Err(SqlxError::PoolTimedOut),
+        Err(_elapsed) => Err(too_late("no answer", ANSWER_TIMEOUT)),
     }
 }

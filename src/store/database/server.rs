@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxError, Statement,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, SqlxError, Statement,
     sqlx::{ConnectOptions as _, Connection, postgres::PgConnectOptions},
 };
 use sha1::{Digest, Sha1};
@@ -11,11 +11,13 @@ use tokio::time::timeout;
 use vehicle_gateway_migrations::migrate;
 
 use super::{
-    DriverConnection,
+    DriverConnection, connection_error,
     incarnation::{self, Incarnation, Succession},
-    reader_pool,
+    reader::is_pool_timeout,
+    reader_pool::{CurrencyCheck, pool, try_to_connect},
     server_options::ServerOptions,
     server_session::{ServerSession, SessionUse},
+    too_late,
 };
 
 /// How long connecting may take.
@@ -47,8 +49,8 @@ impl ServerTarget {
         };
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
         connected
-            .unwrap_or(Err(SqlxError::PoolTimedOut))
-            .map_err(super::connection_error)
+            .unwrap_or_else(|_elapsed| Err(too_late("no connection", CONNECT_TIMEOUT)))
+            .map_err(connection_error)
     }
 }
 
@@ -58,18 +60,34 @@ pub(super) async fn prepare(
     options: &ServerOptions,
     own: Option<&Incarnation>,
 ) -> Result<(), DbErr> {
-    try_to_connect(options).await?;
+    let check = CurrencyCheck::new(None);
+    try_to_connect(options, &check, CONNECT_TIMEOUT).await?;
     if let ServerOptions::Postgres(options) = options {
         require_own_sessions(options).await?;
     }
-    let db = reader_pool::pool(options.clone(), 1, None);
-    take_turn(&db).await?;
-    migrate(&db).await?;
-    if let Some(own) = own {
-        incarnation::begin(&db, own).await?;
+    let db = pool(options.clone(), 1, &check);
+    let preparing = async {
+        take_turn(&db).await?;
+        migrate(&db).await?;
+        if let Some(own) = own {
+            incarnation::begin(&db, own).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = preparing.await {
+        return Err(explained(error, options, &check).await);
     }
     // The turn ends with the connection.
     db.close().await
+}
+
+/// Replaces the time-out of a pool by the reason why there is no connection, if there still is none.
+async fn explained(error: DbErr, options: &ServerOptions, check: &CurrencyCheck) -> DbErr {
+    if !is_pool_timeout(&error) {
+        return error;
+    }
+    let reason = try_to_connect(options, check, CONNECT_TIMEOUT).await;
+    reason.err().unwrap_or(error)
 }
 
 /// Fails if two connections share a session of the server, as they may behind a pooler that hands out sessions for a
@@ -91,10 +109,10 @@ async fn require_own_sessions(options: &PgConnectOptions) -> Result<(), DbErr> {
     };
     let checked = timeout(CONNECT_TIMEOUT, checking).await;
     let is_shared = checked
-        .unwrap_or(Err(SqlxError::PoolTimedOut))
-        .map_err(super::connection_error)?;
+        .unwrap_or_else(|_elapsed| Err(too_late("no answer", CONNECT_TIMEOUT)))
+        .map_err(connection_error)?;
     if is_shared {
-        return Err(super::connection_error(SqlxError::Configuration(
+        return Err(connection_error(SqlxError::Configuration(
             "a connection pooler in transaction or statement mode is in between, and the gateway needs sessions of its \
              own: use its session mode (pool_mode = session of PgBouncer), or connect to the server itself"
                 .into(),
@@ -108,10 +126,11 @@ pub(super) async fn begin_again(
     options: &ServerOptions,
     next: &Incarnation,
 ) -> Result<Succession, DbErr> {
-    let db = reader_pool::pool(options.clone(), 1, None);
+    let check = CurrencyCheck::new(None);
+    let db = pool(options.clone(), 1, &check);
     let begun = match take_turn(&db).await {
         Ok(()) => incarnation::succeed(&db, next).await,
-        Err(error) => Err(error),
+        Err(error) => Err(explained(error, options, &check).await),
     };
     db.close().await?;
     begun
@@ -166,31 +185,6 @@ fn lock_name(database: &str) -> String {
         let _written = write!(name, "{byte:02x}");
     }
     name
-}
-
-/// Connects once, to get the reason if that fails: a pool retries until its time limit, and then only reports a
-/// time-out.
-async fn try_to_connect(options: &ServerOptions) -> Result<(), DbErr> {
-    let connecting = async {
-        match options {
-            ServerOptions::MySql(options) => {
-                let mut connection = options.connect().await?;
-                connection.set_up(SessionUse::Reading).await?;
-                connection.close().await
-            }
-            ServerOptions::Postgres(options) => {
-                let mut connection = options.connect().await?;
-                connection.set_up(SessionUse::Reading).await?;
-                connection.close().await
-            }
-        }
-    };
-    match timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(connected) => connected.map_err(super::connection_error),
-        Err(_elapsed) => Err(DbErr::Conn(RuntimeErr::Internal(format!(
-            "no answer within {CONNECT_TIMEOUT:?}"
-        )))),
-    }
 }
 
 #[cfg(test)]

@@ -7,13 +7,12 @@ use std::{
 };
 
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqlxError,
-    Statement,
+    ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement,
     sqlx::{ConnectOptions as _, Executor, sqlite::SqliteConnectOptions},
 };
 use tokio::time::timeout;
 
-use super::{DriverConnection, connection_error};
+use super::{DriverConnection, connection_error, too_late};
 use crate::store::OpenError;
 
 /// How long a statement waits for a lock that another process (a shell, a backup) holds. Short, since the writer tries
@@ -21,7 +20,7 @@ use crate::store::OpenError;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a connection may take to open, or a read may wait for a free one: long, because a disk that
 /// others keep busy is slow and not broken. Requests have limits of their own.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Opens the file, or makes it.
 pub(super) async fn creating(url: &str) -> Result<DatabaseConnection, DbErr> {
@@ -42,7 +41,7 @@ pub(super) async fn connect(options: &SqliteConnectOptions) -> Result<DriverConn
     let connecting = timeout(ACQUIRE_TIMEOUT, options.connect());
     let mut connection = connecting
         .await
-        .unwrap_or(Err(SqlxError::PoolTimedOut))
+        .unwrap_or_else(|_elapsed| Err(too_late("no connection", ACQUIRE_TIMEOUT)))
         .map_err(connection_error)?;
     connection
         .execute(WATCH_FOR_OTHERS)

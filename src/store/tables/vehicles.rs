@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait, Condition, DatabaseConnection, DbErr, EntityTrait, Iterable, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, Iterable, QueryFilter, QueryOrder,
+    QuerySelect,
     sea_query::{LockBehavior, LockType},
 };
 
@@ -134,7 +134,7 @@ const TELEMETRY: [Column; 8] = [
 
 /// The row of a vehicle, unless it was never heard of or is deleted.
 pub(super) async fn existing(
-    reader: &DatabaseConnection,
+    reader: &impl ConnectionTrait,
     device_id: &DeviceId,
 ) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id(device_id.as_str())

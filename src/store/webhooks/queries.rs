@@ -1,8 +1,8 @@
 //! Reads of endpoints and messages.
 
 use sea_orm::{
-    ColumnTrait, DbBackend, EntityTrait, Iterable, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, Select,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, Iterable, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select,
     sea_query::{Expr, ExprTrait, SubQueryStatement},
 };
 use uuid::Uuid;

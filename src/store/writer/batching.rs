@@ -7,12 +7,15 @@ use sea_orm::DbErr;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{BACKOFF, WriterTask, ledger::LedgerEntry};
-use crate::store::{
-    StoreError,
-    batch::{self, BatchFailure},
-    error::{CommitError, is_poison},
-    tables::instances::{self, BatchNumber},
-    write_request::QueuedWrite,
+use crate::{
+    outage_reasons::OutageReason,
+    store::{
+        StoreError,
+        batch::{self, BatchFailure},
+        error::{CommitError, is_poison},
+        tables::instances::{self, BatchNumber},
+        write_request::QueuedWrite,
+    },
 };
 
 /// Requests and bytes that a transaction holds at most: beyond, latency grows and throughput does not.
@@ -131,6 +134,7 @@ impl WriterTask {
         let committed = self.commit(piece).await;
         if let Ok(()) | Err(CommitError::EarlierStored(_)) = committed {
             self.collided = false;
+            self.reasons.end();
             if self.health.committed() {
                 tracing::info!("the database commits again");
             }
@@ -148,11 +152,20 @@ impl WriterTask {
     }
 
     /// Notes and logs that the database does not commit. `waiting` requests wait for it.
-    fn note_failure(&self, error: &CommitError, waiting: usize) {
-        if self.health.failed(error.to_string()) {
-            tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
-        } else {
-            tracing::debug!(%error, waiting, "the database still cannot commit");
+    fn note_failure(&mut self, error: &CommitError, waiting: usize) {
+        let reason = error.to_string();
+        let noted = self.reasons.note(&reason);
+        self.health.failed(reason);
+        match noted {
+            OutageReason::First => {
+                tracing::error!(%error, waiting, "the database cannot commit; nothing is acknowledged until it does");
+            }
+            OutageReason::Another => {
+                tracing::warn!(%error, waiting, "the database still cannot commit");
+            }
+            OutageReason::Known => {
+                tracing::debug!(%error, waiting, "the database still cannot commit");
+            }
         }
     }
 

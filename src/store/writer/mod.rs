@@ -30,7 +30,9 @@ use super::{
     queued_deadlines::QueuedDeadlines,
     write_request::QueuedWrite,
 };
-use crate::{backoff::Backoff, domain::IncarnationId, state::Eviction};
+use crate::{
+    backoff::Backoff, domain::IncarnationId, outage_reasons::OutageReasons, state::Eviction,
+};
 
 use ledger::BatchLedger;
 pub(super) use queue::WriteQueue;
@@ -87,6 +89,8 @@ pub(super) struct WriterTask {
     collided: bool,
     ledger: BatchLedger,
     health: CommitHealth,
+    /// Why the database does not commit, while it does not.
+    reasons: OutageReasons,
 }
 
 /// Makes the queue and the task that empties it. The task runs until `signals.closing` is cancelled and every queued
@@ -114,6 +118,7 @@ pub(super) fn new(
         collided: false,
         ledger: BatchLedger::default(),
         health,
+        reasons: OutageReasons::default(),
     };
     (queue, task)
 }

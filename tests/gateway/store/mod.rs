@@ -7,6 +7,7 @@ mod fail_over;
 mod galera;
 mod server_concurrency;
 mod server_outages;
+mod server_refusals;
 mod server_start;
 mod server_values;
 mod sessions;

@@ -249,6 +249,12 @@ fn a_hanging_handshake_times_out(database: &Database) {
     proxy.sever();
     proxy.hold("nothing that is said");
     daemon.logged("the database commits again");
+    let log = daemon.log();
+    let mut errors = log.iter().filter_map(|line| line["error"].as_str());
+    assert!(
+        errors.any(|error| error.ends_with("no connection within 5s")),
+        "{log:?}"
+    );
     daemon.log_in("truck");
 }
 

@@ -1,17 +1,26 @@
 //! Access to the database as another program: queries, changes, locks.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement};
 use tokio::runtime::Runtime;
 
+use super::PATIENCE;
+
 fn connect(url: &str) -> Result<(Runtime, DatabaseConnection), DbErr> {
+    connect_within(url, PATIENCE)
+}
+
+fn connect_within(url: &str, time: Duration) -> Result<(Runtime, DatabaseConnection), DbErr> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
     let mut options = sea_orm::ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
+    options
+        .max_connections(1)
+        .acquire_timeout(time)
+        .sqlx_logging(false);
     let connection = runtime.block_on(Database::connect(options))?;
     Ok((runtime, connection))
 }
@@ -132,6 +141,31 @@ impl Lock {
         self.runtime
             .block_on(self.connection.execute_unprepared(sql))
             .unwrap();
+    }
+}
+
+/// Connections that another program holds; closed when dropped.
+#[derive(Default)]
+pub(crate) struct HeldConnections(Vec<(Runtime, DatabaseConnection)>);
+
+impl HeldConnections {
+    /// Takes one connection.
+    pub(crate) fn take_one(url: &str) -> Self {
+        Self(vec![connect(url).unwrap()])
+    }
+
+    /// Takes all connections that the server has for the user of this URL.
+    pub(crate) fn take_all(url: &str) -> Self {
+        let more = || connect_within(url, Duration::from_secs(1)).ok();
+        Self(std::iter::from_fn(more).collect())
+    }
+
+    /// The number that a server of the `MySQL` family has given to the first of them.
+    pub(crate) fn id(&self) -> u64 {
+        let (runtime, connection) = &self.0[0];
+        let select = Statement::from_string(DbBackend::MySql, "SELECT connection_id()");
+        let row = runtime.block_on(connection.query_one_raw(select)).unwrap();
+        row.unwrap().try_get_by_index(0).unwrap()
     }
 }
 

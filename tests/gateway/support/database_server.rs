@@ -14,6 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
+    HeldConnections,
     free_ports::free_port,
     process::{child_processes, try_send_signal},
 };
@@ -138,6 +139,78 @@ impl Server {
         url.replace("//root@", "//gateway@")
     }
 
+    /// Another URL of a database, for a user who has all rights on it and for whom the server has ten connections.
+    pub(crate) fn url_of_limited_user(&self, url: &str) -> String {
+        if self.kind == Kind::MariaDb {
+            self.change("SET GLOBAL max_connections = 10");
+            let url = self.url_of_ordinary_user(url);
+            // The server counts the connections of users with a limit only.
+            self.limit_user(50);
+            return url;
+        }
+        let (_, database) = url.rsplit_once('/').unwrap();
+        self.change("CREATE ROLE fleet LOGIN CONNECTION LIMIT 10");
+        self.change(&format!("ALTER DATABASE {database} OWNER TO fleet"));
+        url.replace("//gateway@", "//fleet@")
+    }
+
+    /// Sets how many connections the server has for the user of [`Self::url_of_limited_user`]; at least one on
+    /// `MariaDB`.
+    pub(crate) fn limit_user(&self, connections: u32) {
+        if self.kind == Kind::Postgres {
+            return self.change(&format!("ALTER ROLE fleet CONNECTION LIMIT {connections}"));
+        }
+        for host in ["localhost", "127.0.0.1"] {
+            self.change(&format!(
+                "ALTER USER gateway@{host} WITH MAX_USER_CONNECTIONS {connections}"
+            ));
+        }
+    }
+
+    /// Ends all sessions of the user of [`Self::url_of_limited_user`] and has no connection for him, until the result
+    /// is dropped and [`Self::limit_user`] is called.
+    pub(crate) fn refuse_connections(&self, url: &str) -> HeldConnections {
+        match self.kind {
+            Kind::MariaDb => {
+                let held = HeldConnections::take_one(url);
+                self.limit_user(1);
+                self.change(&format!(
+                    "BEGIN NOT ATOMIC FOR c IN (SELECT id FROM information_schema.processlist \
+                     WHERE user = 'gateway' AND id NOT IN ({})) DO KILL c.id; END FOR; END",
+                    held.id()
+                ));
+                held
+            }
+            Kind::Postgres => {
+                self.limit_user(0);
+                self.change(END_SESSIONS);
+                HeldConnections::default()
+            }
+        }
+    }
+
+    /// Lets the user of [`Self::url_of_limited_user`] in again, or lets him in no longer and ends his sessions.
+    pub(crate) fn let_limited_user_in(&self, is_let_in: bool) {
+        match (self.kind, is_let_in) {
+            (Kind::MariaDb, _) => {
+                let password = if is_let_in { "" } else { "another" };
+                for host in ["localhost", "127.0.0.1"] {
+                    self.change(&format!(
+                        "ALTER USER gateway@{host} IDENTIFIED BY '{password}'"
+                    ));
+                }
+                if !is_let_in {
+                    self.change("KILL USER gateway");
+                }
+            }
+            (Kind::Postgres, true) => self.change("ALTER ROLE fleet LOGIN"),
+            (Kind::Postgres, false) => {
+                self.change("ALTER ROLE fleet NOLOGIN");
+                self.change(END_SESSIONS);
+            }
+        }
+    }
+
     pub(super) fn change(&self, sql: &str) {
         super::change(&self.kind.own_url(self.port), sql);
     }
@@ -201,6 +274,10 @@ impl Server {
         }
     }
 }
+
+/// Ends the sessions of the limited user of `PostgreSQL`.
+const END_SESSIONS: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'fleet'";
 
 impl Drop for Server {
     fn drop(&mut self) {

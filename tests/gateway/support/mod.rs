@@ -33,7 +33,9 @@ pub(crate) use cluster::{Cluster, GRACE, LEASE};
 pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::{Builder, Daemon};
 pub(crate) use daemon_log::LogReader;
-pub(crate) use database_client::{Lock, change, is_reachable, migrate_as_later, query};
+pub(crate) use database_client::{
+    HeldConnections, Lock, change, is_reachable, migrate_as_later, query,
+};
 pub(crate) use database_proxy::DatabaseProxy;
 pub(crate) use database_server::{Database, Server};
 pub(crate) use device::{Device, json};
