@@ -5,7 +5,14 @@ use crate::config::{HttpAuth, SecretUrl, Settings};
 /// Warns about the ports and the servers of a gateway.
 pub(super) fn warn(settings: &Settings) {
     if !settings.device.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords and no TLS: every client of device.listen can log in as any vehicle");
+        tracing::warn!(listen = %settings.device.listen, "the device protocol has no passwords: every client of device.listen can log in as any vehicle, and everybody on the way can read and change what vehicles say");
+    }
+    let tls = &settings.device.tls;
+    if let Some(listen) = tls.listen
+        && !listen.ip().to_canonical().is_loopback()
+        && !tls.require_client_certificate
+    {
+        tracing::warn!(%listen, "the device protocol has no passwords: every client of device.tls.listen can log in as any vehicle, unless device.tls.require_client_certificate is true");
     }
     if settings.http.auth == HttpAuth::Off {
         tracing::warn!(listen = %settings.http.listen, "http.auth is off: every client that reaches http.listen can read, command and delete vehicles");

@@ -2,9 +2,10 @@
 //!
 //! The parts are the long-lived objects of a gateway, such as the store, the sessions and the commands. `exposure` warns
 //! about who can reach or imitate what the gateway trusts; `startup` opens the database and Redis; `parts` creates the
-//! parts and gives each what it needs; `options` translates the settings for them; `system` opens ports and raises the
-//! limit of open files; `tasks` has the tasks that run until the gateway stops; `shutdown` drains and closes.
+//! parts and gives each what it needs; `options` translates the settings for them; `certificates` reads the files of TLS;
+//! `system` opens ports and raises the limit of open files; `tasks` has the tasks that run until the gateway stops; `shutdown` drains and closes.
 
+mod certificates;
 mod error;
 mod exposure;
 mod options;
@@ -14,7 +15,7 @@ mod startup;
 mod system;
 mod tasks;
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{process::ExitCode, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,9 +25,11 @@ use crate::{
     peers,
     signals::{Hangups, Signals},
     supervision::essential,
-    tls::{self, TlsFiles, TlsServer},
+    tls,
 };
+use certificates::TlsServers;
 use startup::OpenedGateway;
+use system::{BoundPort, BoundPorts};
 use tasks::Listeners;
 
 pub use error::StartError;
@@ -40,12 +43,7 @@ pub use startup::migrate;
 ///
 /// The files that cannot be used.
 pub fn check_files(settings: &Settings) -> Result<(), StartError> {
-    tls_server(options::http_tls(settings)).map(drop)
-}
-
-fn tls_server(files: Option<TlsFiles>) -> Result<Option<Arc<TlsServer>>, StartError> {
-    let server = files.map(TlsServer::open).transpose()?;
-    Ok(server.map(Arc::new))
+    TlsServers::open(settings).map(drop)
 }
 
 /// Runs the gateway until a signal ends it.
@@ -57,11 +55,15 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let hangups = Hangups::new().map_err(StartError::Signals)?;
-    let http_tls = tls_server(options::http_tls(&settings))?;
-    let servers = http_tls.iter().cloned().collect();
-    tokio::spawn(essential("TLS files", tls::keep_current(servers, hangups)));
+    let tls_servers = TlsServers::open(&settings)?;
+    let following = tls::keep_current(tls_servers.all(), hangups);
+    tokio::spawn(essential("TLS files", following));
     let max_devices = system::raise_open_files(&settings)?;
-    let [device_port, http_port] = system::bind(&settings)?;
+    let BoundPorts {
+        device: device_port,
+        device_tls: device_tls_port,
+        http: http_port,
+    } = system::bind(&settings)?;
     // Before the database and Redis get their passwords.
     exposure::warn(&settings);
     let OpenedGateway {
@@ -88,9 +90,12 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     }
     parts.cluster.join_fanout().await;
     let device_listener = device_port.listen()?;
+    let device_tls_listener = device_tls_port.map(BoundPort::listen).transpose()?;
     let http_listener = http_port.listen()?;
+    let device_tls = device_tls_listener.as_ref().zip(settings.device.tls.listen);
     tracing::info!(
         device = %system::local(&device_listener, settings.device.listen),
+        device_tls = device_tls.map(|(listener, configured)| display(system::local(listener, configured))),
         http = %system::local(&http_listener, settings.http.listen),
         instance = %parts.instance.name(),
         id = %parts.instance.incarnation(),
@@ -112,8 +117,9 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
         dispatcher,
         Listeners {
             device: device_listener,
+            device_tls: device_tls_listener,
             http: http_listener,
-            http_tls,
+            tls: tls_servers,
         },
         &stop,
     );

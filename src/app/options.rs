@@ -1,6 +1,6 @@
 //! Translates the settings into the options of the parts.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::{
     http::{AccessRules, Authorization, HostNames, HttpOptions},
     protocol::Limits,
     store::{FailureLimits, NewEndpoint, SecretText},
-    tls::{ListenerName, TlsFiles},
+    tls::{ClientFiles, ListenerName, TlsFiles},
     webhooks::{DispatcherOptions, Resolver, RetrySchedule, UrlPolicy, WebhookClientOptions},
 };
 
@@ -35,7 +35,25 @@ pub(super) fn http_tls(settings: &Settings) -> Option<TlsFiles> {
         listener: ListenerName::Http,
         certificate: tls.certificate.clone().into(),
         key: tls.key.clone().into(),
+        clients: None,
         protocols: vec![b"http/1.1".to_vec()],
+    })
+}
+
+/// The files of the device port inside TLS; `None` if there is no such port.
+pub(super) fn device_tls(settings: &Settings) -> Option<TlsFiles> {
+    let tls = &settings.device.tls;
+    let path = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    tls.listen.map(|_| TlsFiles {
+        listener: ListenerName::Device,
+        certificate: tls.certificate.clone().into(),
+        key: tls.key.clone().into(),
+        clients: path(&tls.client_ca).map(|authorities| ClientFiles {
+            authorities,
+            lists: path(&tls.client_crl),
+            is_required: tls.require_client_certificate,
+        }),
+        protocols: Vec::new(),
     })
 }
 

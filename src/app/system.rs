@@ -21,16 +21,30 @@ pub(super) struct BoundPort {
     socket: TcpSocket,
 }
 
-/// Takes both ports, before anything is created or changed. A second gateway with the same ports ends here if the first
-/// one listens already; else one of them fails in [`BoundPort::listen`].
-pub(super) fn bind(settings: &Settings) -> Result<[BoundPort; 2], StartError> {
+/// The ports that the settings name.
+pub(super) struct BoundPorts {
+    pub(super) device: BoundPort,
+    pub(super) device_tls: Option<BoundPort>,
+    pub(super) http: BoundPort,
+}
+
+/// Takes all ports, before anything is created or changed. A second gateway with the same ports ends here if the first one
+/// listens already; else one of them fails in [`BoundPort::listen`].
+pub(super) fn bind(settings: &Settings) -> Result<BoundPorts, StartError> {
     let device = BoundPort::bind("device.listen", settings.device.listen);
+    let bind_tls = |address| BoundPort::bind("device.tls.listen", address);
+    let device_tls = settings.device.tls.listen.map(bind_tls).transpose();
     let http = BoundPort::bind("http.listen", settings.http.listen);
-    match (device, http) {
-        (Ok(device), Ok(http)) => Ok([device, http]),
-        (device, http) => {
-            let failed = device.err().into_iter().chain(http.err());
-            Err(StartError::Listen(ListenErrors(failed.collect())))
+    match (device, device_tls, http) {
+        (Ok(device), Ok(device_tls), Ok(http)) => Ok(BoundPorts {
+            device,
+            device_tls,
+            http,
+        }),
+        (device, device_tls, http) => {
+            let failed = [device.err(), device_tls.err(), http.err()];
+            let failed = failed.into_iter().flatten().collect();
+            Err(StartError::Listen(ListenErrors(failed)))
         }
     }
 }

@@ -11,18 +11,18 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    certificates::TlsServers,
     options::{access_rules, http_options},
     parts::Parts,
 };
 use crate::{
     config::Settings,
-    device::{self, DeviceOptions},
+    device::{self, DeviceOptions, DevicePorts},
     http,
     maintenance::{Maintenance, Retention},
     peers,
     store::DueLimits,
     supervision::essential,
-    tls::TlsServer,
     webhooks::Dispatcher,
 };
 
@@ -50,9 +50,10 @@ pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
 /// The open ports.
 pub(super) struct Listeners {
     pub(super) device: TcpListener,
+    /// Present if there is a device port inside TLS, and then its TLS is, too.
+    pub(super) device_tls: Option<TcpListener>,
     pub(super) http: TcpListener,
-    /// Present if the API speaks HTTPS.
-    pub(super) http_tls: Option<Arc<TlsServer>>,
+    pub(super) tls: TlsServers,
 }
 
 /// Spawns all tasks. They end some time after `stop` is cancelled.
@@ -64,11 +65,11 @@ pub(super) fn start(
     listeners: Listeners,
     stop: &CancellationToken,
 ) -> Tasks {
-    let tls: Vec<_> = listeners.http_tls.iter().cloned().collect();
+    let tls = listeners.tls.all();
     let http_options = http_options(settings);
     let http = http::serve(
         listeners.http,
-        listeners.http_tls,
+        listeners.tls.http,
         http::router(
             parts.api(tls),
             http_options,
@@ -80,7 +81,10 @@ pub(super) fn start(
         settings.shutdown.grace,
     );
     let devices = device::serve(
-        listeners.device,
+        DevicePorts {
+            plain: listeners.device,
+            encrypted: listeners.device_tls.zip(listeners.tls.device),
+        },
         Arc::clone(&parts.sessions),
         Arc::clone(&parts.commands),
         device_options,

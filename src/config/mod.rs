@@ -26,8 +26,8 @@ use std::path::PathBuf;
 
 pub use problem::{ConfigProblem, ConfigProblems};
 pub use schema::{
-    CommandSettings, DatabaseSettings, DeviceSettings, EVENTS, EndpointSettings, HttpAuth,
-    HttpSettings, HttpTlsSettings, InstanceSettings, KeySettings, LogFormat, LogSettings,
+    CommandSettings, DatabaseSettings, DeviceSettings, DeviceTlsSettings, EVENTS, EndpointSettings,
+    HttpAuth, HttpSettings, HttpTlsSettings, InstanceSettings, KeySettings, LogFormat, LogSettings,
     PresenceSettings, ProxyProtocol, RedisSettings, RetentionSettings, SCOPES, Settings,
     ShutdownSettings, StoreSettings, WebhookSecret, WebhookSettings, WebhookUrl,
 };

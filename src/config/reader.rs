@@ -84,6 +84,22 @@ impl<'a> SettingsReader<'a> {
         )
     }
 
+    /// Like [`Self::socket_address`], or empty for none.
+    pub(super) fn socket_address_or_none(&mut self, key: &str) -> Option<SocketAddr> {
+        self.parsed(
+            key,
+            "\"\" for no such port, or an IP address and a port, such as 0.0.0.0:4443",
+            None,
+            |text| {
+                if text.is_empty() {
+                    Some(None)
+                } else {
+                    text.parse().ok().map(Some)
+                }
+            },
+        )
+    }
+
     /// The path of a file, which is not looked at here; empty for none.
     pub(super) fn file(&mut self, key: &str) -> String {
         self.parsed(key, "\"\", or the path of a file", String::new(), |text| {
@@ -217,6 +233,25 @@ impl<'a> SettingsReader<'a> {
         let is_reported = self.is_refused(key) || others.iter().any(|other| self.is_refused(other));
         if !holds && self.sources_read && !is_reported {
             self.refuse(key, allowed);
+        }
+    }
+
+    /// Checks that two paths of files are both given, or neither is.
+    pub(super) fn together_or_none(
+        &mut self,
+        (one, one_file): (&str, &str),
+        (other, other_file): (&str, &str),
+    ) {
+        for (key, file, given, given_file) in [
+            (one, one_file, other, other_file),
+            (other, other_file, one, one_file),
+        ] {
+            self.together(
+                key,
+                &[given],
+                !file.is_empty() || given_file.is_empty(),
+                format!("the path of a file as long as {given} is set"),
+            );
         }
     }
 

@@ -422,6 +422,11 @@ fn the_effective_settings_read_back_to_the_same_settings() {
         .set("http.listen=[::1]:0")
         .set("http.tls.certificate=a b.pem")
         .set("http.tls.key=/k\\")
+        .set("device.tls.listen=[::]:4443")
+        .set("device.tls.certificate=a")
+        .set("device.tls.key=a")
+        .set("device.tls.client_ca=b")
+        .set("device.tls.require_client_certificate=true")
         .set("device.proxy_protocol=required")
         .set(r#"device.proxy_sources=["10.0.0.5", "fd00::/8"]"#)
         .settings();

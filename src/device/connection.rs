@@ -212,8 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
                 Decoded::Message(message) => self.conversation.on_message(message),
                 Decoded::Bad(bad) => {
                     self.log_bad(&bad);
-                    if bad.is_http_request() {
-                        self.conversation.on_http_request()
+                    if bad.is_http_request() || bad.is_tls_handshake() {
+                        self.conversation.on_foreign_protocol()
                     } else {
                         self.conversation.on_bad_input()
                     }
@@ -243,7 +243,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
     fn log_bad(&mut self, bad: &BadInput) {
         let session = self.session.as_ref();
         let device_id = session.map(|session| display(&session.key.device_id));
-        let (remote, reason) = (self.remote, bad.reason.to_string());
+        let remote = self.remote;
+        let reason = if bad.is_tls_handshake() {
+            "this is TLS, which only the port of device.tls.listen speaks".to_owned()
+        } else {
+            bad.reason.to_string()
+        };
         // Logged by its Debug format: in quotes, and with control characters escaped.
         let excerpt = String::from_utf8_lossy(&bad.excerpt);
         if self.logged_bad_input {

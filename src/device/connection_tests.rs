@@ -4,7 +4,8 @@ use std::{sync::Mutex, time::Duration};
 
 use tempfile::TempDir;
 use tokio::io::{
-    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, ReadBuf, duplex,
+    AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter, DuplexStream, ReadBuf,
+    duplex,
 };
 use uuid::Uuid;
 
@@ -306,6 +307,27 @@ async fn each_json_object_is_one_write_and_commands_follow_a_pause() {
     let device_id = DeviceId::parse("truck").unwrap();
     let vehicle = gateway.parts.vehicles.vehicle(&device_id).await.unwrap();
     assert_eq!(vehicle.disconnect_reason, Some(DisconnectReason::Shutdown));
+}
+
+#[tokio::test]
+async fn replies_that_the_stream_holds_back_are_flushed() {
+    let gateway = TestGateway::start().await;
+    let (device, stream) = duplex(4096);
+    // Holds what is written until it is flushed, as TLS may.
+    let serving = tokio::spawn(gateway.serve(BufWriter::new(stream)));
+    let (from, mut to) = tokio::io::split(device);
+    let mut lines = BufReader::new(from).lines();
+    for (said, reply) in [
+        ("HELLO, I'M truck!", "HI, NICE TO MEET YOU!"),
+        ("PING.", "PONG."),
+        ("GOTTA GO.", "SEE YA!"),
+    ] {
+        to.write_all(said.as_bytes()).await.unwrap();
+        let line = tokio::time::timeout(Duration::from_secs(10), lines.next_line());
+        assert_eq!(line.await.unwrap().unwrap().as_deref(), Some(reply));
+    }
+    drop((lines, to));
+    serving.await.unwrap();
 }
 
 #[tokio::test]

@@ -93,9 +93,9 @@ impl Conversation {
         self.bad(GatewaySentence::Bad)
     }
 
-    /// Reacts to the beginning of an HTTP request. A web page can have a browser send one here, and its body could be
-    /// sentences: so nothing after it is read before the login.
-    pub(super) fn on_http_request(&mut self) -> Reaction {
+    /// Reacts to the beginning of an HTTP request or a TLS handshake. A web page can have a browser send a request here, and
+    /// its body could be sentences: so nothing after it is read before the login.
+    pub(super) fn on_foreign_protocol(&mut self) -> Reaction {
         match self.state {
             ConversationState::Anonymous => {
                 Reaction::ReplyAndClose(GatewaySentence::Bad, DisconnectReason::TooManyBadSentences)

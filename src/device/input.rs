@@ -1,6 +1,7 @@
 //! Reading from the device, within the budget for large input.
 
 use std::{
+    io::ErrorKind,
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
@@ -35,6 +36,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         let mut buffer = ReadBuf::uninit(&mut memory[..size]);
         match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
             Poll::Pending => Ok(false),
+            // The end of a connection inside TLS without its farewell, which much firmware does not send. A sentence or a
+            // blob that was cut off is incomplete, so nothing that was not sent is taken for said.
+            Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                self.end_of_input = true;
+                Ok(true)
+            }
             Poll::Ready(Err(_)) => Err(DisconnectReason::ConnectionLost),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
                 self.end_of_input = true;

@@ -1,7 +1,7 @@
 //! The device port: accepts connections and holds one conversation on each.
 //!
 //! The path of a sentence: `listener` accepts a connection (behind a balancer, `proxy` reads the device's address from
-//! the PROXY header first). `connection` is its task: `input` reads bytes into the protocol's decoder, `conversation`
+//! the PROXY header first; on the encrypted port it shakes hands). `connection` is its task: `input` reads bytes into the protocol's decoder, `conversation`
 //! decides how to react to a sentence, `crate::sessions` and `crate::commands` store what the sentence says, and
 //! `replies` writes the replies in order.
 //!
@@ -33,7 +33,7 @@ use crate::protocol::Limits;
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) use budget::Budget;
-pub(crate) use listener::serve;
+pub(crate) use listener::{DevicePorts, serve};
 pub(crate) use login::FailedLogins;
 
 /// Bounds and deadlines of the device port.

@@ -72,6 +72,8 @@ pub(super) enum ReplyWait {
 pub(super) struct Replies {
     queue: VecDeque<QueuedReply>,
     out: BytesMut,
+    /// Whether the stream may still hold bytes that were written to it, as TLS does.
+    unflushed: bool,
     last_write: Option<Instant>,
     /// Since when the device has not accepted bytes.
     stalled: Option<Instant>,
@@ -152,7 +154,11 @@ impl Replies {
 
     /// Whether everything is written.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.out.is_empty()
+        self.queue.is_empty() && self.is_written()
+    }
+
+    fn is_written(&self) -> bool {
+        self.out.is_empty() && !self.unflushed
     }
 
     /// What delays the next byte, if something does.
@@ -171,7 +177,7 @@ impl Replies {
     }
 
     fn may_command(&self) -> bool {
-        self.out.is_empty() && self.last_write.is_none_or(|at| at.elapsed() >= COMMAND_GAP)
+        self.is_written() && self.last_write.is_none_or(|at| at.elapsed() >= COMMAND_GAP)
     }
 
     /// Writes what is ready. Returns whether anything changed, or the reason if the connection must be closed.
@@ -186,6 +192,16 @@ impl Replies {
         let before = (self.queue.len(), self.held_up);
         let mut progress = false;
         loop {
+            if self.unflushed {
+                match Pin::new(&mut *stream).poll_flush(context) {
+                    Poll::Ready(Ok(())) => self.flushed(),
+                    Poll::Ready(Err(_)) => return Err(DisconnectReason::ConnectionLost),
+                    Poll::Pending => {
+                        self.stalled.get_or_insert_with(Instant::now);
+                        return Ok(progress);
+                    }
+                }
+            }
             if self.out.is_empty() && !self.fill(context, dialect, server_id, session)? {
                 // A commit without a reply changes the queue as well.
                 return Ok(progress || before != (self.queue.len(), self.held_up));
@@ -207,14 +223,19 @@ impl Replies {
     fn written(&mut self, bytes: usize) {
         self.stalled = None;
         self.out.advance(bytes);
-        if self.out.is_empty() {
-            self.last_write = Some(Instant::now());
-            if self.out.capacity() > KEPT_CAPACITY {
-                self.out = BytesMut::new();
-            }
-            if self.queue.is_empty() && self.queue.capacity() > KEPT_REPLIES {
-                self.queue = VecDeque::new();
-            }
+        self.unflushed = self.out.is_empty();
+    }
+
+    /// Everything that was encoded has left.
+    fn flushed(&mut self) {
+        self.stalled = None;
+        self.unflushed = false;
+        self.last_write = Some(Instant::now());
+        if self.out.capacity() > KEPT_CAPACITY {
+            self.out = BytesMut::new();
+        }
+        if self.queue.is_empty() && self.queue.capacity() > KEPT_REPLIES {
+            self.queue = VecDeque::new();
         }
     }
 

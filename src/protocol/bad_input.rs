@@ -95,6 +95,12 @@ impl BadInput {
         })
     }
 
+    /// Whether it is the beginning of a TLS handshake: the first record of a client.
+    #[must_use]
+    pub fn is_tls_handshake(&self) -> bool {
+        self.excerpt.starts_with(b"\x16\x03")
+    }
+
     pub(super) fn new(reason: BadReason, input: &[u8]) -> Self {
         Self {
             reason,
@@ -204,6 +210,16 @@ mod tests {
             " GET / HTTP/1.1",
         ] {
             assert!(!is_http(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tls_handshake_is_recognised_by_its_first_record() {
+        let is_tls =
+            |bytes: &[u8]| BadInput::new(BadReason::UnknownSentence, bytes).is_tls_handshake();
+        assert!(is_tls(b"\x16\x03\x01\x02\x00\x01"));
+        for bytes in [&b""[..], b"\x16", b"\x16\x02", b"\x17\x03\x03", b"PING."] {
+            assert!(!is_tls(bytes), "{bytes:?}");
         }
     }
 }

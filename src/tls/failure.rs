@@ -20,6 +20,10 @@ pub(crate) enum HandshakeFailure {
     Incompatible,
     /// The client refuses to go on, mostly because it does not trust the certificate of the gateway.
     ClientRefused,
+    /// The client shows no certificate, and one is required.
+    NoCertificate,
+    /// The certificate of the client is not accepted: it is of another authority, revoked or over.
+    CertificateRefused,
     /// What the client sent is not valid TLS.
     Invalid,
 }
@@ -33,6 +37,10 @@ impl HandshakeFailure {
                 Self::Incompatible
             }
             (Some(Error::AlertReceived(_)), _) => Self::ClientRefused,
+            (Some(Error::NoCertificatesPresented), _) => Self::NoCertificate,
+            (Some(Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_)), _) => {
+                Self::CertificateRefused
+            }
             (Some(_), _) => Self::Invalid,
             (None, ErrorKind::TimedOut) => Self::Timeout,
             // Closed or reset, in the midst of it.

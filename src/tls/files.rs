@@ -1,4 +1,4 @@
-//! The files of a listener: the certificate and its key.
+//! The files of a listener: the certificate and its key, and by what certificates of clients are verified.
 
 use std::{
     fmt, fs,
@@ -9,23 +9,28 @@ use std::{
 };
 
 use rustls::{
-    Error, ServerConfig,
-    crypto::ring,
+    Error, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    server::NoServerSessionStorage,
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use sha2::{Digest as _, Sha256};
 use strum::{Display, IntoStaticStr};
-use x509_parser::parse_x509_certificate;
+use x509_parser::{parse_x509_certificate, parse_x509_crl, time::ASN1Time};
 
 use crate::domain::Timestamp;
 
-/// The largest file that is read, in bytes. A chain of certificates takes a few KiB.
+/// The largest file of certificates or keys that is read, in bytes. A chain takes a few KiB.
 const LARGEST: u64 = 1 << 20;
+/// The largest file of revocation lists that is read, in bytes: some 400,000 certificates.
+const LARGEST_LISTS: u64 = 16 << 20;
+/// The names of two settings of a listener, behind its section.
+const CLIENT_CA: &str = "client_ca";
+const CLIENT_CRL: &str = "client_crl";
 /// The bits of a file's mode that let everybody read or write it.
 const FOR_EVERYBODY: u32 = 0o006;
 
@@ -35,6 +40,8 @@ const FOR_EVERYBODY: u32 = 0o006;
 pub(crate) enum ListenerName {
     /// `http.listen`.
     Http,
+    /// `device.tls.listen`.
+    Device,
 }
 
 /// The paths of the files of one listener.
@@ -45,8 +52,21 @@ pub(crate) struct TlsFiles {
     pub(crate) certificate: PathBuf,
     /// The private key of the certificate.
     pub(crate) key: PathBuf,
+    /// By what certificates of clients are verified; none if clients are not asked for any.
+    pub(crate) clients: Option<ClientFiles>,
     /// The application protocols that the listener speaks inside TLS; none if clients are not asked.
     pub(crate) protocols: Vec<Vec<u8>>,
+}
+
+/// The paths of the files by which certificates of clients are verified.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientFiles {
+    /// The certificates of the authorities.
+    pub(crate) authorities: PathBuf,
+    /// The revocation lists of the authorities.
+    pub(crate) lists: Option<PathBuf>,
+    /// Whether a client has to show a certificate.
+    pub(crate) is_required: bool,
 }
 
 /// A file that cannot be used.
@@ -85,6 +105,8 @@ pub(super) struct Digest([u8; 32]);
 pub(super) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    authorities: Vec<u8>,
+    lists: Vec<u8>,
     /// Whether the file of the key is open to everybody of this host.
     key_is_open: bool,
 }
@@ -98,24 +120,40 @@ pub(super) struct Loaded {
     pub(super) begins: Timestamp,
     /// Until when the certificate is valid.
     pub(super) ends: Timestamp,
+    /// When the first of the revocation lists should have been replaced by a newer one.
+    pub(super) lists_end: Option<Timestamp>,
     pub(super) key_is_open: bool,
 }
 
 impl TlsFiles {
     /// Reads the files. The error names all that cannot be read.
     pub(super) fn read(&self) -> Result<Contents, TlsErrors> {
-        let certificate = self.read_file("certificate", &self.certificate);
-        let key = self.read_file("key", &self.key);
-        match (certificate, key) {
-            (Ok((certificate, _)), Ok((key, mode))) => Ok(Contents {
+        let mut errors = Vec::new();
+        let mut read = |name: &str, path: &Path, largest: u64| {
+            read_file(path, largest).unwrap_or_else(|reason| {
+                errors.push(self.error(name, path, reason));
+                (Vec::new(), 0)
+            })
+        };
+        let (certificate, _) = read("certificate", &self.certificate, LARGEST);
+        let (key, mode) = read("key", &self.key, LARGEST);
+        let (mut authorities, mut lists) = (Vec::new(), Vec::new());
+        if let Some(clients) = &self.clients {
+            (authorities, _) = read(CLIENT_CA, &clients.authorities, LARGEST);
+            if let Some(path) = &clients.lists {
+                (lists, _) = read(CLIENT_CRL, path, LARGEST_LISTS);
+            }
+        }
+        if errors.is_empty() {
+            Ok(Contents {
                 certificate,
                 key,
+                authorities,
+                lists,
                 key_is_open: mode & FOR_EVERYBODY != 0,
-            }),
-            (certificate, key) => {
-                let failed = certificate.err().into_iter().chain(key.err());
-                Err(TlsErrors(failed.collect()))
-            }
+            })
+        } else {
+            Err(TlsErrors(errors))
         }
     }
 
@@ -143,10 +181,12 @@ impl TlsFiles {
                 other => explain(&other),
             })
         })?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let provider = Arc::new(ring::default_provider());
+        let (verifier, lists_end) = self.verifier(contents, &provider)?;
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| of_certificate(error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(|error| match error {
                 Error::InconsistentKeys(_) => of_key(format!(
@@ -165,12 +205,61 @@ impl TlsFiles {
             digest: contents.digest(),
             begins,
             ends,
+            lists_end,
             key_is_open: contents.key_is_open,
         })
     }
 
-    fn read_file(&self, name: &str, path: &Path) -> Result<(Vec<u8>, u32), TlsError> {
-        read_file(path).map_err(|reason| self.error(name, path, reason))
+    /// By what certificates of clients are verified, and when the first of the revocation lists should have been replaced.
+    fn verifier(
+        &self,
+        contents: &Contents,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<(Arc<dyn ClientCertVerifier>, Option<Timestamp>), TlsError> {
+        let Some(clients) = &self.clients else {
+            return Ok((WebPkiClientVerifier::no_client_auth(), None));
+        };
+        let of_authorities = |reason| self.error(CLIENT_CA, &clients.authorities, reason);
+        let authorities = CertificateDer::pem_slice_iter(&contents.authorities)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| of_authorities(explain(&error)))?;
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots
+                .add(authority)
+                .map_err(|error| of_authorities(error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(of_authorities("has no certificate in PEM".to_owned()));
+        }
+        let roots = Arc::new(roots);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        if !clients.is_required {
+            builder = builder.allow_unauthenticated();
+        }
+        let Some(path) = &clients.lists else {
+            let verifier = builder
+                .build()
+                .map_err(|error| of_authorities(error.to_string()))?;
+            return Ok((verifier, None));
+        };
+        let of_lists = |reason| self.error(CLIENT_CRL, path, reason);
+        let lists = CertificateRevocationListDer::pem_slice_iter(&contents.lists)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| of_lists(explain(&error)))?;
+        if lists.is_empty() {
+            return Err(of_lists("has no revocation list in PEM".to_owned()));
+        }
+        let mut lists_end = None;
+        for list in &lists {
+            let ends = next_update(list).map_err(of_lists)?;
+            lists_end = lists_end.into_iter().chain(ends).min();
+        }
+        let verifier = builder
+            .with_crls(lists)
+            .build()
+            .map_err(|error| of_lists(error.to_string()))?;
+        Ok((verifier, lists_end))
     }
 
     fn error(&self, name: &str, path: &Path, reason: String) -> TlsError {
@@ -185,7 +274,7 @@ impl TlsFiles {
 impl Contents {
     pub(super) fn digest(&self) -> Digest {
         let mut digest = Sha256::new();
-        for part in [&self.certificate, &self.key] {
+        for part in [&self.certificate, &self.key, &self.authorities, &self.lists] {
             // The length keeps the parts apart.
             digest.update(part.len().to_be_bytes());
             digest.update(part);
@@ -194,8 +283,8 @@ impl Contents {
     }
 }
 
-/// The contents of a file, and its mode. The error is the reason.
-fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
+/// The contents of a file of at most so many bytes, and its mode. The error is the reason.
+fn read_file(path: &Path, largest: u64) -> Result<(Vec<u8>, u32), String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a pipe would wait for somebody who writes to it.
     let metadata = fs::metadata(path).map_err(cannot)?;
@@ -204,9 +293,9 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
     }
     let mut contents = Vec::new();
     let file = fs::File::open(path).map_err(cannot)?;
-    let read = file.take(LARGEST + 1).read_to_end(&mut contents);
-    if read.map_err(cannot)? as u64 > LARGEST {
-        return Err("is larger than 1 MiB".to_owned());
+    let read = file.take(largest + 1).read_to_end(&mut contents);
+    if read.map_err(cannot)? as u64 > largest {
+        return Err(format!("is larger than {} MiB", largest >> 20));
     }
     Ok((contents, metadata.mode()))
 }
@@ -215,12 +304,22 @@ fn read_file(path: &Path) -> Result<(Vec<u8>, u32), String> {
 fn validity(certificate: &CertificateDer<'_>) -> Result<(Timestamp, Timestamp), String> {
     let (_rest, parsed) = parse_x509_certificate(certificate)
         .map_err(|error| format!("has a certificate that cannot be read: {error}"))?;
-    let timestamp = |seconds: i64| Timestamp::from_millis(seconds.saturating_mul(1000));
     let validity = parsed.validity();
     Ok((
-        timestamp(validity.not_before.timestamp()),
-        timestamp(validity.not_after.timestamp()),
+        timestamp(&validity.not_before),
+        timestamp(&validity.not_after),
     ))
+}
+
+/// When a revocation list should have been replaced by a newer one, if it says so. The error is the reason.
+fn next_update(list: &CertificateRevocationListDer<'_>) -> Result<Option<Timestamp>, String> {
+    let (_rest, parsed) = parse_x509_crl(list)
+        .map_err(|error| format!("has a revocation list that cannot be read: {error}"))?;
+    Ok(parsed.next_update().as_ref().map(timestamp))
+}
+
+fn timestamp(time: &ASN1Time) -> Timestamp {
+    Timestamp::from_millis(time.timestamp().saturating_mul(1000))
 }
 
 /// Errors of PEM in words: the library shows lines as lists of numbers.

@@ -1,4 +1,4 @@
-//! TLS: as a client of Redis and webhooks, and as the server of the API.
+//! TLS: as a client of Redis and webhooks, and as the server of the API and of devices.
 //!
 //! | | |
 //! |---|---|
@@ -19,7 +19,6 @@ mod server;
 
 pub(crate) use client::{client, unverified_client};
 pub(crate) use failure::HandshakeFailure;
-pub(crate) use files::TlsErrors;
-pub(crate) use files::{ListenerName, TlsFiles};
+pub(crate) use files::{ClientFiles, ListenerName, TlsErrors, TlsFiles};
 pub(crate) use reload::keep_current;
 pub(crate) use server::{Opening, TlsServer};

@@ -83,7 +83,8 @@ struct Follower {
     found: Found,
     /// What was used last, or could not be used.
     tried: Found,
-    validity: ValidityWarnings,
+    certificate: ValidityWarnings,
+    lists: ValidityWarnings,
 }
 
 impl Follower {
@@ -93,7 +94,8 @@ impl Follower {
             server,
             found: used.clone(),
             tried: used,
-            validity: ValidityWarnings::default(),
+            certificate: ValidityWarnings::default(),
+            lists: ValidityWarnings::default(),
         }
     }
 
@@ -124,14 +126,20 @@ impl Follower {
     }
 
     fn warn_about_validity(&mut self, now: Timestamp) {
-        let (begins, ends) = {
+        let (begins, ends, lists_end) = {
             let current = self.server.current();
-            (current.begins, current.ends)
-        };
-        let Some(validity) = self.validity.due(begins, ends, now) else {
-            return;
+            (current.begins, current.ends, current.lists_end)
         };
         let listener = self.server.listener();
+        if let Some(ends) = lists_end
+            && now >= ends
+            && self.lists.due(ends, ends, now).is_some()
+        {
+            tracing::warn!(%listener, %ends, "a revocation list should have been replaced by now: certificates that were revoked since then are accepted");
+        }
+        let Some(validity) = self.certificate.due(begins, ends, now) else {
+            return;
+        };
         match validity {
             Validity::NotYet => {
                 tracing::warn!(%listener, %begins, "the TLS certificate is not valid yet: clients refuse it");
@@ -209,6 +217,7 @@ mod tests {
             listener: ListenerName::Http,
             certificate: folder.path().join("certificate"),
             key: folder.path().join("key"),
+            clients: None,
             protocols: Vec::new(),
         };
         let server = Arc::new(TlsServer::open(files).unwrap());

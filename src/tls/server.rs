@@ -114,8 +114,11 @@ impl TlsServer {
         let accepting = TlsAcceptor::from(self.config()).accept(stream);
         match timeout_at(deadline, accepting.into_fallible()).await {
             Ok(Ok(stream)) => {
-                let version = stream.get_ref().1.protocol_version();
-                tracing::debug!(%remote, listener = %self.listener(), ?version, "TLS handshake done");
+                let connection = stream.get_ref().1;
+                let version = connection.protocol_version();
+                // What its names allow is not decided here.
+                let has_certificate = connection.peer_certificates().is_some();
+                tracing::debug!(%remote, listener = %self.listener(), ?version, has_certificate, "TLS handshake done");
                 Some(stream)
             }
             Ok(Err((error, stream))) => {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config::{
     reader::SettingsReader,
@@ -51,6 +51,37 @@ pub struct DeviceSettings {
     pub proxy_protocol: ProxyProtocol,
     /// The networks of the balancers, at least 1. With [`ProxyProtocol::Required`] no other peer may connect.
     pub proxy_sources: Vec<IpNet>,
+    /// The port on which vehicles connect over TLS.
+    pub tls: DeviceTlsSettings,
+}
+
+/// `[device.tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceTlsSettings {
+    /// The address of the listener; port 0 is any free port. `None` if there is no such port, and then no certificate.
+    #[serde(serialize_with = "address_or_empty")]
+    pub listen: Option<SocketAddr>,
+    /// The path of the file of the certificate.
+    pub certificate: String,
+    /// The path of the file of its private key.
+    pub key: String,
+    /// The path of the file of the authorities of vehicles; empty if vehicles are not asked for certificates.
+    pub client_ca: String,
+    /// The path of the file of the revocation lists of these authorities; empty if there are none.
+    pub client_crl: String,
+    /// Whether a vehicle has to show a certificate.
+    pub require_client_certificate: bool,
+}
+
+#[expect(clippy::ref_option, reason = "serde passes it like this")]
+fn address_or_empty<S: Serializer>(
+    address: &Option<SocketAddr>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str(""),
+    }
 }
 
 /// Whether device connections begin with a PROXY protocol header.
@@ -94,6 +125,56 @@ impl DeviceSettings {
                 "a list of IP addresses and networks, such as [\"10.0.0.0/8\", \"192.0.2.7\"]",
                 parse_network,
             ),
+            tls: DeviceTlsSettings {
+                listen: reader.socket_address_or_none("device.tls.listen"),
+                certificate: reader.file("device.tls.certificate"),
+                key: reader.file("device.tls.key"),
+                client_ca: reader.file("device.tls.client_ca"),
+                client_crl: reader.file("device.tls.client_crl"),
+                require_client_certificate: reader.switch("device.tls.require_client_certificate"),
+            },
         }
+    }
+}
+
+impl DeviceTlsSettings {
+    /// Checks the rules between the keys of the section.
+    pub(super) fn check_together(&self, reader: &mut SettingsReader<'_>) {
+        reader.together(
+            "device.tls.listen",
+            &["device.tls.certificate"],
+            self.listen.is_some() || self.certificate.is_empty(),
+            "an IP address and a port as long as device.tls.certificate is set",
+        );
+        reader.together(
+            "device.tls.certificate",
+            &["device.tls.listen"],
+            self.listen.is_none() || !self.certificate.is_empty(),
+            "the path of a file as long as device.tls.listen is set",
+        );
+        reader.together_or_none(
+            ("device.tls.certificate", &self.certificate),
+            ("device.tls.key", &self.key),
+        );
+        for (key, is_set) in [
+            ("device.tls.client_crl", !self.client_crl.is_empty()),
+            (
+                "device.tls.require_client_certificate",
+                self.require_client_certificate,
+            ),
+        ] {
+            reader.together(
+                "device.tls.client_ca",
+                &[key],
+                !is_set || !self.client_ca.is_empty(),
+                format!("the path of a file as long as {key} is set"),
+            );
+        }
+        reader.together(
+            "device.tls.certificate",
+            &["device.tls.client_ca"],
+            self.client_ca.is_empty() || !self.certificate.is_empty(),
+            "the path of a file as long as device.tls.client_ca is set",
+        );
     }
 }

@@ -29,7 +29,7 @@ use crate::config::{
 pub use self::{
     commands::CommandSettings,
     database::DatabaseSettings,
-    device::{DeviceSettings, ProxyProtocol},
+    device::{DeviceSettings, DeviceTlsSettings, ProxyProtocol},
     http::{HttpAuth, HttpSettings, HttpTlsSettings, KeySettings, SCOPES},
     instance::InstanceSettings,
     log::{LogFormat, LogSettings},
@@ -110,6 +110,18 @@ impl Settings {
             device.listen.port() == 0 || device.listen != http.listen,
             "another address or port than http.listen",
         );
+        for (other, address) in [
+            ("device.listen", device.listen),
+            ("http.listen", http.listen),
+        ] {
+            reader.together(
+                "device.tls.listen",
+                &[other],
+                address.port() == 0 || device.tls.listen != Some(address),
+                format!("another address or port than {other}"),
+            );
+        }
+        device.tls.check_together(reader);
         reader.together(
             "http.listen",
             &["http.auth"],
@@ -134,8 +146,7 @@ impl Settings {
             distinct(|key| &key.name) && distinct(|key| &key.sha256),
             "keys whose names and hashes are all different",
         );
-        together_or_none(
-            reader,
+        reader.together_or_none(
             ("http.tls.certificate", &http.tls.certificate),
             ("http.tls.key", &http.tls.key),
         );
@@ -188,25 +199,6 @@ fn push_section(section: &str, keys: Value, lines: &mut Vec<String>) {
     }
     lines.push(String::new());
     lines.append(&mut inner);
-}
-
-/// Checks that two paths of files are both given, or neither is.
-fn together_or_none(
-    reader: &mut SettingsReader<'_>,
-    (one, one_file): (&str, &str),
-    (other, other_file): (&str, &str),
-) {
-    for (key, file, given, given_file) in [
-        (one, one_file, other, other_file),
-        (other, other_file, one, one_file),
-    ] {
-        reader.together(
-            key,
-            &[given],
-            !file.is_empty() || given_file.is_empty(),
-            format!("the path of a file as long as {given} is set"),
-        );
-    }
 }
 
 /// The value as TOML on one line.

@@ -12,7 +12,9 @@ use figment::{
 };
 
 use super::sources;
-use crate::config::{ConfigProblem, DeviceSettings, LogFormat, ProxyProtocol, layers};
+use crate::config::{
+    ConfigProblem, DeviceSettings, DeviceTlsSettings, LogFormat, ProxyProtocol, layers,
+};
 
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
@@ -70,6 +72,14 @@ fn the_embedded_defaults_are_valid() {
             pipeline: 64,
             proxy_protocol: ProxyProtocol::Off,
             proxy_sources: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
+            tls: DeviceTlsSettings {
+                listen: None,
+                certificate: String::new(),
+                key: String::new(),
+                client_ca: String::new(),
+                client_crl: String::new(),
+                require_client_certificate: false,
+            },
         }
     );
     assert_eq!(

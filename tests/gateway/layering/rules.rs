@@ -75,6 +75,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "log_throttle",
             "protocol",
             "sessions",
+            "tls",
         ],
     ),
     ("domain", &[]),

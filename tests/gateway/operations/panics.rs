@@ -46,5 +46,6 @@ mod a_panic_ends_the_process {
         in_retention: "retention",
         in_overdue_commands: "overdue commands",
         in_webhooks: "webhooks",
+        while_following_tls_files: "TLS files",
     }
 }

@@ -6,14 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::Daemon;
+use crate::support::{Authority, Daemon};
 
 #[test]
 fn a_port_in_use_is_one_line_and_a_failure() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    for key in ["http.listen", "device.listen"] {
-        let (status, output) = Daemon::builder()
+    for key in ["http.listen", "device.listen", "device.tls.listen"] {
+        let builder = Daemon::builder();
+        let files = Authority::new().issue().write_to(builder.folder().path());
+        let (status, output) = builder
+            .device_tls(&files)
             .set(&format!("{key}={address}"))
             .run_to_failure();
         assert!(!status.success());
@@ -55,11 +58,35 @@ fn ports_that_are_open_to_others_are_warned_about() {
         .set("http.listen=0.0.0.0:0")
         .set("http.auth=off")
         .start();
-    daemon.logged_containing("the device protocol has no passwords");
+    daemon.logged_containing("every client of device.listen can log in as any vehicle");
     daemon.logged_containing("http.auth is off");
     let daemon = Daemon::start();
     daemon.log_in("truck");
     assert!(daemon.log().iter().all(|line| line["level"] != "WARN"));
+}
+
+#[test]
+fn an_encrypted_device_port_that_is_open_to_all_is_warned_about() {
+    const OPEN: &str = "every client of device.tls.listen can log in as any vehicle";
+    for required in [false, true] {
+        let builder = Daemon::builder();
+        let authority = Authority::new();
+        let files = authority.issue().write_to(builder.folder().path());
+        let vehicles = builder.folder().path().join("vehicles.pem");
+        std::fs::write(&vehicles, authority.pem()).unwrap();
+        let daemon = builder
+            .device_tls(&files)
+            .set("device.tls.listen=0.0.0.0:0")
+            .set(&format!("device.tls.client_ca={}", vehicles.display()))
+            .set(&format!("device.tls.require_client_certificate={required}"))
+            .start();
+        let log = daemon.log();
+        let is_warned = log.iter().any(|line| {
+            let message = line["message"].as_str();
+            line["level"] == "WARN" && message.is_some_and(|it| it.contains(OPEN))
+        });
+        assert_eq!(is_warned, !required, "{log:?}");
+    }
 }
 
 #[test]

@@ -9,10 +9,13 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair, SerialNumber,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
 };
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion, crypto::ring, pki_types::CertificateDer,
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer},
 };
 
 /// How long certificates are valid unless a test says otherwise.
@@ -28,6 +31,7 @@ pub(crate) struct Authority {
 pub(crate) struct Identity {
     certificate: Certificate,
     key: KeyPair,
+    serial_number: SerialNumber,
 }
 
 /// The files of a certificate and its key, as settings name them.
@@ -70,11 +74,47 @@ impl Authority {
         self.sign(parameters)
     }
 
+    /// A certificate for a vehicle.
+    pub(crate) fn issue_vehicle(&self, id: &str) -> Identity {
+        let mut parameters = CertificateParams::new(vec![id.to_owned()]).unwrap();
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(parameters)
+    }
+
+    /// A revocation list of these certificates, which should be replaced by then.
+    pub(crate) fn revoke(&self, identities: &[&Identity], ends: SystemTime) -> String {
+        let revoked = identities.iter().map(|identity| RevokedCertParams {
+            serial_number: identity.serial_number.clone(),
+            revocation_time: SystemTime::now().into(),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let parameters = CertificateRevocationListParams {
+            this_update: (SystemTime::now() - VALIDITY).into(),
+            next_update: ends.into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        parameters.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+
     fn sign(&self, mut parameters: CertificateParams) -> Identity {
-        parameters.serial_number = Some(SerialNumber::from(fastrand::u64(..)));
+        let serial_number = SerialNumber::from(fastrand::u64(1..=u64::MAX >> 1));
+        parameters.serial_number = Some(serial_number.clone());
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
-        Identity { certificate, key }
+        Identity {
+            certificate,
+            key,
+            serial_number,
+        }
+    }
+
+    /// The certificate of the authority.
+    pub(crate) fn pem(&self) -> String {
+        self.certificate.pem()
     }
 
     /// A client that trusts this authority.
@@ -87,14 +127,30 @@ impl Authority {
         &self,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificate.der().clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         Arc::new(config)
+    }
+
+    /// A client that trusts this authority and shows this certificate.
+    pub(crate) fn client_with(&self, identity: &Identity) -> Arc<ClientConfig> {
+        let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(vec![identity.der().clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        roots
     }
 }
 

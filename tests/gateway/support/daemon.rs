@@ -48,6 +48,16 @@ impl Builder {
         .set(&format!("http.tls.key={}", files.key.display()))
     }
 
+    /// Has a device port inside TLS, with this certificate.
+    pub(crate) fn device_tls(self, files: &IdentityFiles) -> Self {
+        self.set("device.tls.listen=127.0.0.1:0")
+            .set(&format!(
+                "device.tls.certificate={}",
+                files.certificate.display()
+            ))
+            .set(&format!("device.tls.key={}", files.key.display()))
+    }
+
     /// The URL of the database on a server.
     pub(crate) fn database_url(&self) -> &str {
         self.database_url.as_deref().unwrap()
@@ -141,7 +151,10 @@ impl Builder {
         let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
         let addresses = [address("device"), address("http")];
         let id = ready["id"].as_str().unwrap().to_owned();
-        self.started(child, log, addresses, id)
+        let device_tls = ready.get("device_tls").map(|_| address("device_tls"));
+        let mut daemon = self.started(child, log, addresses, id);
+        daemon.device_tls = device_tls;
+        daemon
     }
 
     /// Starts the daemon with its log in this file, and waits until its ports are open.
@@ -181,6 +194,7 @@ impl Builder {
         Daemon {
             device,
             http,
+            device_tls: None,
             id,
             client: Client::builder().timeout(PATIENCE).build().unwrap(),
             child,
@@ -205,6 +219,8 @@ impl Builder {
 pub(crate) struct Daemon {
     pub(crate) device: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// The device port inside TLS.
+    device_tls: Option<SocketAddr>,
     /// The `serverId` that devices see.
     pub(crate) id: String,
     pub(super) client: Client,
@@ -256,6 +272,11 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The address of the device port inside TLS.
+    pub(crate) fn device_tls(&self) -> SocketAddr {
+        self.device_tls.unwrap()
     }
 
     /// A device that is connected and not logged in.

@@ -1,7 +1,7 @@
 //! A device on a real socket.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
@@ -9,17 +9,56 @@ use std::{
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
-use super::{GREETING, PATIENCE, hello};
+use super::{GREETING, PATIENCE, TlsStream, hello};
 
 /// The envelope of a JSON device.
 pub(crate) fn json(message: &str, client_id: &str) -> String {
     json!({"type": "message", "message": message, "clientId": client_id}).to_string()
 }
 
-/// One connection to the device port.
+/// One connection to the device port, or to the one inside TLS.
 pub(crate) struct Device {
-    stream: TcpStream,
+    stream: Transport,
     received: Vec<u8>,
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream>),
+}
+
+impl Transport {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Encrypted(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Transport {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Encrypted(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Encrypted(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Device {
@@ -40,6 +79,15 @@ impl Device {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::on(Transport::Plain(stream))
+    }
+
+    /// A device inside TLS.
+    pub(crate) fn encrypted(stream: TlsStream) -> Self {
+        Self::on(Transport::Encrypted(Box::new(stream)))
+    }
+
+    fn on(stream: Transport) -> Self {
         Self {
             stream,
             received: Vec::new(),
@@ -63,7 +111,7 @@ impl Device {
 
     /// The underlying socket, for what a well-behaved device would not do.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
     }
 
     #[track_caller]
@@ -88,16 +136,22 @@ impl Device {
 
     /// Sends as much as fits into the socket buffers at once.
     pub(crate) fn send_what_fits(&mut self, mut bytes: &[u8]) {
-        self.stream.set_nonblocking(true).unwrap();
+        self.stream().set_nonblocking(true).unwrap();
         while let Ok(written @ 1..) = self.stream.write(bytes) {
             bytes = &bytes[written..];
         }
-        self.stream.set_nonblocking(false).unwrap();
+        self.stream().set_nonblocking(false).unwrap();
     }
 
-    /// Closes the sending direction only.
+    /// Closes the sending direction only; inside TLS by its farewell.
     pub(crate) fn half_close(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        match &mut self.stream {
+            Transport::Plain(stream) => stream.shutdown(Shutdown::Write).unwrap(),
+            Transport::Encrypted(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush().unwrap();
+            }
+        }
     }
 
     /// The next line from the gateway; `None` once it has closed.
@@ -129,7 +183,7 @@ impl Device {
 
     /// The next line, without a timeout; `None` at the end of the connection, also by an error.
     pub(crate) fn line_or_end(&mut self) -> Option<String> {
-        self.stream.set_read_timeout(None).unwrap();
+        self.stream().set_read_timeout(None).unwrap();
         loop {
             if let Some(line) = self.take_line() {
                 return Some(line);
@@ -181,7 +235,7 @@ impl Device {
     #[track_caller]
     pub(crate) fn expect_silence(&mut self, length: Duration) {
         assert_eq!(self.received, b"");
-        self.stream.set_read_timeout(Some(length)).unwrap();
+        self.stream().set_read_timeout(Some(length)).unwrap();
         let received = self.stream.read(&mut [0; 1]);
         assert!(
             received.as_ref().is_err_and(|error| matches!(
@@ -190,7 +244,7 @@ impl Device {
             )),
             "expected silence: {received:?}"
         );
-        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.stream().set_read_timeout(Some(PATIENCE)).unwrap();
     }
 
     /// Expects that the gateway closes without another line.

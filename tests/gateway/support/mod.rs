@@ -46,7 +46,7 @@ pub(crate) use receiver::{Reaction, Received, Receiver, setting};
 pub(crate) use redis::{Redis, RedisOperator};
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
 pub(crate) use simulation::Simulation;
-pub(crate) use tls::{TlsStream, connect_tls, install_tls_provider};
+pub(crate) use tls::{TlsStream, connect_tls, encrypt, install_tls_provider};
 pub(crate) use tool::{expect_success, node, node_modules, node_tool, tool, tools};
 pub(crate) use vehicle::{CommandResponse, Dialect, Vehicle};
 pub(crate) use wait::{PATIENCE, wait_until};
