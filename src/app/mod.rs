@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Settings,
     domain::DisconnectReason,
-    peers,
+    log_throttle, peers,
     signals::{Hangups, Signals},
     supervision::essential,
     tls,
@@ -143,6 +143,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode, StartError> {
     stop.cancel();
     tokio::select! {
         finished = shutdown::finish(&parts, tasks, settings.shutdown.grace) => {
+            log_throttle::write_all();
             tracing::info!(everything_stored = finished && !fenced, "stopped");
             Ok(if finished && !fenced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     access::{KeyHash, Keyring, KnownKey, Scope},
     config::{EndpointSettings, HttpAuth, KeySettings, ProxyProtocol, Settings},
-    device::{Budget, DeviceOptions, FailedLogins},
+    device::{Budget, DeviceOptions},
     domain::{DeviceId, EventKind},
     http::{AccessRules, Authorization, HostNames, HttpOptions},
     protocol::Limits,
@@ -117,7 +117,6 @@ pub(super) fn device_options(settings: &Settings, max_connections: usize) -> Dev
         answer_patience: settings.shutdown.grace / 4,
         release_time: settings.shutdown.grace / 4,
         budget: Budget::new(device.buffer_budget),
-        failed_logins: FailedLogins::default(),
     }
 }
 

@@ -19,7 +19,8 @@ use crate::{
     config::Settings,
     device::{self, DeviceOptions, DevicePorts},
     http,
-    maintenance::{Maintenance, Retention},
+    log_throttle::{self, LogThrottle},
+    maintenance::{Maintenance, Retention, UnstoredHeartbeats},
     peers,
     store::DueLimits,
     supervision::essential,
@@ -43,6 +44,31 @@ const DUE_TIMES_EVERY: Duration = Duration::from_secs(10);
 
 /// At most one line about surplus messages of an endpoint is logged in this time.
 const SURPLUS_LOGGED_EVERY: Duration = Duration::from_mins(10);
+
+/// While the database cannot commit, at most one line about each of these is logged in this time.
+const OUTAGE_LOGGED_EVERY: Duration = Duration::from_mins(10);
+
+/// The interval of the search for log lines that were left out.
+const LOG_RESTS_EVERY: Duration = Duration::from_secs(1);
+
+static UNSTORED_HEARTBEATS: LogThrottle = LogThrottle::every(OUTAGE_LOGGED_EVERY, |heartbeats| {
+    tracing::warn!(heartbeats, "heartbeats not stored");
+});
+
+static FAILED_SEARCHES: LogThrottle = LogThrottle::every(OUTAGE_LOGGED_EVERY, |times| {
+    tracing::warn!(
+        times,
+        "cannot end overdue commands; they are not sent either way"
+    );
+});
+
+/// Counts messages. Some endpoints have a line of their own.
+static SURPLUS: LogThrottle = LogThrottle::lines_in(10, SURPLUS_LOGGED_EVERY, |messages| {
+    tracing::warn!(
+        messages,
+        "webhook messages expired, the oldest first: too many were pending"
+    );
+});
 
 /// The running tasks and their names in the log.
 pub(super) type Tasks = Vec<(&'static str, JoinHandle<()>)>;
@@ -120,6 +146,7 @@ pub(super) fn start(
     let membership = async move { membership.run_membership().await };
     let incarnation = async move { incarnation.follow_incarnation().await };
     let mut tasks = vec![
+        spawn("log", until_stopped(stop.clone(), write_log_rests())),
         spawn("device port", devices),
         spawn("http port", http),
         spawn("heartbeats", heartbeats),
@@ -151,9 +178,26 @@ fn spawn(
 async fn flush_heartbeats(maintenance: Arc<Maintenance>, every: Duration, stop: CancellationToken) {
     let mut ticks = ticks(every);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = maintenance.flush_heartbeats().await {
-            tracing::warn!(%error, "heartbeats not stored");
+        match maintenance.flush_heartbeats().await {
+            Ok(0) => {}
+            Ok(_) => UNSTORED_HEARTBEATS.write_rest(),
+            Err(UnstoredHeartbeats { heartbeats, error }) => {
+                if let Some(heartbeats) = UNSTORED_HEARTBEATS.admit_many(heartbeats) {
+                    tracing::warn!(%error, heartbeats, "heartbeats not stored");
+                } else {
+                    tracing::debug!(%error, heartbeats, "heartbeats not stored");
+                }
+            }
         }
+    }
+}
+
+/// Logs how many lines were left out once their interval is over: what causes them may have ended.
+async fn write_log_rests() {
+    let mut ticks = ticks(LOG_RESTS_EVERY);
+    loop {
+        ticks.tick().await;
+        log_throttle::write_due();
     }
 }
 
@@ -190,8 +234,14 @@ fn purge_pauses(every: Duration) -> impl Iterator<Item = Duration> {
 async fn end_overdue_commands(maintenance: Arc<Maintenance>, stop: CancellationToken) {
     let mut ticks = ticks(OVERDUE_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(error) = maintenance.end_overdue_commands().await {
-            tracing::warn!(%error, "cannot end overdue commands; they are not sent either way");
+        let Err(error) = maintenance.end_overdue_commands().await else {
+            FAILED_SEARCHES.write_rest();
+            continue;
+        };
+        if let Some(times) = FAILED_SEARCHES.admit() {
+            tracing::warn!(%error, times, "cannot end overdue commands; they are not sent either way");
+        } else {
+            tracing::debug!(%error, "cannot end overdue commands; they are not sent either way");
         }
     }
 }
@@ -228,7 +278,11 @@ async fn expire_webhook_messages(
             let is_due = *messages > 0 && !logged.contains_key(id);
             if is_due {
                 logged.insert(*id, Instant::now());
-                tracing::warn!(%id, messages, allowed, "webhook messages expired, the oldest first: too many were pending");
+                if let Some(messages) = SURPLUS.admit_many(*messages) {
+                    tracing::warn!(%id, messages, allowed, "webhook messages expired, the oldest first: too many were pending");
+                } else {
+                    tracing::debug!(%id, messages, allowed, "webhook messages expired, the oldest first: too many were pending");
+                }
             }
             !is_due
         });

@@ -143,20 +143,30 @@ impl Cluster {
 
     /// Sets vehicles offline whose grace has expired.
     async fn end_expired_graces(&self) -> Result<(), StoreError> {
+        let mut vehicles = 0;
+        let ended = self.end_graces(&mut vehicles).await;
+        if vehicles > 0 {
+            tracing::info!(vehicles, "offline grace expired");
+        }
+        ended
+    }
+
+    /// Ends the graces that have expired, and counts those that it has ended, also if it fails.
+    async fn end_graces(&self, vehicles: &mut usize) -> Result<(), StoreError> {
         loop {
             let now = self.store.now();
             let expired = self
                 .store
                 .expired_graces(now, DEVICES_PER_WRITE as u64)
                 .await?;
-            let is_last = expired.len() < DEVICES_PER_WRITE;
-            if !expired.is_empty() {
-                tracing::info!(vehicles = expired.len(), "offline grace expired");
+            let count = expired.len();
+            if count > 0 {
                 self.store
                     .settled(self.store.end_graces(expired, now))
                     .await?;
+                *vehicles += count;
             }
-            if is_last {
+            if count < DEVICES_PER_WRITE {
                 return Ok(());
             }
         }

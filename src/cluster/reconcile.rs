@@ -36,17 +36,29 @@ impl Cluster {
             return Ok(());
         };
         let is_held = |device_id: &DeviceId| self.registry.has_session_or_login(device_id);
-        for session in unheld_rows.confirm(unheld(rows, is_held)) {
-            tracing::warn!(device_id = %session.device_id, epoch = session.epoch, "stored session without a connection ended");
+        let confirmed = unheld_rows.confirm(unheld(rows, is_held));
+        let (mut ended, mut result) = (0, Ok(()));
+        for session in confirmed {
+            tracing::debug!(device_id = %session.device_id, epoch = session.epoch, "stored session has no connection");
             let end = SessionWrite::End {
                 reason: DisconnectReason::InstanceLost,
                 last_heartbeat: None,
                 grace: self.offline_grace.after(DisconnectReason::InstanceLost),
             };
             let write = self.store.write(session, self.store.now(), end);
-            self.store.settled(write).await?;
+            if let Err(error) = self.store.settled(write).await {
+                result = Err(error);
+                break;
+            }
+            ended += 1;
         }
-        Ok(())
+        if ended > 0 {
+            tracing::warn!(
+                sessions = ended,
+                "stored sessions without a connection ended"
+            );
+        }
+        result
     }
 
     /// The vehicles whose rows name the incarnation, with the epochs of their sessions.

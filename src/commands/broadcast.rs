@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, interval},
 };
 
-use super::{CommandRequest, Commands, submit::outcome};
+use super::{CommandRequest, Commands, failure_log, submit::outcome};
 use crate::{
     domain::{Action, CommandOrigin, CommandOutcome, CommandState},
     fanout::{PeerAnswer, PeerRequest},
@@ -58,7 +58,7 @@ impl Commands {
         let mut requests = JoinSet::new();
         // Read from the store: the membership may not know an instance yet that has just started.
         let instances = self.store.instances().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "instances not read: the broadcast goes to those that were alive last");
+            failure_log::instances_not_read(&error);
             self.peers.list()
         });
         let own = self.instance.incarnation();

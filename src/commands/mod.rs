@@ -16,10 +16,12 @@
 //! | `broadcast` | sends a command to all vehicles |
 //! | `fifo` | keeps the order of commands across reconnects |
 //! | `store` | the store as commands use it |
+//! | `failure_log` | log lines of which an outage would cause one for each command |
 
 mod admission;
 mod broadcast;
 mod delivery;
+mod failure_log;
 mod fifo;
 mod on_login;
 mod remote;
@@ -37,7 +39,6 @@ use crate::{
     domain::{Action, Answer, DeviceId, IncarnationId},
     fanout::Fanout,
     instance::Instance,
-    log_throttle::LogThrottle,
     sessions::{OfflineGrace, Registry, Session},
     store::{PendingWrite, SessionWrite, Store, Written},
 };
@@ -48,10 +49,6 @@ pub use broadcast::{Broadcast, BroadcastError};
 
 /// How many requests may be executed at a time, those of callers that hung up included. Together they take a few MiB.
 const CONCURRENT_REQUESTS: usize = 4_096;
-
-/// The interval between two warnings about published commands that were not sent: every client that may publish can
-/// cause any number of them.
-const UNSENT_LOGGED_EVERY: Duration = Duration::from_mins(1);
 
 /// The settings `commands.*`.
 #[derive(Debug, Clone, Copy)]
@@ -94,8 +91,6 @@ pub struct Commands {
     permits: Arc<Semaphore>,
     /// Has one permit: there is one broadcast at a time.
     broadcast_permit: Arc<Semaphore>,
-    /// Limits the log lines about published commands that were not sent.
-    unsent_log: LogThrottle,
 }
 
 /// The parts of the gateway that [`Commands`] works on.
@@ -138,7 +133,6 @@ impl Commands {
             order: Arc::default(),
             permits: Arc::new(Semaphore::new(CONCURRENT_REQUESTS)),
             broadcast_permit: Arc::new(Semaphore::new(1)),
-            unsent_log: LogThrottle::every(UNSENT_LOGGED_EVERY),
         }
     }
 

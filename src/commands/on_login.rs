@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     CommandRequest, Commands,
     delivery::{Delivery, Handover},
+    failure_log,
     submit::log_end,
 };
 use crate::{
@@ -61,7 +62,7 @@ impl Commands {
             let Err(error) = run.await else {
                 return;
             };
-            tracing::warn!(%device_id, %error, "desired report interval not sent");
+            failure_log::interval_not_sent(device_id, &error);
             let current = self.registry.session(device_id);
             if !is_temporary(&error) || current.is_none_or(|current| current.key != session.key) {
                 return;
@@ -112,10 +113,10 @@ impl Commands {
                 {
                     Ok(()) => return,
                     Err(error) if is_temporary(&error) => {
-                        tracing::warn!(%device_id, %id, %error, "queued command not sent");
+                        failure_log::queued_not_sent(device_id, id, &error);
                     }
                     Err(error) => {
-                        tracing::error!(%device_id, %id, %error, "queued command not sent");
+                        failure_log::queued_given_up(device_id, id, &error);
                         return;
                     }
                 },
@@ -161,7 +162,7 @@ impl Commands {
                 under_way.spawn(async move {
                     match commands.await_end(&mut delivery, &session, until).await {
                         Ok(outcome) => log_outcome(&outcome),
-                        Err(error) => tracing::warn!(device_id = %delivery.device_id, %id, %error, "end of a queued command not stored yet"),
+                        Err(error) => failure_log::end_not_stored(&delivery.device_id, id, &error),
                     }
                 });
             }

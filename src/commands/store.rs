@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
+use super::failure_log;
 #[cfg(test)]
 use super::tests::VirtualTime;
 use crate::{
@@ -173,7 +174,7 @@ impl CommandStore {
     /// Ends a command that was stored or claimed too late to be written.
     async fn withdraw(&self, device_id: &DeviceId, id: Uuid) {
         if let Err(error) = self.end(device_id, id, CommandTransition::Unwritten).await {
-            tracing::warn!(%device_id, %id, %error, "unwritten command not ended: it stays open until its session ends");
+            failure_log::unwritten_not_ended(device_id, id, &error);
         }
     }
 

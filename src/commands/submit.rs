@@ -1,6 +1,6 @@
 //! Submission: decides which instance executes a request, stores the command and has it delivered.
 
-use std::{fmt::Display, sync::Arc};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::field::display;
@@ -10,10 +10,11 @@ use super::{
     CommandRequest, Commands,
     admission::{QueueAdmission, Requester},
     delivery::{Delivery, DeliveryPlan, DeliveryScope},
+    failure_log,
     remote::AskedPeer,
 };
 use crate::{
-    domain::{Action, Command, CommandOrigin, CommandOutcome, CommandState, DeviceId, Timestamp},
+    domain::{Action, Command, CommandOrigin, CommandOutcome, CommandState, Timestamp},
     fanout::RemoteCommand,
     sessions::{Session, SlotReservation},
     store::{IdempotencyKey, NewCommand, StoreError, Submitted},
@@ -74,7 +75,7 @@ impl Commands {
     pub(crate) async fn execute_from_channel(&self, session: Arc<Session>, action: Action) {
         let device_id = session.key.device_id.clone();
         let Ok(_permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.log_unsent(&device_id, action, &"too many commands are under way");
+            failure_log::published_not_sent(&device_id, action, &"too many commands are under way");
             return;
         };
         // Every instance has received it; the store says which one holds the vehicle.
@@ -82,7 +83,7 @@ impl Commands {
             Ok(None) => {}
             Ok(Some(_)) => return,
             Err(error) => {
-                self.log_unsent(&device_id, action, &error);
+                failure_log::published_not_sent(&device_id, action, &error);
                 return;
             }
         }
@@ -99,20 +100,11 @@ impl Commands {
         {
             Ok(CommandOutcome::Recorded { .. } | CommandOutcome::Desired { .. }) => {}
             Ok(outcome) => {
-                self.log_unsent(&device_id, action, &format_args!("{outcome:?}"));
+                failure_log::published_not_sent(&device_id, action, &format_args!("{outcome:?}"));
             }
             Err(error) => {
-                self.log_unsent(&device_id, action, &error);
+                failure_log::published_not_sent(&device_id, action, &error);
             }
-        }
-    }
-
-    /// Logs that a published command was not sent, with how many there were since the last line.
-    fn log_unsent(&self, device_id: &DeviceId, action: Action, error: &dyn Display) {
-        if let Some(commands) = self.unsent_log.admit() {
-            tracing::warn!(%device_id, %action, %error, commands, "published command not sent");
-        } else {
-            tracing::debug!(%device_id, %action, %error, "published command not sent");
         }
     }
 
@@ -257,7 +249,7 @@ pub(super) fn outcome(result: Result<CommandOutcome, StoreError>) -> CommandOutc
             CommandOutcome::StoreUnavailable
         }
         Err(error) => {
-            tracing::error!(%error, "command failed in the store");
+            failure_log::failed_in_store(&error);
             CommandOutcome::StoreFailed
         }
     }

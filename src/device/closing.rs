@@ -10,10 +10,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::connection::{DeviceConnection, PendingLogin};
+use super::{
+    connection::{DeviceConnection, PendingLogin},
+    outage_log::{self, LoginLine},
+};
 use crate::{
     domain::{DisconnectReason, SessionKey},
-    sessions::{ConnectionHandle, LoggedIn, PendingWrite, Session, Sessions, Written},
+    sessions::{ConnectionHandle, LoggedIn, LoginError, PendingWrite, Session, Sessions, Written},
 };
 
 /// The longest wait for the socket to shut down, and then for the peer to close its side.
@@ -39,6 +42,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             remote: self.remote,
             sessions: Arc::clone(&self.sessions),
             handle: Arc::clone(&self.handle),
+            login_line: match self.login {
+                Some(_) => LoginLine::Counted,
+                None => self.login_line,
+            },
             login: self.login.take(),
             end,
         }
@@ -50,6 +57,7 @@ pub(super) struct Cleanup {
     remote: SocketAddr,
     sessions: Arc<Sessions>,
     handle: Arc<ConnectionHandle>,
+    login_line: LoginLine,
     login: Option<PendingLogin>,
     end: Option<(Arc<Session>, PendingWrite<Written>)>,
 }
@@ -66,7 +74,12 @@ impl Cleanup {
         }) = self.login
         {
             let stored = pending_write.await;
-            let login = self.sessions.finish_login(device_id, stored, self.handle);
+            let login = self
+                .sessions
+                .finish_login(device_id.clone(), stored, self.handle);
+            if let Err(LoginError::Store(error)) = &login {
+                outage_log::login_not_stored(&device_id, error);
+            }
             end = login.ok().map(|LoggedIn { session, .. }| {
                 let pending_write = self.sessions.begin_end(&session, reason);
                 (session, pending_write)
@@ -77,12 +90,25 @@ impl Cleanup {
             tracing::debug!(%remote, %reason, "connection closed");
             return;
         };
-        let SessionKey { device_id, epoch } = &session.key;
-        tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
+        let is_counted = self.login_line == LoginLine::Counted;
+        if is_counted || is_by_outage(reason) || !self.sessions.are_stored() {
+            outage_log::disconnected(&session.key, remote, reason);
+        } else {
+            let SessionKey { device_id, epoch } = &session.key;
+            tracing::info!(%device_id, epoch, %remote, %reason, "vehicle disconnected");
+        }
         self.sessions
             .finish_end(&session, reason, pending_write)
             .await;
     }
+}
+
+/// Whether sessions end together for this reason, because of the gateway or its database.
+fn is_by_outage(reason: DisconnectReason) -> bool {
+    matches!(
+        reason,
+        DisconnectReason::StoreUnavailable | DisconnectReason::InstanceLost
+    )
 }
 
 /// Whether the gateway sends a sentence before it closes for this reason.

@@ -24,6 +24,7 @@ use super::{
     DeviceOptions,
     budget::Share,
     conversation::{Conversation, Reaction, Record},
+    outage_log::LoginLine,
     replies::Replies,
 };
 use crate::{
@@ -87,6 +88,7 @@ pub(super) struct DeviceConnection<S> {
     pub(super) pending_goodbye: Option<PendingGoodbye>,
     /// Set while the connection waits for the answer to `GOTTA GO.`: the reason to close, and since when it waits.
     pub(super) goodbye: Option<(DisconnectReason, Instant)>,
+    pub(super) login_line: LoginLine,
     /// Whether bad input of this connection was logged at `info`.
     logged_bad_input: bool,
 }
@@ -142,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
             end_of_input: false,
             pending_goodbye: None,
             goodbye: None,
+            login_line: LoginLine::Own,
             logged_bad_input: false,
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     app::{PartOptions, Parts},
     cluster::PresenceOptions,
     commands::CommandOptions,
-    device::{Budget, FailedLogins},
+    device::Budget,
     fanout::Fanout,
     protocol::Limits,
     store::{DatabaseAddress, HistoryPage, Store, StoreOptions},
@@ -87,7 +87,6 @@ impl TestGateway {
             answer_patience: Duration::from_secs(10),
             release_time: Duration::ZERO,
             budget: Budget::new(1 << 20),
-            failed_logins: FailedLogins::default(),
         });
         Self {
             parts,

@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    DeviceOptions, REFUSAL_LOG_INTERVAL, connection,
+    DeviceOptions, LOG_INTERVAL, connection,
     proxy::{Balancers, canonical},
 };
 use crate::{
@@ -30,6 +30,14 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_
 
 /// The longest time for a handshake. It is a few round trips, each a second or two on the slowest mobile networks.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+static REFUSALS: LogThrottle = LogThrottle::every(LOG_INTERVAL, |refused| {
+    tracing::warn!(refused, "device refused: device.max_connections is reached");
+});
+
+static FAILED_ACCEPTS: LogThrottle = LogThrottle::every(LOG_INTERVAL, |times| {
+    tracing::warn!(times, "cannot accept devices; trying again");
+});
 
 /// The listeners that devices connect to.
 pub(crate) struct DevicePorts {
@@ -55,7 +63,6 @@ pub(crate) async fn serve(
         sessions,
         commands,
         options,
-        refusals: LogThrottle::every(REFUSAL_LOG_INTERVAL),
         connections: TaskTracker::new(),
         stop,
     };
@@ -84,7 +91,6 @@ struct Acceptor {
     commands: Arc<Commands>,
     options: Arc<DeviceOptions>,
     balancers: Option<Arc<Balancers>>,
-    refusals: LogThrottle,
     connections: TaskTracker,
     stop: CancellationToken,
 }
@@ -166,7 +172,9 @@ impl Acceptor {
                 }
                 Err(error) => {
                     let pause = backoff.next_pause();
-                    tracing::warn!(%error, pause_ms = pause.as_millis(), "cannot accept devices; trying again");
+                    if let Some(times) = FAILED_ACCEPTS.admit() {
+                        tracing::warn!(%error, times, "cannot accept devices; trying again");
+                    }
                     sleep(pause).await;
                 }
             }
@@ -181,7 +189,7 @@ impl Acceptor {
             return None;
         }
         if self.sessions.connections() >= options.max_connections {
-            if let Some(refused) = self.refusals.admit() {
+            if let Some(refused) = REFUSALS.admit() {
                 tracing::warn!(%remote, refused, max_connections = options.max_connections, reason = %DisconnectReason::OverCapacity, "device refused: device.max_connections is reached");
             }
             return None;

@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -13,15 +14,18 @@ use tokio::{
 };
 
 use super::{
-    REFUSAL_LOG_INTERVAL,
     connection::{DeviceConnection, PendingLogin},
     conversation::LoginRequest,
+    outage_log::{self, LoginLine},
 };
 use crate::{
     domain::{DeviceId, DisconnectReason, GatewaySentence},
-    log_throttle::LogThrottle,
     sessions::{LoggedIn, LoginError},
 };
+
+/// How long a login waits for its commit that counts as late. After an outage all that have waited are stored together,
+/// also those of devices that have hung up and come again meanwhile, perhaps more than once.
+const LATE: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
     pub(super) fn begin_login(&mut self, request: LoginRequest) {
@@ -52,6 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         let Some(PendingLogin {
             device_id,
             first_message,
+            since,
             ..
         }) = self.login.take()
         else {
@@ -61,8 +66,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
         let LoggedIn { session, backlog } = self
             .sessions
             .finish_login(device_id.clone(), stored, handle)
-            .map_err(|error| self.options.failed_logins.log(&device_id, &error))?;
-        tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
+            .map_err(|error| login_failed(&device_id, &error))?;
+        if since.elapsed() >= LATE {
+            self.login_line = LoginLine::Counted;
+            outage_log::connected_late(&session.key, self.remote);
+        } else {
+            tracing::info!(device_id = %device_id, epoch = session.key.epoch, remote = %self.remote, "vehicle connected");
+        }
         // These commands arrive as events of this connection, so they are written after the greeting.
         self.commands.send_due(&session, backlog);
         self.session = Some(session);
@@ -79,29 +89,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> DeviceConnection<S> {
     }
 }
 
-/// Logs logins that fail: while the database cannot commit, every device tries again and again.
-#[derive(Debug, Clone)]
-pub(crate) struct FailedLogins(Arc<LogThrottle>);
-
-impl Default for FailedLogins {
-    fn default() -> Self {
-        Self(Arc::new(LogThrottle::every(REFUSAL_LOG_INTERVAL)))
-    }
-}
-
-impl FailedLogins {
-    /// Logs a login that failed, if it is time for a line. Returns why the connection closes.
-    fn log(&self, device_id: &DeviceId, error: &LoginError) -> DisconnectReason {
-        match error {
-            LoginError::Overtaken(overtaken) => overtaken.0,
-            LoginError::Store(error) => {
-                if let Some(failed) = self.0.admit() {
-                    tracing::warn!(%device_id, %error, failed, "cannot store a login");
-                } else {
-                    tracing::debug!(%device_id, %error, "cannot store a login");
-                }
-                DisconnectReason::StoreUnavailable
-            }
+/// Logs a login that failed. Returns why the connection closes.
+fn login_failed(device_id: &DeviceId, error: &LoginError) -> DisconnectReason {
+    match error {
+        LoginError::Overtaken(overtaken) => overtaken.0,
+        LoginError::Store(error) => {
+            outage_log::login_not_stored(device_id, error);
+            DisconnectReason::StoreUnavailable
         }
     }
 }

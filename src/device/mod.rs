@@ -6,8 +6,8 @@
 //! `replies` writes the replies in order.
 //!
 //! Around that: `login` waits for a login to be stored, `goodbye` handles what other modules request of the connection
-//! (write a command, close), `timers` has all deadlines, `closing` ends a connection and its session, `budget` bounds
-//! the memory for large input.
+//! (write a command, close), `timers` has all deadlines, `closing` ends a connection and its session, `outage_log` has
+//! the log lines of an outage, `budget` bounds the memory for large input.
 //! The module knows neither SQL nor HTTP.
 
 mod budget;
@@ -18,6 +18,7 @@ mod goodbye;
 mod input;
 mod listener;
 mod login;
+mod outage_log;
 mod proxy;
 mod replies;
 mod timers;
@@ -28,13 +29,12 @@ use ipnet::IpNet;
 
 use crate::protocol::Limits;
 
-/// The interval between two log lines about refused connections: a refused peer reconnects at once, so only the number
-/// of refusals since the last line is logged.
-const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// The interval between two log lines about connections that are refused or end together: such a peer reconnects at
+/// once, so only the number since the last line is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 pub(crate) use budget::Budget;
 pub(crate) use listener::{DevicePorts, serve};
-pub(crate) use login::FailedLogins;
 
 /// Bounds and deadlines of the device port.
 #[derive(Debug, Clone)]
@@ -73,6 +73,4 @@ pub(crate) struct DeviceOptions {
     pub(crate) release_time: Duration,
     /// The memory for large input of all devices together.
     pub(crate) budget: Budget,
-    /// What was logged about failed logins.
-    pub(crate) failed_logins: FailedLogins,
 }

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
-use super::REFUSAL_LOG_INTERVAL;
+use super::LOG_INTERVAL;
 use crate::log_throttle::LogThrottle;
 
 /// The longest time that a header may take. Balancers send it at once, and a lost packet is retransmitted after one to
@@ -33,14 +33,20 @@ const LOCAL: u8 = 0x20;
 /// Bytes peeked at in one step: more than nearly every header has.
 const PEEK_SIZE: usize = 256;
 
-/// The balancers that may connect, and the log throttles for other peers.
+static UNKNOWN_PEERS: LogThrottle = LogThrottle::every(LOG_INTERVAL, |refused| {
+    tracing::warn!(refused, "device refused: not in device.proxy_sources");
+});
+
+static WITHOUT_HEADER: LogThrottle = LogThrottle::every(LOG_INTERVAL, |refused| {
+    tracing::warn!(refused, "device refused: no valid PROXY header");
+});
+
+/// The balancers that may connect.
 #[derive(Debug)]
 pub(super) struct Balancers {
     sources: Vec<IpNet>,
     /// The longest time for a header.
     patience: Duration,
-    unknown_peers: LogThrottle,
-    without_header: LogThrottle,
 }
 
 impl Balancers {
@@ -48,8 +54,6 @@ impl Balancers {
         Self {
             sources,
             patience: HEADER_TIMEOUT.min(login_timeout),
-            unknown_peers: LogThrottle::every(REFUSAL_LOG_INTERVAL),
-            without_header: LogThrottle::every(REFUSAL_LOG_INTERVAL),
         }
     }
 
@@ -59,7 +63,7 @@ impl Balancers {
         if self.sources.iter().any(|source| source.contains(&ip)) {
             return true;
         }
-        if let Some(refused) = self.unknown_peers.admit() {
+        if let Some(refused) = UNKNOWN_PEERS.admit() {
             tracing::warn!(%remote, refused, "device refused: not in device.proxy_sources");
         } else {
             tracing::debug!(%remote, "device refused: not in device.proxy_sources");
@@ -85,7 +89,7 @@ impl Balancers {
             Err(HeaderError::Closed) => {
                 tracing::debug!(%remote, reason = %HeaderError::Closed, "connection closed");
             }
-            Err(reason) => match self.without_header.admit() {
+            Err(reason) => match WITHOUT_HEADER.admit() {
                 Some(refused) => {
                     tracing::warn!(%remote, refused, %reason, "device refused: no valid PROXY header");
                 }

@@ -1,6 +1,10 @@
 //! Log lines about messages that are dropped because they are not understood.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tracing::{debug, warn};
 
@@ -17,74 +21,78 @@ const MESSAGE_EXCERPT: usize = 120;
 /// The most characters of a reason in a log line: a reason may quote the message.
 const REASON_EXCERPT: usize = 300;
 
-/// Logs each dropped message: as a warning if a throttle admits it, otherwise at debug.
-#[derive(Debug)]
-pub(super) struct DropLog {
-    /// One for each [`DecodeFault`], in the order of its variants.
-    faults: [LogThrottle; DecodeFault::COUNT],
-    shared_channel: LogThrottle,
-    unread: LogThrottle,
-    unhandled: LogThrottle,
-}
+static SHARED_CHANNEL: LogThrottle = LogThrottle::every(WARNING_INTERVAL, |dropped| {
+    warn!(dropped, expected = %EXPECTED_COMMAND, "message on the shared channel dropped");
+});
 
-impl Default for DropLog {
-    fn default() -> Self {
-        Self {
-            faults: std::array::from_fn(|_| LogThrottle::once()),
-            shared_channel: LogThrottle::every(WARNING_INTERVAL),
-            unread: LogThrottle::every(WARNING_INTERVAL),
-            unhandled: LogThrottle::every(WARNING_INTERVAL),
-        }
-    }
+static UNREAD: LogThrottle = LogThrottle::every(WARNING_INTERVAL, |dropped| {
+    warn!(
+        dropped,
+        "messages of other instances dropped: they arrive too fast"
+    );
+});
+
+static UNHANDLED: LogThrottle = LogThrottle::every(WARNING_INTERVAL, |dropped| {
+    warn!(
+        dropped,
+        "messages of other instances dropped: too many wait to be handled"
+    );
+});
+
+/// Logs dropped messages of other instances: the first one of each fault as a warning, the others at debug.
+#[derive(Debug, Default)]
+pub(super) struct DropLog {
+    /// Whether a fault was logged as a warning: one for each [`DecodeFault`], in the order of its variants.
+    logged_faults: [AtomicBool; DecodeFault::COUNT],
 }
 
 impl DropLog {
-    /// Logs a dropped message of another instance: the first one of each fault as a warning.
+    /// Logs a dropped message of another instance.
     pub(super) fn peer_message(&self, fault: DecodeFault, reason: &str, message: &[u8]) {
         let message = Excerpt(message, MESSAGE_EXCERPT);
         let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
-        if self.faults[fault as usize].admit().is_some() {
-            warn!(%fault, %reason, %message, "message of another instance dropped; further ones with this fault are logged at debug");
-        } else {
+        if self.logged_faults[fault as usize].swap(true, Ordering::Relaxed) {
             debug!(%fault, %reason, %message, "message of another instance dropped");
-        }
-    }
-
-    /// Logs a dropped message on the shared channel: at most one a minute as a warning.
-    pub(super) fn shared_channel_message(&self, reason: &str, message: &[u8]) {
-        let message = Excerpt(message, MESSAGE_EXCERPT);
-        let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
-        if let Some(dropped) = self.shared_channel.admit() {
-            warn!(dropped, %reason, %message, expected = %EXPECTED_COMMAND, "message on the shared channel dropped");
         } else {
-            debug!(%reason, %message, "message on the shared channel dropped");
+            warn!(%fault, %reason, %message, "message of another instance dropped; further ones with this fault are logged at debug");
         }
     }
+}
 
-    /// Logs that messages arrived faster than they were read, so that the transport has dropped this many: at most one
-    /// such line a minute as a warning.
-    pub(super) fn unread_messages(&self, dropped: u64) {
-        if let Some(times) = self.unread.admit() {
-            warn!(
-                dropped,
-                times, "messages of other instances dropped: they arrive too fast"
-            );
-        } else {
-            debug!(
-                dropped,
-                "messages of other instances dropped: they arrive too fast"
-            );
-        }
+/// Logs a dropped message on the shared channel: at most one a minute as a warning.
+pub(super) fn shared_channel_message(reason: &str, message: &[u8]) {
+    let message = Excerpt(message, MESSAGE_EXCERPT);
+    let reason = Excerpt(reason.as_bytes(), REASON_EXCERPT);
+    if let Some(dropped) = SHARED_CHANNEL.admit() {
+        warn!(dropped, %reason, %message, expected = %EXPECTED_COMMAND, "message on the shared channel dropped");
+    } else {
+        debug!(%reason, %message, "message on the shared channel dropped");
     }
+}
 
-    /// Counts a message that was dropped because too many wait to be handled: at most one line a minute, as a warning.
-    pub(super) fn unhandled_message(&self) {
-        if let Some(dropped) = self.unhandled.admit() {
-            warn!(
-                dropped,
-                "messages of other instances dropped: too many wait to be handled"
-            );
-        }
+/// Logs that messages arrived faster than they were read, so that the transport has dropped this many: at most one
+/// such line a minute as a warning.
+pub(super) fn unread_messages(dropped: u64) {
+    if let Some(dropped) = UNREAD.admit_many(dropped) {
+        warn!(
+            dropped,
+            "messages of other instances dropped: they arrive too fast"
+        );
+    } else {
+        debug!(
+            dropped,
+            "messages of other instances dropped: they arrive too fast"
+        );
+    }
+}
+
+/// Counts a message that was dropped because too many wait to be handled: at most one line a minute, as a warning.
+pub(super) fn unhandled_message() {
+    if let Some(dropped) = UNHANDLED.admit() {
+        warn!(
+            dropped,
+            "messages of other instances dropped: too many wait to be handled"
+        );
     }
 }
 
@@ -118,11 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_has_a_throttle_of_its_own() {
+    fn each_fault_is_logged_on_its_own() {
         let log = DropLog::default();
         let mut faults = DecodeFault::ALL.map(|fault| fault as usize);
         faults.sort_unstable();
-        assert!(faults.into_iter().eq(0..log.faults.len()));
+        assert!(faults.into_iter().eq(0..log.logged_faults.len()));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     codec::{self, CodecReaction, DecodeError, DecodedMessage, PeerMessage, PeerReply},
+    drop_log,
     message::{FanoutEvent, ReplyAddress},
     participant::Participant,
 };
@@ -50,7 +51,7 @@ impl Inbox {
 
     /// Notes that the transport has lost so many messages.
     pub(super) fn note_missed(&mut self, messages: u64) {
-        self.participant.drop_log.unread_messages(messages);
+        drop_log::unread_messages(messages);
         self.has_missed = true;
     }
 
@@ -76,8 +77,7 @@ impl Inbox {
             }
             Ok(None) => debug!("message of an instance on the shared channel ignored"),
             Err(reason) => {
-                let log = &self.participant.drop_log;
-                log.shared_channel_message(&reason, message);
+                drop_log::shared_channel_message(&reason, message);
             }
         }
     }
@@ -144,7 +144,7 @@ impl Inbox {
         match self.events.try_send(event) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                self.participant.drop_log.unhandled_message();
+                drop_log::unhandled_message();
                 self.has_missed = true;
             }
             Err(TrySendError::Closed(_)) => debug!("message dropped: nothing receives events"),

@@ -8,6 +8,7 @@
 //! | `guard/` | whether a request may come in: its key, its host name and its origin |
 //! | `json`, `problem/`, `paging/` | responses: JSON, errors, lists in pages |
 //! | `openapi/` | the parts of the `OpenAPI` document that are not derived from types |
+//! | `failure_log` | log lines about requests that fail |
 //! | `router` | routes and document put together, with time limits, compression and the response to panics |
 //! | `static_content`, `compression` | what is compressed once, and what is for each request |
 //! | `unread_budget` | the memory of responses that clients have not read yet |
@@ -19,6 +20,7 @@
 mod accept;
 mod compression;
 mod extract;
+mod failure_log;
 mod guard;
 mod json;
 mod media_type;

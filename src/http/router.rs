@@ -18,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     compression::compress,
+    failure_log,
     guard::{
         AccessRules, Authorization, KeyCheck, add_headers, check_host, check_key,
         document_refusals, require_same_origin, require_same_origin_to_change,
@@ -170,7 +171,7 @@ pub(super) async fn limit_time(
     tokio::time::timeout(limit, next.run(request))
         .await
         .unwrap_or_else(|_| {
-            tracing::warn!(%method, path, "request timed out");
+            failure_log::request_timed_out(&method, &path);
             Problem::new(ProblemKind::RequestTimeout).into_response()
         })
 }

@@ -1,12 +1,22 @@
 //! Backlogs of webhook endpoints: those that work again catch up, and surplus messages expire.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::Maintenance;
 use crate::{
+    log_throttle::LogThrottle,
     pacing::DEVICES_PER_WRITE,
     store::{CatchUp, DueLimits, StoreError, Surplus},
 };
+
+static CAUGHT_UP: LogThrottle = LogThrottle::lines_in(10, Duration::from_mins(1), |webhooks| {
+    tracing::info!(
+        webhooks,
+        "webhook has caught up: it gets one message for each vehicle that may have changed"
+    );
+});
 
 impl Maintenance {
     /// Lets endpoints that were behind and work again catch up: stores one message for each vehicle that changed
@@ -54,7 +64,11 @@ impl Maintenance {
         }
         let caught_up = self.store.caught_up(endpoint_id, backlog);
         self.store.settled(caught_up).await?;
-        tracing::info!(id = %endpoint_id, vehicles, "webhook has caught up: it gets one message for each vehicle that may have changed");
+        if let Some(webhooks) = CAUGHT_UP.admit() {
+            tracing::info!(id = %endpoint_id, vehicles, webhooks, "webhook has caught up: it gets one message for each vehicle that may have changed");
+        } else {
+            tracing::debug!(id = %endpoint_id, vehicles, "webhook has caught up: it gets one message for each vehicle that may have changed");
+        }
         Ok(())
     }
 

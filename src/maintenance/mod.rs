@@ -37,6 +37,16 @@ pub struct Retention {
     pub webhooks: Duration,
 }
 
+/// Heartbeats that could not be stored.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{heartbeats} heartbeats not stored: {error}")]
+pub struct UnstoredHeartbeats {
+    /// How many.
+    pub heartbeats: u64,
+    /// Why the last of them could not.
+    pub error: StoreError,
+}
+
 /// Periodic work on the store of this instance.
 #[derive(Debug)]
 pub struct Maintenance {
@@ -80,18 +90,25 @@ impl Maintenance {
         Ok(lost.len())
     }
 
-    /// Stores the heartbeats since the last flush. A failed write is not retried: the next heartbeat or the end of the
-    /// session stores a later one.
-    pub async fn flush_heartbeats(&self) -> Result<(), StoreError> {
-        let mut flushed = Ok(());
+    /// Stores the heartbeats since the last flush, and returns their number. A failed write is not retried: the next
+    /// heartbeat or the end of the session stores a later one.
+    pub async fn flush_heartbeats(&self) -> Result<u64, UnstoredHeartbeats> {
+        let (mut stored, mut unstored) = (0, None);
         for heartbeats in self.registry.take_heartbeats().chunks(DEVICES_PER_WRITE) {
-            let written = self
-                .store
-                .settled(self.store.write_heartbeats(heartbeats.to_vec()))
-                .await;
-            flushed = flushed.and(written);
+            let count = heartbeats.len() as u64;
+            let write = self.store.write_heartbeats(heartbeats.to_vec());
+            match self.store.settled(write).await {
+                Ok(()) => stored += count,
+                Err(error) => {
+                    let before = unstored.map_or(0, |it: UnstoredHeartbeats| it.heartbeats);
+                    unstored = Some(UnstoredHeartbeats {
+                        heartbeats: before + count,
+                        error,
+                    });
+                }
+            }
         }
-        flushed
+        unstored.map_or(Ok(stored), Err)
     }
 
     /// Deletes rows that are past their retention and the history of deleted vehicles, in small steps. Returns the

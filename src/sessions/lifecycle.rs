@@ -13,9 +13,14 @@ use super::{
 };
 use crate::{
     domain::{Action, DeviceId, DisconnectReason, ReportInterval, SessionKey, VehicleState},
+    log_throttle::LogThrottle,
     pacing,
     store::{Login, PendingWrite, SessionWrite, Store, StoreError, Written},
 };
+
+static UNSTORED_ENDS: LogThrottle = LogThrottle::every(Duration::from_secs(10), |sessions| {
+    tracing::error!(sessions, "session end not stored");
+});
 
 /// The device connections and sessions of this instance.
 #[derive(Debug)]
@@ -70,6 +75,12 @@ impl Sessions {
     #[must_use]
     pub fn incarnation(&self) -> Uuid {
         self.store.incarnation().borrow().as_uuid()
+    }
+
+    /// Whether the database commits, so that what happens to sessions now is stored.
+    #[must_use]
+    pub fn are_stored(&self) -> bool {
+        self.store.is_committing()
     }
 
     /// Registers a device connection, which `handle` reaches, until the guard is dropped.
@@ -196,7 +207,11 @@ impl Sessions {
                 Err(StoreError::Unavailable) => write = self.begin_end(session, reason),
                 Err(error) => {
                     let device_id = &session.key.device_id;
-                    tracing::error!(%device_id, %error, "session end not stored");
+                    if let Some(sessions) = UNSTORED_ENDS.admit() {
+                        tracing::error!(%device_id, %error, sessions, "session end not stored");
+                    } else {
+                        tracing::debug!(%device_id, %error, "session end not stored");
+                    }
                     return;
                 }
             }

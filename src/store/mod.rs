@@ -239,6 +239,12 @@ impl Store {
         self.writes.health().since_commit()
     }
 
+    /// Whether the database commits what is submitted, as far as is known.
+    #[must_use]
+    pub fn is_committing(&self) -> bool {
+        self.writes.health().problem().is_none()
+    }
+
     /// Checks that the database commits what is submitted, and that it answers a read within `store.commit_timeout`.
     /// The error says why not, for people.
     pub async fn check(&self) -> Result<(), String> {

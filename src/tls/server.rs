@@ -35,6 +35,13 @@ const LINGER_BYTES: usize = 64 << 10;
 /// The interval between two lines about failed handshakes at INFO: anybody can cause them.
 const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
+static FAILURES: LogThrottle = LogThrottle::every(FAILURE_LOG_INTERVAL, |failed| {
+    tracing::info!(
+        failed,
+        "TLS handshake failed; further ones within 10 s are logged at debug"
+    );
+});
+
 /// The TLS of one listener.
 #[derive(Debug)]
 pub(crate) struct TlsServer {
@@ -43,7 +50,6 @@ pub(crate) struct TlsServer {
     current: watch::Sender<Loaded>,
     /// How many handshakes failed, by [`HandshakeFailure`].
     failed: [AtomicU64; HandshakeFailure::COUNT],
-    log: LogThrottle,
 }
 
 /// What a client begins with.
@@ -82,7 +88,6 @@ impl TlsServer {
             files,
             current: watch::Sender::new(loaded),
             failed: array::from_fn(|_| AtomicU64::new(0)),
-            log: LogThrottle::every(FAILURE_LOG_INTERVAL),
         })
     }
 
@@ -143,7 +148,7 @@ impl TlsServer {
         self.failed[reason as usize].fetch_add(1, Ordering::Relaxed);
         let listener = self.listener();
         let error = error.map(tracing::field::display);
-        if let Some(failed) = self.log.admit() {
+        if let Some(failed) = FAILURES.admit() {
             tracing::info!(%listener, %remote, %reason, error, failed, "TLS handshake failed; further ones within 10 s are logged at debug");
         } else {
             tracing::debug!(%listener, %remote, %reason, error, "TLS handshake failed");

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     domain::{AttemptOutcome, FailureCause},
+    log_throttle::LogThrottle,
     state::RetrySchedule,
     store::{
         ClaimLimit, ClaimedMessage, DueLimits, Endpoint, FailureLimits, FinishedAttempt, Store,
@@ -38,6 +39,17 @@ const CLAIM_SLACK: Duration = Duration::from_secs(5);
 const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
 const MILLIS_PER_SECOND: i64 = 1_000;
+
+/// The first lines name their endpoint. All may fail together, and one whose messages fail now and then fails and
+/// recovers with each.
+static FAILURES: LogThrottle = LogThrottle::lines_in(LOGGED, LOG_INTERVAL, |times| {
+    tracing::warn!(times, "webhook fails; messages wait and are sent again");
+});
+static RECOVERIES: LogThrottle = LogThrottle::lines_in(LOGGED, LOG_INTERVAL, |times| {
+    tracing::info!(times, "webhook works again");
+});
+const LOGGED: u32 = 10;
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Options of a [`Dispatcher`].
 #[derive(Debug, Clone)]
@@ -268,14 +280,19 @@ impl Dispatcher {
         match &attempt.outcome {
             AttemptOutcome::Delivered => {
                 if failing.remove(&endpoint.id) {
-                    tracing::info!(id = %endpoint.id, "webhook works again");
+                    if let Some(times) = RECOVERIES.admit() {
+                        tracing::info!(id = %endpoint.id, times, "webhook works again");
+                    } else {
+                        tracing::debug!(id = %endpoint.id, "webhook works again");
+                    }
                 }
             }
             AttemptOutcome::Gone => {}
             AttemptOutcome::Failed { .. } => {
                 let error = attempt.record.error.as_deref().unwrap_or_default();
-                if failing.insert(endpoint.id) {
-                    tracing::warn!(id = %endpoint.id, error, "webhook fails; messages wait and are sent again");
+                let is_first = failing.insert(endpoint.id);
+                if let Some(times) = is_first.then(|| FAILURES.admit()).flatten() {
+                    tracing::warn!(id = %endpoint.id, error, times, "webhook fails; messages wait and are sent again");
                 } else {
                     tracing::debug!(id = %endpoint.id, error, "webhook still fails");
                 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use super::{Problem, kind::ProblemKind};
 use crate::{
     commands::BroadcastError,
+    http::failure_log,
     vehicles::{StoreError, VehicleError},
     webhooks::EndpointError,
 };
@@ -58,6 +59,6 @@ impl From<EndpointError> for Problem {
 
 /// An error whose details are for the log alone.
 fn internal(error: &dyn Error) -> Problem {
-    tracing::error!(error = %error, "request failed");
+    failure_log::request_failed(error);
     Problem::new(ProblemKind::Internal)
 }

@@ -26,6 +26,7 @@ use crate::{
     domain::{DebugBlobInfo, DeviceId},
     http::{
         extract::{Path, PathParameter, Query},
+        failure_log,
         json::Json,
         media_type::OCTET_STREAM,
         openapi::{header as header_doc, media, response},
@@ -129,9 +130,11 @@ impl Download {
         }
         let limit = self.state.options.request_timeout;
         let piece = tokio::time::timeout(limit, self.read_piece()).await;
-        let piece = piece.unwrap_or(Err(DownloadError::Busy)).inspect_err(|error| {
-            tracing::warn!(device_id = %self.device_id, blob_id = self.blob_id, %error, "download of a debug blob ended early");
-        })?;
+        let piece = piece
+            .unwrap_or(Err(DownloadError::Busy))
+            .inspect_err(|error| {
+                failure_log::download_ended_early(&self.device_id, self.blob_id, error);
+            })?;
         self.read += piece.len() as u64;
         Ok(Some(piece))
     }

@@ -29,7 +29,7 @@ use self::{
     paced::{PaceLimits, PacedStream},
     slots::{Slot, Slots},
 };
-use super::options::HttpOptions;
+use super::{failure_log, options::HttpOptions};
 use crate::tls::{HandshakeFailure, Opening, TlsServer};
 pub(crate) use slots::RESERVED_CONNECTIONS;
 
@@ -124,7 +124,7 @@ async fn accept(
                 Ok((stream, _)) => return Some((stream, slots.exchange(slot))),
                 Err(error) if is_connection_error(&error) => {}
                 Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept HTTP connections");
+                    failure_log::accept_failed(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

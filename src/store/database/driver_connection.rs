@@ -24,6 +24,8 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 use tokio::time::timeout;
 
+use crate::log_throttle::LogThrottle;
+
 /// Values of a statement up to which it shares a call with others. The driver keeps one prepared text for each
 /// combination of statements, and there must not be too many of them.
 const JOINED_VALUES: usize = 128;
@@ -31,6 +33,11 @@ const JOINED_VALUES: usize = 128;
 /// How long a connection to a server may take to close: one whose server is unreachable does not close until the
 /// operating system times it out.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The writer makes a new connection for each attempt to commit while the database is away.
+static CLOSED_BADLY: LogThrottle = LogThrottle::every(Duration::from_mins(1), |connections| {
+    tracing::warn!(connections, "a database connection did not close well");
+});
 
 /// A connection of the driver.
 enum Driver {
@@ -114,8 +121,10 @@ impl DriverConnection {
             Driver::MySql(connection) => timeout(CLOSE_TIMEOUT, connection.close()).await,
             Driver::Postgres(connection) => timeout(CLOSE_TIMEOUT, connection.close()).await,
         };
-        if let Ok(Err(error)) = closed {
-            tracing::warn!(%error, "a database connection did not close well");
+        if let Ok(Err(error)) = closed
+            && let Some(connections) = CLOSED_BADLY.admit()
+        {
+            tracing::warn!(%error, connections, "a database connection did not close well");
         }
     }
 

@@ -119,19 +119,22 @@ pub(super) async fn try_to_connect(
         .map_err(connection_error)
 }
 
+static BEHIND: LogThrottle = LogThrottle::every(LOG_INTERVAL, |connections| {
+    tracing::warn!(
+        connections,
+        "a database connection for reading leads to a server that is behind; connecting anew"
+    );
+});
+
 /// Whether a connection leads to a server that has the last batch of this instance.
 pub(super) struct CurrencyCheck {
     committed: Option<CommittedBatch>,
-    log: LogThrottle,
 }
 
 impl CurrencyCheck {
     /// A check that connections are not behind `committed`; without it every connection passes.
     pub(super) fn new(committed: Option<CommittedBatch>) -> Arc<Self> {
-        Arc::new(Self {
-            committed,
-            log: LogThrottle::every(LOG_INTERVAL),
-        })
+        Arc::new(Self { committed })
     }
 
     /// Sets a new connection up, and fails if it may not be used.
@@ -155,7 +158,7 @@ impl CurrencyCheck {
         let sql = format!("SELECT batch FROM instances WHERE id = '{incarnation}'");
         let stored = within(connection.number(sql)).await?;
         let is_current = stored.is_some_and(|stored| stored >= number);
-        if !is_current && let Some(connections) = self.log.admit() {
+        if !is_current && let Some(connections) = BEHIND.admit() {
             tracing::warn!(
                 connections,
                 committed = number,

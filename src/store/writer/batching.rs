@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{BACKOFF, WriterTask, ledger::LedgerEntry};
 use crate::{
+    log_throttle::LogThrottle,
     outage_reasons::OutageReason,
     store::{
         StoreError,
@@ -26,6 +27,11 @@ const BATCH_BYTES: usize = 8 << 20;
 const FREE_ENDPOINTS: usize = 4;
 /// How long one lookup of the last batch may take: longer than the server waits for the lock that a COMMIT still holds.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Each of the first refused writes has a line, because each may be of another kind.
+static REFUSED: LogThrottle = LogThrottle::lines_in(10, Duration::from_mins(1), |writes| {
+    tracing::error!(writes, "the database refused a write; it is dropped");
+});
 
 /// The outcome of a piece of a batch: the whole of it, or a part after bisecting.
 enum PieceOutcome {
@@ -95,7 +101,9 @@ impl WriterTask {
                 pieces.push(piece);
             } else {
                 for queued in piece {
-                    tracing::error!(%error, "the database refused a write; it is dropped");
+                    if let Some(writes) = REFUSED.admit() {
+                        tracing::error!(%error, writes, "the database refused a write; it is dropped");
+                    }
                     queued.request.reject(StoreError::Rejected(error.clone()));
                 }
             }

@@ -31,7 +31,8 @@ use super::{
     write_request::QueuedWrite,
 };
 use crate::{
-    backoff::Backoff, domain::IncarnationId, outage_reasons::OutageReasons, state::Eviction,
+    backoff::Backoff, domain::IncarnationId, log_throttle::LogThrottle,
+    outage_reasons::OutageReasons, state::Eviction,
 };
 
 use ledger::BatchLedger;
@@ -42,6 +43,20 @@ pub(super) use queue::WriteQueue;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+
+/// The first lines name their endpoint.
+static BEHIND: LogThrottle = LogThrottle::lines_in(10, Duration::from_mins(1), |webhooks| {
+    tracing::warn!(
+        webhooks,
+        "webhook is behind; changes of vehicles' state are not stored for it until it works again"
+    );
+});
+static DISABLED: LogThrottle = LogThrottle::lines_in(10, Duration::from_mins(1), |webhooks| {
+    tracing::error!(
+        webhooks,
+        "webhook disabled; it gets nothing until it is enabled again"
+    );
+});
 
 /// What the writer publishes to the rest of the store, and how it is stopped.
 pub(super) struct WriterSignals {
@@ -182,11 +197,20 @@ impl WriterTask {
             tracing::debug!("instances find out later that some of their sessions are over");
         }
         for id in effects.webhooks.behind {
-            tracing::warn!(%id, "webhook is behind; changes of vehicles' state are not stored for it until it works again");
+            if let Some(webhooks) = BEHIND.admit() {
+                tracing::warn!(%id, webhooks, "webhook is behind; changes of vehicles' state are not stored for it until it works again");
+            } else {
+                tracing::debug!(%id, "webhook is behind; changes of vehicles' state are not stored for it until it works again");
+            }
         }
         for (id, reason) in effects.webhooks.disabled {
             // Not its URL: that may hold a secret.
-            tracing::error!(%id, reason = reason.as_str(), "webhook disabled; it gets nothing until it is enabled again");
+            let reason = reason.as_str();
+            if let Some(webhooks) = DISABLED.admit() {
+                tracing::error!(%id, reason, webhooks, "webhook disabled; it gets nothing until it is enabled again");
+            } else {
+                tracing::debug!(%id, reason, "webhook disabled; it gets nothing until it is enabled again");
+            }
         }
         if effects.webhooks.due {
             self.signals.webhooks.notify_one();

@@ -5,6 +5,7 @@ mod fanout;
 mod fanout_faults;
 mod login_storm;
 mod membership;
+mod outage_log;
 mod outages;
 mod remote_delivery;
 mod rolling_restart;

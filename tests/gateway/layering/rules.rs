@@ -15,6 +15,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "fanout",
             "http",
             "instance",
+            "log_throttle",
             "maintenance",
             "outage_reasons",
             "peers",
@@ -100,6 +101,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "commands",
             "domain",
             "instance",
+            "log_throttle",
             "sessions",
             "telemetry",
             "tls",
@@ -115,6 +117,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "cluster",
             "domain",
+            "log_throttle",
             "pacing",
             "sessions",
             "steady_time",
@@ -130,7 +133,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("protocol", &["domain"]),
-    ("sessions", &["domain", "pacing", "store"]),
+    ("sessions", &["domain", "log_throttle", "pacing", "store"]),
     ("signals", &[]),
     ("simulate", &["backoff", "domain", "protocol", "signals"]),
     ("state", &["domain"]),
@@ -153,7 +156,10 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tls", &["domain", "log_throttle", "signals"]),
     ("vehicles", &["domain", "sessions", "store"]),
     ("webhook_payload", &["api_model", "domain"]),
-    ("webhooks", &["domain", "state", "store", "tls"]),
+    (
+        "webhooks",
+        &["domain", "log_throttle", "state", "store", "tls"],
+    ),
 ];
 
 /// Circles that are still there, by the name that the test prints, with the reason. A circle that is gone must be

@@ -6,6 +6,7 @@ mod command_line;
 mod deployment;
 mod health;
 mod log;
+mod outage_log;
 mod panics;
 mod shutdown;
 mod simulate;

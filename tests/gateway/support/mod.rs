@@ -14,6 +14,7 @@ mod device;
 mod free_ports;
 #[cfg(target_os = "linux")]
 mod galera;
+mod log_lines;
 mod process;
 mod query_plans;
 mod receiver;
@@ -42,6 +43,7 @@ pub(crate) use device::{Device, json};
 pub(crate) use free_ports::{TEST_PORTS, free_ports};
 #[cfg(target_os = "linux")]
 pub(crate) use galera::GaleraCluster;
+pub(crate) use log_lines::{expect_few_lines, sum};
 pub(crate) use receiver::{Reaction, Received, Receiver, setting};
 pub(crate) use redis::{Redis, RedisOperator};
 pub(crate) use sentences::{ASK, FINE, GREETING, REPORT, REST, RUN, THANKS, hello, report};
