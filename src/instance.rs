@@ -91,6 +91,12 @@ impl Instance {
         self.store.lost_batches()
     }
 
+    /// The free bytes of the disk with the database file, as last read; `None` on a server, and if it cannot be read.
+    #[must_use]
+    pub fn free_disk(&self) -> Option<u64> {
+        self.store.free_disk()
+    }
+
     /// Checks that the store commits and answers reads. The error says why not, for people.
     pub async fn check_store(&self) -> Result<(), String> {
         self.store.check().await

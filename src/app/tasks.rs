@@ -141,6 +141,10 @@ pub(super) fn start(
         settings.webhooks.max_pending as u64,
         stop.clone(),
     );
+    let disk = watch_disk(
+        Arc::clone(&parts.maintenance),
+        settings.store.disk_warning as u64,
+    );
     let evictions = peers::notify_evictions(Arc::clone(&parts.store), Arc::clone(&parts.fanout));
     let (membership, incarnation) = (Arc::clone(&parts.cluster), Arc::clone(&parts.cluster));
     let membership = async move { membership.run_membership().await };
@@ -151,6 +155,7 @@ pub(super) fn start(
         spawn("http port", http),
         spawn("heartbeats", heartbeats),
         spawn("retention", purge),
+        spawn("disk space", until_stopped(stop.clone(), disk)),
         spawn("overdue commands", overdue),
         spawn("webhook catch-up", until_stopped(stop.clone(), catch_up)),
         spawn("webhook surplus", until_stopped(stop.clone(), surplus)),
@@ -199,6 +204,10 @@ async fn write_log_rests() {
         ticks.tick().await;
         log_throttle::write_due();
     }
+}
+
+async fn watch_disk(maintenance: Arc<Maintenance>, warn_below: u64) {
+    maintenance.watch_disk(warn_below).await;
 }
 
 async fn purge(

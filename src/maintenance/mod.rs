@@ -1,7 +1,8 @@
 //! Periodic work on the store: recovery at startup, heartbeat flushes, retention, overdue commands, backlogs of
-//! webhooks.
+//! webhooks, the free space of the disk.
 
 mod backlogs;
+mod disk_watch;
 mod purge_time;
 
 use std::{

@@ -35,6 +35,7 @@ mod command_watch;
 mod commit_health;
 mod commit_wait;
 mod database;
+mod disk_space;
 mod entities;
 mod error;
 mod pending_write;
@@ -69,6 +70,7 @@ use clock::Clock;
 use command_watch::CommandWatchers;
 use commit_health::log_stalls;
 use database::{FileLock, Incarnation, Opened, Reader};
+use disk_space::LastReading;
 use queued_deadlines::QueuedDeadlines;
 use writer::{WriteQueue, WriterSignals};
 
@@ -115,6 +117,7 @@ pub struct Store {
     webhooks: Arc<Notify>,
     lost_batches: Arc<AtomicU64>,
     file_lock: Option<FileLock>,
+    free_disk: LastReading,
 }
 
 impl Store {
@@ -180,6 +183,7 @@ impl Store {
             webhooks,
             lost_batches,
             file_lock: lock,
+            free_disk: LastReading::default(),
         })
     }
 

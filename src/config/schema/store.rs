@@ -21,6 +21,9 @@ pub struct StoreSettings {
     /// The interval at which heartbeats are written.
     #[serde(serialize_with = "as_duration")]
     pub heartbeat_flush: Duration,
+    /// The free bytes of the disk with the `SQLite` file below which there is a warning; 0 for none.
+    #[serde(serialize_with = "as_size")]
+    pub disk_warning: usize,
 }
 
 impl StoreSettings {
@@ -29,6 +32,7 @@ impl StoreSettings {
             commit_timeout: reader.duration("store.commit_timeout", MILLIS_100..=HOUR / 12),
             queue: reader.bytes("store.queue", MIB..=16 * GIB),
             heartbeat_flush: reader.duration("store.heartbeat_flush", MILLIS_100..=HOUR / 6),
+            disk_warning: reader.bytes("store.disk_warning", 0..=1024 * GIB),
         }
     }
 }

@@ -109,6 +109,7 @@ async fn get_metrics(
         ConstCounter::new(state.instance.lost_batches()),
     );
     register_tls(&mut registry, &state.tls);
+    register_disk(&mut registry, state.instance.free_disk());
     let endpoints = state.webhooks.endpoints().await;
     let answers = gauge(endpoints.is_ok().into());
     registry.register(
@@ -220,6 +221,18 @@ fn register_endpoints(
         "1 if the webhook is disabled, else 0",
         disabled,
     );
+}
+
+/// Registers nothing on a database server, whose disk is another host's, and if the free space cannot be read.
+fn register_disk(registry: &mut Registry, free: Option<u64>) {
+    if let Some(free) = free {
+        registry.register_with_unit(
+            "disk_free",
+            "Free space of the disk with the database file, as last read",
+            Unit::Bytes,
+            gauge(i64::try_from(free).unwrap_or(i64::MAX)),
+        );
+    }
 }
 
 fn gauge(value: i64) -> Gauge {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -81,6 +82,14 @@ pub(super) fn reader(url: &str, readers: u32) -> ConnectOptions {
 #[derive(Debug)]
 pub(in crate::store) struct FileLock {
     _file: File,
+    database: PathBuf,
+}
+
+impl FileLock {
+    /// The database file, as an absolute path.
+    pub(in crate::store) fn database(&self) -> &Path {
+        &self.database
+    }
 }
 
 fn options(url: &str, connections: u32) -> ConnectOptions {
@@ -130,6 +139,7 @@ pub(super) fn take_file(url: &str) -> Result<FileLock, OpenError> {
     // Locked by the real name of the file, so that a link to the file leads to the same lock.
     let real = std::fs::canonicalize(parsed.get_filename());
     let real = real.unwrap_or_else(|_new| parsed.get_filename().to_owned());
+    let database = std::path::absolute(&real).map_err(lock)?;
     let mut lock_file = real.into_os_string();
     lock_file.push(".lock");
     let file = File::options()
@@ -138,7 +148,10 @@ pub(super) fn take_file(url: &str) -> Result<FileLock, OpenError> {
         .open(lock_file)
         .map_err(lock)?;
     match file.try_lock() {
-        Ok(()) => Ok(FileLock { _file: file }),
+        Ok(()) => Ok(FileLock {
+            _file: file,
+            database,
+        }),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(lock(source)),
     }

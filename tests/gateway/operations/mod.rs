@@ -4,6 +4,7 @@ mod certificates;
 mod cluster_script;
 mod command_line;
 mod deployment;
+mod disk_space;
 mod health;
 mod log;
 mod outage_log;
