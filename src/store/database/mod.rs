@@ -4,6 +4,7 @@
 //! this incarnation may still write.
 
 mod driver_connection;
+mod file_access;
 mod incarnation;
 mod reader;
 mod reader_pool;

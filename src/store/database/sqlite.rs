@@ -13,7 +13,11 @@ use sea_orm::{
 };
 use tokio::time::timeout;
 
-use super::{DriverConnection, connection_error, too_late};
+use super::{
+    DriverConnection, connection_error,
+    file_access::{open_private, warn_if_others_may_read},
+    too_late,
+};
 use crate::store::OpenError;
 
 /// How long a statement waits for a lock that another process (a shell, a backup) holds. Short, since the writer tries
@@ -142,16 +146,17 @@ pub(super) fn take_file(url: &str) -> Result<FileLock, OpenError> {
     let database = std::path::absolute(&real).map_err(lock)?;
     let mut lock_file = real.into_os_string();
     lock_file.push(".lock");
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(lock_file)
-        .map_err(lock)?;
+    let file = open_private(Path::new(&lock_file)).map_err(lock)?;
     match file.try_lock() {
-        Ok(()) => Ok(FileLock {
-            _file: file,
-            database,
-        }),
+        Ok(()) => {
+            // SQLite would make it readable for everybody. If this fails, SQLite says why.
+            let _made = open_private(&database);
+            warn_if_others_may_read(&database);
+            Ok(FileLock {
+                _file: file,
+                database,
+            })
+        }
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path }),
         Err(TryLockError::Error(source)) => Err(lock(source)),
     }

@@ -5,6 +5,7 @@ mod cluster_script;
 mod command_line;
 mod deployment;
 mod disk_space;
+mod file_access;
 mod health;
 mod log;
 mod outage_log;
