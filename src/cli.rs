@@ -14,7 +14,7 @@ use serde_json::json;
 use strum::VariantNames;
 use tokio::runtime::Runtime;
 use vehicle_gateway::{
-    access::{self, KeyHash, Scope, Scopes},
+    access::{KeyHash, NewKey, Scope, Scopes},
     app,
     config::{self, Settings, Sources},
     explain, health, http,
@@ -84,15 +84,29 @@ enum KeysCommands {
         /// Its name, for people
         #[arg(long, value_parser = parse_key_name)]
         name: String,
-        /// What it allows, of read, metrics, ingest, command and manage, joined by commas
+        /// What it allows, of read, metrics, ingest, command, manage and keys, joined by commas
         #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPES", value_parser = parse_scope)]
         scopes: Vec<Scope>,
+        /// After which time it is refused, such as 365d [default: never]
+        #[arg(long, value_name = "DURATION", value_parser = parse_expiry)]
+        expires: Option<jiff::Timestamp>,
     },
 }
 
 fn parse_scope(text: &str) -> Result<Scope, String> {
     text.parse()
         .map_err(|_| format!("is none of {}", Scope::VARIANTS.join(", ")))
+}
+
+/// The time after a duration from now, in whole seconds.
+fn parse_expiry(text: &str) -> Result<jiff::Timestamp, String> {
+    let after = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let now = jiff::Timestamp::now().as_second();
+    let at = i64::try_from(after.as_secs())
+        .ok()
+        .and_then(|after| now.checked_add(after));
+    at.and_then(|at| jiff::Timestamp::from_second(at).ok())
+        .ok_or_else(|| "ends after the year 9999".to_owned())
 }
 
 /// A name that the settings accept.
@@ -154,7 +168,11 @@ impl Cli {
                 );
             }
             Subcommands::Openapi => return print(&http::openapi()),
-            Subcommands::Keys(KeysCommands::New { name, scopes }) => return new_key(name, scopes),
+            Subcommands::Keys(KeysCommands::New {
+                name,
+                scopes,
+                expires,
+            }) => return new_key(name, scopes, *expires),
             Subcommands::Explain { sentences } => return explain_input(sentences.clone()),
             Subcommands::Simulate(arguments) => return simulate(arguments),
         };
@@ -225,20 +243,21 @@ fn mask_arguments(text: &str, arguments: impl Iterator<Item = String>) -> String
 const MAX_EXPLAINED: u64 = 64 << 20;
 
 /// Prints a new key and the lines of the settings with its hash.
-fn new_key(name: &str, scopes: &[Scope]) -> ExitCode {
-    let key = match access::generate() {
+fn new_key(name: &str, scopes: &[Scope], expires: Option<jiff::Timestamp>) -> ExitCode {
+    let key = match NewKey::generate() {
         Ok(key) => key,
         Err(error) => return fail(&format_args!("the system has no random numbers: {error}")),
     };
     let scopes: Scopes = scopes.iter().copied().collect();
     let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
     let sha256 = KeyHash::of(key.as_str());
+    let expires = expires.map_or_else(String::new, |at| format!("expires = \"{at}\"\n"));
     print(&format!(
         "{key}\n\n\
          # This is the key. It is shown only once. Clients send it in a header:\n\
          #     Authorization: Bearer {key}\n\
          # Add these lines to the settings of each gateway, and set http.auth to \"required\":\n\n\
-         [[http.keys]]\nname = {name}\nscopes = {scopes}\nsha256 = \"{sha256}\"\n",
+         [[http.keys]]\nname = {name}\nscopes = {scopes}\nsha256 = \"{sha256}\"\n{expires}",
         key = key.as_str(),
         // JSON writes text and lists of text as TOML does.
         name = json!(name),

@@ -59,6 +59,7 @@
 pub mod access;
 mod api_model;
 pub mod app;
+pub mod audit;
 mod backoff;
 pub mod cluster;
 pub mod commands;
@@ -70,6 +71,7 @@ pub mod fanout;
 pub mod health;
 pub mod http;
 pub mod instance;
+pub mod keys;
 mod log_throttle;
 pub mod maintenance;
 mod outage_reasons;

@@ -25,6 +25,8 @@ mod m20261123_000007_compatibility;
 mod m20261123_000008_webhooks;
 mod m20261129_000009_webhook_backlogs;
 mod m20261129_000010_last_use;
+mod m20261129_000011_api_keys;
+mod m20261129_000012_audit;
 mod schema;
 mod table;
 
@@ -73,6 +75,11 @@ const MIGRATIONS: &[(&str, &dyn Migrate)] = &[
         "m20261129_000010_last_use",
         &m20261129_000010_last_use::Migration,
     ),
+    (
+        "m20261129_000011_api_keys",
+        &m20261129_000011_api_keys::Migration,
+    ),
+    ("m20261129_000012_audit", &m20261129_000012_audit::Migration),
 ];
 
 /// The table of applied migrations, as `sea-orm-migration` lays it out, so that its tools can read it.

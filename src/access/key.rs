@@ -6,6 +6,7 @@
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 const PREFIX: &str = "vgk_";
 const ID: usize = 12;
@@ -18,20 +19,54 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash([u8; 32]);
 
+/// The part of a key that names it: 12 letters and digits. It is no secret.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// Makes an id. Fails only if the system has no randomness.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut id = String::with_capacity(ID);
+        push_random(&mut id, ID)?;
+        Ok(Self(id))
+    }
+
+    /// Reads an id; `None` if it has another form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == ID && is_plain(text)).then(|| Self(text.to_owned()))
+    }
+
+    /// The id as it stands in its keys.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A key that was just made.
 pub struct NewKey(String);
 
-/// Makes a key. Fails only if the system has no randomness.
-pub fn generate() -> Result<NewKey, getrandom::Error> {
-    let mut key = PREFIX.to_owned();
-    push_random(&mut key, ID)?;
-    key.push('_');
-    push_random(&mut key, SECRET)?;
-    key.push_str(&checksum(&key));
-    Ok(NewKey(key))
-}
-
 impl NewKey {
+    /// Makes a key with a new id. Fails only if the system has no randomness.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        Self::with_id(&KeyId::random()?)
+    }
+
+    /// Makes a key with this id and a new secret. Fails only if the system has no randomness.
+    pub fn with_id(id: &KeyId) -> Result<Self, getrandom::Error> {
+        let mut key = format!("{PREFIX}{id}_");
+        push_random(&mut key, SECRET)?;
+        key.push_str(&checksum(&key));
+        Ok(Self(key))
+    }
+
     /// The key itself, to be shown once.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -59,6 +94,12 @@ impl KeyHash {
         hex::decode_to_slice(text, &mut hash).ok()?;
         Some(Self(hash))
     }
+
+    /// Whether the hashes are equal. Takes as long for each pair.
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 impl fmt::Display for KeyHash {
@@ -73,18 +114,32 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// Whether a text has the form of a key, and its checksum.
-#[must_use]
-pub fn is_well_formed(text: &str) -> bool {
-    let Some((id, secret)) = text.strip_prefix(PREFIX).and_then(|it| it.split_once('_')) else {
-        return false;
-    };
-    let is_plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    id.len() == ID
-        && secret.len() == SECRET + CHECKSUM
-        && is_plain(id)
-        && is_plain(secret)
-        && text.ends_with(&checksum(&text[..text.len() - CHECKSUM]))
+/// What a request presents as its key: a text with the form and the checksum of one.
+#[derive(Debug, Clone)]
+pub struct PresentedKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Its hash.
+    pub hash: KeyHash,
+}
+
+impl PresentedKey {
+    /// Reads a key; `None` if the text is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        let is_key = secret.len() == SECRET + CHECKSUM
+            && is_plain(secret)
+            && text.ends_with(&checksum(&text[..text.len() - CHECKSUM]));
+        let id = KeyId::parse(id).filter(|_| is_key)?;
+        let hash = KeyHash::of(text);
+        Some(Self { id, hash })
+    }
+}
+
+/// Whether a text has only letters and digits of ASCII.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Adds random letters and digits, all equally likely.
@@ -126,24 +181,24 @@ mod tests {
 
     #[test]
     fn keys_are_well_formed_and_distinct() {
-        let keys: HashSet<String> = (0..1000).map(|_| generate().unwrap().0).collect();
+        let keys: HashSet<String> = (0..1000).map(|_| NewKey::generate().unwrap().0).collect();
         assert_eq!(keys.len(), 1000);
         for key in keys {
-            assert!(is_well_formed(&key), "{key}");
+            let presented = PresentedKey::parse(&key).unwrap();
+            assert!(key.starts_with(&format!("vgk_{}_", presented.id)));
+            assert!(presented.hash.equals(&KeyHash::of(&key)));
             assert_eq!(key.len(), 66);
         }
     }
 
     #[test]
     fn a_mistyped_key_is_not_well_formed() {
-        let key = generate().unwrap().0;
+        let key = NewKey::generate().unwrap().0;
         for index in 0..key.len() {
             let mut typed = key.clone().into_bytes();
             typed[index] = if typed[index] == b'x' { b'y' } else { b'x' };
-            assert!(
-                !is_well_formed(&String::from_utf8(typed).unwrap()),
-                "{index}"
-            );
+            let typed = String::from_utf8(typed).unwrap();
+            assert!(PresentedKey::parse(&typed).is_none(), "{index}");
         }
         for bad in [
             "",
@@ -155,7 +210,7 @@ mod tests {
             &format!("{key}x"),
             "vgk_ä_ö",
         ] {
-            assert!(!is_well_formed(bad), "{bad}");
+            assert!(PresentedKey::parse(bad).is_none(), "{bad}");
         }
     }
 

@@ -1,33 +1,167 @@
-//! The keys that are known.
+//! The keys that are known, and what a request with one of them may do.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use super::{KeyHash, Scopes};
+use super::{
+    ApiKey, Caller, ConfiguredKey, KeyHash, KeyId, KeyRefusal, PresentedKey, caller::CallerKey,
+};
+use crate::domain::Timestamp;
 
-/// A known key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownKey {
-    /// Its name, for people.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Scopes,
+/// The keys of the settings by their hashes, and those of the database by their ids.
+///
+/// A look-up takes as long for a wrong key as for a right one: an id is no secret, hashes of one id are compared in
+/// constant time, and how long a look-up by hash takes says nothing about the key.
+#[derive(Debug, Clone, Default)]
+pub struct Keyring {
+    configured: Arc<HashMap<KeyHash, Arc<ConfiguredKey>>>,
+    stored: HashMap<KeyId, Arc<ApiKey>>,
 }
 
-/// The known keys by their hashes. A look-up takes as long for a wrong key as for a right one, and what it takes says
-/// nothing about the key: it depends on the hash.
-#[derive(Debug, Default)]
-pub struct Keyring(HashMap<KeyHash, KnownKey>);
-
 impl Keyring {
-    /// These keys.
+    /// The keys of the settings.
     #[must_use]
-    pub fn new(keys: impl IntoIterator<Item = (KeyHash, KnownKey)>) -> Self {
-        Self(keys.into_iter().collect())
+    pub fn configured(keys: impl IntoIterator<Item = (KeyHash, ConfiguredKey)>) -> Self {
+        let keys = keys.into_iter().map(|(hash, key)| (hash, Arc::new(key)));
+        Self {
+            configured: Arc::new(keys.collect()),
+            stored: HashMap::new(),
+        }
     }
 
-    /// The key with this text; `None` if it is not known.
+    /// The same keys of the settings, and these of the database.
     #[must_use]
-    pub fn find(&self, key: &str) -> Option<&KnownKey> {
-        self.0.get(&KeyHash::of(key))
+    pub fn with_stored(&self, keys: impl IntoIterator<Item = ApiKey>) -> Self {
+        let keys = keys.into_iter().map(|key| (key.id.clone(), Arc::new(key)));
+        Self {
+            configured: Arc::clone(&self.configured),
+            stored: keys.collect(),
+        }
+    }
+
+    /// Adds a key of the database, or replaces the one with its id.
+    pub fn insert(&mut self, key: ApiKey) {
+        self.stored.insert(key.id.clone(), Arc::new(key));
+    }
+
+    /// Whether any key may be used at this time.
+    #[must_use]
+    pub fn has_usable(&self, now: Timestamp) -> bool {
+        let mut configured = self.configured.values();
+        configured.any(|key| !key.has_expired(now))
+            || self.stored.values().any(|key| key.is_usable(now))
+    }
+
+    /// Who presents this key at this time.
+    pub fn identify(&self, key: &PresentedKey, now: Timestamp) -> Result<Caller, KeyRefusal> {
+        if let Some(configured) = self.configured.get(&key.hash) {
+            if configured.has_expired(now) {
+                return Err(KeyRefusal::Expired);
+            }
+            return Ok(Caller(CallerKey::Configured(Arc::clone(configured))));
+        }
+        let stored = self.stored.get(&key.id).ok_or(KeyRefusal::Unknown)?;
+        stored.check(&key.hash, now)?;
+        Ok(Caller(CallerKey::Stored(Arc::clone(stored))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::access::{NewKey, Scope, Scopes};
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(10_000_000)
+    }
+
+    fn presented(key: &NewKey) -> PresentedKey {
+        PresentedKey::parse(key.as_str()).unwrap()
+    }
+
+    fn stored(key: &NewKey) -> ApiKey {
+        let PresentedKey { id, hash } = presented(key);
+        ApiKey {
+            id,
+            name: "dispatch".to_owned(),
+            hash,
+            previous: None,
+            scopes: Scope::Read | Scope::Command,
+            created_at: now().before(HOUR),
+            created_by: None,
+            expires_at: None,
+            revoked_at: None,
+            last_used_at: None,
+        }
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_secret_until_it_ends() {
+        let key = NewKey::generate().unwrap();
+        let id = presented(&key).id;
+        let identify = |stored: ApiKey, key: &NewKey, now| {
+            let keyring = Keyring::default().with_stored([stored]);
+            let identified = keyring.identify(&presented(key), now);
+            identified.map(|caller| caller.id().cloned())
+        };
+        assert_eq!(identify(stored(&key), &key, now()), Ok(Some(id.clone())));
+        let same_id = NewKey::with_id(&id).unwrap();
+        let of_nobody = NewKey::generate().unwrap();
+        for wrong in [&same_id, &of_nobody] {
+            assert_eq!(
+                identify(stored(&key), wrong, now()),
+                Err(KeyRefusal::Unknown)
+            );
+        }
+        let expiring = ApiKey {
+            expires_at: Some(now()),
+            ..stored(&key)
+        };
+        let before = now().before(Duration::from_millis(1));
+        assert!(identify(expiring.clone(), &key, before).is_ok());
+        assert_eq!(
+            identify(expiring.clone(), &key, now()),
+            Err(KeyRefusal::Expired)
+        );
+        // Who does not have the secret does not hear why.
+        assert_eq!(
+            identify(expiring, &same_id, now()),
+            Err(KeyRefusal::Unknown)
+        );
+        let revoked = ApiKey {
+            revoked_at: Some(before),
+            ..stored(&key)
+        };
+        assert_eq!(identify(revoked, &key, now()), Err(KeyRefusal::Revoked));
+        let rotated = ApiKey {
+            hash: presented(&same_id).hash,
+            previous: Some((presented(&key).hash, now())),
+            ..stored(&key)
+        };
+        assert!(identify(rotated.clone(), &same_id, now()).is_ok());
+        assert!(identify(rotated.clone(), &key, before).is_ok());
+        assert_eq!(identify(rotated, &key, now()), Err(KeyRefusal::Rotated));
+    }
+
+    #[test]
+    fn a_key_of_the_settings_is_known_by_its_hash_until_it_expires() {
+        let key = NewKey::generate().unwrap();
+        let configured = ConfiguredKey {
+            name: "metrics".to_owned(),
+            scopes: Scopes::from(Scope::Metrics),
+            expires_at: Some(now()),
+        };
+        let keyring = Keyring::configured([(KeyHash::of(key.as_str()), configured)]);
+        let before = now().before(HOUR);
+        let caller = keyring.identify(&presented(&key), before).unwrap();
+        assert_eq!(caller.name(), Some("metrics"));
+        assert!(caller.may(Scope::Metrics) && !caller.may(Scope::Read));
+        assert!(keyring.has_usable(before));
+        assert!(!keyring.has_usable(now()));
+        let expired = keyring.identify(&presented(&key), now());
+        assert_eq!(expired.map(drop), Err(KeyRefusal::Expired));
     }
 }

@@ -2,12 +2,20 @@
 //!
 //! A key is a random text that its owner sends with each request. The gateway knows its hash only.
 
+mod api_key;
+mod audit_record;
+mod caller;
 mod key;
 mod keyring;
+mod refusal;
 mod scope;
 mod wrong_keys;
 
-pub use key::{KeyHash, NewKey, generate, is_well_formed};
-pub use keyring::{Keyring, KnownKey};
+pub use api_key::{ApiKey, ConfiguredKey};
+pub use audit_record::AuditRecord;
+pub use caller::Caller;
+pub use key::{KeyHash, KeyId, NewKey, PresentedKey};
+pub use keyring::Keyring;
+pub use refusal::KeyRefusal;
 pub use scope::{Scope, Scopes};
 pub(crate) use wrong_keys::WrongKeys;

@@ -17,6 +17,8 @@ pub enum Scope {
     Command,
     /// To create and delete vehicles, and to change webhooks.
     Manage,
+    /// To create, rotate and revoke keys, and to see who did what.
+    Keys,
 }
 
 /// A set of scopes.

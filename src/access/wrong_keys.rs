@@ -21,6 +21,13 @@ const ADDRESSES: usize = 10_000;
 pub(crate) struct WrongKeys(Mutex<HashMap<IpAddr, (Instant, u32)>>);
 
 impl WrongKeys {
+    /// Whether the address has tried as many as it may.
+    pub(crate) fn is_over(&self, address: IpAddr, now: Instant) -> bool {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.get(&network(address));
+        count.is_some_and(|(since, count)| now.duration_since(*since) < WINDOW && *count >= TRIES)
+    }
+
     /// Notes a wrong key. Returns whether the address has tried too many.
     pub(crate) fn note(&self, address: IpAddr, now: Instant) -> bool {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,8 +72,10 @@ mod tests {
         for _ in 0..TRIES {
             assert!(!keys.note(address(1), start));
         }
+        assert!(keys.is_over(address(1), start) && !keys.is_over(address(2), start));
         assert!(keys.note(address(1), start));
         assert!(!keys.note(address(2), start));
+        assert!(!keys.is_over(address(1), start + WINDOW));
         assert!(!keys.note(address(1), start + WINDOW));
     }
 

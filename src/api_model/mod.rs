@@ -13,5 +13,7 @@ mod vehicle;
 pub(crate) use command::CommandDto;
 pub(crate) use example::{EXAMPLE_COMMAND_ID, EXAMPLE_DEVICE_ID, Example};
 pub(crate) use named_enum::Named;
-pub(crate) use schema::{Rfc3339, device_id_field, device_id_schema, every_key_present};
+pub(crate) use schema::{
+    Rfc3339, device_id_field, device_id_schema, every_key_present, optional_device_id,
+};
 pub(crate) use vehicle::VehicleDto;

@@ -6,8 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use strum::VariantNames;
 
-use crate::domain::{
-    CommandOrigin, CommandState, DisabledReason, DisconnectReason, EventKind, MessageState,
+use crate::{
+    access::Scope,
+    domain::{
+        CommandOrigin, CommandState, DisabledReason, DisconnectReason, EventKind, MessageState,
+    },
 };
 
 /// A domain enum whose values are their names in JSON.
@@ -67,4 +70,9 @@ impl ApiEnum for DisabledReason {
 impl ApiEnum for MessageState {
     const SCHEMA: &'static str = "WebhookMessageStatus";
     const DESCRIPTION: &'static str = "The status of a message to a webhook.";
+}
+
+impl ApiEnum for Scope {
+    const SCHEMA: &'static str = "Scope";
+    const DESCRIPTION: &'static str = "A part of the API that a key may be used for.";
 }

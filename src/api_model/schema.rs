@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::example::EXAMPLE_DEVICE_ID;
 use crate::domain::{DeviceId, Timestamp};
@@ -22,6 +22,13 @@ pub(crate) fn device_id_schema() -> Schema {
 /// [`device_id_schema`] in the shape of `#[schemars(schema_with = …)]`.
 pub(crate) fn device_id_field(_: &mut SchemaGenerator) -> Schema {
     device_id_schema()
+}
+
+/// The schema of a device id or null, in the shape of `#[schemars(schema_with = …)]`.
+pub(crate) fn optional_device_id(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = device_id_schema();
+    schema.insert("type".to_owned(), json!(["string", "null"]));
+    schema
 }
 
 /// A timestamp in JSON: RFC 3339 in UTC, with milliseconds.

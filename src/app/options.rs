@@ -1,15 +1,15 @@
 //! Translates the settings into the options of the parts.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    access::{KeyHash, Keyring, KnownKey, Scope},
+    access::{ConfiguredKey, KeyHash, Keyring, Scope},
     config::{EndpointSettings, HttpAuth, KeySettings, ProxyProtocol, Settings},
     device::{Budget, DeviceOptions},
-    domain::{DeviceId, EventKind},
+    domain::{DeviceId, EventKind, Timestamp},
     http::{AccessRules, Authorization, HostNames, HttpOptions},
     protocol::Limits,
     store::{FailureLimits, NewEndpoint, SecretText},
@@ -63,9 +63,7 @@ pub(super) fn access_rules(settings: &Settings) -> AccessRules {
     AccessRules {
         authorization: match http.auth {
             HttpAuth::Loopback | HttpAuth::Off => Authorization::Off,
-            HttpAuth::Required => {
-                Authorization::Required(Arc::new(Keyring::new(http.keys.iter().filter_map(key))))
-            }
+            HttpAuth::Required => Authorization::Required,
         },
         hosts: if http.auth != HttpAuth::Loopback && http.hosts.is_empty() {
             HostNames::any()
@@ -75,15 +73,23 @@ pub(super) fn access_rules(settings: &Settings) -> AccessRules {
     }
 }
 
+/// The keys of the settings.
+pub(super) fn configured_keys(settings: &Settings) -> Keyring {
+    Keyring::configured(settings.http.keys.iter().filter_map(key))
+}
+
 /// A key of the settings, which have checked its hash and its scopes.
-fn key(key: &KeySettings) -> Option<(KeyHash, KnownKey)> {
+fn key(key: &KeySettings) -> Option<(KeyHash, ConfiguredKey)> {
     let scopes = key
         .scopes
         .iter()
         .filter_map(|scope| scope.parse::<Scope>().ok());
-    let known = KnownKey {
+    let known = ConfiguredKey {
         name: key.name.clone(),
         scopes: scopes.collect(),
+        expires_at: key
+            .expires
+            .map(|at| Timestamp::from_millis(at.as_millisecond())),
     };
     Some((KeyHash::parse(&key.sha256)?, known))
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
+    access::Keyring,
+    audit::Audit,
     cluster::{Cluster, ClusterParts, Peers, PresenceOptions},
     commands::{CommandOptions, CommandParts, Commands},
     fanout::Fanout,
     http::ApiParts,
     instance::Instance,
+    keys::Keys,
     maintenance::Maintenance,
     peers,
     sessions::{OfflineGrace, Registry, Sessions},
@@ -28,6 +31,8 @@ pub(crate) struct PartOptions {
     pub(crate) url_policy: UrlPolicy,
     /// The counters of deliveries, which the dispatcher writes and [`WebhookAdmin`] reads.
     pub(crate) delivery_counters: DeliveryCounters,
+    /// The keys of the settings.
+    pub(crate) configured_keys: Keyring,
 }
 
 /// The parts of one gateway.
@@ -43,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) vehicles: Arc<Vehicles>,
     pub(crate) maintenance: Arc<Maintenance>,
     pub(crate) webhooks: Arc<WebhookAdmin>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) audit: Arc<Audit>,
 }
 
 impl Parts {
@@ -54,6 +61,7 @@ impl Parts {
             presence,
             url_policy,
             delivery_counters,
+            configured_keys,
         } = options;
         let fanout = Arc::new(fanout);
         let registry = Arc::<Registry>::default();
@@ -110,6 +118,8 @@ impl Parts {
                 url_policy,
                 delivery_counters,
             )),
+            audit: Arc::new(Audit::new(Arc::clone(&store))),
+            keys: Arc::new(Keys::new(Arc::clone(&store), configured_keys)),
             store,
             fanout,
             registry,
@@ -125,6 +135,8 @@ impl Parts {
             vehicles: Arc::clone(&self.vehicles),
             commands: Arc::clone(&self.commands),
             webhooks: Arc::clone(&self.webhooks),
+            keys: Arc::clone(&self.keys),
+            audit: Arc::clone(&self.audit),
             instance: Arc::clone(&self.instance),
             sessions: Arc::clone(&self.sessions),
         }

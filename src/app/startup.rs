@@ -10,13 +10,13 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     error::StartError,
     exposure::warn_about_database,
-    options::{client_options, dispatcher_options, endpoints, url_policy},
+    options::{client_options, configured_keys, dispatcher_options, endpoints, url_policy},
     parts::{PartOptions, Parts},
 };
 use crate::{
     cluster::PresenceOptions,
     commands::CommandOptions,
-    config::Settings,
+    config::{HttpAuth, Settings},
     domain::IncarnationId,
     fanout::{Fanout, FanoutError, FanoutEvent, FanoutOptions},
     outage_reasons::{OutageReason, OutageReasons},
@@ -81,8 +81,17 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
             },
             url_policy: url_policy(settings),
             delivery_counters: counters,
+            configured_keys: configured_keys(settings),
         },
     );
+    if settings.http.auth == HttpAuth::Required {
+        parts.keys.refresh().await.map_err(StartError::Keys)?;
+        if !parts.keys.has_usable() {
+            tracing::warn!(
+                "nobody can use the API: http.auth is \"required\", and neither http.keys nor the database has a key that is still good; make one with vehicle-gateway keys new"
+            );
+        }
+    }
     Ok(OpenedGateway {
         parts,
         dispatcher: Arc::new(dispatcher),

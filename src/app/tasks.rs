@@ -16,7 +16,7 @@ use super::{
     parts::Parts,
 };
 use crate::{
-    config::Settings,
+    config::{HttpAuth, Settings},
     device::{self, DeviceOptions, DevicePorts},
     http,
     log_throttle::{self, LogThrottle},
@@ -126,6 +126,7 @@ pub(super) fn start(
         debug_blobs: settings.retention.debug_blobs,
         commands: settings.retention.commands,
         webhooks: settings.retention.webhooks,
+        audit: settings.retention.audit,
     };
     let every = settings.retention.interval;
     let purge = purge(
@@ -163,6 +164,11 @@ pub(super) fn start(
         spawn("membership", until_stopped(stop.clone(), membership)),
         spawn("incarnation", until_stopped(stop.clone(), incarnation)),
     ];
+    if settings.http.auth == HttpAuth::Required {
+        let keys = Arc::clone(&parts.keys);
+        let keys = async move { keys.run().await };
+        tasks.push(spawn("keys", until_stopped(stop.clone(), keys)));
+    }
     if settings.webhooks.enabled {
         let limits = dispatcher.due_limits();
         let due = correct_due_times(Arc::clone(&parts.maintenance), limits);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    access::Keyring,
     app::{PartOptions, Parts},
     cluster::PresenceOptions,
     commands::CommandOptions,
@@ -65,6 +66,7 @@ impl TestGateway {
                     allow_any_port: false,
                 },
                 delivery_counters: DeliveryCounters::default(),
+                configured_keys: Keyring::default(),
             },
         );
         let options = Arc::new(DeviceOptions {

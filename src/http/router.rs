@@ -8,7 +8,7 @@ use aide::{
     util::iter_operations_mut,
 };
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Request, State},
     http::{HeaderValue, header},
     middleware::{self, Next},
@@ -20,8 +20,9 @@ use super::{
     compression::compress,
     failure_log,
     guard::{
-        AccessRules, Authorization, KeyCheck, add_headers, check_host, check_key,
-        document_refusals, require_same_origin, require_same_origin_to_change,
+        AccessRules, AuditTrail, Authorization, KeyCheck, add_headers, check_host, check_key,
+        document_refusals, name_request, note_in_audit, require_same_origin,
+        require_same_origin_to_change,
     },
     media_type::JSON,
     openapi::{base_document, to_json},
@@ -31,6 +32,7 @@ use super::{
     static_content::StaticContent,
     unread_budget::count_unread,
 };
+use crate::access::Caller;
 
 /// The API, which `serve` serves. `base_path` is the path under which a reverse proxy offers it: empty
 /// if that is the root.
@@ -47,6 +49,8 @@ pub fn router(
         let base_path = base_path.clone();
         StaticContent::new(JSON, move || document_at(&base_path))
     };
+    let keys = Arc::clone(&parts.keys);
+    let audit = Arc::clone(&parts.audit);
     let state = Arc::new(ApiState::new(parts, options, document, base_path));
     let locations = middleware::map_response_with_state(Arc::clone(&state), prefix_location);
     let unread = middleware::from_fn_with_state(state.unread.clone(), count_unread);
@@ -64,10 +68,17 @@ pub fn router(
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(respond_to_panic));
+    let trail = AuditTrail::new(audit, &documented.document, |path| {
+        !documented.prompt_paths.contains(path)
+    });
+    let routes = routes.layer(middleware::from_fn_with_state(
+        Arc::new(trail),
+        note_in_audit,
+    ));
     let routes = match access.authorization {
-        Authorization::Off => routes,
-        Authorization::Required(keyring) => {
-            let check = KeyCheck::new(keyring, &documented.document);
+        Authorization::Off => routes.layer(Extension(Caller::without_key())),
+        Authorization::Required => {
+            let check = KeyCheck::new(keys, &documented.document);
             routes.layer(middleware::from_fn_with_state(Arc::new(check), check_key))
         }
     };
@@ -75,6 +86,7 @@ pub fn router(
         .layer(locations)
         .layer(middleware::from_fn_with_state(access.hosts, check_host))
         .layer(middleware::map_response(add_headers))
+        .layer(middleware::from_fn(name_request))
         .layer(unread);
     compress(routes).with_state(state)
 }
@@ -114,6 +126,8 @@ struct DocumentedRoutes {
     prompt: Router<Arc<ApiState>>,
     /// Routes that wait for a vehicle's answer, and have `MAX_COMMAND_TIMEOUT` more time.
     waiting: Router<Arc<ApiState>>,
+    /// The paths of `prompt`.
+    prompt_paths: BTreeSet<String>,
     document: OpenApi,
 }
 
@@ -130,6 +144,7 @@ impl DocumentedRoutes {
         Self {
             prompt,
             waiting,
+            prompt_paths,
             document,
         }
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{options::HttpOptions, static_content::StaticContent, unread_budget::UnreadBudget};
 use crate::{
-    commands::Commands, instance::Instance, sessions::Sessions, tls::TlsServer, vehicles::Vehicles,
-    webhooks::WebhookAdmin,
+    audit::Audit, commands::Commands, instance::Instance, keys::Keys, sessions::Sessions,
+    tls::TlsServer, vehicles::Vehicles, webhooks::WebhookAdmin,
 };
 
 /// The parts of the gateway that the API serves.
@@ -17,6 +17,10 @@ pub struct ApiParts {
     pub commands: Arc<Commands>,
     /// Webhooks and their messages.
     pub webhooks: Arc<WebhookAdmin>,
+    /// Keys of the API.
+    pub keys: Arc<Keys>,
+    /// The audit trail.
+    pub audit: Arc<Audit>,
     /// This instance.
     pub instance: Arc<Instance>,
     /// The device connections of this instance.
@@ -31,6 +35,8 @@ pub(crate) struct ApiState {
     pub(crate) vehicles: Arc<Vehicles>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) webhooks: Arc<WebhookAdmin>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) instance: Arc<Instance>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) tls: Vec<Arc<TlsServer>>,
@@ -54,6 +60,8 @@ impl ApiState {
             vehicles: parts.vehicles,
             commands: parts.commands,
             webhooks: parts.webhooks,
+            keys: parts.keys,
+            audit: parts.audit,
             instance: parts.instance,
             sessions: parts.sessions,
             tls: parts.tls,

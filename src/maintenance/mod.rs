@@ -36,6 +36,8 @@ pub struct Retention {
     pub commands: Duration,
     /// Messages of webhooks.
     pub webhooks: Duration,
+    /// Audit records.
+    pub audit: Duration,
 }
 
 /// Heartbeats that could not be stored.
@@ -132,6 +134,7 @@ impl Maintenance {
                 Purge::Commands(now.before(retention.commands)),
                 Purge::Keys(now.before(KEY_LIFETIME)),
                 Purge::Messages(now.before(retention.webhooks)),
+                Purge::Audit(now.before(retention.audit)),
             ];
             for step in steps {
                 deleted += self.purge_all(step).await?;

@@ -55,9 +55,9 @@ pub use command_watch::CommandWatch;
 pub use database::{DatabaseAddress, migrate};
 pub use error::{OpenError, StoreError};
 pub use pending_write::PendingWrite;
-pub use requests::{DatabaseUse, Purge};
+pub use requests::{DatabaseUse, KeyRotation, Purge};
 pub use tables::{
-    CommandPage, DebugBlobPiece, HistoryPage, Position,
+    AuditPage, CommandPage, DebugBlobPiece, HistoryPage, Position,
     instances::{Membership, Peer, StalledPeer},
 };
 pub use webhooks::{

@@ -64,7 +64,7 @@ pub(super) trait WriteRequest: Send + Sync + 'static {
 }
 
 /// The places in a batch's transaction at which requests run SQL of their own. Their order is that in which every
-/// instance locks rows: instances, vehicles, commands, webhook tables.
+/// instance locks rows: instances, vehicles, commands, webhook tables, others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Before any vehicle is read. On a server only.
@@ -73,6 +73,8 @@ pub(super) enum Phase {
     Histories,
     /// After the messages about the batch's events are written, and its attempts to send messages are settled.
     Webhooks,
+    /// At the end: tables that have to do neither with vehicles nor with webhooks.
+    Administration,
 }
 
 /// The transaction of a batch, for requests with SQL of their own.

@@ -110,9 +110,24 @@ const since = { params: { ...hook.params, query: { since: made.createdAt } } };
 check((await ok(client.POST("/webhooks/{webhookId}/retry-failed", since))).retried === 0, "retried");
 await ok(client.DELETE("/webhooks/{webhookId}", hook));
 
+// Keys.
+const scopes: Schemas["Scope"][] = ["read"];
+check((await ok(client.GET("/keys/self"))).scopes.includes("keys"), "own key");
+const key = await ok(client.POST("/keys", { body: { name: "dispatch", scopes } }));
+const keyPath = { params: { path: { keyId: key.id } } };
+check((await ok(client.GET("/keys"))).items[0]?.scopes[0] === "read", key);
+check((await ok(client.GET("/keys/{keyId}", keyPath))).createdBy === null, key);
+const rotated = await ok(client.POST("/keys/{keyId}/rotate", { ...keyPath, body: { overlap: "1h" } }));
+check(rotated.key !== key.key, "rotated");
+await ok(client.DELETE("/keys/{keyId}", keyPath));
+
 // What ends something.
 is("done", await ok(client.POST("/service/{deviceId}/disconnect", truck)));
 await ok(client.DELETE("/vehicles/{deviceId}", spare));
+
+// Who did all that.
+const audited = await ok(client.GET("/audit", { params: { query: { deviceId: "spare" } } }));
+check(audited.items[0]?.status !== null, audited);
 
 // A problem has a type of its own as well.
 const { error } = await client.GET("/vehicles/{deviceId}", spare);

@@ -98,9 +98,21 @@ call("retry_webhook_message", made.id, message.id)
 assert call("retry_failed_webhook_messages", made.id, since=made.created_at).retried == 0
 call("delete_webhook", made.id)
 
+# Keys.
+assert models.Scope.KEYS in call("get_own_key").scopes
+made = call("create_key", body=models.NewKeyRequest(name="dispatch", scopes=[models.Scope.READ]))
+assert made.key and made.expires_at is None
+assert call("list_keys").items[0].scopes == [models.Scope.READ]
+assert call("get_key", made.id).created_by is None
+assert call("rotate_key", made.id, body=models.RotationRequest(overlap="1h")).key != made.key
+call("revoke_key", made.id)
+
 # What ends something.
 assert call("disconnect_vehicle", TRUCK, body=models.CommandOptions()).status is done
 call("delete_vehicle", SPARE)
+
+# Who did all that.
+assert call("list_audit_records", device_id=SPARE).items[0].status
 
 # A problem has a type of its own as well.
 unknown = operations["get_vehicle"].sync(SPARE, client=client)

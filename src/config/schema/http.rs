@@ -60,10 +60,11 @@ impl HttpTlsSettings {
 }
 
 /// The names of the scopes of keys. A test compares them with `Scope`, which this module must not depend on.
-pub const SCOPES: [&str; 5] = ["read", "metrics", "ingest", "command", "manage"];
+pub const SCOPES: [&str; 6] = ["read", "metrics", "ingest", "command", "manage", "keys"];
 
 const KEYS: &str = "a list of tables with name (1 to 64 printable characters, each name once), scopes (of read, metrics, \
-                    ingest, command, manage) and sha256 (64 hexadecimal digits), as vehicle-gateway keys new prints them";
+                    ingest, command, manage, keys), sha256 (64 hexadecimal digits) and at will expires (such as \
+                    2027-01-31T00:00:00Z), as vehicle-gateway keys new prints them";
 
 /// `[[http.keys]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,6 +75,9 @@ pub struct KeySettings {
     pub scopes: Vec<String>,
     /// The SHA-256 of the key, in hexadecimal.
     pub sha256: String,
+    /// From when on it is refused; `None` for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<jiff::Timestamp>,
 }
 
 /// Who may use the API.
@@ -129,7 +133,7 @@ fn parse_key(table: &Dict) -> Option<KeySettings> {
     let text = |key: &str| table.get(key)?.as_str();
     if table
         .keys()
-        .any(|key| !["name", "scopes", "sha256"].contains(&key.as_str()))
+        .any(|key| !["name", "scopes", "sha256", "expires"].contains(&key.as_str()))
     {
         return None;
     }
@@ -146,10 +150,15 @@ fn parse_key(table: &Dict) -> Option<KeySettings> {
         })
         .collect();
     let scopes = scopes.filter(|scopes| !scopes.is_empty())?;
+    let expires = match table.get("expires") {
+        Some(expires) => Some(expires.as_str()?.parse().ok()?),
+        None => None,
+    };
     is_hash.then(|| KeySettings {
         name,
         scopes,
         sha256: sha256.to_ascii_lowercase(),
+        expires,
     })
 }
 

@@ -130,12 +130,6 @@ impl Settings {
              could command every vehicle; set http.auth to \"required\" and make a key (vehicle-gateway keys new), or to \"off\" \
              if something in front keeps strangers out",
         );
-        reader.together(
-            "http.keys",
-            &["http.auth"],
-            http.auth != HttpAuth::Required || !http.keys.is_empty(),
-            "at least one key as long as http.auth is \"required\"; vehicle-gateway keys new makes one",
-        );
         let distinct = |of: fn(&KeySettings) -> &str| {
             let all: BTreeSet<&str> = http.keys.iter().map(of).collect();
             all.len() == http.keys.len()

@@ -24,6 +24,9 @@ pub struct RetentionSettings {
     /// The age at which a webhook message is removed, delivered or not.
     #[serde(serialize_with = "as_duration")]
     pub webhooks: Duration,
+    /// The age at which an audit record is removed.
+    #[serde(serialize_with = "as_duration")]
+    pub audit: Duration,
     /// The interval at which old rows are removed.
     #[serde(serialize_with = "as_duration")]
     pub interval: Duration,
@@ -37,6 +40,7 @@ impl RetentionSettings {
             debug_blobs: reader.duration("retention.debug_blobs", HOUR..=DAY * 3650),
             commands: reader.duration("retention.commands", DAY..=DAY * 3650),
             webhooks: reader.duration("retention.webhooks", HOUR..=DAY * 3650),
+            audit: reader.duration("retention.audit", DAY..=DAY * 3650),
             interval: reader.duration("retention.interval", MILLIS_100..=DAY),
         }
     }

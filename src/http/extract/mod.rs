@@ -3,6 +3,7 @@
 //! Each documents the parameters and the problems that it adds to an operation.
 
 mod body_errors;
+mod caller;
 mod idempotency_key;
 mod json_body;
 mod patch;

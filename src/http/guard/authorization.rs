@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aide::openapi::{OpenApi, PathItem};
@@ -16,26 +16,35 @@ use axum::{
 };
 
 use crate::{
-    access::{Keyring, Scope, WrongKeys, is_well_formed},
+    access::{Caller, KeyRefusal, PresentedKey, Scope, WrongKeys},
     http::{
         openapi::KEY,
         problem::{Problem, ProblemKind},
     },
+    keys::Keys,
+    log_throttle::LogThrottle,
 };
 
-/// Which keys requests need.
-#[derive(Debug, Clone)]
+/// The least time between two log lines about wrong keys.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
+
+static WRONG_KEYS: LogThrottle = LogThrottle::every(LOG_INTERVAL, |requests| {
+    tracing::warn!(requests, "requests with wrong keys refused");
+});
+
+/// Whether requests need keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Authorization {
-    /// None.
+    /// None does.
     Off,
-    /// One of these, with the scope of the operation.
-    Required(Arc<Keyring>),
+    /// Each needs one with the scope of its operation.
+    Required,
 }
 
 /// What is asked of requests: the scope that a key needs for each operation.
 #[derive(Debug)]
 pub(in crate::http) struct KeyCheck {
-    keyring: Arc<Keyring>,
+    keys: Arc<Keys>,
     wrong_keys: WrongKeys,
     /// By path and method. `None`: no key is needed.
     scopes: HashMap<String, HashMap<Method, Option<Scope>>>,
@@ -43,7 +52,7 @@ pub(in crate::http) struct KeyCheck {
 
 impl KeyCheck {
     /// What the document says of each operation.
-    pub(in crate::http) fn new(keyring: Arc<Keyring>, document: &OpenApi) -> Self {
+    pub(in crate::http) fn new(keys: Arc<Keys>, document: &OpenApi) -> Self {
         let mut scopes: HashMap<String, HashMap<Method, Option<Scope>>> = HashMap::new();
         for (path, item) in document.paths.iter().flat_map(|paths| &paths.paths) {
             let of_path = scopes.entry(path.clone()).or_default();
@@ -61,7 +70,7 @@ impl KeyCheck {
             }
         }
         Self {
-            keyring,
+            keys,
             wrong_keys: WrongKeys::default(),
             scopes,
         }
@@ -85,37 +94,73 @@ impl KeyCheck {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
-        let scope = match self.needs(request) {
-            Needs::Nothing => return Ok(()),
+    /// Who makes a request that needs `needs`, with this key and from this address; `None` where no key is needed.
+    async fn check(
+        &self,
+        needs: Needs,
+        key: Option<String>,
+        address: IpAddr,
+    ) -> Result<Option<Caller>, Problem> {
+        let scope = match needs {
+            Needs::Nothing => return Ok(None),
             Needs::AnyKey => None,
             Needs::Scope(scope) => Some(scope),
         };
-        let Some(key) = bearer(request.headers()) else {
-            return Err(Problem::new(ProblemKind::Unauthenticated));
-        };
-        let Some(known) = self.keyring.find(key) else {
-            let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-            // A connection has an address; requests without one are those of tests.
-            let address = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
-            if self.wrong_keys.note(address, Instant::now()) {
-                return Err(Problem::new(ProblemKind::TooManyWrongKeys));
-            }
-            let problem = Problem::new(ProblemKind::Unauthenticated);
-            return Err(if is_well_formed(key) {
-                problem.with_detail("No such key is known: it was mistyped in full, or taken away.")
-            } else {
-                problem.with_detail("This is no key: keys begin with vgk_ and have 66 characters.")
-            });
-        };
+        let key = key.ok_or(ProblemKind::Unauthenticated)?;
+        let caller = self.identify(&key, address).await?;
         match scope {
-            Some(scope) if !known.scopes.contains(scope) => {
+            Some(scope) if !caller.may(scope) => {
+                let name = caller.name().unwrap_or_default();
                 Err(Problem::new(ProblemKind::MissingScope)
-                    .with_detail(format!("The key {} has no scope {scope}.", known.name)))
+                    .with_detail(format!("The key {name} has no scope {scope}.")))
             }
-            _ => Ok(()),
+            _ => Ok(Some(caller)),
         }
     }
+
+    /// Who presents this key. A wrong one costs a read of the database at most: none if its form is wrong, or if its
+    /// address has tried too many.
+    async fn identify(&self, key: &str, address: IpAddr) -> Result<Caller, Problem> {
+        let Some(key) = PresentedKey::parse(key) else {
+            let detail = "This is no key: keys begin with vgk_ and have 66 characters.";
+            return Err(self.refuse(address, detail));
+        };
+        let refusal = match self.keys.identify(&key) {
+            Ok(caller) => return Ok(caller),
+            Err(KeyRefusal::Unknown) if !self.wrong_keys.is_over(address, Instant::now()) => {
+                match self.keys.look_up(&key).await? {
+                    Ok(caller) => return Ok(caller),
+                    Err(refusal) => refusal,
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        let detail = match refusal {
+            KeyRefusal::Unknown => "No such key is known: it was mistyped in full, or taken away.",
+            KeyRefusal::Expired => "The key has expired.",
+            KeyRefusal::Revoked => "The key was revoked.",
+            KeyRefusal::Rotated => {
+                "The key was rotated: only its new secret is accepted, as the rotation returned it."
+            }
+        };
+        Err(self.refuse(address, detail))
+    }
+
+    fn refuse(&self, address: IpAddr, detail: &'static str) -> Problem {
+        if let Some(requests) = WRONG_KEYS.admit() {
+            tracing::warn!(requests, last = %address, reason = detail, "requests with wrong keys refused");
+        }
+        if self.wrong_keys.note(address, Instant::now()) {
+            return Problem::new(ProblemKind::TooManyWrongKeys);
+        }
+        Problem::new(ProblemKind::Unauthenticated).with_detail(detail)
+    }
+}
+
+/// The address that a request comes from. Requests without one are those of tests.
+fn address(request: &Request) -> IpAddr {
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip())
 }
 
 enum Needs {
@@ -124,14 +169,23 @@ enum Needs {
     Scope(Scope),
 }
 
-/// Refuses a request whose key does not allow it.
+/// Refuses a request whose key does not allow it, and notes the caller in all others.
 pub(in crate::http) async fn check_key(
     State(check): State<Arc<KeyCheck>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let Err(problem) = check.check(&request) else {
-        return next.run(request).await;
+    let needs = check.needs(&request);
+    let key = bearer(request.headers()).map(str::to_owned);
+    let address = address(&request);
+    let problem = match check.check(needs, key, address).await {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            return next.run(request).await;
+        }
+        Err(problem) => problem,
     };
     let is_unauthenticated = problem.kind() == ProblemKind::Unauthenticated;
     let mut response = problem.into_response();

@@ -6,12 +6,14 @@ use axum::{
 };
 
 /// Added to every response that does not have them.
-const HEADERS: [(HeaderName, HeaderValue); 3] = [
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
     // A browser must not take one type of content for another.
     (
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     ),
+    // Some answers hold secrets, and all change: nothing in between keeps them.
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     // What is no page loads nothing and is shown in no frame of another page.
     (
         header::CONTENT_SECURITY_POLICY,

@@ -26,6 +26,7 @@ pub(in crate::http) fn document_refusals(document: &mut OpenApi, waiting: impl F
                     ProblemKind::Unauthenticated,
                     ProblemKind::MissingScope,
                     ProblemKind::TooManyWrongKeys,
+                    ProblemKind::StoreUnavailable,
                 ]);
             }
             if waiting(path) || !["get", "head"].contains(&method) {

@@ -5,13 +5,23 @@ use aide::{generate::in_context, transform::TransformOperation};
 use super::{base::KEY, problems::document_problems, tag::ApiTag};
 use crate::{access::Scope, http::problem::ProblemKind};
 
+/// What a key must allow, if keys are required.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NeededKey {
+    /// The operation needs no key.
+    None,
+    /// The operation needs a key, whatever it allows.
+    Any,
+    /// The operation needs a key with this scope.
+    With(Scope),
+}
+
 /// The documentation of one operation. The attribute `#[operation]` makes it from the handler's doc comment.
 pub(crate) struct OperationDocs {
     /// The operation id: the handler's name.
     pub(crate) id: &'static str,
     pub(crate) tag: ApiTag,
-    /// What a key must allow, if keys are required; `None` if the operation needs no key.
-    pub(crate) scope: Option<Scope>,
+    pub(crate) key: NeededKey,
     pub(crate) summary: &'static str,
     pub(crate) description: &'static str,
     /// Problems beside those that the operation's extractors and its response document.
@@ -26,9 +36,11 @@ impl OperationDocs {
             .tag(self.tag.name())
             .summary(self.summary)
             .description(self.description);
-        if let Some(scope) = self.scope {
-            operation = operation.security_requirement_scopes(KEY, [scope.as_str()]);
-        }
+        operation = match self.key {
+            NeededKey::None => operation,
+            NeededKey::Any => operation.security_requirement(KEY),
+            NeededKey::With(scope) => operation.security_requirement_scopes(KEY, [scope.as_str()]),
+        };
         in_context(|ctx| document_problems(ctx, operation.inner_mut(), self.problems));
         operation
     }

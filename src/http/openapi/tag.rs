@@ -10,17 +10,21 @@ pub(crate) enum ApiTag {
     DebugBlobs,
     Commands,
     Webhooks,
+    Keys,
+    Audit,
     Server,
 }
 
 impl ApiTag {
     /// Every group, in the order of the document.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Vehicles,
         Self::Reports,
         Self::DebugBlobs,
         Self::Commands,
         Self::Webhooks,
+        Self::Keys,
+        Self::Audit,
         Self::Server,
     ];
 
@@ -31,6 +35,8 @@ impl ApiTag {
             Self::DebugBlobs => "Debug blobs",
             Self::Commands => "Commands",
             Self::Webhooks => "Webhooks",
+            Self::Keys => "Keys",
+            Self::Audit => "Audit",
             Self::Server => "Server",
         }
     }
@@ -44,6 +50,8 @@ impl ApiTag {
             Self::DebugBlobs => "The crash dumps that vehicles have sent.",
             Self::Commands => "Send commands to vehicles, and see past ones.",
             Self::Webhooks => "Webhooks and the messages sent to them.",
+            Self::Keys => "Keys of the API: who may do what.",
+            Self::Audit => "Who did what over the API.",
             Self::Server => "The server itself: health, readiness, metrics, documentation.",
         }
     }

@@ -80,6 +80,26 @@ impl PageCursor for CommandPosition {
     }
 }
 
+/// The key of an audit record: its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AuditPosition(pub(crate) Uuid);
+
+impl AuditPosition {
+    const TAG: &[u8] = b"aud";
+}
+
+impl PageCursor for AuditPosition {
+    const PATTERN: &str = "^YXVk[A-Za-z0-9_-]{21}[AQgw]$";
+
+    fn encode(&self) -> String {
+        encode_uuid(Self::TAG, self.0)
+    }
+
+    fn decode(cursor: &str) -> Option<Self> {
+        decode_uuid(Self::TAG, cursor).map(Self)
+    }
+}
+
 /// The key of a webhook message: its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MessagePosition(pub(crate) Uuid);

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub(crate) use cursor::{CommandPosition, MessagePosition, PageCursor, VehiclePosition};
+pub(crate) use cursor::{
+    AuditPosition, CommandPosition, MessagePosition, PageCursor, VehiclePosition,
+};
 pub(crate) use history::HistoryQuery;
 pub(crate) use limit::Limit;
 pub(crate) use timestamp::{parse_timestamp, timestamp_parameter};

@@ -4,8 +4,10 @@ use std::error::Error;
 
 use super::{Problem, kind::ProblemKind};
 use crate::{
+    access::Scope,
     commands::BroadcastError,
     http::failure_log,
+    keys::KeyError,
     vehicles::{StoreError, VehicleError},
     webhooks::EndpointError,
 };
@@ -53,6 +55,28 @@ impl From<EndpointError> for Problem {
             EndpointError::Secret(error) => Self::invalid_field("/secret", error.to_string()),
             EndpointError::NoSecret(error) => internal(&error),
             EndpointError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unknown => Self::new(ProblemKind::UnknownKey),
+            KeyError::Expired => Self::new(ProblemKind::KeyExpired),
+            KeyError::TooMany => Self::new(ProblemKind::TooManyKeys),
+            KeyError::NotAllowed(scopes) => {
+                let scopes: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+                Self::new(ProblemKind::MissingScope).with_detail(format!(
+                    "Your key does not have what the other key allows: {}. A key cannot give more than it has.",
+                    scopes.join(", ")
+                ))
+            }
+            KeyError::ExpiresInThePast => {
+                Self::invalid_field("/expiresAt", "must be in the future")
+            }
+            KeyError::NoSecret(error) => internal(&error),
+            KeyError::Store(error) => error.into(),
         }
     }
 }

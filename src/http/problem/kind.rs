@@ -67,6 +67,8 @@ kinds! {
         "The vehicle has no command with this id.";
     UnknownWebhook => "unknown-webhook", NOT_FOUND, "Unknown webhook",
         "No webhook has this id.";
+    UnknownKey => "unknown-key", NOT_FOUND, "Unknown key",
+        "No key in the database has this id.";
     UnknownMessage => "unknown-message", NOT_FOUND, "Unknown message",
         "The webhook has no message with this id, or the message's vehicle was deleted.";
     Draining => "draining", NOT_FOUND, "Draining",
@@ -89,6 +91,10 @@ kinds! {
         "The webhook is disabled and receives no messages. Enable it first: PATCH it with enabled: true.";
     TooManyWebhooks => "too-many-webhooks", CONFLICT, "Too many webhooks",
         "The limit of 100 webhooks is reached.";
+    KeyExpired => "key-expired", CONFLICT, "Key expired",
+        "The key has expired. It cannot be rotated; create a new one.";
+    TooManyKeys => "too-many-keys", CONFLICT, "Too many keys",
+        "The limit of 1,000 keys is reached. Keys that were revoked or have expired count for 30 days.";
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "Body too large",
         "The body is larger than the limit.";
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",

@@ -128,6 +128,8 @@ impl IntoResponse for Problem {
         };
         let content_type = HeaderValue::from_static(PROBLEM_JSON);
         let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+        // For the audit trail.
+        response.extensions_mut().insert(self.kind);
         let headers = response.headers_mut();
         if self.kind.is_temporary() {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);

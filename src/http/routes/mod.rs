@@ -2,11 +2,14 @@
 //!
 //! Handlers extract, call the use case and convert the result.
 
+mod audit;
 mod commands;
+mod created;
 mod debug_blobs;
 mod device_id;
 mod docs;
 mod health;
+mod keys;
 mod metrics;
 mod reports;
 mod server_info;
@@ -31,6 +34,8 @@ pub(crate) fn prompt() -> ApiRouter<Arc<ApiState>> {
         .merge(commands::log_routes())
         .merge(status_update::routes())
         .merge(webhooks::routes())
+        .merge(keys::routes())
+        .merge(audit::routes())
         .merge(server_info::routes())
         .merge(health::routes())
         .merge(metrics::routes())

@@ -134,7 +134,7 @@ fn every_operation_is_described_and_every_reference_resolves() {
             }
         }
     }
-    assert_eq!(ids.len(), 37);
+    assert_eq!(ids.len(), 44);
     assert_references_resolve(&document, &document);
 }
 
@@ -149,6 +149,8 @@ fn each_resource_has_one_tag() {
             path if path.contains("/commands") || path.starts_with("/service/") => "Commands",
             path if path.starts_with("/vehicles") => "Vehicles",
             path if path.starts_with("/webhooks") => "Webhooks",
+            path if path.starts_with("/keys") => "Keys",
+            path if path.starts_with("/audit") => "Audit",
             _ => "Server",
         };
         used.insert(tag);
@@ -212,6 +214,8 @@ async fn the_examples_of_bodies_are_valid_and_harmless() {
     let hook = json!({ "url": "https://fleet.example/" });
     let hook = api.post("/webhooks", hook).await.json();
     let hook_path = format!("/webhooks/{}", hook["id"].as_str().unwrap());
+    let key = json!({ "name": "key", "scopes": ["read"] });
+    let key = api.post("/keys", key).await.json();
     let document: Value = serde_json::from_str(&openapi()).unwrap();
     let mut sent = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -225,6 +229,7 @@ async fn the_examples_of_bodies_are_valid_and_harmless() {
             }
             let path = path.replace("/webhooks/{webhookId}", &hook_path);
             let path = path.replace("{deviceId}", TRUCK);
+            let path = path.replace("{keyId}", key["id"].as_str().unwrap());
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let request = Request::builder().method(method).uri(&path);
             let request = request.header(header::CONTENT_TYPE, "application/json");
@@ -236,7 +241,7 @@ async fn the_examples_of_bodies_are_valid_and_harmless() {
             sent += 1;
         }
     }
-    assert_eq!(sent, 11);
+    assert_eq!(sent, 13);
     let commands = api.get(&format!("/vehicles/{TRUCK}/commands")).await.json();
     assert_eq!(commands["items"], json!([]), "nothing waits for a login");
     assert_eq!(api.get(&hook_path).await.json()["events"], hook["events"]);

@@ -1,5 +1,7 @@
 //! The API on a real store: requests to the router, and connections over sockets.
 
+mod api_keys;
+mod audit;
 mod base_path;
 mod commands;
 mod connections;
@@ -29,6 +31,7 @@ use tower::ServiceExt;
 
 use super::{AccessRules, Authorization, HostNames, HttpOptions, router};
 use crate::{
+    access::Keyring,
     app::{PartOptions, Parts},
     cluster::PresenceOptions,
     commands::CommandOptions,
@@ -106,6 +109,14 @@ impl Api {
     }
 
     async fn with(options: HttpOptions) -> Self {
+        Self::with_options_and_keys(options, Keyring::default()).await
+    }
+
+    async fn with_keys(configured: Keyring) -> Self {
+        Self::with_options_and_keys(OPTIONS, configured).await
+    }
+
+    async fn with_options_and_keys(options: HttpOptions, configured_keys: Keyring) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(StoreOptions {
             database: DatabaseAddress {
@@ -138,6 +149,7 @@ impl Api {
                     allow_any_port: false,
                 },
                 delivery_counters: DeliveryCounters::default(),
+                configured_keys,
             },
         );
         Self {

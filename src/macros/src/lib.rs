@@ -10,8 +10,8 @@ use syn::{
 /// Documents a handler in the `OpenAPI` document: the operation id is the function's name, the summary is the first
 /// paragraph of its doc comment, the description is the rest.
 ///
-/// `tag` names a variant of `ApiTag`. `scope` names a variant of `Scope`, which a key must have, or is `none` for an
-/// operation without a key. `problems` lists variants of `ProblemKind` that the handler answers with itself;
+/// `tag` names a variant of `ApiTag`. `scope` names a variant of `Scope`, which a key must have, or is `any` for an
+/// operation that every key allows, or `none` for one without a key. `problems` lists variants of `ProblemKind` that the handler answers with itself;
 /// extractors and responses document their own.
 ///
 /// The handler itself stays as it is. Beside it appears the function `<handler>_operation`, which the routes pass to
@@ -54,10 +54,12 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
         scope,
         problems,
     } = arguments;
-    let scope = if scope == "none" {
+    let key = if scope == "none" {
         quote! { None }
+    } else if scope == "any" {
+        quote! { Any }
     } else {
-        quote! { Some(crate::access::Scope::#scope) }
+        quote! { With(crate::access::Scope::#scope) }
     };
     Ok(quote! {
         fn #name(
@@ -66,7 +68,7 @@ fn expand(arguments: TokenStream, handler: &ItemFn) -> syn::Result<proc_macro2::
             crate::http::openapi::OperationDocs {
                 id: #id,
                 tag: crate::http::openapi::ApiTag::#tag,
-                scope: #scope,
+                key: crate::http::openapi::NeededKey::#key,
                 summary: #summary,
                 description: #description,
                 problems: &[#(crate::http::problem::ProblemKind::#problems),*],

@@ -228,6 +228,7 @@ async fn write(
     *context.webhooks =
         webhooks::deliver(db, context.texts, context.endpoints, &happened, &attempts).await?;
     execute(Phase::Webhooks, batch, &mut context).await?;
+    execute(Phase::Administration, batch, &mut context).await?;
     if webhooks.effects.endpoints_changed {
         cache.endpoints.clear();
     }

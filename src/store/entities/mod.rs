@@ -1,5 +1,7 @@
 //! Rows as the database has them. They never leave the store.
 
+pub(super) mod api_key;
+pub(super) mod audit_record;
 pub(super) mod command;
 pub(super) mod debug_blob;
 pub(super) mod idempotency_key;

@@ -6,6 +6,7 @@
 //!
 //! [`WriteRequest`]: super::write_request::WriteRequest
 
+mod api_keys;
 mod claim_command;
 mod command_transition;
 mod delete_vehicle;
@@ -17,12 +18,14 @@ mod login;
 mod membership;
 mod note_use;
 mod purge;
+mod record_audit;
 mod register_vehicle;
 mod session_write;
 mod submit_command;
 mod update_status;
 mod webhooks;
 
+pub use api_keys::KeyRotation;
 pub use note_use::DatabaseUse;
 pub use purge::Purge;
 

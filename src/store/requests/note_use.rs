@@ -23,7 +23,7 @@ struct NoteUse(DatabaseUse);
 impl WriteRequest for NoteUse {
     type Output = ();
 
-    const PHASE: Option<Phase> = Some(Phase::Webhooks);
+    const PHASE: Option<Phase> = Some(Phase::Administration);
 
     fn is_urgent(&self) -> bool {
         true

@@ -4,7 +4,7 @@ use crate::{
     domain::{DeviceId, Timestamp},
     store::{
         PendingWrite, Store,
-        tables::{commands, debug_blobs, idempotency_keys, reports},
+        tables::{audit, commands, debug_blobs, idempotency_keys, reports},
         webhooks,
         write_request::{BatchTransaction, Phase, WriteRequest},
     },
@@ -23,6 +23,8 @@ pub enum Purge {
     Keys(Timestamp),
     /// Messages of webhooks that were made before this time.
     Messages(Timestamp),
+    /// Audit records from before this time.
+    Audit(Timestamp),
     /// What deleted endpoints of webhooks left.
     DeletedEndpoints,
     /// The history of a deleted vehicle, up to and including this time.
@@ -48,6 +50,7 @@ impl WriteRequest for Purge {
             Self::Messages(before) => {
                 webhooks::purge::old_messages(db, texts, before.as_millis()).await
             }
+            Self::Audit(before) => audit::purge_before(db, before.as_millis()).await,
             Self::DeletedEndpoints => webhooks::purge::deleted_endpoints(db).await,
             Self::Forgotten(device_id, through) => {
                 let (device_id, through) = (device_id.as_str(), through.as_millis());

@@ -23,7 +23,7 @@ fn the_openapi_document_is_valid_and_printed_as_it_is_served() {
 #[test]
 fn generated_requests_get_only_documented_answers() {
     // Keys are required, so that the tool finds operations that are answered without one.
-    let (key, table) = new_key("everything", "read,metrics,ingest,command,manage");
+    let (key, table) = new_key("everything", "read,metrics,ingest,command,manage,keys");
     let daemon = start_with(&[table]);
     // Two vehicles that answer commands and have a history.
     let vehicles = ["truck-1", "truck-2"].map(|id| {

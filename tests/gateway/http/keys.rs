@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{blocking::Client, header};
+use reqwest::{
+    blocking::{Client, Response},
+    header,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Device};
@@ -21,9 +24,21 @@ fn keys_new(name: &str, scopes: &str) -> Output {
 
 /// A new key, and its table of the settings.
 pub(super) fn new_key(name: &str, scopes: &str) -> (String, Value) {
-    let output = keys_new(name, scopes);
+    read_key(&keys_new(name, scopes))
+}
+
+/// A new key that these arguments describe further, and its table of the settings.
+fn new_key_with(arguments: &[&str]) -> (String, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_vehicle-gateway"))
+        .args(["keys", "new", "--name", "dispatch", "--scopes", "read"])
+        .args(arguments)
+        .output();
+    read_key(&output.unwrap())
+}
+
+fn read_key(output: &Output) -> (String, Value) {
     assert!(output.status.success());
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
     let (key, _) = printed.split_once('\n').unwrap();
     let (_, table) = printed.split_once("[[http.keys]]\n").unwrap();
     let fields = table.lines().map(|line| {
@@ -40,6 +55,12 @@ pub(super) fn start_with(keys: &[Value]) -> Daemon {
         .set("http.auth=required")
         .set(&format!("http.keys={}", json!(keys)))
         .start()
+}
+
+/// `GET` with a key.
+pub(super) fn get_with(daemon: &Daemon, path: &str, key: &str) -> Response {
+    let request = Client::new().get(daemon.url(path)).bearer_auth(key);
+    request.send().unwrap()
 }
 
 #[test]
@@ -101,11 +122,35 @@ fn a_request_without_a_key_is_refused_before_its_body() {
 }
 
 #[test]
-fn a_gateway_that_requires_keys_and_has_none_does_not_start() {
-    let (status, output) = Daemon::builder().set("http.auth=required").run_to_failure();
-    assert!(!status.success());
-    assert!(output.contains("http.keys: found"), "{output}");
-    assert!(output.contains("keys new"), "{output}");
+fn a_gateway_that_requires_keys_and_has_none_serves_vehicles_and_says_so() {
+    let daemon = Daemon::builder().set("http.auth=required").start();
+    daemon.logged_containing("nobody can use the API");
+    daemon.log_in("truck");
+    assert_eq!(daemon.get("/vehicles").status(), 401);
+}
+
+#[test]
+fn a_key_of_the_settings_can_expire() {
+    let (key, table) = new_key_with(&["--expires", "1h"]);
+    let daemon = start_with(std::slice::from_ref(&table));
+    let own = get_with(&daemon, "/keys/self", &key);
+    assert_eq!(own.status(), 200);
+    assert_eq!(
+        own.json::<Value>().unwrap()["expiresAt"],
+        table_time(&table)
+    );
+    let mut expired = table;
+    expired["expires"] = json!("2020-01-01T00:00:00Z");
+    let daemon = start_with(&[expired]);
+    daemon.logged_containing("nobody can use the API");
+    let refused = get_with(&daemon, "/keys/self", &key);
+    assert_eq!(refused.status(), 401);
+    assert!(refused.text().unwrap().contains("has expired"));
+}
+
+/// The time at which the key of a table expires, as the API shows it.
+fn table_time(table: &Value) -> String {
+    table["expires"].as_str().unwrap().replace('Z', ".000Z")
 }
 
 #[test]
@@ -113,7 +158,7 @@ fn unknown_scopes_and_empty_names_are_refused_with_what_would_be_right() {
     let refusal = |name, scopes| String::from_utf8(keys_new(name, scopes).stderr).unwrap();
     let told = refusal("dispatch", "read,comand");
     assert!(
-        told.contains("comand") && told.contains("read, metrics, ingest, command, manage"),
+        told.contains("comand") && told.contains("read, metrics, ingest, command, manage, keys"),
         "{told}"
     );
     assert!(refusal("", "read").contains("1 to 64 printable characters"));

@@ -7,6 +7,7 @@ mod keys;
 mod paging;
 mod readiness;
 mod server_info;
+mod stored_keys;
 mod tls;
 mod unread_responses;
 mod vehicles;

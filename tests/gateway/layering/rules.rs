@@ -2,11 +2,12 @@
 
 /// What each top-level module may import of the others.
 pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("api_model", &["domain"]),
+    ("api_model", &["access", "domain"]),
     (
         "app",
         &[
             "access",
+            "audit",
             "cluster",
             "commands",
             "config",
@@ -15,6 +16,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "fanout",
             "http",
             "instance",
+            "keys",
             "log_throttle",
             "maintenance",
             "outage_reasons",
@@ -50,7 +52,8 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("access", &[]),
+    ("access", &["domain"]),
+    ("audit", &["access", "domain", "log_throttle", "store"]),
     ("backoff", &[]),
     (
         "cli",
@@ -98,9 +101,11 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "access",
             "api_model",
+            "audit",
             "commands",
             "domain",
             "instance",
+            "keys",
             "log_throttle",
             "sessions",
             "telemetry",
@@ -110,6 +115,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("instance", &["domain", "fanout", "store"]),
+    ("keys", &["access", "domain", "store"]),
     ("log_throttle", &[]),
     ("main", &["cli"]),
     (
@@ -141,6 +147,7 @@ pub(super) const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "store",
         &[
+            "access",
             "backoff",
             "domain",
             "log_throttle",

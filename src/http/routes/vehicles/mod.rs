@@ -23,6 +23,7 @@ use crate::{
     domain::DeviceId,
     http::{
         extract::{JsonBody, Path, Query},
+        guard::AuditSubject,
         json::Json,
         openapi::{json_response, location_header},
         paging::{Page, VehiclePosition},
@@ -79,9 +80,11 @@ async fn list_vehicles(
 #[operation(tag = Vehicles, scope = Manage)]
 async fn create_vehicle(
     State(state): State<Arc<ApiState>>,
+    subject: AuditSubject,
     JsonBody(body): JsonBody<NewVehicle>,
 ) -> Result<RegisteredVehicle, Problem> {
     let device_id = parse_device_id(&body.device_id)?;
+    subject.is(&device_id);
     let registered = state.vehicles.register(device_id).await?;
     Ok(RegisteredVehicle {
         created: registered.created,

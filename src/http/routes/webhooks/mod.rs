@@ -17,6 +17,7 @@ use aide::axum::{
 use axum::{extract::State, response::NoContent};
 use vehicle_gateway_macros::operation;
 
+use super::created::Created;
 use crate::http::{
     extract::{JsonBody, Path},
     json::Json,
@@ -28,7 +29,7 @@ use dto::{MadeWebhook, RotatedSecret, WebhookDto};
 use message_dto::WebhookMessageDto;
 use path::WebhookId;
 use request::{NewWebhook, WebhookUpdate};
-use response::{Accepted, Created};
+use response::Accepted;
 
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new()

@@ -41,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
     vehicles(&client).await?;
     commands(&client).await?;
     webhooks(&client, receiver).await?;
+    keys(&client).await?;
     ends(&client).await
 }
 
@@ -367,6 +368,42 @@ async fn webhooks(client: &VehicleGatewayClient, receiver: String) -> anyhow::Re
     Ok(())
 }
 
+async fn keys(client: &VehicleGatewayClient) -> anyhow::Result<()> {
+    let own = call!(client.get_own_key, GetOwnKeyRequest {}, Ok(body));
+    ensure!(own.scopes.contains(&Scope::Keys));
+    let body = NewKeyRequest {
+        name: "dispatch".into(),
+        scopes: vec![Scope::Read],
+        expires_at: None,
+    };
+    let made = call!(
+        client.create_key,
+        CreateKeyRequest { body },
+        Created(WithHeaders { body, .. })
+    );
+    let keys = call!(client.list_keys, ListKeysRequest {}, Ok(body));
+    ensure!(keys.items[0].scopes == [Scope::Read]);
+    let path = GetKeyRequestPath {
+        key_id: made.id.clone(),
+    };
+    ensure!(
+        call!(client.get_key, GetKeyRequest { path }, Ok(body))
+            .created_by
+            .is_none()
+    );
+    let path = RotateKeyRequestPath {
+        key_id: made.id.clone(),
+    };
+    let body = Some(RotationRequest {
+        overlap: Some("1h".into()),
+    });
+    let rotated = call!(client.rotate_key, RotateKeyRequest { path, body }, Ok(body));
+    ensure!(rotated.key != made.key);
+    let path = RevokeKeyRequestPath { key_id: made.id };
+    call!(client.revoke_key, RevokeKeyRequest { path }, NoContent);
+    Ok(())
+}
+
 /// Calls what ends a session or a vehicle, and reads a problem.
 async fn ends(client: &VehicleGatewayClient) -> anyhow::Result<()> {
     let request = DisconnectVehicleRequest {
@@ -388,6 +425,16 @@ async fn ends(client: &VehicleGatewayClient) -> anyhow::Result<()> {
         DeleteVehicleRequest { path },
         NoContent
     );
+    let query = ListAuditRecordsRequestQuery {
+        device_id: Some(SPARE.into()),
+        ..Default::default()
+    };
+    let records = call!(
+        client.list_audit_records,
+        ListAuditRecordsRequest { query },
+        Ok(body)
+    );
+    ensure!(records.items[0].status.is_some());
     let path = GetVehicleRequestPath {
         device_id: SPARE.into(),
     };

@@ -1,0 +1,27 @@
+//! Who makes a request.
+
+use std::sync::Arc;
+
+use aide::OperationInput;
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+use crate::{
+    access::Caller,
+    http::{
+        problem::{Problem, ProblemKind},
+        state::ApiState,
+    },
+};
+
+/// Extracts the caller, whom the check of keys has noted. Of an operation without a key nobody is noted.
+impl FromRequestParts<Arc<ApiState>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<ApiState>) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated))
+    }
+}
+
+/// The check of keys is documented with the operation's scope.
+impl OperationInput for Caller {}

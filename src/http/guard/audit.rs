@@ -1,0 +1,179 @@
+//! Notes every request that changes something or speaks to a vehicle.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use aide::{
+    OperationInput,
+    openapi::{OpenApi, PathItem},
+};
+use axum::{
+    extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    http::{Method, Response, header, request::Parts},
+    middleware::Next,
+    response::IntoResponse,
+};
+use uuid::Uuid;
+
+use super::request_id::RequestId;
+use crate::{
+    access::Caller,
+    audit::{Audit, AuditRecord},
+    domain::DeviceId,
+    http::problem::{Problem, ProblemKind},
+};
+
+/// The longest path that is kept, in characters.
+const MAX_PATH: usize = 255;
+
+/// What is noted: the operations that change something or speak to a vehicle, by path and method, with their ids.
+#[derive(Debug)]
+pub(in crate::http) struct AuditTrail {
+    audit: Arc<Audit>,
+    operations: HashMap<String, HashMap<Method, String>>,
+}
+
+impl AuditTrail {
+    /// The operations of the document whose method is not safe, and those of which `waiting` tells by their path that
+    /// they wait for a vehicle.
+    pub(in crate::http) fn new(
+        audit: Arc<Audit>,
+        document: &OpenApi,
+        waiting: impl Fn(&str) -> bool,
+    ) -> Self {
+        let mut operations: HashMap<String, HashMap<Method, String>> = HashMap::new();
+        for (path, item) in document.paths.iter().flat_map(|paths| &paths.paths) {
+            for (method, operation) in item.as_item().into_iter().flat_map(PathItem::iter) {
+                if method == "get" && !waiting(path) {
+                    continue;
+                }
+                if let (Ok(method), Some(id)) =
+                    (method.to_uppercase().parse(), &operation.operation_id)
+                {
+                    let of_path = operations.entry(path.clone()).or_default();
+                    of_path.insert(method, id.clone());
+                }
+            }
+        }
+        Self { audit, operations }
+    }
+
+    /// The id of a request's operation, if it is noted.
+    fn operation(&self, request: &Request) -> Option<&str> {
+        let path = request.extensions().get::<MatchedPath>()?;
+        let id = self.operations.get(path.as_str())?.get(request.method())?;
+        Some(id)
+    }
+}
+
+/// The vehicle of a request that names it in its body. The handler says which it is.
+#[derive(Debug, Clone, Default)]
+pub(in crate::http) struct AuditSubject(Arc<OnceLock<DeviceId>>);
+
+impl AuditSubject {
+    /// Notes the vehicle that the request is about.
+    pub(in crate::http) fn is(&self, device_id: &DeviceId) {
+        self.0.get_or_init(|| device_id.clone());
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for AuditSubject {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
+impl OperationInput for AuditSubject {}
+
+/// A request that is under way. It is noted when this is dropped: if that is before the response, the client is gone,
+/// and what it asked for may have been done.
+struct Noted<'a> {
+    trail: &'a AuditTrail,
+    record: AuditRecord,
+    subject: AuditSubject,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        let named = self.subject.0.get().cloned();
+        let mut record = self.record.clone();
+        record.device_id = record.device_id.or(named);
+        record.at = self.trail.audit.now();
+        self.trail.audit.record(record);
+    }
+}
+
+impl<'a> Noted<'a> {
+    async fn new(trail: &'a AuditTrail, request: &mut Request) -> Option<Self> {
+        let operation = trail.operation(request)?.to_owned();
+        let subject = AuditSubject::default();
+        let extensions = request.extensions_mut();
+        extensions.insert(subject.clone());
+        let address = extensions.get::<ConnectInfo<SocketAddr>>();
+        // A connection has an address; requests without one are those of tests.
+        let address = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
+        let caller = extensions.get::<Caller>();
+        let key_id = caller.and_then(Caller::id).cloned();
+        let key_name = caller.and_then(Caller::name).map(str::to_owned);
+        let request_id = extensions.get::<RequestId>().map(RequestId::to_string);
+        let record = AuditRecord {
+            id: Uuid::now_v7(),
+            at: trail.audit.now(),
+            key_id,
+            key_name,
+            address: address.to_canonical().to_string(),
+            operation,
+            method: request.method().to_string(),
+            path: request.uri().path().chars().take(MAX_PATH).collect(),
+            device_id: device_id(request).await,
+            status: None,
+            problem: None,
+            request_id: request_id.unwrap_or_default(),
+        };
+        Some(Self {
+            trail,
+            record,
+            subject,
+        })
+    }
+
+    fn finish<B>(mut self, response: &Response<B>) {
+        self.record.status = Some(response.status().as_u16());
+        let problem = response.extensions().get::<ProblemKind>();
+        self.record.problem = problem.map(|kind| kind.name().to_owned());
+        // The path of what was made says more than that of its list.
+        let made = response.headers().get(header::LOCATION);
+        if let Some(made) = made.and_then(|made| made.to_str().ok()) {
+            self.record.path = made.chars().take(MAX_PATH).collect();
+        }
+    }
+}
+
+/// The vehicle in the path of a request.
+async fn device_id(request: &mut Request) -> Option<DeviceId> {
+    let (mut parts, body) = std::mem::take(request).into_parts();
+    let parameters = RawPathParams::from_request_parts(&mut parts, &()).await;
+    *request = Request::from_parts(parts, body);
+    let parameters = parameters.ok()?;
+    let (_, text) = parameters.iter().find(|(name, _)| *name == "deviceId")?;
+    DeviceId::parse(text).ok()
+}
+
+/// Notes a request of such an operation when it ends.
+pub(in crate::http) async fn note_in_audit(
+    State(trail): State<Arc<AuditTrail>>,
+    mut request: Request,
+    next: Next,
+) -> impl IntoResponse {
+    let Some(noted) = Noted::new(&trail, &mut request).await else {
+        return next.run(request).await;
+    };
+    let response = next.run(request).await;
+    noted.finish(&response);
+    response
+}

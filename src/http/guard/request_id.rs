@@ -1,0 +1,46 @@
+//! `X-Request-Id`: what a request is called in the audit trail and by its client.
+
+use std::fmt;
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use uuid::Uuid;
+
+const NAME: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id of a client, in bytes.
+const MAX_LEN: usize = 128;
+
+/// The id of a request: the client's, or a new UUID.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(HeaderValue);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_str().unwrap_or_default())
+    }
+}
+
+/// Names the request, and repeats its id in the response. An id of the client that is longer than 128 bytes or has
+/// other than visible ASCII characters is replaced.
+pub(in crate::http) async fn name_request(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(&NAME).filter(|id| is_valid(id));
+    let id = given.cloned().unwrap_or_else(made);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(NAME, id);
+    response
+}
+
+fn is_valid(id: &HeaderValue) -> bool {
+    (1..=MAX_LEN).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+}
+
+fn made() -> HeaderValue {
+    let mut text = Uuid::encode_buffer();
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+}
