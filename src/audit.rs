@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
+
 use crate::{domain::Timestamp, log_throttle::LogThrottle, store::Store};
 
 pub use crate::{
@@ -16,17 +18,25 @@ static LOST: LogThrottle = LogThrottle::every(LOG_INTERVAL, |records| {
     tracing::warn!(records, "audit records not stored");
 });
 
+/// The most records that wait to be stored. Of more than these the log counts those that are dropped.
+const MAX_WAITING: usize = 1_000;
+
 /// The audit trail.
 #[derive(Debug)]
 pub struct Audit {
     store: Arc<Store>,
+    /// Room for records that wait.
+    waiting: Arc<Semaphore>,
 }
 
 impl Audit {
     /// The audit trail in `store`.
     #[must_use]
     pub fn new(store: Arc<Store>) -> Self {
-        Self { store }
+        Self {
+            store,
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
     }
 
     /// The time, by the clock that all instances on the database share.
@@ -44,14 +54,24 @@ impl Audit {
     /// writes before this returns, so that a stop of the gateway does not lose it. The log counts the records that
     /// cannot be stored, and shows some.
     pub fn record(&self, record: AuditRecord) {
+        let Ok(room) = Arc::clone(&self.waiting).try_acquire_owned() else {
+            lost(&record, &StoreError::Unavailable);
+            return;
+        };
         let write = self.store.record_audit(record.clone());
         tokio::spawn(async move {
-            let Err(error) = write.await else {
-                return;
-            };
-            if let Some(records) = LOST.admit() {
-                tracing::warn!(records, %error, last = ?record, "audit records not stored");
+            if let Err(error) = write.await {
+                lost(&record, &error);
             }
+            drop(room);
         });
+    }
+}
+
+fn lost(record: &AuditRecord, error: &StoreError) {
+    if let Some(records) = LOST.admit() {
+        tracing::warn!(records, %error, last = ?record, "audit records not stored");
+    } else {
+        tracing::debug!(%error, ?record, "audit record not stored");
     }
 }

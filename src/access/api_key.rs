@@ -1,5 +1,7 @@
 //! The keys themselves, without their secrets.
 
+use std::time::Duration;
+
 use super::{KeyHash, KeyId, KeyRefusal, Scopes};
 use crate::domain::Timestamp;
 
@@ -31,8 +33,10 @@ pub struct ApiKey {
     pub hash: KeyHash,
     /// The hash before the last rotation, and until when it is accepted as well.
     pub previous: Option<(KeyHash, Timestamp)>,
-    /// What it allows.
+    /// What it allows, as far as this version knows its scopes.
     pub scopes: Scopes,
+    /// Whether a newer version gave it scopes that this one does not know.
+    pub has_unknown_scopes: bool,
     /// When it was created.
     pub created_at: Timestamp,
     /// The name of the key that created it; `None` if no key was needed.
@@ -50,6 +54,17 @@ impl ApiKey {
     #[must_use]
     pub fn is_usable(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && !has_passed(self.expires_at, now)
+    }
+
+    /// Gives it another hash; the one before is accepted for `overlap` as well. False, without a change, if it is not
+    /// usable.
+    pub fn rotate(&mut self, hash: KeyHash, overlap: Duration, now: Timestamp) -> bool {
+        if !self.is_usable(now) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.hash, hash);
+        self.previous = (!overlap.is_zero()).then(|| (before, now.after(overlap)));
+        true
     }
 
     /// Whether a key with this id and the hash `presented` is accepted. Only who has the secret hears why not.

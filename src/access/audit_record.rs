@@ -8,7 +8,7 @@ use crate::domain::{DeviceId, Timestamp};
 /// A request that changed something or spoke to a vehicle, or tried to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// Its id: ids ascend with time.
+    /// Its id: ids ascend with the time at which requests ended.
     pub id: Uuid,
     /// When the request ended.
     pub at: Timestamp,
@@ -22,7 +22,7 @@ pub struct AuditRecord {
     pub operation: String,
     /// Its method.
     pub method: String,
-    /// Its path, without the query; only the beginning of one that is longer than 255 characters.
+    /// Its path without the query, or the path of what it created; at most 255 characters.
     pub path: String,
     /// The vehicle that it was about.
     pub device_id: Option<DeviceId>,

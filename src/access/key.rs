@@ -137,6 +137,27 @@ impl PresentedKey {
     }
 }
 
+/// The text with the secrets of keys in it masked.
+#[must_use]
+pub fn mask_keys(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(PREFIX) {
+        let (before, key) = rest.split_at(start + PREFIX.len());
+        masked.push_str(before);
+        let end_of_id = key.find(|c: char| !c.is_ascii_alphanumeric());
+        let (id, after) = key.split_at(end_of_id.unwrap_or(key.len()));
+        masked.push_str(id);
+        rest = after;
+        if let Some(secret) = after.strip_prefix('_') {
+            let end = secret.find(|c: char| !c.is_ascii_alphanumeric());
+            masked.push_str("_***");
+            rest = &secret[end.unwrap_or(secret.len())..];
+        }
+    }
+    masked + rest
+}
+
 /// Whether a text has only letters and digits of ASCII.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -212,6 +233,27 @@ mod tests {
         ] {
             assert!(PresentedKey::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_secrets_of_keys_in_a_text_are_masked() {
+        for (text, masked) in [
+            ("", ""),
+            ("/vehicles/vgk", "/vehicles/vgk"),
+            (
+                "/keys/vgk_4dKb0RzTq2Wm_s3cret/rotate",
+                "/keys/vgk_4dKb0RzTq2Wm_***/rotate",
+            ),
+            ("vgk_a_b%2Fvgk_c_d", "vgk_a_***%2Fvgk_c_***"),
+            ("vgk_vgk_a_b", "vgk_vgk_***_b"),
+            ("vgk_", "vgk_"),
+            ("vgk_ä_ö", "vgk_ä_ö"),
+        ] {
+            assert_eq!(mask_keys(text), masked);
+        }
+        let key = NewKey::generate().unwrap().0;
+        let secret = key.rsplit('_').next().unwrap();
+        assert!(!mask_keys(&format!("/{key}/{key}")).contains(secret));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::domain::Timestamp;
 
 /// The keys of the settings by their hashes, and those of the database by their ids.
 ///
-/// A look-up takes as long for a wrong key as for a right one: an id is no secret, hashes of one id are compared in
-/// constant time, and how long a look-up by hash takes says nothing about the key.
+/// How long a look-up takes says nothing about a secret: an id is none, hashes of one id are compared in constant time, and
+/// nobody can choose the hash of a key.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
     configured: Arc<HashMap<KeyHash, Arc<ConfiguredKey>>>,
@@ -38,9 +38,21 @@ impl Keyring {
         }
     }
 
-    /// Adds a key of the database, or replaces the one with its id.
+    /// Adds a key of the database, or replaces the one with its id. One that is known as revoked stays: it was read later.
     pub fn insert(&mut self, key: ApiKey) {
-        self.stored.insert(key.id.clone(), Arc::new(key));
+        let is_revoked = |known: &Arc<ApiKey>| known.revoked_at.is_some();
+        if !self.stored.get(&key.id).is_some_and(is_revoked) {
+            self.stored.insert(key.id.clone(), Arc::new(key));
+        }
+    }
+
+    /// Whether the key of a caller may still be used at this time. Keys of the settings do not change.
+    #[must_use]
+    pub fn is_usable(&self, caller: &Caller, now: Timestamp) -> bool {
+        caller.expires_at().is_none_or(|end| now < end)
+            && caller
+                .id()
+                .is_none_or(|id| self.stored.get(id).is_some_and(|key| key.is_usable(now)))
     }
 
     /// Whether any key may be used at this time.
@@ -90,6 +102,7 @@ mod tests {
             hash,
             previous: None,
             scopes: Scope::Read | Scope::Command,
+            has_unknown_scopes: false,
             created_at: now().before(HOUR),
             created_by: None,
             expires_at: None,
@@ -144,6 +157,37 @@ mod tests {
         assert!(identify(rotated.clone(), &same_id, now()).is_ok());
         assert!(identify(rotated.clone(), &key, before).is_ok());
         assert_eq!(identify(rotated, &key, now()), Err(KeyRefusal::Rotated));
+    }
+
+    #[test]
+    fn a_key_that_is_known_as_revoked_stays_revoked() {
+        let key = NewKey::generate().unwrap();
+        let revoked = ApiKey {
+            revoked_at: Some(now()),
+            ..stored(&key)
+        };
+        let mut keyring = Keyring::default().with_stored([revoked]);
+        keyring.insert(stored(&key));
+        let identified = keyring.identify(&presented(&key), now());
+        assert_eq!(identified.map(drop), Err(KeyRefusal::Revoked));
+    }
+
+    #[test]
+    fn a_rotation_leaves_the_hash_before_for_the_overlap() {
+        let (first, second) = (stored(&NewKey::generate().unwrap()).hash, KeyHash::of("2"));
+        let rotate = |key: &mut ApiKey, overlap| key.rotate(second, overlap, now());
+        let mut key = stored(&NewKey::generate().unwrap());
+        key.hash = first;
+        assert!(rotate(&mut key, HOUR));
+        assert_eq!(
+            (key.hash, key.previous),
+            (second, Some((first, now().after(HOUR))))
+        );
+        assert!(rotate(&mut key, Duration::ZERO));
+        assert_eq!((key.hash, key.previous), (second, None));
+        key.expires_at = Some(now());
+        assert!(!rotate(&mut key, HOUR));
+        assert_eq!(key.previous, None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod wrong_keys;
 pub use api_key::{ApiKey, ConfiguredKey};
 pub use audit_record::AuditRecord;
 pub use caller::Caller;
-pub use key::{KeyHash, KeyId, NewKey, PresentedKey};
+pub use key::{KeyHash, KeyId, NewKey, PresentedKey, mask_keys};
 pub use keyring::Keyring;
 pub use refusal::KeyRefusal;
 pub use scope::{Scope, Scopes};

@@ -49,9 +49,6 @@ pub enum StartError {
     /// The endpoints of the settings could not be stored.
     #[error("cannot store the endpoints of webhooks.endpoints: {0}")]
     Endpoints(StoreError),
-    /// The keys of the API could not be read.
-    #[error("cannot read the keys of the API: {0}")]
-    Keys(StoreError),
     /// The client that delivers webhooks could not be built.
     #[error(transparent)]
     Webhooks(#[from] WebhookClientError),

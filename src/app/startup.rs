@@ -85,8 +85,9 @@ pub(super) async fn open(settings: &Settings) -> Result<OpenedGateway, StartErro
         },
     );
     if settings.http.auth == HttpAuth::Required {
-        parts.keys.refresh().await.map_err(StartError::Keys)?;
-        if !parts.keys.has_usable() {
+        if let Err(error) = parts.keys.refresh().await {
+            tracing::warn!(%error, "the keys of the database are not known yet: it does not answer");
+        } else if !parts.keys.has_usable() {
             tracing::warn!(
                 "nobody can use the API: http.auth is \"required\", and neither http.keys nor the database has a key that is still good; make one with vehicle-gateway keys new"
             );

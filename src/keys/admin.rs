@@ -35,6 +35,18 @@ pub enum KeyError {
     /// The key would allow what the caller's key does not allow.
     #[error("the caller's key does not allow {0:?}")]
     NotAllowed(Scopes),
+    /// The key would be good for longer than the caller's key, which ends at this time.
+    #[error("the caller's key ends at {0}")]
+    OutlivesCaller(Timestamp),
+    /// The key has scopes that this version does not know.
+    #[error("the key has scopes that this version does not know")]
+    UnknownScopes,
+    /// The caller's key has ended since the request began.
+    #[error("the caller's key has ended")]
+    CallerEnded,
+    /// The time at which the key would expire cannot be shown.
+    #[error("the key would expire after the year 9999")]
+    ExpiresTooLate,
     /// The key would expire before it exists.
     #[error("the key would expire in the past")]
     ExpiresInThePast,
@@ -67,8 +79,12 @@ impl Keys {
         caller: &Caller,
         request: KeyRequest,
     ) -> Result<(ApiKey, NewKey), KeyError> {
-        require(caller, request.scopes)?;
+        self.require(caller, request.scopes, request.expires_at)?;
         let now = self.store.now();
+        let expiry = request.expires_at.map(Timestamp::as_millis);
+        if expiry.is_some_and(|at| jiff::Timestamp::from_millisecond(at).is_err()) {
+            return Err(KeyError::ExpiresTooLate);
+        }
         if request.expires_at.is_some_and(|at| at <= now) {
             return Err(KeyError::ExpiresInThePast);
         }
@@ -80,6 +96,7 @@ impl Keys {
             hash: KeyHash::of(secret.as_str()),
             previous: None,
             scopes: request.scopes,
+            has_unknown_scopes: false,
             created_at: now,
             created_by: caller.name().map(str::to_owned),
             expires_at: request.expires_at,
@@ -102,14 +119,18 @@ impl Keys {
         id: &KeyId,
         overlap: Duration,
     ) -> Result<(ApiKey, NewKey), KeyError> {
-        // Its scopes never change, so this still holds when the secret is stored.
-        require(caller, self.get(id).await?.scopes)?;
+        // Neither its scopes nor its end ever change, so this still holds when the secret is stored.
+        let known = self.get(id).await?;
+        self.require(caller, known.scopes, known.expires_at)?;
+        if known.has_unknown_scopes {
+            return Err(KeyError::UnknownScopes);
+        }
         let secret = NewKey::with_id(id).map_err(KeyError::NoSecret)?;
         let hash = KeyHash::of(secret.as_str());
         let write = self.store.rotate_key(id.clone(), hash, overlap);
         let key = match self.store.settled(write).await? {
             KeyRotation::Rotated(key) => *key,
-            KeyRotation::Ended => return Err(KeyError::Expired),
+            KeyRotation::Expired => return Err(KeyError::Expired),
             KeyRotation::Unknown => return Err(KeyError::Unknown),
         };
         tracing::info!(%id, name = key.name, by = caller.name(), "key rotated");
@@ -127,12 +148,25 @@ impl Keys {
     }
 }
 
-/// Nobody gives away more than they have.
-fn require(caller: &Caller, scopes: Scopes) -> Result<(), KeyError> {
-    let missing = scopes - caller.scopes();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(KeyError::NotAllowed(missing))
+impl Keys {
+    /// Nobody gives away more than they have: other scopes, or a key that is good for longer. Nor does a key that has
+    /// ended while its owner took time to send the body.
+    fn require(
+        &self,
+        caller: &Caller,
+        scopes: Scopes,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), KeyError> {
+        if !self.known().is_usable(caller, self.store.now()) {
+            return Err(KeyError::CallerEnded);
+        }
+        let missing = scopes - caller.scopes();
+        if !missing.is_empty() {
+            return Err(KeyError::NotAllowed(missing));
+        }
+        match caller.expires_at() {
+            Some(end) if expires_at.is_none_or(|at| at > end) => Err(KeyError::OutlivesCaller(end)),
+            _ => Ok(()),
+        }
     }
 }

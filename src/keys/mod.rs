@@ -33,19 +33,29 @@ const REFRESH_EVERY: Duration = Duration::from_secs(2);
 const LOOKUP_EVERY: Duration = Duration::from_millis(100);
 /// The longest that a request waits for such a read.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest that a read of all keys may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval at which uses of keys are stored.
 const NOTE_USES_EVERY: Duration = Duration::from_mins(1);
+/// The most uses that one write stores: each is a statement.
+const USES_PER_WRITE: usize = 50;
 
 /// The keys that the API accepts.
 #[derive(Debug)]
 pub struct Keys {
     store: Arc<Store>,
     known: RwLock<Arc<Keyring>>,
-    /// When the last read of all keys began. Held by whoever changes `known`, so that an older read does not undo a
-    /// newer change.
-    last_read: AsyncMutex<Option<Instant>>,
+    /// The last read of all keys. Held during a read, so that there is one at a time.
+    last_read: AsyncMutex<Option<Read>>,
     /// When keys of the database were used last, as far as it is not stored.
     uses: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+/// A read of all keys.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    began: Instant,
+    succeeded: bool,
 }
 
 impl Keys {
@@ -91,35 +101,43 @@ impl Keys {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn set_known(&self, known: Keyring) {
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
-    }
-
-    /// Returns once a read of all keys has succeeded that began after the call. Callers that wait share a read, so there
-    /// is at most one each 100 ms.
+    /// Returns once a read of all keys has ended that began after the call. Callers that wait share a read and its
+    /// failure, so there is at most one each 100 ms.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let called = Instant::now();
         let mut last_read = self.last_read.lock().await;
         if let Some(last) = *last_read {
-            if last >= called {
-                return Ok(());
+            if last.began >= called {
+                let succeeded = last.succeeded.then_some(());
+                return succeeded.ok_or(StoreError::Unavailable);
             }
-            sleep_until(last + LOOKUP_EVERY).await;
+            sleep_until(last.began + LOOKUP_EVERY).await;
         }
-        let began = Instant::now();
-        let stored = self.store.api_keys().await?;
-        self.set_known(self.known().with_stored(stored));
-        *last_read = Some(began);
+        let mut read = Read {
+            began: Instant::now(),
+            succeeded: false,
+        };
+        // Noted first: a caller may give up while it reads.
+        *last_read = Some(read);
+        let stored = timeout(READ_TIMEOUT, self.store.api_keys()).await;
+        let stored = stored.unwrap_or(Err(StoreError::Unavailable))?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::new(known.with_stored(stored));
+        drop(known);
+        read.succeeded = true;
+        *last_read = Some(read);
         Ok(())
     }
 
-    /// Makes a key known here that was just stored.
+    /// Makes a change known here that was just stored: by a read, which has later changes of others as well. If there is
+    /// none in time, `key` is taken as it was stored.
     async fn know(&self, key: ApiKey) {
-        // A read that began before the key was stored ends first.
-        let _no_read = self.last_read.lock().await;
-        let mut known = Keyring::clone(&self.known());
-        known.insert(key);
-        self.set_known(known);
+        let reading = timeout(LOOKUP_TIMEOUT, self.refresh());
+        if matches!(reading.await, Ok(Ok(()))) {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut known).insert(key);
     }
 
     fn note_use(&self, id: &KeyId, now: Timestamp) {
@@ -150,12 +168,14 @@ impl Keys {
     /// Stores when keys were used. What cannot be stored is dropped: it is for people, and a later use follows.
     pub async fn store_uses(&self) {
         let uses = mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
-        if uses.is_empty() {
-            return;
-        }
-        let write = self.store.note_key_uses(uses.into_iter().collect());
-        if let Err(error) = self.store.settled(write).await {
-            tracing::debug!(%error, "uses of keys not stored");
+        let mut uses: Vec<_> = uses.into_iter().collect();
+        // Each instance locks rows in this order.
+        uses.sort();
+        for some in uses.chunks(USES_PER_WRITE) {
+            let write = self.store.note_key_uses(some.to_vec());
+            if let Err(error) = self.store.settled(write).await {
+                tracing::debug!(%error, "uses of keys not stored");
+            }
         }
     }
 }

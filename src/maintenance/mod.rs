@@ -25,6 +25,9 @@ use uuid::Uuid;
 /// and twice for a commit of up to 60 s. With a longer `store.commit_timeout` a request may still wait.
 const ABANDONED: Duration = Duration::from_mins(3);
 
+/// How long a key of the API that was revoked or has expired is kept, so that its owner hears what became of it.
+const KEPT_ENDED: Duration = Duration::from_hours(30 * 24);
+
 /// How long rows are kept (`retention.*`).
 #[derive(Debug, Clone, Copy)]
 pub struct Retention {
@@ -135,6 +138,7 @@ impl Maintenance {
                 Purge::Keys(now.before(KEY_LIFETIME)),
                 Purge::Messages(now.before(retention.webhooks)),
                 Purge::Audit(now.before(retention.audit)),
+                Purge::EndedKeys(now.before(KEPT_ENDED)),
             ];
             for step in steps {
                 deleted += self.purge_all(step).await?;

@@ -20,6 +20,7 @@ use super::{
     webhooks::{EndpointCache, FinishedAttempt, WebhookBatch},
 };
 use crate::{
+    access::AuditRecord,
     domain::{DeviceId, IncarnationId, Timestamp},
     state::BatchState,
 };
@@ -105,6 +106,8 @@ pub(super) struct Touched<'a> {
     pub(super) idempotency_keys: Vec<(&'a DeviceId, &'a str)>,
     /// Attempts to send webhook messages, which the batch settles together.
     pub(super) attempts: Vec<&'a FinishedAttempt>,
+    /// Audit records, which the batch inserts together.
+    pub(super) audit_records: Vec<&'a AuditRecord>,
 }
 
 impl<'a> Touched<'a> {

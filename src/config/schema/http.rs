@@ -63,7 +63,7 @@ impl HttpTlsSettings {
 pub const SCOPES: [&str; 6] = ["read", "metrics", "ingest", "command", "manage", "keys"];
 
 const KEYS: &str = "a list of tables with name (1 to 64 printable characters, each name once), scopes (of read, metrics, \
-                    ingest, command, manage, keys), sha256 (64 hexadecimal digits) and at will expires (such as \
+                    ingest, command, manage, keys), sha256 (64 hexadecimal digits) and, for a key that ends, expires (such as \
                     2027-01-31T00:00:00Z), as vehicle-gateway keys new prints them";
 
 /// `[[http.keys]]`

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, OnceLock},
 };
 
@@ -11,19 +10,22 @@ use aide::{
     openapi::{OpenApi, PathItem},
 };
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, MatchedPath, RawPathParams, Request, State},
-    http::{Method, Response, header, request::Parts},
+    extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
+    http::{Method, Response, StatusCode, header, request::Parts},
     middleware::Next,
     response::IntoResponse,
 };
 use uuid::Uuid;
 
-use super::request_id::RequestId;
+use super::{peer_address::peer_address, request_id::RequestId};
 use crate::{
-    access::Caller,
+    access::{Caller, Scope, mask_keys},
     audit::{Audit, AuditRecord},
     domain::DeviceId,
-    http::problem::{Problem, ProblemKind},
+    http::{
+        openapi::KEY,
+        problem::{Problem, ProblemKind},
+    },
 };
 
 /// The longest path that is kept, in characters.
@@ -38,7 +40,7 @@ pub(in crate::http) struct AuditTrail {
 
 impl AuditTrail {
     /// The operations of the document whose method is not safe, and those of which `waiting` tells by their path that
-    /// they wait for a vehicle.
+    /// they wait for a vehicle. Reports on behalf of vehicles are left out: they are many, and are history themselves.
     pub(in crate::http) fn new(
         audit: Arc<Audit>,
         document: &OpenApi,
@@ -47,7 +49,11 @@ impl AuditTrail {
         let mut operations: HashMap<String, HashMap<Method, String>> = HashMap::new();
         for (path, item) in document.paths.iter().flat_map(|paths| &paths.paths) {
             for (method, operation) in item.as_item().into_iter().flat_map(PathItem::iter) {
-                if method == "get" && !waiting(path) {
+                let needs = |scope: Scope| {
+                    let mut named = operation.security.iter().filter_map(|it| it.get(KEY));
+                    named.any(|scopes| scopes.iter().any(|name| name == scope.as_str()))
+                };
+                if (method == "get" && !waiting(path)) || needs(Scope::Ingest) {
                     continue;
                 }
                 if let (Ok(method), Some(id)) =
@@ -75,7 +81,7 @@ pub(in crate::http) struct AuditSubject(Arc<OnceLock<DeviceId>>);
 
 impl AuditSubject {
     /// Notes the vehicle that the request is about.
-    pub(in crate::http) fn is(&self, device_id: &DeviceId) {
+    pub(in crate::http) fn set(&self, device_id: &DeviceId) {
         self.0.get_or_init(|| device_id.clone());
     }
 }
@@ -100,9 +106,10 @@ struct Noted<'a> {
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        let named = self.subject.0.get().cloned();
         let mut record = self.record.clone();
-        record.device_id = record.device_id.or(named);
+        record.device_id = record.device_id.or_else(|| self.subject.0.get().cloned());
+        // Together, so that ids ascend with these times.
+        record.id = Uuid::now_v7();
         record.at = self.trail.audit.now();
         self.trail.audit.record(record);
     }
@@ -114,22 +121,21 @@ impl<'a> Noted<'a> {
         let subject = AuditSubject::default();
         let extensions = request.extensions_mut();
         extensions.insert(subject.clone());
-        let address = extensions.get::<ConnectInfo<SocketAddr>>();
-        // A connection has an address; requests without one are those of tests.
-        let address = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip());
+        let address = peer_address(extensions);
         let caller = extensions.get::<Caller>();
         let key_id = caller.and_then(Caller::id).cloned();
         let key_name = caller.and_then(Caller::name).map(str::to_owned);
         let request_id = extensions.get::<RequestId>().map(RequestId::to_string);
         let record = AuditRecord {
-            id: Uuid::now_v7(),
+            // Set when the request ends, as is the time.
+            id: Uuid::nil(),
             at: trail.audit.now(),
             key_id,
             key_name,
-            address: address.to_canonical().to_string(),
+            address: address.to_string(),
             operation,
             method: request.method().to_string(),
-            path: request.uri().path().chars().take(MAX_PATH).collect(),
+            path: kept_path(request.uri().path()),
             device_id: device_id(request).await,
             status: None,
             problem: None,
@@ -146,12 +152,18 @@ impl<'a> Noted<'a> {
         self.record.status = Some(response.status().as_u16());
         let problem = response.extensions().get::<ProblemKind>();
         self.record.problem = problem.map(|kind| kind.name().to_owned());
-        // The path of what was made says more than that of its list.
-        let made = response.headers().get(header::LOCATION);
-        if let Some(made) = made.and_then(|made| made.to_str().ok()) {
-            self.record.path = made.chars().take(MAX_PATH).collect();
+        // The path of what was created says more than that of its list.
+        let created = response.headers().get(header::LOCATION);
+        let created = created.filter(|_| response.status() == StatusCode::CREATED);
+        if let Some(created) = created.and_then(|path| path.to_str().ok()) {
+            self.record.path = kept_path(created);
         }
     }
+}
+
+/// What is kept of a path. A key in it, where only its id belongs, is not for who reads the audit trail.
+fn kept_path(path: &str) -> String {
+    mask_keys(path).chars().take(MAX_PATH).collect()
 }
 
 /// The vehicle in the path of a request.

@@ -2,23 +2,24 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use aide::openapi::{OpenApi, PathItem};
 use axum::{
-    extract::{ConnectInfo, MatchedPath, Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
+use super::peer_address::peer_address;
 use crate::{
     access::{Caller, KeyRefusal, PresentedKey, Scope, WrongKeys},
     http::{
-        openapi::KEY,
+        openapi::{KEY, NeededKey},
         problem::{Problem, ProblemKind},
     },
     keys::Keys,
@@ -46,65 +47,64 @@ pub enum Authorization {
 pub(in crate::http) struct KeyCheck {
     keys: Arc<Keys>,
     wrong_keys: WrongKeys,
-    /// By path and method. `None`: no key is needed.
-    scopes: HashMap<String, HashMap<Method, Option<Scope>>>,
+    /// By path and method.
+    needed: HashMap<String, HashMap<Method, NeededKey>>,
 }
 
 impl KeyCheck {
     /// What the document says of each operation.
     pub(in crate::http) fn new(keys: Arc<Keys>, document: &OpenApi) -> Self {
-        let mut scopes: HashMap<String, HashMap<Method, Option<Scope>>> = HashMap::new();
+        let mut needed: HashMap<String, HashMap<Method, NeededKey>> = HashMap::new();
         for (path, item) in document.paths.iter().flat_map(|paths| &paths.paths) {
-            let of_path = scopes.entry(path.clone()).or_default();
+            let of_path = needed.entry(path.clone()).or_default();
             for (method, operation) in item.as_item().into_iter().flat_map(PathItem::iter) {
                 let Ok(method) = method.to_uppercase().parse() else {
                     continue;
                 };
                 let security = &operation.security;
                 let mut names = security.iter().filter_map(|it| it.get(KEY)).flatten();
-                let scope = names.find_map(|name| name.parse().ok());
-                // What names a scope that is not known is left out, and so needs a key.
-                if scope.is_some() || security.is_empty() {
-                    of_path.insert(method, scope);
-                }
+                let scope: Option<Scope> = names.find_map(|name| name.parse().ok());
+                let key = match scope {
+                    Some(scope) => NeededKey::With(scope),
+                    None if security.is_empty() => NeededKey::None,
+                    None => NeededKey::Any,
+                };
+                of_path.insert(method, key);
             }
         }
         Self {
             keys,
             wrong_keys: WrongKeys::default(),
-            scopes,
+            needed,
         }
     }
 
     /// What the operation of a request needs. What is no operation needs a key: else its answer would tell strangers
     /// which paths there are.
-    fn needs(&self, request: &Request) -> Needs {
+    fn needs(&self, request: &Request) -> NeededKey {
         let Some(path) = request.extensions().get::<MatchedPath>() else {
-            return Needs::AnyKey;
+            return NeededKey::Any;
         };
         let method = match *request.method() {
             Method::HEAD => Method::GET,
             ref method => method.clone(),
         };
-        let of_path = self.scopes.get(path.as_str());
-        match of_path.and_then(|of_path| of_path.get(&method)) {
-            Some(Some(scope)) => Needs::Scope(*scope),
-            Some(None) => Needs::Nothing,
-            None => Needs::AnyKey,
-        }
+        let of_path = self.needed.get(path.as_str());
+        let needed = of_path.and_then(|of_path| of_path.get(&method)).copied();
+        needed.unwrap_or(NeededKey::Any)
     }
 
     /// Who makes a request that needs `needs`, with this key and from this address; `None` where no key is needed.
     async fn check(
         &self,
-        needs: Needs,
+        needs: NeededKey,
         key: Option<String>,
         address: IpAddr,
     ) -> Result<Option<Caller>, Problem> {
         let scope = match needs {
-            Needs::Nothing => return Ok(None),
-            Needs::AnyKey => None,
-            Needs::Scope(scope) => Some(scope),
+            NeededKey::None => return Ok(None),
+            NeededKey::Any => None,
+            NeededKey::With(scope) => Some(scope),
         };
         let key = key.ok_or(ProblemKind::Unauthenticated)?;
         let caller = self.identify(&key, address).await?;
@@ -122,7 +122,8 @@ impl KeyCheck {
     /// address has tried too many.
     async fn identify(&self, key: &str, address: IpAddr) -> Result<Caller, Problem> {
         let Some(key) = PresentedKey::parse(key) else {
-            let detail = "This is no key: keys begin with vgk_ and have 66 characters.";
+            let detail =
+                "This is no key, or was mistyped: keys begin with vgk_ and have 66 characters.";
             return Err(self.refuse(address, detail));
         };
         let refusal = match self.keys.identify(&key) {
@@ -136,7 +137,9 @@ impl KeyCheck {
             Err(refusal) => refusal,
         };
         let detail = match refusal {
-            KeyRefusal::Unknown => "No such key is known: it was mistyped in full, or taken away.",
+            KeyRefusal::Unknown => {
+                "No such key is known: it belongs to another gateway, or was removed."
+            }
             KeyRefusal::Expired => "The key has expired.",
             KeyRefusal::Revoked => "The key was revoked.",
             KeyRefusal::Rotated => {
@@ -149,24 +152,14 @@ impl KeyCheck {
     fn refuse(&self, address: IpAddr, detail: &'static str) -> Problem {
         if let Some(requests) = WRONG_KEYS.admit() {
             tracing::warn!(requests, last = %address, reason = detail, "requests with wrong keys refused");
+        } else {
+            tracing::debug!(%address, reason = detail, "request with a wrong key refused");
         }
         if self.wrong_keys.note(address, Instant::now()) {
             return Problem::new(ProblemKind::TooManyWrongKeys);
         }
         Problem::new(ProblemKind::Unauthenticated).with_detail(detail)
     }
-}
-
-/// The address that a request comes from. Requests without one are those of tests.
-fn address(request: &Request) -> IpAddr {
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |it| it.0.ip())
-}
-
-enum Needs {
-    Nothing,
-    AnyKey,
-    Scope(Scope),
 }
 
 /// Refuses a request whose key does not allow it, and notes the caller in all others.
@@ -177,7 +170,7 @@ pub(in crate::http) async fn check_key(
 ) -> Response {
     let needs = check.needs(&request);
     let key = bearer(request.headers()).map(str::to_owned);
-    let address = address(&request);
+    let address = peer_address(request.extensions());
     let problem = match check.check(needs, key, address).await {
         Ok(caller) => {
             if let Some(caller) = caller {

@@ -6,6 +6,7 @@ mod audit;
 mod authorization;
 mod headers;
 mod host_names;
+mod peer_address;
 mod refusals;
 mod request_id;
 mod same_origin;

@@ -10,6 +10,8 @@ use axum::{
 };
 use uuid::Uuid;
 
+use crate::access::mask_keys;
+
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id of a client, in bytes.
 const MAX_LEN: usize = 128;
@@ -35,8 +37,12 @@ pub(in crate::http) async fn name_request(mut request: Request, next: Next) -> R
     response
 }
 
+/// Whether it is an id that may be kept: a key in its place may not.
 fn is_valid(id: &HeaderValue) -> bool {
-    (1..=MAX_LEN).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    let text = id.to_str().unwrap_or_default();
+    (1..=MAX_LEN).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && mask_keys(text) == text
 }
 
 fn made() -> HeaderValue {

@@ -11,7 +11,10 @@ is null; its key is present.
 
 Lists are paginated: pass `nextCursor` as `cursor`, with the other parameters unchanged, until it is null.
 
-`HEAD` is supported wherever `GET` is, except for `fetch-info`, which asks a vehicle. An operation with query parameters rejects unknown ones.
+`HEAD` is supported wherever `GET` is, except for `fetch-info`, which asks a vehicle. An operation with query \
+parameters rejects unknown ones.
+
+Send `X-Request-Id`, or take the one of the response, to find a request in `/audit`.
 
 A request that calls the server by an unknown name is refused with 421, whatever its path.
 
@@ -52,7 +55,7 @@ pub(crate) fn base_document() -> OpenApi {
 
 fn key_scheme() -> SecurityScheme {
     let description = "A key, if the gateway asks for one (`http.auth` = `required`). An operation needs a key with \
-                       its scope; operations without a scope need none.";
+                       its scope, or any key if it lists no scope; one without this scheme needs none.";
     SecurityScheme::Http {
         scheme: "bearer".to_owned(),
         bearer_format: Some("vgk_…".to_owned()),

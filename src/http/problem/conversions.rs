@@ -72,8 +72,19 @@ impl From<KeyError> for Problem {
                     scopes.join(", ")
                 ))
             }
+            KeyError::OutlivesCaller(end) => Self::new(ProblemKind::MissingScope).with_detail(
+                format!("Your key expires at {end}. It cannot give a key that is good for longer."),
+            ),
+            KeyError::UnknownScopes => Self::new(ProblemKind::MissingScope).with_detail(
+                "The key has scopes that this version of the gateway does not know. Rotate it through a newer instance.",
+            ),
+            KeyError::CallerEnded => Self::new(ProblemKind::Unauthenticated)
+                .with_detail("Your key has expired or was revoked."),
             KeyError::ExpiresInThePast => {
                 Self::invalid_field("/expiresAt", "must be in the future")
+            }
+            KeyError::ExpiresTooLate => {
+                Self::invalid_field("/expiresAt", "must be before 9999-12-30T22:00:00Z")
             }
             KeyError::NoSecret(error) => internal(&error),
             KeyError::Store(error) => error.into(),

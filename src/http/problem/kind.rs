@@ -94,7 +94,7 @@ kinds! {
     KeyExpired => "key-expired", CONFLICT, "Key expired",
         "The key has expired. It cannot be rotated; create a new one.";
     TooManyKeys => "too-many-keys", CONFLICT, "Too many keys",
-        "The limit of 1,000 keys is reached. Keys that were revoked or have expired count for 30 days.";
+        "The limit of 1,000 keys is reached. Revoke one that is not used, or rotate one.";
     BodyTooLarge => "body-too-large", PAYLOAD_TOO_LARGE, "Body too large",
         "The body is larger than the limit.";
     UnsupportedMediaType => "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type",

@@ -26,6 +26,9 @@ use crate::{
     },
 };
 
+/// The longest name of a key, in characters.
+const MAX_KEY: usize = 64;
+
 pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
     ApiRouter::new().api_route(
         "/audit",
@@ -91,7 +94,11 @@ impl FromQuery for AuditQuery {
             QueryParameter {
                 name: "key",
                 description: "Only requests with this key: its id or its name.",
-                schema: json_schema!({ "type": "string", "examples": ["dispatch"] }),
+                schema: json_schema!({
+                    "type": "string",
+                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]{0,64}$",
+                    "examples": ["dispatch"],
+                }),
             },
             QueryParameter {
                 name: "deviceId",
@@ -107,7 +114,13 @@ impl FromQuery for AuditQuery {
         Self {
             from: fields.take("from", parse_timestamp),
             to: fields.take("to", parse_timestamp),
-            key: fields.take("key", |text| Ok(text.to_owned())),
+            key: fields.take("key", |text| {
+                // Other texts name no key, and PostgreSQL takes no NUL in a text.
+                let is_name =
+                    text.chars().count() <= MAX_KEY && !text.chars().any(char::is_control);
+                let key = is_name.then(|| text.to_owned());
+                key.ok_or("must be the id or the name of a key: at most 64 printable characters")
+            }),
             device_id: fields.take("deviceId", |text| {
                 DeviceId::parse(text).map_err(|_| "must be the id of a vehicle")
             }),

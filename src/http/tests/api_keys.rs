@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{AccessRules, Api, ApiResponse, Authorization, HostNames, OPTIONS, router};
 use crate::{
-    access::{ApiKey, KeyHash, KeyId, NewKey, Scopes},
+    access::{ApiKey, Caller, KeyHash, KeyId, NewKey, Scopes},
     domain::Timestamp,
 };
 
@@ -156,6 +156,7 @@ async fn an_expired_key_is_shown_and_cannot_be_rotated() {
         hash: KeyHash::of(secret.as_str()),
         previous: None,
         scopes: Scopes::all(),
+        has_unknown_scopes: false,
         created_at: Timestamp::from_millis(0),
         created_by: None,
         expires_at: Some(Timestamp::from_millis(1)),
@@ -168,9 +169,9 @@ async fn an_expired_key_is_shown_and_cannot_be_rotated() {
     assert_eq!(shown["expiresAt"], "1970-01-01T00:00:00.001Z");
     let rotated = api.post(&format!("{path}/rotate"), json!({})).await;
     assert_eq!(rotated.problem(), (409, "key-expired".into()));
-    // It ended long ago: the next new key takes its place.
-    api.post("/keys", json!({ "name": "new", "scopes": ["read"] }))
-        .await;
+    // It ended long ago.
+    let purge = crate::store::Purge::EndedKeys(Timestamp::from_millis(2));
+    assert_eq!(api.parts.store.purge(purge).await.unwrap(), 1);
     assert_eq!(api.get(&path).await.problem(), (404, "unknown-key".into()));
 }
 
@@ -319,4 +320,109 @@ async fn idempotency_keys_are_those_of_their_caller() {
     let other = queue(b).await;
     assert_ne!(other, first);
     assert_eq!(queue(b).await, other);
+}
+
+#[tokio::test]
+async fn a_key_that_expires_gives_none_that_is_good_for_longer() {
+    let mut api = Api::new().await;
+    let [soon, later] = ["2090-01-01T00:00:00.000Z", "2090-01-01T00:00:00.001Z"];
+    let key =
+        |expires_at: Value| json!({ "name": "a", "scopes": ["keys"], "expiresAt": expires_at });
+    let deputy = api.post("/keys", key(json!(soon))).await.json();
+    let chief = api.post("/keys", key(Value::Null)).await.json();
+    api.require_keys();
+    let deputy_key = &deputy["key"];
+    for (expires_at, status) in [(Value::Null, 403), (json!(later), 403), (json!(soon), 201)] {
+        let made = api.call_with(deputy_key, Method::POST, "/keys", key(expires_at));
+        assert_eq!(made.await.status.as_u16(), status);
+    }
+    for (key, status) in [(&chief, 403), (&deputy, 200)] {
+        let path = format!("/keys/{}/rotate", key["id"].as_str().unwrap());
+        let rotated = api.call_with(deputy_key, Method::POST, &path, Value::Null);
+        assert_eq!(rotated.await.status.as_u16(), status);
+    }
+    let never = api
+        .call_with(
+            &chief["key"],
+            Method::POST,
+            "/keys",
+            key(json!("9999-12-31T23:59:59Z")),
+        )
+        .await;
+    assert!(never.places().contains("/expiresAt"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_its_owner_sends_a_body_makes_none() {
+    let mut api = Api::new().await;
+    let key = json!({ "name": "thief", "scopes": ["keys"] });
+    let made = api.post("/keys", key.clone()).await.json();
+    api.require_keys();
+    let id = KeyId::parse(made["id"].as_str().unwrap()).unwrap();
+    let (send, receive) = tokio::sync::oneshot::channel();
+    let body = futures_util::stream::once(async move {
+        Ok::<_, std::io::Error>(bytes::Bytes::from(receive.await.unwrap_or_default()))
+    });
+    let request = Request::post("/keys")
+        .header(
+            header::AUTHORIZATION,
+            format!("Bearer {}", made["key"].as_str().unwrap()),
+        )
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from_stream(body))
+        .unwrap();
+    let revoking = async {
+        api.parts
+            .keys
+            .revoke(&Caller::without_key(), &id)
+            .await
+            .unwrap();
+        send.send(key.to_string()).unwrap();
+    };
+    // The first of the two is polled first: it passes the check of keys, and waits for its body.
+    let (answer, ()) = tokio::join!(api.send(request), revoking);
+    assert_eq!(answer.problem(), (401, "unauthenticated".into()));
+    assert_eq!(api.parts.store.api_keys().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_have_ended_take_no_room() {
+    let api = Api::new().await;
+    let create = |index: usize, expires_at| {
+        let id = KeyId::random().unwrap();
+        let key = ApiKey {
+            hash: KeyHash::of(&index.to_string()),
+            id,
+            name: "key".to_owned(),
+            previous: None,
+            scopes: Scopes::all(),
+            has_unknown_scopes: false,
+            created_at: Timestamp::from_millis(0),
+            created_by: None,
+            expires_at,
+            revoked_at: None,
+            last_used_at: None,
+        };
+        api.parts.store.create_key(key)
+    };
+    let ended = Some(Timestamp::from_millis(1));
+    let create_all = async |count: usize, expires_at| {
+        let indices: Vec<usize> = (0..count).collect();
+        for some in indices.chunks(250) {
+            let writes: Vec<_> = some
+                .iter()
+                .map(|index| create(*index, expires_at))
+                .collect();
+            for write in writes {
+                assert!(write.await.unwrap());
+            }
+        }
+    };
+    create_all(2_005, ended).await;
+    assert_eq!(api.parts.store.api_keys().await.unwrap().len(), 2_000);
+    create_all(1_000, None).await;
+    let more = api
+        .post("/keys", json!({ "name": "more", "scopes": ["read"] }))
+        .await;
+    assert_eq!(more.problem(), (409, "too-many-keys".into()));
 }

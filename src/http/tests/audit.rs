@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    http::{Request, StatusCode, header},
+    http::{Method, Request, StatusCode, header},
 };
 use serde_json::{Value, json};
 
@@ -39,40 +39,45 @@ async fn what_changes_something_or_speaks_to_a_vehicle_is_recorded_with_its_outc
         .await;
     api.get(&format!("/service/{TRUCK}/fetch-info")).await;
     api.post("/service/no%20id/turnOff", json!({})).await;
+    api.get("/keys/vgk_4dKb0RzTq2Wm_s3cret").await;
+    api.call(Method::DELETE, "/keys/vgk_4dKb0RzTq2Wm_s3cret")
+        .await;
     let records = api.audit("", 5).await;
     let told: Vec<_> = records.iter().map(summary).collect();
     let null = Value::Null;
     let texts = |texts: [&str; 6]| texts.map(Value::from);
-    let [bad, info, on, register, report, truck] = &texts([
+    let [revoke, bad, info, on, register, truck] = &texts([
+        "revoke_key",
         "turn_off_vehicle",
         "fetch_info",
         "turn_on_vehicle",
         "create_vehicle",
-        "update_status",
         TRUCK,
     ]);
     let [offline, parameter] = ["vehicle-offline", "invalid-parameter"].map(Value::from);
     let spare = Value::from("spare");
-    let status = [400, 200, 409, 201, 200].map(Value::from);
+    let status = [400, 200, 409, 201].map(Value::from);
     assert_eq!(
         told,
         [
+            [revoke, &null, &status[0], &parameter],
             [bad, &null, &status[0], &parameter],
             [info, truck, &status[1], &null],
             [on, truck, &status[2], &offline],
             [register, &spare, &status[3], &null],
-            [report, truck, &status[4], &null],
         ]
     );
-    assert_eq!(records[3]["path"], "/vehicles/spare");
-    assert_eq!(records[2]["path"], format!("/service/{TRUCK}/turnOn"));
-    assert_eq!(records[2]["address"], "127.0.0.1");
+    // A key in the place of its id is not for who reads this.
+    assert_eq!(records[0]["path"], "/keys/vgk_4dKb0RzTq2Wm_***");
+    assert_eq!(records[4]["path"], "/vehicles/spare");
+    assert_eq!(records[3]["path"], format!("/service/{TRUCK}/turnOn"));
+    assert_eq!(records[3]["address"], "127.0.0.1");
     let of_spare = api.audit("deviceId=spare", 1).await;
-    assert_eq!(of_spare, [records[3].clone()]);
+    assert_eq!(of_spare, [records[4].clone()]);
     let first = api.audit("limit=1", 1).await;
     assert_eq!(first, [records[0].clone()]);
     assert_eq!(api.walk("/audit?limit=2", async || {}).await, records);
-    let at = records[1]["at"].as_str().unwrap();
+    let at = records[2]["at"].as_str().unwrap();
     let before = api.audit(&format!("to={at}"), 0).await;
     assert!(before.iter().all(|record| record["at"].as_str() < Some(at)));
 }
@@ -140,4 +145,15 @@ async fn a_request_whose_client_is_gone_is_recorded_without_a_status() {
     let records = api.audit("", 1).await;
     assert_eq!(records[0]["status"], Value::Null);
     assert_eq!(records[0]["operation"], "turn_on_vehicle");
+}
+
+#[tokio::test]
+async fn a_text_that_names_no_key_is_refused() {
+    let api = Api::new().await;
+    for key in ["%00".to_owned(), "a%0Ab".to_owned(), "x".repeat(65)] {
+        let answer = api.get(&format!("/audit?key={key}")).await;
+        assert_eq!(answer.problem(), (400, "invalid-parameter".into()), "{key}");
+    }
+    let unknown = api.get(&format!("/audit?key={}", "x".repeat(64))).await;
+    assert_eq!(unknown.json()["items"], json!([]));
 }

@@ -99,6 +99,7 @@ async fn store_key(api: &Api, change: impl FnOnce(&mut ApiKey)) -> NewKey {
         hash,
         previous: None,
         scopes: Scopes::all(),
+        has_unknown_scopes: false,
         created_at: Timestamp::from_millis(0),
         created_by: None,
         expires_at: None,

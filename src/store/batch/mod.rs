@@ -20,7 +20,7 @@ use super::{
     database::Transaction,
     error::CommitError,
     tables::{
-        commands, debug_blobs,
+        audit, commands, debug_blobs,
         instances::{self, BatchNumber},
         reports, vehicles,
     },
@@ -224,9 +224,16 @@ async fn write(
         deleted,
         now,
     };
-    let attempts = Touched::by(due(batch)).attempts;
-    *context.webhooks =
-        webhooks::deliver(db, context.texts, context.endpoints, &happened, &attempts).await?;
+    let touched = Touched::by(due(batch));
+    *context.webhooks = webhooks::deliver(
+        db,
+        context.texts,
+        context.endpoints,
+        &happened,
+        &touched.attempts,
+    )
+    .await?;
+    audit::write(db, context.texts, &touched.audit_records).await?;
     execute(Phase::Webhooks, batch, &mut context).await?;
     execute(Phase::Administration, batch, &mut context).await?;
     if webhooks.effects.endpoints_changed {

@@ -66,11 +66,9 @@ impl TryFrom<Model> for ApiKey {
         let hash = |text: &str, column| KeyHash::parse(text).ok_or(corrupt(column));
         let previous = row.previous_hash.as_deref();
         let previous = previous.map(|text| hash(text, "previous_hash"));
-        let known: Scopes = row
-            .scopes
-            .split(',')
-            .filter_map(|scope| Scope::from_str(scope).ok())
-            .collect();
+        let scopes = row.scopes.split(',').map(Scope::from_str);
+        let has_unknown_scopes = scopes.clone().any(|scope| scope.is_err());
+        let known: Scopes = scopes.filter_map(Result::ok).collect();
         Ok(Self {
             id: KeyId::parse(&row.id).ok_or(corrupt("id"))?,
             hash: hash(&row.hash, "hash")?,
@@ -78,6 +76,7 @@ impl TryFrom<Model> for ApiKey {
                 .transpose()?
                 .zip(row.previous_until.map(Timestamp::from_millis)),
             scopes: known,
+            has_unknown_scopes,
             name: row.name,
             created_at: Timestamp::from_millis(row.created_at),
             created_by: row.created_by,

@@ -4,7 +4,7 @@ use crate::{
     domain::{DeviceId, Timestamp},
     store::{
         PendingWrite, Store,
-        tables::{audit, commands, debug_blobs, idempotency_keys, reports},
+        tables::{api_keys, audit, commands, debug_blobs, idempotency_keys, reports},
         webhooks,
         write_request::{BatchTransaction, Phase, WriteRequest},
     },
@@ -25,6 +25,8 @@ pub enum Purge {
     Messages(Timestamp),
     /// Audit records from before this time.
     Audit(Timestamp),
+    /// Keys of the API that ended before this time.
+    EndedKeys(Timestamp),
     /// What deleted endpoints of webhooks left.
     DeletedEndpoints,
     /// The history of a deleted vehicle, up to and including this time.
@@ -51,6 +53,7 @@ impl WriteRequest for Purge {
                 webhooks::purge::old_messages(db, texts, before.as_millis()).await
             }
             Self::Audit(before) => audit::purge_before(db, before.as_millis()).await,
+            Self::EndedKeys(before) => api_keys::purge_ended(db, before.as_millis()).await,
             Self::DeletedEndpoints => webhooks::purge::deleted_endpoints(db).await,
             Self::Forgotten(device_id, through) => {
                 let (device_id, through) = (device_id.as_str(), through.as_millis());

@@ -1,35 +1,35 @@
-use sea_orm::DbErr;
-
 use crate::{
     access::AuditRecord,
+    state::BatchState,
     store::{
         PendingWrite, Store,
-        tables::audit,
-        write_request::{BatchTransaction, Phase, WriteRequest},
+        write_request::{Touched, WriteRequest},
     },
 };
 
 /// Bytes that a record takes in the queue.
 const RECORD_BYTES: usize = 512;
 
+/// The batch inserts the records of all such requests together.
 struct RecordAudit(AuditRecord);
 
 impl WriteRequest for RecordAudit {
     type Output = ();
 
-    const PHASE: Option<Phase> = Some(Phase::Administration);
-
     fn is_urgent(&self) -> bool {
-        true
+        false
     }
 
     fn payload_bytes(&self) -> usize {
         RECORD_BYTES
     }
 
-    async fn execute(&self, transaction: &mut BatchTransaction<'_>) -> Result<Option<()>, DbErr> {
-        let BatchTransaction { db, texts, .. } = transaction;
-        audit::insert(db, texts, &self.0).await.map(Some)
+    fn touch<'a>(&'a self, touched: &mut Touched<'a>) {
+        touched.audit_records.push(&self.0);
+    }
+
+    fn apply(&self, _: &mut BatchState) -> Option<()> {
+        Some(())
     }
 }
 

@@ -1,14 +1,12 @@
 //! The table `api_keys`: keys of the API, without their secrets.
 
-use std::time::Duration;
-
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, sea_query::Expr,
+    ColumnTrait, Condition, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, sea_query::Expr,
 };
 
 use crate::{
-    access::{ApiKey, KeyHash, KeyId},
+    access::{ApiKey, KeyId},
     domain::Timestamp,
     store::{
         Store, StoreError,
@@ -17,10 +15,10 @@ use crate::{
     },
 };
 
-/// The highest number of keys, ended ones included: each instance keeps all in memory.
+/// The highest number of keys that are usable: each instance keeps all in memory.
 const MAX_KEYS: u64 = 1_000;
-/// How long a key that was revoked or has expired is kept, so that people see what became of it.
-const KEPT_ENDED: Duration = Duration::from_hours(30 * 24);
+/// The number of rows from which on those of keys that have ended make room for new ones.
+const MAX_ROWS: u64 = 2_000;
 
 impl Store {
     /// Returns all keys, oldest first. One whose row is corrupt is left out, so that it does not block the others.
@@ -47,19 +45,37 @@ fn readable(row: Model) -> Option<ApiKey> {
         .ok()
 }
 
-/// Inserts a key, and deletes those that ended [`KEPT_ENDED`] ago. False if there are [`MAX_KEYS`] already.
+/// Whether a key has ended before this time, in milliseconds since 1970.
+fn has_ended(before: i64) -> Condition {
+    Condition::any()
+        .add(Column::RevokedAt.lt(before))
+        .add(Column::ExpiresAt.lt(before))
+}
+
+/// Inserts a key. False if [`MAX_KEYS`] are usable already. Of more than [`MAX_ROWS`] the oldest that have ended make room.
 pub(in crate::store) async fn insert(
     db: &Transaction,
     key: &ApiKey,
     now: Timestamp,
 ) -> Result<bool, DbErr> {
-    let before = now.before(KEPT_ENDED).as_millis();
-    let ended = Condition::any()
-        .add(Column::RevokedAt.lt(before))
-        .add(Column::ExpiresAt.lt(before));
-    Entity::delete_many().filter(ended).exec(db).await?;
-    if Entity::find().count(db).await? >= MAX_KEYS {
+    let all = Entity::find().count(db).await?;
+    let ended = has_ended(now.as_millis());
+    let ended_rows = Entity::find().filter(ended.clone()).count(db).await?;
+    if all - ended_rows >= MAX_KEYS {
         return Ok(false);
+    }
+    if all >= MAX_ROWS {
+        let oldest: Vec<String> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(ended)
+            .order_by_asc(Column::CreatedAt)
+            .limit(1 + all - MAX_ROWS)
+            .into_tuple()
+            .all(db)
+            .await?;
+        let oldest = Column::Id.is_in(oldest);
+        Entity::delete_many().filter(oldest).exec(db).await?;
     }
     Entity::insert(ActiveModel::from(key))
         .exec_without_returning(db)
@@ -67,7 +83,17 @@ pub(in crate::store) async fn insert(
     Ok(true)
 }
 
-/// Changes a key and returns it; `None` if there is none with this id. `change` says whether it has changed anything.
+/// Deletes the keys that ended before `before`, in milliseconds since 1970; returns how many.
+pub(in crate::store) async fn purge_ended(db: &Transaction, before: i64) -> Result<u64, DbErr> {
+    let deleted = Entity::delete_many()
+        .filter(has_ended(before))
+        .exec(db)
+        .await?;
+    Ok(deleted.rows_affected)
+}
+
+/// Changes the hashes of a key, or revokes it, and returns it; `None` if there is none with this id. `change` says whether
+/// it has changed anything. Its other columns stay: a newer version may have scopes that this one does not know.
 pub(in crate::store) async fn change(
     db: &Transaction,
     id: &KeyId,
@@ -82,7 +108,25 @@ pub(in crate::store) async fn change(
     };
     let mut key = ApiKey::try_from(row).map_err(|error| DbErr::Type(error.to_string()))?;
     if change(&mut key) {
-        ActiveModel::from(&key).reset_all().update(db).await?;
+        let ActiveModel {
+            hash,
+            previous_hash,
+            previous_until,
+            revoked_at,
+            ..
+        } = ActiveModel::from(&key);
+        let changed = ActiveModel {
+            hash,
+            previous_hash,
+            previous_until,
+            revoked_at,
+            ..Default::default()
+        };
+        Entity::update_many()
+            .set(changed)
+            .filter(Column::Id.eq(id.as_str()))
+            .exec(db)
+            .await?;
     }
     Ok(Some(key))
 }
@@ -104,20 +148,4 @@ pub(in crate::store) async fn note_uses(
             .await?;
     }
     Ok(())
-}
-
-/// Makes this the hash of a key; the one before is accepted for `overlap` as well. False if the key has ended.
-pub(in crate::store) fn rotate(
-    key: &mut ApiKey,
-    hash: KeyHash,
-    overlap: Duration,
-    now: Timestamp,
-) -> bool {
-    if !key.is_usable(now) {
-        return false;
-    }
-    let previous = (!overlap.is_zero()).then(|| (key.hash, now.after(overlap)));
-    key.previous = previous;
-    key.hash = hash;
-    true
 }

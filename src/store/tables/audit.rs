@@ -60,11 +60,11 @@ impl Store {
     }
 }
 
-/// Inserts a record. One that is there already stays: it was inserted by an attempt whose answer was lost.
-pub(in crate::store) async fn insert(
+/// Writes the records of a batch.
+pub(in crate::store) async fn write(
     db: &Transaction,
     texts: &mut Texts,
-    record: &AuditRecord,
+    records: &[&AuditRecord],
 ) -> Result<(), DbErr> {
     const COLUMNS: [Column; 12] = [
         Column::Id,
@@ -80,7 +80,7 @@ pub(in crate::store) async fn insert(
         Column::Problem,
         Column::RequestId,
     ];
-    upsert::<Entity, _, _>(db, texts, &[record], &COLUMNS, 1, |record| -> [Value; 12] {
+    upsert::<Entity, _, _>(db, texts, records, &COLUMNS, 1, |record| -> [Value; 12] {
         [
             record.id.to_string().into(),
             record.at.as_millis().into(),

@@ -6,12 +6,13 @@ use reqwest::{Method, blocking::Client};
 use serde_json::{Value, json};
 
 use super::keys::{get_with, new_key};
-use crate::support::{Daemon, Database, Redis, on_every_server, query, wait_until};
+use crate::support::{Daemon, Database, Redis, change, on_every_server, query, wait_until};
 
 on_every_server! {
     a_new_key_is_known_to_all_instances_at_once,
     a_revoked_key_is_refused_by_all_instances_within_five_seconds,
     known_keys_are_accepted_while_the_database_is_away,
+    a_key_with_scopes_that_this_version_does_not_know_is_not_rotated,
 }
 
 /// Instances on one database that require keys, and a key that may do everything.
@@ -117,6 +118,21 @@ fn known_keys_are_accepted_while_the_database_is_away(database: &Database) {
         let refused = get_with(&instances.daemons[1], "/keys/self", &unknown);
         (refused.status() != 503).then_some(())
     });
+}
+
+fn a_key_with_scopes_that_this_version_does_not_know_is_not_rotated(database: &Database) {
+    let instances = Instances::start(database, None);
+    let made = instances.new_key();
+    let url = instances.daemons[0].database_url();
+    change(&url, "UPDATE api_keys SET scopes = 'read,later'");
+    let id = made["id"].as_str().unwrap();
+    let rotate = Client::new().post(instances.daemons[0].url(&format!("/keys/{id}/rotate")));
+    let refused = rotate.bearer_auth(&instances.admin).send().unwrap();
+    assert_eq!(refused.status(), 403);
+    assert!(refused.text().unwrap().contains("does not know"));
+    assert_eq!(instances.statuses(&made["key"]), [200, 200]);
+    instances.administer(Method::DELETE, &format!("/keys/{id}"), None);
+    assert_eq!(query(&url, "SELECT scopes FROM api_keys"), ["read,later"]);
 }
 
 #[test]

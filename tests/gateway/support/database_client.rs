@@ -32,19 +32,20 @@ pub(crate) fn is_reachable(url: &str) -> bool {
 
 /// The one column that `sql` selects, as text; NULL is an empty string.
 pub(crate) fn query(url: &str, sql: &str) -> Vec<String> {
-    let (runtime, connection) = connect(url).unwrap();
+    try_query(url, sql).unwrap()
+}
+
+/// Like [`query`], of a server that may not be there, or refuse.
+pub(crate) fn try_query(url: &str, sql: &str) -> Result<Vec<String>, DbErr> {
+    let (runtime, connection) = connect(url)?;
     let backend = connection.get_database_backend();
     let text = match backend {
         DbBackend::MySql => "CHAR",
         _ => "TEXT",
     };
     let sql = format!("WITH q(v) AS ({sql}) SELECT COALESCE(CAST(v AS {text}), '') AS v FROM q");
-    let rows = runtime
-        .block_on(connection.query_all_raw(Statement::from_string(backend, sql)))
-        .unwrap();
-    rows.iter()
-        .map(|row| row.try_get_by_index(0).unwrap())
-        .collect()
+    let rows = runtime.block_on(connection.query_all_raw(Statement::from_string(backend, sql)))?;
+    rows.iter().map(|row| row.try_get_by_index(0)).collect()
 }
 
 /// Changes the database as another program.

@@ -11,7 +11,7 @@ use super::{
     change,
     database_server::{mariadb_data, user},
     free_ports::free_ports,
-    is_reachable, query, wait_until,
+    try_query, wait_until,
 };
 
 /// The provider of Galera, where Debian has it.
@@ -116,7 +116,10 @@ impl Node {
                 node.log()
             );
             let url = url(port, "mysql");
-            (is_reachable(&url) && query(&url, state) == ["Synced"]).then_some(())
+            // A node that is joining accepts connections, and refuses what it is asked.
+            try_query(&url, state)
+                .is_ok_and(|state| state == ["Synced"])
+                .then_some(())
         });
         node
     }

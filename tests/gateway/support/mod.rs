@@ -35,7 +35,7 @@ pub(crate) use cluster_script::ClusterScript;
 pub(crate) use daemon::{Builder, Daemon};
 pub(crate) use daemon_log::LogReader;
 pub(crate) use database_client::{
-    HeldConnections, Lock, change, is_reachable, migrate_as_later, query,
+    HeldConnections, Lock, change, is_reachable, migrate_as_later, query, try_query,
 };
 pub(crate) use database_proxy::DatabaseProxy;
 pub(crate) use database_server::{Database, Server};

@@ -46,7 +46,7 @@ pub(super) fn routes() -> ApiRouter<Arc<ApiState>> {
 
 /// List keys
 ///
-/// Returns all keys of the database in one page, oldest first. There are at most 1,000. Keys that have expired
+/// Returns all keys of the database in one page, oldest first. At most 1,000 of them are good. Keys that have expired
 /// stay in the list for 30 days. Keys of the settings are not among them.
 #[operation(tag = Keys, scope = Keys, problems = [UnreadResponses])]
 async fn list_keys(State(state): State<Arc<ApiState>>) -> Result<Json<Page<KeyDto>>, Problem> {
@@ -59,7 +59,8 @@ async fn list_keys(State(state): State<Arc<ApiState>>) -> Result<Json<Page<KeyDt
 /// Create a key
 ///
 /// The response contains the key, which is not shown again: the gateway stores its hash. A key cannot give more scopes
-/// than it has. All instances accept the key at once.
+/// than it has, nor a longer life. All instances accept the key at once, unless
+/// many wrong keys came from the address of its client: then within 2 seconds.
 #[operation(tag = Keys, scope = Keys, problems = [MissingScope, TooManyKeys])]
 async fn create_key(
     State(state): State<Arc<ApiState>>,

@@ -20,7 +20,7 @@ use crate::{
 const MAX_NAME: usize = 64;
 /// Matches names without control characters and without white space at an end.
 const NAME_PATTERN: &str = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]{0,62}[^\s\u0000-\u001f\u007f-\u009f])?$";
-/// The units of an overlap, and how many digits the number before each may have: at most a quarter of a year.
+/// The units of an overlap, and how many digits the number before each may have.
 const OVERLAPS: [(char, usize); 4] = [('d', 2), ('h', 3), ('m', 5), ('s', 7)];
 /// Matches exactly the overlaps that are accepted.
 const OVERLAP_PATTERN: &str = "^([0-9]{1,2}d|[0-9]{1,3}h|[0-9]{1,5}m|[0-9]{1,7}s)$";

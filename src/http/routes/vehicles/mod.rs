@@ -84,7 +84,7 @@ async fn create_vehicle(
     JsonBody(body): JsonBody<NewVehicle>,
 ) -> Result<RegisteredVehicle, Problem> {
     let device_id = parse_device_id(&body.device_id)?;
-    subject.is(&device_id);
+    subject.set(&device_id);
     let registered = state.vehicles.register(device_id).await?;
     Ok(RegisteredVehicle {
         created: registered.created,

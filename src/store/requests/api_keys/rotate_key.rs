@@ -23,9 +23,9 @@ struct RotateKey {
 pub enum KeyRotation {
     /// The key has a new secret.
     Rotated(Box<ApiKey>),
-    /// The key was revoked or has expired, and stays so.
-    Ended,
-    /// There is no key with this id.
+    /// The key has expired, and stays so.
+    Expired,
+    /// There is no key with this id that is not revoked.
     Unknown,
 }
 
@@ -49,13 +49,13 @@ impl WriteRequest for RotateKey {
         let now = transaction.now;
         let mut is_rotated = false;
         let key = api_keys::change(transaction.db, &self.id, |key| {
-            is_rotated = api_keys::rotate(key, self.hash, self.overlap, now);
+            is_rotated = key.rotate(self.hash, self.overlap, now);
             is_rotated
         });
         Ok(Some(match key.await? {
             Some(key) if is_rotated => KeyRotation::Rotated(Box::new(key)),
-            Some(_) => KeyRotation::Ended,
-            None => KeyRotation::Unknown,
+            Some(key) if key.revoked_at.is_none() => KeyRotation::Expired,
+            _ => KeyRotation::Unknown,
         }))
     }
 }
