@@ -9,6 +9,7 @@ use std::{
 
 use rustls::ClientConfig;
 
+use super::tls::failed;
 use crate::support::{Authority, Builder, Daemon, Device, connect_tls, wait_until};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -68,16 +69,6 @@ fn refusal(daemon: &Daemon, config: Arc<ClientConfig>) -> String {
     let refused = connect_tls(daemon.device_tls(), config)
         .and_then(|mut stream| stream.read(&mut [0; 1]).map(drop));
     refused.unwrap_err().to_string()
-}
-
-/// The number of failed handshakes for this reason.
-fn failed(daemon: &Daemon, reason: &str) -> u64 {
-    let metrics = daemon.get("/metrics").text().unwrap();
-    let name = format!(
-        "vehicle_gateway_tls_handshakes_failed_total{{listener=\"device\",reason=\"{reason}\"}} "
-    );
-    let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    count.expect(&metrics).parse().unwrap()
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn connect_plain(daemon: &Daemon) -> TcpStream {
 }
 
 /// The number of failed handshakes for this reason.
-fn failed(daemon: &Daemon, reason: &str) -> u64 {
+pub(super) fn failed(daemon: &Daemon, reason: &str) -> u64 {
     let metrics = daemon.get("/metrics").text().unwrap();
     let name = format!(
         "vehicle_gateway_tls_handshakes_failed_total{{listener=\"device\",reason=\"{reason}\"}} "
