@@ -20,8 +20,8 @@ use super::{
     compression::compress,
     failure_log,
     guard::{
-        AccessRules, AuditTrail, Authorization, KeyCheck, add_headers, check_host, check_key,
-        document_refusals, name_request, note_in_audit, require_same_origin,
+        AccessRules, AuditedOperations, Authorization, KeyCheck, add_headers, check_host,
+        check_key, document_refusals, name_request, note_in_audit, require_same_origin,
         require_same_origin_to_change,
     },
     media_type::JSON,
@@ -68,11 +68,11 @@ pub fn router(
         .fallback(async || Problem::new(ProblemKind::NotFound))
         .method_not_allowed_fallback(async || Problem::new(ProblemKind::MethodNotAllowed))
         .layer(CatchPanicLayer::custom(respond_to_panic));
-    let trail = AuditTrail::new(audit, &documented.document, |path| {
+    let audited = AuditedOperations::new(audit, &documented.document, |path| {
         !documented.prompt_paths.contains(path)
     });
     let routes = routes.layer(middleware::from_fn_with_state(
-        Arc::new(trail),
+        Arc::new(audited),
         note_in_audit,
     ));
     let routes = match access.authorization {

@@ -146,11 +146,9 @@ impl Keys {
         self.know(key).await;
         Ok(())
     }
-}
 
-impl Keys {
-    /// Nobody gives away more than they have: other scopes, or a key that is good for longer. Nor does a key that has
-    /// ended while its owner took time to send the body.
+    /// Fails if the caller may not give away a key with these scopes and this end: one that allows more, or is good for
+    /// longer, than the caller's key, or any if that has ended while the body was on its way.
     fn require(
         &self,
         caller: &Caller,

@@ -1,8 +1,8 @@
 //! The keys that the API accepts: those of the settings and those in the database.
 //!
-//! Each instance keeps all keys in memory and reads them again every 2 s, so that a key that was revoked
-//! through another instance is refused soon, and a database that is away locks nobody out. A key that is not known is
-//! looked for in the database before it is refused: it may have just been made through another instance.
+//! Each instance keeps all keys in memory and reads them again every 2 s, so that a key that was revoked through another
+//! instance is refused soon, and a database that is away locks nobody out. A key that is not known is looked for in the
+//! database before it is refused: another instance may have just made it.
 
 mod admin;
 

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Extracts the caller, whom the check of keys has noted. Of an operation without a key nobody is noted.
+/// Extracts the caller that the check of keys has identified. Fails for an operation that needs no key.
 impl FromRequestParts<Arc<ApiState>> for Caller {
     type Rejection = Problem;
 

@@ -31,14 +31,15 @@ use crate::{
 /// The longest path that is kept, in characters.
 const MAX_PATH: usize = 255;
 
-/// What is noted: the operations that change something or speak to a vehicle, by path and method, with their ids.
+/// The operations whose requests are recorded, by path and method, with their ids: those that change something or speak
+/// to a vehicle.
 #[derive(Debug)]
-pub(in crate::http) struct AuditTrail {
+pub(in crate::http) struct AuditedOperations {
     audit: Arc<Audit>,
     operations: HashMap<String, HashMap<Method, String>>,
 }
 
-impl AuditTrail {
+impl AuditedOperations {
     /// The operations of the document whose method is not safe, and those of which `waiting` tells by their path that
     /// they wait for a vehicle. Reports on behalf of vehicles are left out: they are many, and are history themselves.
     pub(in crate::http) fn new(
@@ -99,7 +100,7 @@ impl OperationInput for AuditSubject {}
 /// A request that is under way. It is noted when this is dropped: if that is before the response, the client is gone,
 /// and what it asked for may have been done.
 struct Noted<'a> {
-    trail: &'a AuditTrail,
+    operations: &'a AuditedOperations,
     record: AuditRecord,
     subject: AuditSubject,
 }
@@ -110,14 +111,14 @@ impl Drop for Noted<'_> {
         record.device_id = record.device_id.or_else(|| self.subject.0.get().cloned());
         // Together, so that ids ascend with these times.
         record.id = Uuid::now_v7();
-        record.at = self.trail.audit.now();
-        self.trail.audit.record(record);
+        record.at = self.operations.audit.now();
+        self.operations.audit.record(record);
     }
 }
 
 impl<'a> Noted<'a> {
-    async fn new(trail: &'a AuditTrail, request: &mut Request) -> Option<Self> {
-        let operation = trail.operation(request)?.to_owned();
+    async fn new(operations: &'a AuditedOperations, request: &mut Request) -> Option<Self> {
+        let operation = operations.operation(request)?.to_owned();
         let subject = AuditSubject::default();
         let extensions = request.extensions_mut();
         extensions.insert(subject.clone());
@@ -129,7 +130,7 @@ impl<'a> Noted<'a> {
         let record = AuditRecord {
             // Set when the request ends, as is the time.
             id: Uuid::nil(),
-            at: trail.audit.now(),
+            at: operations.audit.now(),
             key_id,
             key_name,
             address: address.to_string(),
@@ -142,7 +143,7 @@ impl<'a> Noted<'a> {
             request_id: request_id.unwrap_or_default(),
         };
         Some(Self {
-            trail,
+            operations,
             record,
             subject,
         })
@@ -178,11 +179,11 @@ async fn device_id(request: &mut Request) -> Option<DeviceId> {
 
 /// Notes a request of such an operation when it ends.
 pub(in crate::http) async fn note_in_audit(
-    State(trail): State<Arc<AuditTrail>>,
+    State(operations): State<Arc<AuditedOperations>>,
     mut request: Request,
     next: Next,
 ) -> impl IntoResponse {
-    let Some(noted) = Noted::new(&trail, &mut request).await else {
+    let Some(noted) = Noted::new(&operations, &mut request).await else {
         return next.run(request).await;
     };
     let response = next.run(request).await;

@@ -11,7 +11,7 @@ mod refusals;
 mod request_id;
 mod same_origin;
 
-pub(super) use audit::{AuditSubject, AuditTrail, note_in_audit};
+pub(super) use audit::{AuditSubject, AuditedOperations, note_in_audit};
 pub use authorization::Authorization;
 pub(super) use authorization::{KeyCheck, check_key};
 pub(super) use headers::add_headers;

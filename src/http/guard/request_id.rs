@@ -26,8 +26,8 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Names the request, and repeats its id in the response. An id of the client that is longer than 128 bytes or has
-/// other than visible ASCII characters is replaced.
+/// Gives the request an id, and repeats it in the response. An id of the client is replaced if it is longer than 128 bytes,
+/// has other than visible ASCII characters, or contains a key.
 pub(in crate::http) async fn name_request(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&NAME).filter(|id| is_valid(id));
     let id = given.cloned().unwrap_or_else(made);
